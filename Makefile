@@ -1,0 +1,59 @@
+# make run     build into .venv and watch this machine's own sensors
+# make demo    one million entities at 200,000 readings/s, faults injected
+# make test    everything that must hold before a merge
+# make chaos   the long form of the crash and fault tests
+# make bench   all budgets, one table
+# make help    this list
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILT := $(VENV)/.built
+TESTED := $(VENV)/.test-extras
+BENCHED := $(VENV)/.bench-extras
+SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
+GENERATED := corec/_core/arena.c corec/_core/block.c corec/_core/wire.c
+
+.PHONY: help build run demo test chaos bench sanitize clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(BUILT): $(filter-out $(GENERATED),$(SOURCES)) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(TESTED): $(BUILT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
+	@touch $@
+
+$(BENCHED): $(BUILT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+build: $(BUILT)
+
+run: $(BUILT)
+	$(BIN)/python -m corec
+
+demo: $(BUILT)
+	$(BIN)/python -m corec run --config configs/demo --data data/demo
+
+test: $(TESTED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m pytest
+
+chaos: $(TESTED)
+	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py
+
+bench: $(BENCHED)
+	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'
+
+sanitize: $(TESTED)
+	$(BIN)/python tests/sanitize.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(GENERATED) corec/_core/*.so

@@ -1,0 +1,24 @@
+"""CoreC: watches fleets of sensors from a gateway.
+
+    engine = corec.Engine("configs/corec_config.json")
+    outcome = engine.feed(frames, at=1_700_000_000_000)
+
+`python -m corec` runs a node.  Names are loaded on first use: `import corec` alone costs next to nothing.
+"""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from corec.engine import Engine
+    from corec.outcome import Outcome
+
+from corec.version import VERSION as __version__
+__all__ = ["Engine", "Outcome", "__version__"]
+
+_HOMES = {"Engine": "corec.engine", "Outcome": "corec.outcome"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'corec' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,12 @@
+"""The one owner of entity memory, as C sees it."""
+from libc.stdint cimport uint32_t
+
+from corec._core.layout cimport Core, Tile
+
+
+cdef class Arena:
+    cdef Core core
+    cdef size_t tile_bytes
+    cdef list columns           # buffers handed to segments: ids and limits
+    cdef readonly dict frozen   # segment -> compressed tiles of a hibernated segment
+    cdef Tile *slab(self, uint32_t segment) except NULL

@@ -1,0 +1,246 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The one owner of entity memory: tiles, segments, blocks, policies and the map from ids to places.
+
+Tiles are one anonymous mapping that costs address space only; a page becomes resident when an entity in
+it is first written.  Everything is shown to Python as NumPy views of the same memory (dtypes.py).
+"""
+from cpython.buffer cimport PyBuffer_FillInfo
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from corec._core.layout cimport (
+    CC_NOWHERE, CC_SEG_ATTENTION, CC_SEG_DIRTY, CC_SEG_FROZEN, CC_SEG_PENDING, CC_SLAB_TILES, CC_SLOTS, CC_TILES,
+    Block, Core, Device, Function, Ledger, Policy, Range, Segment, Tile,
+)
+from corec._core.core cimport cc_advance, cc_locate_sparse
+
+import numpy as np
+
+from corec._core import dtypes
+
+cdef extern from "<sys/mman.h>" nogil:
+    void *mmap(void *, size_t, int, int, int, long)
+    int munmap(void *, size_t)
+    int madvise(void *, size_t, int)
+    int PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE, MADV_DONTNEED
+    void *MAP_FAILED
+
+
+cdef class Region:
+    """A piece of an arena's memory; keeps the arena alive while a view of it lives."""
+    cdef Arena arena
+    cdef void *start
+    cdef Py_ssize_t length
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.start, self.length, 0, flags)
+
+
+cdef object view_of(Arena arena, void *start, size_t count, object dtype):
+    cdef Region region = Region.__new__(Region)
+    if count == 0:
+        return np.empty(0, dtype)
+    region.arena = arena
+    region.start = start
+    region.length = count * <size_t>dtype.itemsize
+    return np.frombuffer(region, dtype)
+
+
+cdef class Arena:
+    """Memory for *segments* segments, *blocks* blocks, *policies* policies and *functions* functions.
+
+    Function 0 is "none".  Raises MemoryError when the address space is not to be had.
+    """
+
+    def __cinit__(self, uint32_t segments, uint32_t blocks, uint32_t policies, uint32_t functions=1):
+        memset(&self.core, 0, sizeof(Core))
+        self.columns = []
+        self.frozen = {}
+        self.tile_bytes = <size_t>segments * CC_SLAB_TILES * sizeof(Tile)
+        self.core.tiles = <Tile *>MAP_FAILED
+        self.core.n_segments, self.core.n_blocks = segments, blocks
+        self.core.n_policies, self.core.n_functions = policies, functions
+        self.core.segments = <Segment *>calloc(segments + 1, sizeof(Segment))
+        self.core.blocks = <Block *>calloc(blocks + 1, sizeof(Block))
+        self.core.policies = <Policy *>calloc(policies + 1, sizeof(Policy))
+        self.core.functions = <Function *>calloc(functions + 1, sizeof(Function))
+        if not (self.core.segments and self.core.blocks and self.core.policies and self.core.functions):
+            raise MemoryError(f"no memory for the headers of {segments} segments and {blocks} blocks")
+        if segments:
+            self.core.tiles = <Tile *>mmap(NULL, self.tile_bytes, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+            if self.core.tiles == <Tile *>MAP_FAILED:
+                raise MemoryError(f"no {self.tile_bytes} bytes of address space for {segments} segments")
+
+    def __dealloc__(self):
+        if self.core.tiles != <Tile *>MAP_FAILED and self.core.tiles != NULL:
+            munmap(self.core.tiles, self.tile_bytes)
+        free(self.core.segments)
+        free(self.core.blocks)
+        free(self.core.policies)
+        free(self.core.functions)
+        free(self.core.ranges)
+        free(self.core.devices)
+
+    # --- the memory as NumPy sees it -----------------------------------------------------------
+
+    @property
+    def tiles(self):
+        """dtypes.TILE[segments, 125]: the live memory, no copy.  A hibernated segment reads as zero."""
+        whole = view_of(self, self.core.tiles, <size_t>self.core.n_segments * CC_SLAB_TILES, dtypes.TILE)
+        return whole.reshape(self.core.n_segments, CC_SLAB_TILES)[:, :CC_TILES]
+
+    @property
+    def segments(self):
+        """dtypes.SEGMENT[segments]"""
+        return view_of(self, self.core.segments, self.core.n_segments, dtypes.SEGMENT)
+
+    @property
+    def blocks(self):
+        """dtypes.BLOCK[blocks]"""
+        return view_of(self, self.core.blocks, self.core.n_blocks, dtypes.BLOCK)
+
+    @property
+    def policies(self):
+        """dtypes.POLICY[policies]"""
+        return view_of(self, self.core.policies, self.core.n_policies, dtypes.POLICY)
+
+    @property
+    def functions(self):
+        """dtypes.FUNCTION[functions]"""
+        return view_of(self, self.core.functions, self.core.n_functions, dtypes.FUNCTION)
+
+    @property
+    def ledger(self):
+        """dtypes.LEDGER[1]"""
+        return view_of(self, &self.core.ledger, 1, dtypes.LEDGER)
+
+    # --- clocks and counters -------------------------------------------------------------------
+
+    @property
+    def clock(self):
+        """Largest accepted time, ms."""
+        return self.core.clock
+
+    @property
+    def watermark(self):
+        """Windows that end by then are closed, ms."""
+        return self.core.watermark
+
+    @property
+    def tick(self):
+        """The clock in whole seconds."""
+        return self.core.tick
+
+    @property
+    def counters(self):
+        """(readings folded, whole passes, restarts): part of the state."""
+        return self.core.folds, self.core.steps, self.core.restarts
+
+    @counters.setter
+    def counters(self, values):
+        self.core.folds, self.core.steps, self.core.restarts = values
+
+    def advance(self, int64_t now, int64_t lateness):
+        """Move the clock to *now* (ms), never back; the watermark follows *lateness* ms behind."""
+        cc_advance(&self.core, now, lateness)
+
+    # --- ids -----------------------------------------------------------------------------------
+
+    def map_ranges(self, ranges):
+        """Arithmetic ids: an array of dtypes.RANGE, sorted by `first`, that do not overlap."""
+        cdef const uint8_t[::1] raw = np.ascontiguousarray(ranges, dtypes.RANGE).view(np.uint8)
+        cdef uint32_t expected = 0, i
+        self.core.n_ranges = len(ranges)
+        free(self.core.ranges)
+        self.core.ranges = <Range *>calloc(self.core.n_ranges + 1, sizeof(Range))
+        if not self.core.ranges:
+            raise MemoryError("no memory for the ranges of ids")
+        if self.core.n_ranges:
+            memcpy(self.core.ranges, &raw[0], raw.shape[0])
+        self.core.dense = 0
+        for i in range(self.core.n_ranges):     # as far as ids and segments go together
+            if (self.core.ranges[i].first != expected or self.core.ranges[i].segment * <uint32_t>CC_SLOTS != expected
+                    or self.core.ranges[i].per_block % CC_SLOTS):
+                break
+            expected += self.core.ranges[i].count
+            self.core.dense = expected
+            if expected % CC_SLOTS:
+                break
+
+    def map_devices(self, const uint32_t[::1] ids, const uint32_t[::1] places):
+        """Sparse ids: device id -> place (segment * 1024 + slot); replaces what was mapped."""
+        cdef uint32_t slots = 16, k
+        cdef Py_ssize_t i
+        while slots < 2 * ids.shape[0]:
+            slots *= 2
+        free(self.core.devices)
+        self.core.devices = <Device *>calloc(slots, sizeof(Device))
+        if not self.core.devices:
+            raise MemoryError(f"no memory to map {ids.shape[0]} devices")
+        self.core.device_mask = slots - 1 if ids.shape[0] else 0
+        for k in range(slots):
+            self.core.devices[k].loc = <uint32_t>CC_NOWHERE
+        for i in range(ids.shape[0]):
+            k = ids[i] * <uint32_t>0x9e3779b1u
+            while self.core.devices[k & (slots - 1)].loc != <uint32_t>CC_NOWHERE:
+                k += 1
+            self.core.devices[k & (slots - 1)].id = ids[i]
+            self.core.devices[k & (slots - 1)].loc = places[i]
+
+    def locate(self, uint32_t id):
+        """(segment, slot) of a wire id; KeyError when there is none."""
+        cdef uint32_t loc = cc_locate_sparse(&self.core, id)
+        if loc == <uint32_t>CC_NOWHERE:
+            raise KeyError(id)
+        return loc >> 10, loc & 1023
+
+    def give_columns(self, uint32_t segment, uint32_t[::1] ids=None, float[::1] low=None, float[::1] high=None):
+        """Let a segment use these 1,000-element arrays for its ids and limits; they are kept alive here."""
+        cdef Segment *s = &self.core.segments[segment]
+        if ((ids is not None and ids.shape[0] < CC_SLOTS) or (low is not None and low.shape[0] < CC_SLOTS)
+                or (high is not None and high.shape[0] < CC_SLOTS)):
+            raise ValueError(f"expected arrays of {CC_SLOTS} elements")
+        self.columns.append((ids.base if ids is not None else None, low.base if low is not None else None,
+                             high.base if high is not None else None))
+        if ids is not None:
+            s.ids = &ids[0]
+        if low is not None:
+            s.low = &low[0]
+        if high is not None:
+            s.high = &high[0]
+
+    # --- segments as bytes: snapshots and hibernation ------------------------------------------
+
+    cdef Tile *slab(self, uint32_t segment) except NULL:
+        """First tile of a segment."""
+        if segment >= self.core.n_segments:
+            raise IndexError(f"segment {segment} of {self.core.n_segments}")
+        return &self.core.tiles[<size_t>segment * CC_SLAB_TILES]
+
+    def read_segment(self, uint32_t segment):
+        """The tiles in use of a segment, as bytes."""
+        cdef size_t tiles = (self.core.segments[segment].used + 7) // 8
+        return (<const char *>self.slab(segment))[:tiles * sizeof(Tile)]
+
+    def write_segment(self, uint32_t segment, const uint8_t[::1] data not None):
+        """Put back what read_segment gave."""
+        cdef size_t tiles = (self.core.segments[segment].used + 7) // 8
+        if <size_t>data.shape[0] != tiles * sizeof(Tile):
+            raise ValueError(f"segment {segment}: expected {tiles * sizeof(Tile)} bytes, got {data.shape[0]}")
+        memcpy(self.slab(segment), &data[0], data.shape[0])
+
+    def release_segment(self, uint32_t segment):
+        """Give the pages of a segment back to the system; it reads as zero."""
+        madvise(self.slab(segment), CC_SLAB_TILES * sizeof(Tile), MADV_DONTNEED)
+
+    def __sizeof__(self):
+        return (sizeof(Core) + self.core.n_segments * sizeof(Segment) + self.core.n_blocks * sizeof(Block)
+                + self.core.n_policies * sizeof(Policy) + self.core.n_functions * sizeof(Function))
+
+
+def struct_sizes():
+    """Name -> bytes of each struct, as the C compiler laid it out."""
+    return {"TILE": sizeof(Tile), "SEGMENT": sizeof(Segment), "BLOCK": sizeof(Block), "POLICY": sizeof(Policy),
+            "FUNCTION": sizeof(Function), "RANGE": sizeof(Range), "LEDGER": sizeof(Ledger)}

@@ -1,0 +1,201 @@
+/* Windows, silence, repair and the lookup of sparse ids: what runs once a window or a second. */
+#include "core.h"
+#include <string.h>
+#include <math.h>
+
+static const Range *range_of(const Core *core, uint32_t id)
+{
+    uint32_t low = 0, high = core->n_ranges;
+    while (low < high) {                            /* last range with first <= id */
+        const uint32_t mid = (low + high) / 2;
+        if (core->ranges[mid].first <= id) low = mid + 1; else high = mid;
+    }
+    if (!low) return NULL;
+    const Range *r = &core->ranges[low - 1];
+    return id - r->first < r->count ? r : NULL;
+}
+
+static uint32_t device_of(const Core *core, uint32_t id)
+{
+    if (!core->device_mask) return CC_NOWHERE;
+    for (uint32_t k = id * 0x9e3779b1u;; k++) {
+        const Device *d = &core->devices[k & core->device_mask];
+        if (d->loc == CC_NOWHERE || d->id == id) return d->loc;
+    }
+}
+
+uint32_t cc_locate_sparse(const Core *core, uint32_t id)
+{
+    const Range *r = range_of(core, id);
+    if (!r) return device_of(core, id);
+    const uint32_t off = id - r->first, block = off / r->per_block, slot = off % r->per_block;
+    const uint32_t segment = r->segment + block * r->segments + slot / CC_SLOTS;
+    return segment * CC_SLAB_TILES * CC_LANES + slot % CC_SLOTS;
+}
+
+static uint32_t batch_id(const Batch *b, size_t i)
+{
+    if (b->ids) return b->ids[i];
+    uint32_t id;
+    memcpy(&id, b->frames + i * CC_FRAME, 4);
+    return __builtin_bswap32(id);
+}
+
+/* The segment that keeps reading `index` from being folded, or CC_NOWHERE. */
+uint32_t cc_attention(const Core *core, const Batch *b, size_t index)
+{
+    const uint32_t id = batch_id(b, index);
+    const uint32_t loc = id < core->dense ? id + (id / CC_SLOTS) * (CC_SLAB_TILES * CC_LANES - CC_SLOTS)
+                                          : cc_locate_sparse(core, id);
+    if (loc == CC_NOWHERE || !(core->segments[loc >> 10].flags & CC_SEG_ATTENTION)) return CC_NOWHERE;
+    return loc >> 10;
+}
+
+/* fitness = good / (good + failed) of the window, times the share of heard entities that do not fail. */
+static float fitness_of(const Block *b, const Window *w)
+{
+    const double readings = (double)w->count + w->errors;
+    const double good = readings > 0 ? w->count / readings : 1.0;
+    const double healthy = b->heard ? 1.0 - (double)b->failing / b->heard : 1.0;
+    return (float)(good * healthy);
+}
+
+static void window_close(const Core *core, Block *b, Window *w, Sink *sink)
+{
+    const double n = w->count, mean = w->sum / n, var = w->squares / n - mean * mean;
+    b->fitness = fitness_of(b, w);
+    sink->rows[sink->n_rows++] = (Row){
+        .block = (uint32_t)(b - core->blocks), .canal = b->canal, .window = w->start, .count = w->count,
+        .mean = w->count ? w->origin + mean : NAN, .min = w->count ? w->min : NAN, .max = w->count ? w->max : NAN,
+        .std = w->count ? sqrt(var > 0.0 ? var : 0.0) : NAN,
+        .errors = w->errors, .messages = w->messages, .fitness = b->fitness, .score = w->score};
+    if (w->end > b->closed_until) b->closed_until = w->end;
+    w->start = w->end = 0;
+}
+
+static void window_open(Window *w, int64_t start, int64_t length, float first)
+{
+    memset(w, 0, sizeof *w);
+    w->start = start;
+    w->end = start + length;
+    w->min = INFINITY;
+    w->max = -INFINITY;
+    w->origin = fabsf(first) <= 1e18f ? first : 0.0;
+}
+
+static int64_t window_start(int64_t time, int64_t length)
+{
+    const int64_t rest = time % length;
+    return time - (rest < 0 ? rest + length : rest);
+}
+
+/* The open window for `time`, opening it where it may; NULL when that window is closed: a late reading. */
+Window *cc_window_at(Core *core, Block *b, int64_t time, float first, Sink *sink)
+{
+    const int64_t length = core->policies[b->policy].window_ms, start = window_start(time, length);
+    if (b->newest.end && time >= b->newest.start && time < b->newest.end) return &b->newest;
+    if (b->older.end && time >= b->older.start && time < b->older.end) return &b->older;
+    if (start < b->closed_until || start + length <= core->watermark) return NULL;
+    if (!b->newest.end) {
+        window_open(&b->newest, start, length, first);
+        return &b->newest;
+    }
+    if (time >= b->newest.end) {
+        if (b->older.end) window_close(core, b, &b->older, sink);
+        b->older = b->newest;
+        window_open(&b->newest, start, length, first);
+        return &b->newest;
+    }
+    if (b->older.end) return NULL;
+    window_open(&b->older, start, length, first);
+    return &b->older;
+}
+
+/* Close, block by block, every window that ends by `until`; the caller gave room for two rows a block. */
+void cc_close_windows(Core *core, int64_t until, Sink *sink)
+{
+    for (uint32_t i = 0; i < core->n_blocks; i++) {
+        Block *b = &core->blocks[i];
+        if (b->older.end && b->older.end <= until) window_close(core, b, &b->older, sink);
+        if (b->newest.end && b->newest.end <= until) window_close(core, b, &b->newest, sink);
+    }
+}
+
+/* Mark the entities of a segment that fell silent; `since` is the tick of the last sweep, in the
+ * policy's unit: all ages were below the limit then, so no age is ambiguous.  Returns how many. */
+size_t cc_sweep_segment(Core *core, uint32_t segment, uint32_t since, Sink *sink)
+{
+    Segment *s = &core->segments[segment];
+    const Policy *p = &core->policies[s->policy];
+    Tile *tiles = &core->tiles[(size_t)segment * CC_SLAB_TILES];
+    size_t silent = 0;
+    for (uint32_t slot = 0; slot < s->used; slot++) {
+        Tile *t = &tiles[slot >> 3];
+        const uint32_t j = slot & 7, state = t->state[j], quality = (state >> CC_QUALITY_SHIFT) & 15;
+        if (quality == CC_NEVER || quality == CC_SILENT) continue;
+        const uint32_t age = ((since - (state >> CC_SEEN_SHIFT)) & CC_SEEN_MASK) + (p->tick - since);
+        if (age <= p->silence) continue;
+        t->state[j] = (state & ~(15u << CC_QUALITY_SHIFT) & ~1u) | (CC_SILENT << CC_QUALITY_SHIFT);
+        s->flags |= CC_SEG_DIRTY;
+        silent++;
+        if (p->alert_silence)
+            sink->alerts[sink->n_alerts++] = (Alert){core->clock, s->ids ? s->ids[slot] : s->first_id + slot, s->owner,
+                                                     s->canal, CC_ALERT_SILENCE, t->value[j], 0.0f};
+    }
+    return silent;
+}
+
+/* The nearest entity before or after `slot` in the segment that is healthy, or -1. */
+static int healthy_neighbour(const Tile *tiles, const Segment *s, uint32_t slot)
+{
+    for (uint32_t reach = 1; reach < s->used; reach++)
+        for (int side = -1; side <= 1; side += 2) {
+            const int64_t other = (int64_t)slot + side * (int64_t)reach;
+            if (other < 0 || other >= s->used) continue;
+            const uint32_t state = tiles[other >> 3].state[other & 7];
+            if ((state & 1) && ((state >> CC_ERRORS_SHIFT) & 63) == 0) return (int)other;
+        }
+    return -1;
+}
+
+static void entity_repair(Tile *tiles, const Segment *s, uint32_t slot)
+{
+    Tile *t = &tiles[slot >> 3];
+    const uint32_t j = slot & 7, seen = t->state[j] >> CC_SEEN_SHIFT;
+    const int donor = healthy_neighbour(tiles, s, slot);
+    if (donor >= 0) t->role[j] = tiles[donor >> 3].role[donor & 7];
+    t->state[j] = (CC_REPAIRED << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
+    t->trend[j] = 0;
+}
+
+/* Regenerate the failing entities of a block: they start afresh with the role of their nearest healthy
+ * neighbour.  The caller saw to attention.  Returns how many. */
+size_t cc_repair_block(Core *core, uint32_t block)
+{
+    Block *b = &core->blocks[block];
+    size_t repaired = 0;
+    for (uint32_t i = 0; i < core->n_segments && b->failing; i++) {
+        Segment *s = &core->segments[i];
+        Tile *tiles = &core->tiles[(size_t)i * CC_SLAB_TILES];
+        if (s->owner != block || !(s->flags & CC_SEG_HEARD)) continue;
+        for (uint32_t slot = 0; slot < s->used; slot++) {
+            if (((tiles[slot >> 3].state[slot & 7] >> CC_ERRORS_SHIFT) & 63) < CC_FAILING) continue;
+            entity_repair(tiles, s, slot);
+            s->flags |= CC_SEG_DIRTY;
+            b->failing--;
+            repaired++;
+        }
+    }
+    b->repairs += repaired;
+    return repaired;
+}
+
+/* Move the clock to `now` ms, never back, with what hangs on it. */
+void cc_advance(Core *core, int64_t now, int64_t lateness)
+{
+    if (now <= core->clock) return;
+    core->clock = now;
+    core->watermark = now - lateness;
+    core->tick = (uint32_t)(now / 1000);
+    for (uint32_t i = 0; i < core->n_policies; i++) core->policies[i].tick = core->tick >> core->policies[i].tick_shift;
+}

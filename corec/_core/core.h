@@ -1,0 +1,29 @@
+/* What the kernels of one instruction set and the cold code offer each other. */
+#ifndef COREC_CORE_H
+#define COREC_CORE_H
+#include "layout.h"
+
+typedef struct {
+    const char *name;
+    Progress (*fold)(Core *, Sink *, const Batch *, size_t from);
+    void (*step_segment)(Core *, Sink *, uint32_t segment);
+} Kernels;
+
+extern const Kernels cc_kernels_base;
+#if defined(__x86_64__)
+extern const Kernels cc_kernels_avx2, cc_kernels_avx512;
+#endif
+
+/* The kernels for this processor, or those named; NULL when that name cannot run here. */
+const Kernels *cc_kernels(const char *name);
+
+/* cold.c: what is not in a loop over readings */
+uint32_t cc_locate_sparse(const Core *, uint32_t id);
+uint32_t cc_attention(const Core *, const Batch *, size_t index);
+Window *cc_window_at(Core *, Block *, int64_t time, float first, Sink *);
+void cc_advance(Core *, int64_t now, int64_t lateness);
+void cc_close_windows(Core *, int64_t until, Sink *);
+size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *);
+size_t cc_repair_block(Core *, uint32_t block);
+
+#endif

@@ -1,0 +1,17 @@
+"""The C door of the engine room: what core.h offers, for Cython code here and in a gateway of yours."""
+from libc.stdint cimport int64_t, uint32_t
+
+from corec._core.layout cimport Batch, Block, Core, Progress, Sink, Window
+
+cdef extern from "core.h" nogil:
+    ctypedef struct Kernels:
+        const char *name
+        Progress (*fold)(Core *, Sink *, const Batch *, size_t) noexcept nogil
+        void (*step_segment)(Core *, Sink *, uint32_t) noexcept nogil
+
+    const Kernels *cc_kernels(const char *name) noexcept
+    uint32_t cc_locate_sparse(const Core *, uint32_t id) noexcept
+    void cc_advance(Core *, int64_t now, int64_t lateness) noexcept
+    void cc_close_windows(Core *, int64_t until, Sink *) noexcept
+    size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *) noexcept
+    size_t cc_repair_block(Core *, uint32_t block) noexcept

@@ -1,0 +1,41 @@
+"""NumPy twins of the structs in layout.h; tests/test_layout.py holds one against the other.
+
+Units and ranges stand beside each field in layout.pxd.
+"""
+import numpy as np
+
+TILE = np.dtype([("value", "<f4", 8), ("emitted", "<f4", 8), ("fast", "<f4", 8), ("slow", "<f4", 8), ("var", "<f4", 8),
+                 ("trend", "<u4", 8), ("state", "<u4", 8), ("role", "<u4", 8)])
+
+SEGMENT = np.dtype([("owner", "<u4"), ("policy", "<u4"), ("first_id", "<u4"), ("last_tick", "<u4"), ("function", "<u4"),
+                    ("used", "<u2"), ("canal", "i1"), ("flags", "u1"), ("ids", "<u8"), ("low", "<u8"), ("high", "<u8"),
+                    ("spare", "<u8", 2)])
+
+WINDOW = np.dtype([("start", "<i8"), ("end", "<i8"), ("origin", "<f8"), ("sum", "<f8"), ("squares", "<f8"), ("min", "<f4"),
+                   ("max", "<f4"), ("score", "<f4"), ("count", "<u4"), ("errors", "<u4"), ("messages", "<u4")])
+
+BLOCK = np.dtype([("newest", WINDOW), ("older", WINDOW), ("closed_until", "<i8"), ("policy", "<u4"), ("entities", "<u4"),
+                  ("heard", "<u4"), ("failing", "<u4"), ("repairs", "<u4"), ("fitness", "<f4"), ("canal", "i1"),
+                  ("stepped", "u1"), ("spare", "<u2"), ("last_tick", "<u4")])
+
+POLICY = np.dtype([("slow_alpha", "<f4"), ("fast_alpha", "<f4"), ("floor2", "<f4"), ("deviation2", "<f4"), ("errors", "<f4"),
+                   ("gain", "<f4"), ("low", "<f4"), ("high", "<f4"), ("warm_max", "<u4"), ("tick", "<u4"),
+                   ("tick_shift", "<u4"), ("heartbeat", "<u4"), ("silence", "<u4"), ("alert_silence", "<u4"),
+                   ("window_ms", "<i8"), ("max_errors", "<f4"), ("limited", "<u4")])
+
+FUNCTION = np.dtype([("kind", "<u4"), ("a", "<f4"), ("b", "<f4"), ("phase", "<u4"), ("period_ms", "<f8")])
+
+RANGE = np.dtype([("first", "<u4"), ("count", "<u4"), ("per_block", "<u4"), ("segments", "<u4"), ("segment", "<u4")])
+
+LEDGER = np.dtype([(name, "<u8") for name in ("arrived", "stored", "filtered", "late", "shed",
+                                              "malformed", "channel", "id", "skew", "repeated")])
+
+#: One closed window of one block; `window` is its start in ms.
+AGGREGATE = np.dtype([("block", "<u4"), ("canal", "i1"), ("window", "<i8"), ("count", "<u4"), ("mean", "<f8"),
+                      ("min", "<f4"), ("max", "<f4"), ("std", "<f8"), ("errors", "<u4"), ("messages", "<u4"),
+                      ("fitness", "<f4"), ("score", "<f4")])
+
+MESSAGE = np.dtype([("id", "<u4"), ("canal", "i1"), ("valor", "<f4"), ("estado", "?"), ("time", "<i8")])
+
+ALERT = np.dtype([("time", "<i8"), ("id", "<u4"), ("block", "<u4"), ("canal", "i1"), ("kind", "u1"), ("valor", "<f4"),
+                  ("limit", "<f4")])

@@ -1,0 +1,185 @@
+# cython: language_level=3, boundscheck=False
+"""Frames and batch envelopes: bytes -> columns -> bytes, and the checksum both use.
+
+A frame is struct '!Ibf?', 10 bytes.  An envelope is a 48-byte header and a payload; docs/formats.md
+gives it byte by byte.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+import os
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import zstandard
+
+from corec.errors import DamagedBatch, FrameError
+
+cdef extern from "wire.h" nogil:
+    void cc_crc32c_choose(int hardware)
+    uint32_t cc_crc32c(uint32_t crc, const uint8_t *p, size_t n)
+    void cc_frames_decode(const uint8_t *f, size_t n, uint32_t *ids, int8_t *canales, uint32_t *valores, uint8_t *estados)
+    void cc_frames_encode(uint8_t *f, size_t n, const uint32_t *ids, const int8_t *canales, const uint32_t *valores,
+                          const uint8_t *estados)
+
+cc_crc32c_choose(os.environ.get("COREC_SIMD") != "base")
+
+FRAME_BYTES = 10
+HEADER = struct.Struct("!2sBBIQQQqII")
+MAGIC, VERSION = b"CB", 1
+ZSTD, OFFSETS = 1, 2
+#: Batches of this many frames and more are compressed; below, zstd costs more bytes than it saves.
+COMPRESS_FROM = 64
+#: Frames that one envelope may carry: what a reader must be ready to hold (14 MB with offsets).
+MAX_FRAMES = 1_000_000
+
+_compressor = zstandard.ZstdCompressor(level=1)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+class Envelope(NamedTuple):
+    """One batch; *frames* is count * 10 bytes, *offsets* int32[count] ms to *time* or None."""
+
+    producer: int
+    epoch: int
+    sequence: int
+    time: int
+    count: int
+    frames: bytes
+    offsets: object
+
+
+def crc32c(const uint8_t[::1] data not None, uint32_t value=0):
+    """CRC-32C of *data*, going on from *value*."""
+    if data.shape[0] == 0:
+        return value
+    return cc_crc32c(value, &data[0], data.shape[0])
+
+
+def crc32c_rows(rows):
+    """CRC-32C of each element of a structured array: uint32[n]."""
+    cdef const uint8_t[:, ::1] raw = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+    out = np.empty(len(rows), np.uint32)
+    cdef uint32_t[::1] sums = out
+    cdef Py_ssize_t i
+    for i in range(raw.shape[0]):
+        sums[i] = cc_crc32c(0, &raw[i, 0], raw.shape[1])
+    return out
+
+
+def use_hardware_checksum(bint yes):
+    """Choose between the processor's CRC-32C (where it has one) and the table; both give the same."""
+    cc_crc32c_choose(yes)
+
+
+def whole_frames(length):
+    """How many frames *length* bytes are; FrameError when they are not whole."""
+    count, rest = divmod(length, FRAME_BYTES)
+    if rest:
+        raise FrameError(f"expected whole frames of {FRAME_BYTES} bytes, got {length} bytes, {rest} more than {count} frames",
+                         hint="a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian")
+    return count
+
+
+def decode_frames(const uint8_t[::1] frames not None):
+    """(ids uint32[n], canales int8[n], valores float32[n], estados uint8[n]) of n * 10 bytes.
+
+    Nothing is judged here: an estado other than 0 or 1 and a negative canal come out as they are.
+    Raises FrameError when the length is no multiple of 10.
+    """
+    cdef size_t n = whole_frames(frames.shape[0])
+    ids, canales = np.empty(n, np.uint32), np.empty(n, np.int8)
+    valores, estados = np.empty(n, np.uint32), np.empty(n, np.uint8)
+    if n:
+        decode_into(frames, ids, canales, valores, estados)
+    return ids, canales, valores.view(np.float32), estados
+
+
+def decode_into(const uint8_t[::1] frames not None, uint32_t[::1] ids not None, int8_t[::1] canales not None,
+                uint32_t[::1] valores not None, uint8_t[::1] estados not None):
+    """Decode into arrays that are there (valores as their bits, uint32); returns how many frames."""
+    cdef size_t n = whole_frames(frames.shape[0])
+    if <size_t>min(ids.shape[0], canales.shape[0], valores.shape[0], estados.shape[0]) < n:
+        raise FrameError(f"expected room for {n} frames in every array")
+    if n:
+        with nogil:
+            cc_frames_decode(&frames[0], n, &ids[0], &canales[0], &valores[0], &estados[0])
+    return n
+
+
+def encode_frames(ids, canales, valores, estados):
+    """n * 10 bytes of frames from four columns; scalars are repeated."""
+    ids = np.ascontiguousarray(ids, np.uint32)
+    n = len(ids)
+    canales = np.ascontiguousarray(np.broadcast_to(np.asarray(canales, np.int8), n))
+    bits = np.ascontiguousarray(np.broadcast_to(np.asarray(valores, np.float32), n)).view(np.uint32)
+    estados = np.ascontiguousarray(np.broadcast_to(np.asarray(estados, np.uint8), n))
+    out = PyBytes_FromStringAndSize(NULL, n * 10)
+    encode_into(<uint8_t[:n * 10]><uint8_t *>PyBytes_AS_STRING(out) if n else np.empty(0, np.uint8), ids, canales, bits, estados)
+    return out
+
+
+def encode_into(uint8_t[::1] frames not None, const uint32_t[::1] ids not None, const int8_t[::1] canales not None,
+                const uint32_t[::1] valores not None, const uint8_t[::1] estados not None):
+    """Encode columns (valores as their bits, uint32) into *frames*; returns how many."""
+    cdef size_t n = ids.shape[0]
+    if <size_t>frames.shape[0] < n * 10 or <size_t>min(canales.shape[0], valores.shape[0], estados.shape[0]) < n:
+        raise FrameError(f"expected {n * 10} bytes of room and columns of {n}")
+    if n:
+        with nogil:
+            cc_frames_encode(&frames[0], n, &ids[0], &canales[0], &valores[0], &estados[0])
+    return n
+
+
+def pack_envelope(frames, *, producer, epoch, sequence, time, offsets=None):
+    """One batch as bytes.  *frames*: n * 10 bytes; *time*: ms; *offsets*: int32[n] ms to it, or None."""
+    cdef size_t count = whole_frames(len(frames))
+    payload, flags = bytes(frames), 0
+    if offsets is not None:
+        payload, flags = payload + np.ascontiguousarray(offsets, ">i4").tobytes(), OFFSETS
+    if count >= COMPRESS_FROM:
+        payload, flags = _compressor.compress(payload), flags | ZSTD
+    head = HEADER.pack(MAGIC, VERSION, flags, count, producer, epoch, sequence, time, len(payload), 0)[:-4]
+    return b"".join((head, crc32c(payload, crc32c(head)).to_bytes(4, "big"), payload))
+
+
+def envelope_head(data):
+    """(flags, count, producer, epoch, sequence, time, payload length) after all checks but the payload's."""
+    if len(data) < HEADER.size:
+        raise DamagedBatch(f"expected a batch of at least {HEADER.size} bytes, got {len(data)}")
+    magic, version, flags, count, producer, epoch, sequence, time, length, crc = HEADER.unpack_from(data)
+    if magic != MAGIC or version != VERSION:
+        raise DamagedBatch(f"expected a batch that begins {MAGIC!r} version {VERSION}, got {magic!r} version {version}")
+    if len(data) != HEADER.size + length:
+        raise DamagedBatch(f"expected a batch of {HEADER.size + length} bytes, got {len(data)}")
+    view = memoryview(data)
+    if crc32c(view[HEADER.size:], crc32c(view[:HEADER.size - 4])) != crc:
+        raise DamagedBatch("the batch does not match its checksum", hint="send it again; its sequence keeps it from counting twice")
+    if flags & ~(ZSTD | OFFSETS) or count > MAX_FRAMES:
+        raise DamagedBatch(f"expected flags 0..3 and at most {MAX_FRAMES} frames, got flags {flags} and {count} frames")
+    return flags, count, producer, epoch, sequence, time
+
+
+def unpack_envelope(data):
+    """The Envelope in *data*.  Raises DamagedBatch on a wrong length, checksum, flag or count."""
+    flags, count, producer, epoch, sequence, time = envelope_head(data)
+    body = memoryview(data)[HEADER.size:]
+    expected = count * (FRAME_BYTES + (4 if flags & OFFSETS else 0))
+    if flags & ZSTD:
+        body = _decompress(body, expected)
+    if len(body) != expected:
+        raise DamagedBatch(f"expected {expected} bytes for {count} frames, got {len(body)}")
+    offsets = np.frombuffer(body, ">i4", count, count * FRAME_BYTES).astype(np.int32) if flags & OFFSETS else None
+    return Envelope(producer, epoch, sequence, time, count, body[:count * FRAME_BYTES], offsets)
+
+
+def _decompress(body, expected):
+    """Checks the declared size first: max_output_size is ignored when a frame declares one."""
+    try:
+        declared = zstandard.get_frame_parameters(body)
+        if declared.content_size != expected or declared.window_size > max(expected, 1024):
+            raise DamagedBatch(f"expected a compressed payload of {expected} bytes, it declares {declared.content_size}")
+        return _decompressor.decompress(body, max_output_size=expected)
+    except zstandard.ZstdError as error:
+        raise DamagedBatch(f"the compressed payload does not unpack: {error}") from None

@@ -1,0 +1,109 @@
+"""Snapshots on their way: begun between two turns, handed on a few segments at a time, finished in a thread."""
+import logging
+import threading
+import time
+
+from corec.errors import CoreCError
+from corec.recovery import Opened
+from corec.storage.snapshots import SnapshotWriter
+
+log = logging.getLogger(__name__)
+
+#: Readings whose replay takes about a third of a second.
+TAIL_READINGS = 3_000_000
+#: A node that hears little still takes a snapshot this often, so that the journal can be trimmed.
+LONGEST_S = 600.0
+#: Segments handed on between two turns: about 3 ms of compression.
+AT_ONCE = 24
+
+
+class Checkpoints:
+    """Takes a snapshot when the tail to replay has grown, and trims the journal behind it.
+
+    Used by the pipeline's thread; only `finish`, which waits for the disk, runs in a thread of its own.
+    """
+
+    def __init__(self, opened: Opened, instance: str) -> None:
+        self._opened = opened
+        self._instance = instance
+        self._writer: SnapshotWriter | None = None
+        self._finishing: threading.Thread | None = None
+        self._done: SnapshotWriter | None = None
+        self._readings = self._bytes = 0
+        self._began = time.monotonic()
+        self.count = 0
+        self.last_ms = 0.0
+        self.last_bytes = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a snapshot is on its way."""
+        return self._writer is not None or self._finishing is not None
+
+    def committed(self, readings: int) -> None:
+        """A turn was committed; the engine stands exactly where the store does."""
+        self._readings += readings
+        since = time.monotonic() - self._began
+        if not self.busy and (self._readings >= TAIL_READINGS or (self._readings and since >= LONGEST_S)):
+            self.begin()
+
+    def begin(self) -> None:
+        """Begin a snapshot of this moment."""
+        engine, store, snapshots = self._opened.engine, self._opened.store, self._opened.snapshots
+        self._began, self._readings, self._bytes = time.monotonic(), 0, 0
+        meta = engine.snapshot_begin(owed=snapshots.owed)
+        try:
+            self._writer = snapshots.begin(meta, store.state.turn, store.state.offset)
+        except CoreCError as error:
+            self._failed(error)
+
+    def work(self) -> None:
+        """Hand on a few segments; take note of a snapshot that became durable."""
+        if self._writer:
+            self._hand_on(self._writer)
+        if self._finishing and not self._finishing.is_alive():
+            self._settle()
+
+    def run_out(self) -> None:
+        """Bring the snapshot on its way, if any, to its end."""
+        while self.busy:
+            self.work()
+            if self._finishing:
+                self._finishing.join()
+
+    def _hand_on(self, writer: SnapshotWriter) -> None:
+        engine = self._opened.engine
+        try:
+            for segment, piece in engine.snapshot_segments(AT_ONCE):
+                writer.add(segment, piece)
+                self._bytes += len(piece)
+        except CoreCError as error:
+            self._writer = None
+            self._failed(error)
+            return
+        if not engine.snapshot_pending:
+            self._writer, self._done = None, None
+            self._finishing = threading.Thread(target=self._finish, args=(writer,), name="snapshot")
+            self._finishing.start()
+
+    def _finish(self, writer: SnapshotWriter) -> None:
+        try:
+            with writer:
+                writer.finish()
+            self._done = writer
+        except CoreCError as error:
+            self._failed(error)
+
+    def _settle(self) -> None:
+        self._finishing = None
+        if self._done is None:
+            return
+        head = self._done.head
+        self.count += 1
+        self.last_ms = 1000 * (time.monotonic() - self._began)
+        self.last_bytes = self._bytes
+        if self._opened.store.note_snapshot(head.turn, head.offset, head.generation):
+            self._opened.journal.trim(self._opened.snapshots.safe_offset)
+
+    def _failed(self, error: CoreCError) -> None:
+        log.error("[Checkpoints-%s] no snapshot this time, the journal is kept: %s", self._instance, error)

@@ -1,0 +1,56 @@
+"""Control commands: what changes an engine's state besides readings, by name, in turn records."""
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from corec.config import Config, parse
+from corec.errors import UsageError
+
+if TYPE_CHECKING:
+    from corec.engine import Engine
+
+
+def _repair(engine: "Engine", command: Mapping[str, Any]) -> None:
+    engine.repair(engine.block_ids.index(command["block"]))
+
+
+def _reload(engine: "Engine", command: Mapping[str, Any]) -> None:
+    engine.reload(parse(command["config"], source="a reload"))
+
+
+def _shed(engine: "Engine", command: Mapping[str, Any]) -> None:
+    engine.count_shed(command["readings"])
+
+
+def _finish(engine: "Engine", command: Mapping[str, Any]) -> None:
+    engine.close_all()
+
+
+COMMANDS = {"finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
+
+
+def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:
+    """Carry out one command that `check_command` let pass."""
+    COMMANDS[command["op"]](engine, command)
+
+
+def check_command(engine: "Engine", command: Mapping[str, Any]) -> None:
+    """UsageError when *command* could not be carried out; it must never reach a turn record then."""
+    if command.get("op") not in COMMANDS:
+        raise UsageError(f"expected a command of {', '.join(COMMANDS)}, got {command.get('op')!r}")
+    if command["op"] == "repair" and command.get("block") not in engine.block_ids:
+        raise UsageError(f"there is no block {command.get('block')!r}", hint="`corec check` prints the blocks")
+    if command["op"] == "reload":
+        check_reload(engine.config, parse(command["config"], source="a reload"))
+
+
+def check_reload(running: Config, wanted: Config) -> None:
+    """UsageError when *wanted* has other blocks than *running*: those change at a start only."""
+    if shape_of(running) != shape_of(wanted):
+        raise UsageError("a reload cannot change which blocks and entities there are",
+                         hint="restart the node to change `id`, `canal`, `entidades`, `entidades_por_bloque`, `ids` or `funcion`")
+
+
+def shape_of(config: Config) -> list[tuple]:
+    """Which blocks and entities a configuration has."""
+    return [(entry.id, entry.canal, entry.entidades, entry.entidades_por_bloque, entry.first_id,
+             entry.table and entry.table.digest, entry.funcion and entry.funcion.nombre) for entry in config.bloques]

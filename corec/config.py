@@ -1,0 +1,218 @@
+"""Both configuration files, read into typed values with nothing left open.
+
+    config = load("configs")            # a folder, or corec_config.json itself
+    config = parse({"bloques": [...]})  # a mapping, or JSON text
+
+`config_types` says what the files may hold, `config_document` where in them a mistake
+stands, `config_problem` how it is told, `config_blocks` what the entries come to,
+`config_servers` where secrets come from, `config_plugins` what the plugins get.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from unicodedata import combining, normalize
+
+import msgspec
+from msgspec.structs import asdict
+
+from corec.config_blocks import BlockEntry, next_wire_id, resolve_entries
+from corec.config_document import Document, read_document, show
+from corec.config_plugins import load_plugin_config, load_plugins, merge_plugin_config
+from corec.config_problem import did_you_mean, problem
+from corec.config_servers import (
+    SECTIONS,
+    DbServer,
+    RedisServer,
+    Secret,
+    refuse_servers,
+    resolve_db,
+    resolve_redis,
+    without_servers,
+)
+from corec.config_types import ROLES, CoreFile, FuenteHost, FuenteSimulada, PluginFile
+from corec.errors import ConfigError
+
+__all__ = [
+    "BlockEntry",
+    "Config",
+    "DbServer",
+    "FuenteHost",
+    "FuenteSimulada",
+    "RedisServer",
+    "Secret",
+    "fold_accents",
+    "load",
+    "load_plugin_config",
+    "merge_plugin_config",
+    "next_wire_id",
+    "parse",
+    "wire_ranges",
+]
+
+CORE_FILE = "corec_config.json"
+PLUGINS_FILE = "plugins_config.json"
+
+#: What of the top level changes the engine's results; the entries do as a whole, but these.
+_ENGINE_KEYS = ("max_skew", "retraso_max")
+_NO_ENGINE_ENTRY_KEYS = {"ids", "max_size_mb"}
+_NO_MAPPING_KEYS = {"schema_url", *SECTIONS}
+
+
+class Config(CoreFile, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """A node's whole configuration: the keys as the files name them, every default filled in."""
+
+    db_config: DbServer | None
+    redis_config: RedisServer | None
+    bloques: tuple[BlockEntry, ...]
+    fuentes: tuple[FuenteHost | FuenteSimulada, ...]
+    plugins: PluginFile  # plugins_config.json, by plugin
+    source: str  # what errors call it
+    folder: Path  # what its relative paths start from
+    warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        entities = sum(entry.entidades for entry in self.bloques)
+        return f"<Config {self.source}: {len(self.bloques)} entries, {entities:,} entities>"
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all that changes what the engine computes, however it is spelled."""
+        import hashlib  # 17 ms, and a mere check needs none
+
+        meaning = {key: getattr(self, key) for key in _ENGINE_KEYS}
+        meaning["bloques"] = [_engine_meaning(entry) for entry in self.bloques]
+        text = msgspec.json.encode(meaning, order="deterministic")
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All of corec_config.json but its servers, as JSON that `parse` reads anywhere."""
+        keys = [key for key in CoreFile.__struct_fields__ if key not in _NO_MAPPING_KEYS]
+        mapping = {key: msgspec.to_builtins(getattr(self, key)) for key in keys if key != "bloques"}
+        return mapping | {"bloques": [entry.to_mapping() for entry in self.bloques]}
+
+
+def load(path: str | os.PathLike[str], *, embedded: bool = False) -> Config:
+    """The configuration in a folder, or in a file and the plugins_config.json beside it."""
+    file = Path(path)
+    if file.is_dir():
+        file /= CORE_FILE
+    document = read_document(file)
+    plugins, warnings = load_plugins(file.with_name(PLUGINS_FILE))
+    return _resolve(document, file.parent, embedded, plugins=plugins, warnings=warnings)
+
+
+def parse(
+    content: Mapping[str, Any] | str | bytes, *, source: str = "<mapping>", embedded: bool = False
+) -> Config:
+    """The configuration in a mapping or in JSON text; its relative paths start from here."""
+    return _resolve(Document(_plain(content, source), source), Path(), embedded)
+
+
+def wire_ranges(config: Config) -> list[tuple[int, int, int]]:
+    """(index in `bloques`, first wire id, count) of the entries whose ids are contiguous.
+
+    The others have a device table, `entry.table`, instead.
+    """
+    return [
+        (index, entry.first_id, entry.entidades)
+        for index, entry in enumerate(config.bloques)
+        if entry.first_id is not None
+    ]
+
+
+def fold_accents(name: str) -> str:
+    """The name without accents, so that every spelling of `sincronización` is one module."""
+    return "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
+
+
+def _plain(content: Any, source: str) -> Any:
+    if isinstance(content, Mapping):
+        return dict(content)
+    try:
+        return content.decode() if isinstance(content, bytes | bytearray) else content
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{source}: expected text in UTF-8, got {error}") from None
+
+
+def _resolve(
+    document: Document,
+    folder: Path,
+    embedded: bool,
+    *,
+    plugins: PluginFile | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Config:
+    core = _typed(document, embedded)
+    entries = resolve_entries(document, core.bloques, folder)
+    resolved = {
+        "bloques": entries,
+        "fuentes": tuple(
+            _source(document, index, core, entries) for index in range(len(core.fuentes))
+        ),
+        "modules": _modules(core.modules),
+        "rol": _role(document, core.rol),
+        "db_config": resolve_db(document, core.db_config, folder),
+        "redis_config": resolve_redis(document, core.redis_config, folder),
+    }
+    refuse_servers(document, core)
+    own = {
+        "plugins": plugins or {},
+        "source": document.source,
+        "folder": folder,
+        "warnings": warnings,
+    }
+    return Config(**asdict(core) | resolved | own)
+
+
+def _typed(document: Document, embedded: bool) -> CoreFile:
+    tree = without_servers(document.tree) if embedded else document.tree
+    try:
+        return msgspec.convert(tree, CoreFile)
+    except msgspec.ValidationError as error:
+        raise problem(document, error, CoreFile) from None
+
+
+def _source(
+    document: Document, index: int, core: CoreFile, entries: tuple[BlockEntry, ...]
+) -> FuenteHost | FuenteSimulada:
+    source = core.fuentes[index]
+    if isinstance(source, str):
+        source = FuenteHost() if source == "host" else FuenteSimulada()
+    if not entries:
+        hint = 'name at least one entry in "bloques"'
+        raise document.error(("fuentes", index), "a block for its readings", "none", hint=hint)
+    return _host(document, index, source, entries) if isinstance(source, FuenteHost) else source
+
+
+def _host(
+    document: Document, index: int, source: FuenteHost, entries: tuple[BlockEntry, ...]
+) -> FuenteHost:
+    known = [entry.id for entry in entries]
+    name = normalize("NFC", source.bloque or known[0])
+    if name not in known:
+        hint = did_you_mean(name, known) or f"the entries are {', '.join(known)}"
+        path = ("fuentes", index, "bloque")
+        raise document.error(path, "the id of an entry of bloques", show(name), hint=hint)
+    return msgspec.structs.replace(source, bloque=name)
+
+
+def _modules(names: tuple[str, ...]) -> tuple[str, ...]:
+    folded = dict.fromkeys(fold_accents(name) for name in names)
+    return tuple(folded) if "registro" in folded else ("registro", *folded)
+
+
+def _role(document: Document, role: str) -> str:
+    folded = fold_accents(role)
+    if folded not in ROLES:
+        expected = "one of " + ", ".join(f'"{name}"' for name in ROLES)
+        raise document.error(("rol",), expected, show(role), hint=did_you_mean(role, ROLES))
+    return folded
+
+
+def _engine_meaning(entry: BlockEntry) -> dict[str, Any]:
+    keys = [key for key in entry.__struct_fields__ if key not in _NO_ENGINE_ENTRY_KEYS]
+    meaning = {key: getattr(entry, key) for key in keys}
+    return meaning | {"table": entry.table and entry.table.digest}

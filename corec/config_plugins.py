@@ -1,0 +1,72 @@
+"""plugins_config.json and each plugin's own config.json.
+
+CoreC reads three keys of a plugin's section; all others pass to the plugin as they are.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from corec.config_document import Document, KeyPath, kind, read_document
+from corec.config_problem import problem, suggestion
+from corec.config_types import PluginFile, PluginSection
+
+OWN_KEYS = frozenset(PluginSection.__struct_fields__)
+#: How alike a plugin's key must be to one of CoreC's before it counts as a likely typo.
+_TYPO_LIKENESS = 0.8
+_SECTION_HINT = 'each key names a plugin, as in {"alerts": {"enabled": true}}'
+
+
+def load_plugins(file: Path) -> tuple[PluginFile, tuple[str, ...]]:
+    """The sections of plugins_config.json by plugin, and what in it looks like a typo."""
+    document = _read(file)
+    sections = {name: section for name, section in document.tree.items() if name != "$schema"}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise document.error(
+                (name,), "an object of a plugin's keys", kind(section), hint=_SECTION_HINT
+            )
+        _check_own_keys(document, (name,))
+    return sections, tuple(_warnings(document, sections))
+
+
+def load_plugin_config(file: Path) -> dict[str, Any]:
+    """A plugin's own config.json; a missing file is empty."""
+    document = _read(file)
+    _check_own_keys(document, ())
+    return document.tree
+
+
+def merge_plugin_config(overrides: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plugin gets: plugins_config.json wins key by key, and either file can disable it."""
+    merged = {**own, **overrides}
+    if own.get("enabled") is False:
+        merged["enabled"] = False
+    return merged
+
+
+def _read(file: Path) -> Document:
+    document = read_document(file, missing={})
+    if not isinstance(document.tree, dict):
+        raise document.error((), "an object", kind(document.tree), hint=_SECTION_HINT)
+    return document
+
+
+def _check_own_keys(document: Document, path: KeyPath) -> None:
+    try:
+        msgspec.convert(document.value(path), PluginSection)
+    except msgspec.ValidationError as error:
+        raise problem(document, error, PluginSection, path) from None
+
+
+def _warnings(document: Document, sections: PluginFile) -> Iterator[str]:
+    for name, section in sections.items():
+        for key in section.keys() - OWN_KEYS:
+            near = suggestion(key, OWN_KEYS, cutoff=_TYPO_LIKENESS)
+            if near and near not in section:
+                yield (
+                    f'{document.source}: "{key}" of plugin "{name}" passes to the plugin;'
+                    f' did you mean "{near}"?'
+                )

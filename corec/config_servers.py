@@ -1,0 +1,169 @@
+"""The two server sections: their secrets, and the placeholders nobody has filled in.
+
+A password comes from one source: `${ENVIRONMENT_VARIABLE}` in the section, or a file
+named by `password_file`.  It is never part of a repr, an error or a snapshot.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from corec.config_document import Document
+from corec.config_types import CoreFile, DbSection, RedisSection
+from corec.errors import ServerNotBuilt
+
+SECTIONS = ("db_config", "redis_config")
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_PLACEHOLDER = re.compile(r"your_[a-z_]+")
+_HINT = 'use "${VARIABLE}" or "password_file"; with --embedded both server sections are ignored'
+
+
+class Secret:
+    """A string that only `reveal()` shows."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The secret itself, for the driver that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+class DbServer(Struct, frozen=True, kw_only=True):
+    """Where PostgreSQL is, resolved."""
+
+    dbname: str
+    user: str
+    password: Secret | None
+    host: str
+    port: int
+
+
+class RedisServer(Struct, frozen=True, kw_only=True):
+    """Where Redis is, resolved."""
+
+    host: str
+    port: int
+    username: str | None
+    password: Secret | None
+
+
+def without_servers(tree: Any) -> Any:
+    """The tree as `--embedded` reads it."""
+    if not isinstance(tree, dict):
+        return tree
+    return {key: value for key, value in tree.items() if key not in SECTIONS}
+
+
+def resolve_db(document: Document, section: DbSection | None, folder: Path) -> DbServer | None:
+    """PostgreSQL's section with its variables and files read."""
+    if section is None:
+        return None
+    reader = _Reader(document, "db_config", section, folder)
+    return DbServer(
+        dbname=reader.text("dbname"),
+        user=reader.text("user"),
+        password=reader.password(),
+        host=reader.text("host"),
+        port=reader.port(),
+    )
+
+
+def resolve_redis(
+    document: Document, section: RedisSection | None, folder: Path
+) -> RedisServer | None:
+    """Redis's section with its variables and files read."""
+    if section is None:
+        return None
+    reader = _Reader(document, "redis_config", section, folder)
+    return RedisServer(
+        host=reader.text("host"),
+        port=reader.port(),
+        username=reader.text("username") or None,
+        password=reader.password(),
+    )
+
+
+def refuse_servers(document: Document, core: CoreFile) -> None:
+    """Until servers are built, a node that names one says so instead of running without it."""
+    named = [name for name in SECTIONS if getattr(core, name) is not None]
+    if named:
+        raise ServerNotBuilt(
+            f"{document.source}: expected an embedded node, got {' and '.join(named)}"
+            " - this CoreC cannot use servers yet",
+            hint="run with --embedded, which ignores both sections, or remove them",
+        )
+
+
+class _Reader:
+    """Reads one section's keys, each with its variables filled in."""
+
+    def __init__(self, document: Document, name: str, section: Any, folder: Path) -> None:
+        self.document = document
+        self.name = name
+        self.section = section
+        self.folder = folder
+
+    def text(self, key: str) -> str:
+        path = (self.name, key)
+        value = getattr(self.section, key)
+        return self._real(path, _VARIABLE.sub(lambda found: self._variable(path, found), value))
+
+    def port(self) -> int:
+        if isinstance(self.section.port, int):
+            return self.section.port
+        text = self.text("port")
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
+            raise self.document.error((self.name, "port"), "a port from 1 to 65535", f'"{text}"')
+        return int(text)
+
+    def password(self) -> Secret | None:
+        text = self.text("password")
+        if self.section.password_file is None:
+            return Secret(text) if text else None
+        if text:
+            path = (self.name, "password_file")
+            raise self.document.error(
+                path, "one source of the password", "password and password_file", hint="remove one"
+            )
+        return Secret(self._file("password_file"))
+
+    def _real(self, path: tuple[str, str], value: str) -> str:
+        if _PLACEHOLDER.fullmatch(value):
+            got = f'the placeholder "{value}"'
+            raise self.document.error(path, "a real value", got, hint=_HINT)
+        return value
+
+    def _variable(self, path: tuple[str, str], found: re.Match) -> str:
+        name, default = found.groups()
+        value = os.environ.get(name) or default
+        if value is None:
+            raise self.document.error(
+                path,
+                f"the environment variable {name}",
+                "none",
+                hint=f"export {name}=... and start again",
+            )
+        return value
+
+    def _file(self, key: str) -> str:
+        file = self.folder / self.text(key)
+        try:
+            text = file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "no UTF-8 text"
+            raise self.document.error(
+                (self.name, key), f"a readable file {file}", reason.lower(), hint=_HINT
+            ) from None
+        if not text:
+            raise self.document.error((self.name, key), f"a password in {file}", "an empty file")
+        return self._real((self.name, key), text)

@@ -1,0 +1,448 @@
+"""(state, turn) -> (state, outcome): deterministic, without I/O, without a clock of its own.
+
+Everything but readings that changes state comes in a turn: load, commands, time.  The same turns over the
+same readings give the same state and the same outcomes, bit for bit.
+"""
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from corec import topology
+from corec._core import block, dtypes
+from corec._core.wire import unpack_envelope
+from corec.commands import apply_command
+from corec.config import Config, load, parse
+from corec.errors import DamagedBatch, FrameError
+from corec.marks import Marks
+from corec.outcome import Outcome, PutAside, Repair
+from corec.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
+
+#: Load is kept in 255 steps, so that a turn record can give it back exactly.
+LOAD_STEPS = 255
+CAUSES = ("malformed", "channel", "id", "skew", "repeated")
+LATEST_TIME = 2**53
+
+
+class Engine:
+    """All entities of a configuration, and what folding readings into them gives.
+
+    config: a path (file or folder), a mapping, or a Config.  Not safe for use by two threads at once; kernels
+    release the GIL.
+
+        engine = corec.Engine("configs/corec_config.json")
+        outcome = engine.feed(frames, at=1_700_000_000_000)
+    """
+
+    def __init__(self, config: str | os.PathLike[str] | Mapping[str, Any] | Config) -> None:
+        self._set_config(_config(config))
+        built = topology.build(self.config)
+        self.arena, self.block_ids, self._topology = built.arena, built.block_ids, built
+        self.marks = Marks()
+        self._outlet = block.Outlet(len(self.block_ids))
+        self._keeper = SegmentKeeper(self.arena)
+        self._stepped_at = 0
+        self._begin()
+
+    def _set_config(self, config: Config) -> None:
+        self.config = config
+        self.lateness = round(config.retraso_max * 1000)
+        self.max_skew = config.max_skew * 1000
+        self._window_lengths = sorted({round(entry.ventana * 1000) for entry in config.bloques})
+        intervals = [round(entry.intervalo * 1000) for entry in config.bloques if entry.funcion]
+        self._step_every = min(intervals) if intervals else 0
+
+    # --- feeding -------------------------------------------------------------------------------
+
+    def feed(self, frames: Any, *, at: int, load: float = 0.0) -> Outcome:
+        """Fold frames (bytes-like, n * 10) of time *at* (ms since 1970) at *load* (0..1).
+
+        Raises FrameError when the length is no multiple of 10 or *at* is no time; single bad frames are counted
+        in `outcome.rejected`.
+        """
+        self._open(load)
+        self._fold(_time(at), frames=memoryview(frames).cast("B"))
+        return self._close()
+
+    def feed_arrays(self, ids: Any, values: Any, *, at: Any, channel: int, load: float = 0.0, states: Any = None) -> Outcome:
+        """Fold values (float32[n]) of ids (uint32[n]) on one *channel*.
+
+        at: one time in ms, or int64[n], one for each reading.  states: bool[n], False where the sensor says it failed.
+        """
+        self._open(load)
+        ids = np.ascontiguousarray(ids, np.uint32)
+        values = np.ascontiguousarray(values, np.float32)
+        states = None if states is None else np.ascontiguousarray(states, np.uint8)
+        if np.ndim(at) == 0:
+            self._fold(_time(at), ids=ids, values=values, states=states, channel=channel)
+        elif len(ids):
+            times = np.ascontiguousarray(at, np.int64)
+            self._fold(_time(int(times.max())), ids=ids, values=values, states=states, channel=channel, offsets=times - times.max())
+        return self._close()
+
+    def tick(self, at: int, *, load: float = 0.0) -> Outcome:
+        """Let time go on to *at* (ms) without readings: windows close, silence shows, native functions step."""
+        self._open(load)
+        self._advance(_time(at))
+        return self._close()
+
+    def step(self, at: int, *, load: float = 0.0) -> Outcome:
+        """One whole pass, at *at* (ms), over all entities with native functions."""
+        self._open(load)
+        self._advance(_time(at), step=False)
+        self._step()
+        return self._close()
+
+    def finish(self) -> Outcome:
+        """Close every open window, whatever the time: the last rows of a recording."""
+        self._open(self.load)
+        self.close_all()
+        return self._close()
+
+    def turn(self, batches: Iterable[tuple[bytes, int]], *, load_q: int = 0, commands: Sequence[Mapping[str, Any]] = (),
+             tick: int = 0) -> Outcome:
+        """One turn of a node: *commands* in order, then *batches* (envelope, arrival ms), then time goes on to *tick*.
+
+        The same as begin_turn, fold_batches once or often, end_turn: where batches are cut makes no difference.
+        """
+        self.begin_turn(load_q, commands)
+        self.fold_batches(batches)
+        return self.end_turn(tick)
+
+    def begin_turn(self, load_q: int = 0, commands: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Open a turn; *load_q* is the load in steps of 1/255."""
+        self._open(load_q / LOAD_STEPS)
+        for command in commands:
+            apply_command(self, command)
+
+    def fold_batches(self, batches: Iterable[tuple[bytes, int]]) -> None:
+        """Fold batches (envelope, arrival ms) into the open turn."""
+        for envelope, arrival in batches:
+            self._fold_envelope(envelope, arrival)
+
+    def end_turn(self, tick: int = 0) -> Outcome:
+        """Close the open turn, after time has gone on to *tick* ms (0: it has not)."""
+        if tick:
+            self._advance(tick)
+        return self._close()
+
+    @property
+    def has_alerts(self) -> bool:
+        """Whether the open turn raised an alert so far."""
+        return self._outlet.alerts > 0 or any(len(part[2]) for part in self._parts)
+
+    # --- the state, as others may look at it ---------------------------------------------------
+
+    @property
+    def entities(self) -> np.ndarray:
+        """`dtypes.TILE[segments, 125]`: the live tiles, no copy; wakes what hibernates.
+
+        Entity (segment, slot) is lane slot % 8 of tile [segment, slot // 8]; `locate(id)` gives both.
+        """
+        for segment in list(self.arena.frozen):
+            self._keeper.thaw(segment)
+        return self.arena.tiles
+
+    def locate(self, id: int) -> tuple[int, int]:
+        """(segment, slot) of a wire id; KeyError when there is none."""
+        return self.arena.locate(id)
+
+    def entity(self, id: int) -> dict[str, Any]:
+        """Everything known of one entity, by its wire id; wakes it when it hibernates."""
+        segment, slot = self.arena.locate(id)
+        if segment in self.arena.frozen:
+            self._keeper.thaw(segment)
+        return describe(self.arena.tiles[segment, slot // 8], slot % 8)
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """`dtypes.BLOCK[blocks]`, read-only, no copy; `block_ids` names them."""
+        view = self.arena.blocks
+        view.flags.writeable = False
+        return view
+
+    @property
+    def clock(self) -> int:
+        """Largest accepted time, ms."""
+        return self.arena.clock
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """Every reading that came, by what became of it.
+
+        in == stored + filtered + late + shed + rejected, always.
+        """
+        row = self.arena.ledger[0]
+        causes = {f"rejected_{cause}": int(row[cause]) for cause in CAUSES}
+        counts = {name: int(row[name]) for name in ("stored", "filtered", "late", "shed")}
+        return {"in": int(row["arrived"]), **counts, "rejected": sum(causes.values()), **causes}
+
+    # --- snapshots -----------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """The whole state in one checksummed piece."""
+        meta = self.snapshot_begin(whole=True)
+        return pack_whole(meta, dict(self.snapshot_segments()))
+
+    @classmethod
+    def restore(cls, blob: bytes) -> "Engine":
+        """The engine of which `snapshot` was taken.  DamagedFile when a byte of it changed."""
+        return cls.assemble(*unpack_whole(blob))
+
+    def snapshot_begin(self, *, whole: bool = False, owed: Collection[int] = ()) -> bytes:
+        """Begin an incremental snapshot of this moment: all but the entities, which `snapshot_segments` gives.
+
+        owed: segments of an earlier snapshot that never became durable.
+        """
+        meta = capture_state(self)
+        self._keeper.begin(whole=whole, owed=owed)
+        return meta
+
+    def snapshot_segments(self, limit: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """(segment, compressed tiles) of up to *limit* segments that changed before `snapshot_begin`.
+
+        Exhausted when the snapshot is whole.  A segment about to change is set aside first, so turns may go on.
+        """
+        return self._keeper.hand_out(limit)
+
+    @property
+    def heard_segments(self) -> list[int]:
+        """The segments that hold anything at all."""
+        return np.flatnonzero(self.arena.segments["flags"] & 1).tolist()
+
+    @property
+    def snapshot_pending(self) -> int:
+        """Segments that the running snapshot still has to hand out."""
+        return self._keeper.pending
+
+    @classmethod
+    def assemble(cls, meta: bytes, segments: Mapping[int, bytes]) -> "Engine":
+        """The engine of an incremental snapshot: its meta and the newest piece of every segment."""
+        return assemble_state(cls, meta, segments)
+
+    def restore_segments(self, segments: Mapping[int, bytes]) -> None:
+        """Put tiles back as a snapshot has them."""
+        self._keeper.restore(segments)
+
+    # --- a turn from the inside ----------------------------------------------------------------
+
+    def reload(self, config: Config) -> None:
+        """Take over what may change while running: filters, limits, windows, lateness, intervals."""
+        self._set_config(config)
+        topology.set_policies(self.arena, config)
+        self._set_load(self.load)
+
+    def segments_of(self, index: int) -> tuple[int, int]:
+        """(first, last + 1) segment of a block, as configured."""
+        first, last = self._topology.first_segment[index : index + 2]
+        return int(first), int(last)
+
+    def take_clocks(self, other: "Engine") -> None:
+        """Go on from another engine's time, counters, ledger and marks."""
+        self.arena.advance(other.clock, self.lateness)
+        self.arena.counters = other.arena.counters
+        self.arena.ledger[:] = other.arena.ledger
+        self.marks, self._stepped_at = other.marks, other._stepped_at
+
+    def repair(self, index: int) -> int:
+        """Regenerate the failing entities of a block; returns how many."""
+        for segment in range(*self.segments_of(index)):
+            self._keeper.settle(segment)
+        count = block.repair_block(self.arena, index)
+        if count:
+            self._repairs.append(Repair(self.clock, index, count))
+        return count
+
+    def close_all(self) -> None:
+        """Close every open window, whatever the time."""
+        self._close_windows(LATEST_TIME)
+
+    def take_ledger(self, counts: Mapping[str, int]) -> None:
+        """Go on counting from a ledger that was committed."""
+        row = self.arena.ledger
+        row["arrived"] = counts.get("in", 0)
+        for name in ("stored", "filtered", "late", "shed"):
+            row[name] = counts.get(name, 0)
+        for cause in CAUSES:
+            row[cause] = counts.get(f"rejected_{cause}", 0)
+
+    def count_shed(self, readings: int) -> None:
+        """Count readings that were refused for want of room before they reached the log."""
+        row = self.arena.ledger
+        row["arrived"] += np.uint64(readings)
+        row["shed"] += np.uint64(readings)
+
+    def _open(self, load: float) -> None:
+        self._begin()
+        self._set_load(load)
+
+    def _begin(self) -> None:
+        self._parts: list[tuple[np.ndarray, ...]] = []
+        self._aside: list[PutAside] = []
+        self._repairs: list[Repair] = []
+        self._counts = self.arena.ledger[0].copy()
+        self.load = 0.0
+
+    def _set_load(self, load: float) -> None:
+        self.load = round(min(max(load, 0.0), 1.0) * LOAD_STEPS) / LOAD_STEPS
+        constants = np.array([entry.filtro.carga for entry in self.config.bloques], np.float32)
+        self.arena.policies["gain"] = (1 + constants * np.float32(self.load)) / np.float32(256)
+
+    def _close(self) -> Outcome:
+        self._drain()
+        rows, messages, alerts = (_joined(arrays) for arrays in zip(*self._parts)) if self._parts else _NOTHING
+        before, now = self._counts, self.arena.ledger[0]
+        rejected = {cause: int(now[cause] - before[cause]) for cause in CAUSES if now[cause] != before[cause]}
+        return Outcome(rows, messages, alerts, rejected, int(now["late"] - before["late"]), self._aside, self._repairs)
+
+    def _drain(self) -> None:
+        """Empty the outlet, and repair the blocks whose closed windows show too many failing entities."""
+        if self._outlet.empty:
+            return
+        part = self._outlet.take()
+        self._parts.append(part)
+        closed = part[0]["block"]
+        if len(closed) and self.arena.blocks["failing"].any():
+            for index in self._too_sick(np.unique(closed)):
+                self.repair(int(index))
+
+    def _too_sick(self, closed: np.ndarray) -> np.ndarray:
+        blocks, policies = self.arena.blocks[closed], self.arena.policies
+        return closed[blocks["failing"] > policies["max_errors"][blocks["policy"]] * blocks["entities"]]
+
+    def _advance(self, now: int, *, step: bool = True) -> None:
+        """Move the clock: mark what fell silent, close what is over, hibernate what sleeps, step what is due."""
+        second, watermark = self.arena.tick, self.arena.watermark
+        if now <= self.clock:
+            return
+        self.arena.advance(now, self.lateness)
+        if self.arena.tick != second:
+            self._run(block.sweep, second)
+            self._keeper.hibernate(self.config.hibernar_tras)
+        if any(self.arena.watermark // length != watermark // length for length in self._window_lengths):
+            self._close_windows(self.arena.watermark)
+        if step and self._step_every and now - self._stepped_at >= self._step_every:
+            self._step()
+
+    def _close_windows(self, until: int) -> None:
+        self._drain()
+        block.close_windows(self.arena, self._outlet, until)
+        self._drain()
+
+    def _step(self) -> None:
+        self._stepped_at = self.clock
+        functions = self.arena.functions
+        sines = functions["kind"] == topology.KINDS["sine"]
+        turns = np.divide(self.clock, functions["period_ms"], where=sines, out=np.zeros(len(functions)))
+        functions["phase"] = ((turns % 1.0) * 2.0**32).astype(np.uint64).astype(np.uint32)
+        self._run(block.step_segments, self._topology.stepped)
+        block.count_step(self.arena)
+
+    def _run(self, kernel: Any, *arguments: Any) -> None:
+        """Run a kernel to its end, seeing to whatever stops it."""
+        start = 0
+        while True:
+            start, stop, segment = kernel(self.arena, self._outlet, *arguments, start=start)
+            if stop == block.DONE:
+                return
+            if stop == block.ATTENTION:
+                self._keeper.settle(segment)
+            else:
+                self._drain()
+
+    def _fold(self, time: int, *, offsets: np.ndarray | None = None, **batch: Any) -> None:
+        if offsets is None:
+            self._advance(time)
+            self._fold_one(time, **batch)
+            return
+        for run in _runs(time + offsets.astype(np.int64)):
+            newest = int((time + offsets[run].astype(np.int64)).max())
+            self._advance(newest)
+            piece = (time - newest) + offsets[run].astype(np.int64)
+            self._fold_one(newest, offsets=piece.astype(np.int32), **_cut(batch, run))
+
+    def _fold_one(self, time: int, *, frames: Any = None, ids: Any = None, values: Any = None, states: Any = None,
+                  channel: int = 0, offsets: Any = None) -> None:
+        if frames is not None:
+            self._run(block.fold_frames, frames, time, offsets)
+        else:
+            self._run(block.fold_values, ids, values, channel, time, states, offsets)
+
+    def _fold_envelope(self, data: bytes, arrival: int) -> None:
+        try:
+            batch = unpack_envelope(data)
+        except DamagedBatch:
+            self._refuse("malformed", 1)
+            return
+        skip = self.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count)
+        frames, offsets = batch.frames, batch.offsets
+        if skip:
+            self._refuse("repeated", skip)
+            frames, offsets = frames[skip * 10 :], None if offsets is None else offsets[skip:]
+        if not len(frames):
+            return
+        if not self._in_time(batch.time, offsets, arrival):
+            self._refuse("skew", len(frames) // 10)
+            self._aside.append(PutAside(batch.time, arrival, bytes(frames), "skew"))
+        else:
+            self._fold(batch.time, frames=frames, offsets=offsets)
+
+    def _in_time(self, time: int, offsets: np.ndarray | None, arrival: int) -> bool:
+        first, last = (0, 0) if offsets is None else (int(offsets.min()), int(offsets.max()))
+        return abs(time + first - arrival) <= self.max_skew and abs(time + last - arrival) <= self.max_skew
+
+    def _refuse(self, cause: str, readings: int) -> None:
+        row = self.arena.ledger
+        row["arrived"] += np.uint64(readings)
+        row[cause] += np.uint64(readings)
+
+
+_NOTHING = tuple(np.empty(0, dtype) for dtype in (dtypes.AGGREGATE, dtypes.MESSAGE, dtypes.ALERT))
+
+
+def _config(config: Any) -> Config:
+    if isinstance(config, Config):
+        return config
+    return parse(config) if isinstance(config, Mapping) else load(config)
+
+
+def _time(at: int) -> int:
+    if not 0 <= int(at) < LATEST_TIME:
+        raise FrameError(f"expected a time in milliseconds since 1970, got {at!r}", hint="1_700_000_000_000 is in November 2023")
+    return int(at)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _runs(times: np.ndarray) -> Iterator[slice]:
+    """Stretches of readings in the same second: the clock moves between them, not within."""
+    cuts = np.flatnonzero(np.diff(times // 1000)) + 1
+    edges = [0, *cuts.tolist(), len(times)]
+    return (slice(a, b) for a, b in zip(edges, edges[1:]))
+
+
+def _cut(batch: dict[str, Any], run: slice) -> dict[str, Any]:
+    """A stretch of a batch's columns; frames are ten bytes each."""
+    cut = {name: value[run] for name, value in batch.items() if isinstance(value, np.ndarray)}
+    if "frames" in batch:
+        cut["frames"] = batch["frames"][run.start * 10 : run.stop * 10]
+    return {**batch, **cut}
+
+
+QUALITIES = ("never", "good", "warming", "high", "low", "not finite", "declared failed", "silent", "repaired")
+
+
+def describe(tile: np.void, lane: int) -> dict[str, Any]:
+    """The fields of one entity in words and units; tile: one element of dtypes.TILE."""
+    state, trend, role = (int(tile[name][lane]) for name in ("state", "trend", "role"))
+    halves = np.array([trend & 0xFFFF0000, trend << 16 & 0xFFFFFFFF], np.uint32).view(np.float32)
+    return {
+        "valor": float(tile["value"][lane]), "activo": bool(state & 1), "emitted": float(tile["emitted"][lane]),
+        "mean": float(tile["slow"][lane]), "std": float(np.sqrt(tile["var"][lane])), "fast_mean": float(tile["fast"][lane]),
+        "mean_step": float(halves[0]), "peak_score": float(halves[1]), "quality": QUALITIES[state >> 3 & 15],
+        "failures": state >> 1 & 3, "error_level": state >> 7 & 63, "warm_up": state >> 13 & 63,
+        "function": role & 0xFFFFF, "threshold_scale": ((role >> 20) ^ 256) / 256,
+    }

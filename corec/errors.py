@@ -1,0 +1,176 @@
+"""Every error CoreC raises on purpose, and the exit code each one gives.
+
+    CoreCError
+    ├── InputError             yours to put right: what you gave, or the machine it runs on
+    │   ├── UsageError           a command that cannot be carried out as typed
+    │   ├── ConfigError          either configuration file, or a file that one of them names
+    │   ├── ServerNotBuilt       a server section, before this CoreC can use servers
+    │   ├── PluginError          a plugin that cannot be loaded or breaks its contract
+    │   ├── FrameError           bytes that are no readings
+    │   │   ├── PartialFrame       a length that is no multiple of 10
+    │   │   └── DamagedBatch       an envelope whose bytes are not what its producer wrote
+    │   ├── CapacityError        more than `max_ram_mb` allows
+    │   └── StorageError         the data folder
+    │       ├── DamagedFile        a checksum that does not match
+    │       ├── FolderInUse        another node runs on it
+    │       ├── DiskFull           no room left to write
+    │       └── FenceLost          another node took over; this one has to stop
+    └── Bug                    ours: please report it
+        └── InternalError        a promise of CoreC to itself that does not hold
+
+An `InputError` is shown as its text; a `Bug` is shown with its traceback.
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+__all__ = [
+    "Bug",
+    "CapacityError",
+    "ConfigError",
+    "CoreCError",
+    "DamagedBatch",
+    "DamagedFile",
+    "DiskFull",
+    "ExitCode",
+    "FenceLost",
+    "FolderInUse",
+    "FrameError",
+    "InputError",
+    "InternalError",
+    "PartialFrame",
+    "PluginError",
+    "ServerNotBuilt",
+    "StorageError",
+    "UsageError",
+    "exit_code",
+]
+
+
+class ExitCode(IntEnum):
+    """What a `corec` command tells the shell and the supervisor."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2  # click's own code for a command line it cannot read
+    CONFIG = 3
+    DATA = 4  # damaged bytes: a frame, a batch, a file
+    CAPACITY = 5  # RAM
+    IN_USE = 6
+    SERVER = 7
+    FENCE_LOST = 8  # a supervisor must not restart: the shard has another owner
+    DISK_FULL = 9
+    PLUGIN = 10
+
+
+class CoreCError(Exception):
+    """Base of all: what was expected, what came and where; then what to do."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+
+    def __init__(self, text: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.text]
+        if self.detail:
+            lines.append(f"DETAIL: {self.detail}")
+        if self.hint:
+            lines.append(f"HINT: {self.hint}")
+        return "\n".join(lines)
+
+
+class InputError(CoreCError):
+    """Yours to put right: what you gave, or the machine it runs on."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UsageError(InputError):
+    """A command that cannot be carried out as typed."""
+
+
+class ConfigError(InputError):
+    """Either configuration file, or a file that one of them names."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class ServerNotBuilt(InputError):
+    """A server section, before this CoreC can use servers."""
+
+    exit_code = ExitCode.SERVER
+
+
+class PluginError(InputError):
+    """A plugin that cannot be loaded or breaks its contract."""
+
+    exit_code = ExitCode.PLUGIN
+
+
+class FrameError(InputError):
+    """Bytes that are no readings."""
+
+    exit_code = ExitCode.DATA
+
+
+class PartialFrame(FrameError):
+    """A length that is no multiple of a frame's 10 bytes."""
+
+
+class DamagedBatch(FrameError):
+    """An envelope whose bytes are not what its producer wrote."""
+
+
+class CapacityError(InputError):
+    """More than `max_ram_mb` allows; the text carries the arithmetic."""
+
+    exit_code = ExitCode.CAPACITY
+
+
+class StorageError(InputError):
+    """The data folder."""
+
+    exit_code = ExitCode.DATA
+
+
+class DamagedFile(StorageError):
+    """A checksum that does not match."""
+
+
+class FolderInUse(StorageError):
+    """Another node runs on this data folder."""
+
+    exit_code = ExitCode.IN_USE
+
+
+class DiskFull(StorageError):
+    """No room left to write."""
+
+    exit_code = ExitCode.DISK_FULL
+
+
+class FenceLost(StorageError):
+    """Another node took over; this one has to stop and stay stopped."""
+
+    exit_code = ExitCode.FENCE_LOST
+
+
+class Bug(CoreCError):
+    """Ours: please report it."""
+
+    def __init__(self, text: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        hint = hint or "this is a bug in CoreC; please report it with the lines above"
+        super().__init__(text, detail=detail, hint=hint)
+
+
+class InternalError(Bug):
+    """A promise of CoreC to itself that does not hold."""
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """The code for an error that ends a command; whatever is not ours counts as a bug."""
+    return error.exit_code if isinstance(error, CoreCError) else ExitCode.BUG

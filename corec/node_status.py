@@ -1,0 +1,124 @@
+"""What a node says of itself: plain numbers, ready for JSON."""
+import os
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corec._core import block
+from corec.outcome import Outcome
+from corec.version import VERSION
+
+if TYPE_CHECKING:
+    from corec.nucleus import CoreCNucleus
+
+KINDS = {1: "high", 2: "low", 3: "silence", 4: "failure"}
+RECENT_ALERTS = 20
+WEAKEST = 5
+#: Seconds without a reading after which a block counts as idle.
+IDLE_AFTER = 10
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Rates:
+    """Events per second of a few counters, over the last seconds."""
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self._span = seconds
+        self._seen: deque[tuple[float, dict[str, float]]] = deque()
+
+    def update(self, **totals: float) -> dict[str, float]:
+        """Take note of the totals now; their rates."""
+        now = time.monotonic()
+        self._seen.append((now, totals))
+        while len(self._seen) > 2 and now - self._seen[0][0] > self._span:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        span = max(now - then, 1e-9) if len(self._seen) > 1 else float("inf")
+        return {name: (value - before.get(name, 0.0)) / span for name, value in totals.items()}
+
+
+class AlertLog:
+    """The latest alerts, with names."""
+
+    def __init__(self, nucleus: "CoreCNucleus") -> None:
+        self._nucleus = nucleus
+        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ALERTS)
+
+    def take(self, outcome: Outcome) -> None:
+        """Remember the alerts of a turn."""
+        for alert in outcome.alerts[-RECENT_ALERTS:]:
+            name, unit = self._nucleus.entity_name(int(alert["id"]))
+            self.recent.append({
+                "time": int(alert["time"]), "kind": KINDS.get(int(alert["kind"]), "?"), "entity": int(alert["id"]), "name": name,
+                "unit": unit, "valor": float(alert["valor"]), "limit": float(alert["limit"]),
+                "block": self._nucleus.engine.block_ids[int(alert["block"])]})  # fmt: skip
+
+
+def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
+    """Everything `corec status --json` prints."""
+    pipeline, engine = nucleus.pipeline, nucleus.engine
+    ledger, stats = engine.ledger, nucleus.committer.stats()
+    totals = pipeline.totals
+    per_s = nucleus.rates.update(readings=ledger["in"], messages=totals["messages"], alerts=totals["alerts"], accepted=stats.accepted)
+    p50, p99 = _percentiles(pipeline.commit_ms)
+    return {
+        "instance_id": nucleus.config.instance_id, "version": VERSION, "pid": os.getpid(), "state": nucleus.state,
+        "uptime_s": time.monotonic() - nucleus.started, "simd": block.SIMD, "load": pipeline.load, "rss_bytes": rss_bytes(),
+        "data": str(nucleus.data), "watermark": engine.arena.watermark,
+        "readings": {"total": ledger["in"], "per_s": per_s["readings"], "accepted_per_s": per_s["accepted"]},
+        "messages": {"total": totals["messages"], "per_s": per_s["messages"]},
+        "alerts": {"total": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent)},
+        "blocks": blocks_of(nucleus), "ledger": ledger,
+        "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows": totals["rows"]},
+        "journal": {"bytes": nucleus.journal.size_bytes, "last": nucleus.journal.last, "pending": pipeline.pending,
+                    "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
+        "store": {"bytes": _size(nucleus.folder.store)},
+        "snapshots": {"count": pipeline.checkpoints.count, "last_ms": pipeline.checkpoints.last_ms,
+                      "bytes": pipeline.checkpoints.last_bytes},
+        "sources": [runner.status() for runner in nucleus.runners],
+    }  # fmt: skip
+
+
+def blocks_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
+    """Blocks by state, and the weakest of those heard."""
+    engine = nucleus.engine
+    blocks, names = engine.blocks, engine.block_ids
+    heard, frozen = blocks["heard"] > 0, _asleep(engine)
+    live = heard & (engine.arena.tick - blocks["last_tick"].astype(np.int64) <= IDLE_AFTER)
+    fitness = blocks["fitness"][heard]
+    order = np.flatnonzero(heard)[np.argsort(fitness, kind="stable")[:WEAKEST]]
+    return {
+        "total": len(blocks), "live": int(live.sum()), "hibernated": int(frozen.sum()), "never": int((~heard).sum()),
+        "idle": int((heard & ~live & ~frozen).sum()),
+        "fitness_mean": float(fitness.mean()) if len(fitness) else 1.0,
+        "fitness_min": float(fitness.min()) if len(fitness) else 1.0,
+        "weakest": [{"id": names[i], "fitness": float(blocks[i]["fitness"]), "failing": int(blocks[i]["failing"]),
+                     "entities": int(blocks[i]["entities"])} for i in order.tolist() if blocks[i]["fitness"] < 1],
+    }  # fmt: skip
+
+
+def _asleep(engine: Any) -> np.ndarray:
+    """Blocks all of whose heard segments hibernate."""
+    segments = engine.arena.segments
+    asleep = np.zeros(len(engine.block_ids), bool)
+    if engine.arena.frozen:
+        asleep[segments["owner"][segments["flags"] & 4 != 0]] = True
+        asleep[segments["owner"][segments["flags"] & 5 == 1]] = False
+    return asleep
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path, path.with_name(path.name + "-wal")) if file.exists())
+
+
+def _percentiles(values: Any) -> tuple[float, float]:
+    ordered = sorted(values) or [0.0]
+    return ordered[len(ordered) // 2], ordered[int(0.99 * (len(ordered) - 1))]

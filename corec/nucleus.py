@@ -1,0 +1,190 @@
+"""CoreCNucleus: builds everything, starts it in order, stops it in reverse."""
+import logging
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corec.config import Config, load
+from corec.control import ControlServer
+from corec.errors import DiskFull, UsageError
+from corec.node_status import AlertLog, Rates, status_of
+from corec.pipeline import Pipeline, wall_ms
+from corec.producer import Producer
+from corec.ram_price import admit
+from corec.recovery import open_node
+from corec.source_runner import SourceRunner
+from corec.sources import open_sources
+from corec.sources.names import NameTable
+from corec.storage.folder import DataFolder
+from corec.streams.group_commit import GroupCommitter
+
+log = logging.getLogger(__name__)
+
+#: Readings of these channels are committed at once: security, AI, alerts.
+CRITICAL = np.array((2, 3, 5), np.int8)
+
+
+class CoreCNucleus:
+    """One node: sources, journal, engine and store on one data folder.
+
+        nucleus = CoreCNucleus(corec.config.load("configs"), data=Path("data"))
+        nucleus.start()
+        nucleus.submit(frames, time=1_700_000_000_000).result()    # returns when the readings are durable
+        nucleus.stop()
+    """
+
+    def __init__(self, config: Config, *, data: Path | str, with_sources: bool = True) -> None:
+        admit(config)
+        self.config, self.data = config, Path(data)
+        self.state, self.started = "new", time.monotonic()
+        self.rates, self.alerts = Rates(), AlertLog(self)
+        self.runners: list[SourceRunner] = []
+        self._with_sources = with_sources
+        self._shed = 0
+        self._shed_lock = threading.Lock()
+        self._over = threading.Event()
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Recover what the data folder holds and begin to work; returns when the node takes readings."""
+        self.state = "recovering"
+        self.folder = DataFolder(self.data)
+        try:
+            opened = open_node(self.folder, self.config)
+        except BaseException:
+            self.folder.close()
+            raise
+        self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
+        self.names = NameTable(self.data / "names.json", self.config)
+        self.pipeline = Pipeline(opened, self.config)
+        self.pipeline.on_outcome = self.alerts.take
+        self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
+        self._producer = Producer(f"{self.config.instance_id}/submit")
+        self.pipeline.start()
+        self.control = ControlServer(self.data, self._answer)
+        self.state = "running"
+        if opened.replayed:
+            log.info("[CoreCNucleus-%s] %d turns replayed, at turn %d", self.config.instance_id, opened.replayed, self.store.state.turn)
+        log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)
+        if self._with_sources:
+            self.runners = [SourceRunner(self, source) for source in open_sources(self.config, self.names)]
+        for runner in self.runners:
+            runner.start()
+
+    def stop(self) -> None:
+        """Stop cleanly: what was accepted is committed.  Raises what stopped the pipeline, if anything did."""
+        if self.state != "running":
+            return
+        self.state = "stopping"
+        for runner in self.runners:
+            runner.stop()
+        self.control.stop()
+        self.committer.stop()
+        self._tell_shed()
+        self.pipeline.stop()
+        self.store.close()
+        self.journal.close()
+        self.folder.close()
+        self.state = "stopped"
+        log.info("[CoreCNucleus-%s] stopped at turn %d", self.config.instance_id, self.store_turn)
+        if self.pipeline.failure:
+            raise self.pipeline.failure
+
+    def run(self, seconds: float | None = None) -> None:
+        """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._over.set())
+        self.start()
+        self.wait(seconds)
+        self.stop()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Until *seconds* have passed, somebody asked for the end, or the pipeline failed."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self._over.is_set() and not self.pipeline.failure and (end is None or time.monotonic() < end):
+            self._tell_shed()
+            self._over.wait(0.25 if end is None else min(0.25, max(0.0, end - time.monotonic())))
+
+    def ask_to_stop(self) -> None:
+        """Let `wait` return."""
+        self._over.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether somebody asked for the end, or the pipeline failed."""
+        return self._over.is_set() or bool(self.pipeline.failure)
+
+    @property
+    def store_turn(self) -> int:
+        """The last committed turn."""
+        return self.store.state.turn
+
+    # --- readings ------------------------------------------------------------------------------
+
+    def submit(self, frames: bytes, *, time: int, offsets: Any = None, producer: Producer | None = None) -> "Future[int]":
+        """Hand in frames (n * 10 bytes) of *time* ms; the future resolves once they are durable.
+
+        Blocks while the journal is behind.  The future fails with DiskFull when there is no room: those readings
+        count as shed.
+        """
+        envelope = (producer or self._producer).pack(frames, time, offsets)
+        readings = len(frames) // 10
+        canales = np.frombuffer(frames, np.int8)[4::10]
+        ticket = self.committer.submit(envelope, wall_ms(), readings=readings, urgent=bool(np.isin(canales, CRITICAL).any()))
+        ticket.add_done_callback(lambda done: self._count_shed(done, readings))
+        return ticket
+
+    def _count_shed(self, ticket: "Future[int]", readings: int) -> None:
+        if isinstance(ticket.exception(), DiskFull):
+            with self._shed_lock:
+                self._shed += readings
+
+    def _tell_shed(self) -> None:
+        with self._shed_lock:
+            readings, self._shed = self._shed, 0
+        if readings:
+            self.pipeline.command({"op": "shed", "readings": readings})
+
+    # --- asking --------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """What the node does now, as plain numbers; `corec status --json` prints it."""
+        return status_of(self)
+
+    def command(self, command: dict[str, Any], timeout: float | None = 30.0) -> dict[str, Any]:
+        """Have a control command applied in the next turn; returns once that is committed."""
+        before = self.pipeline.totals["repairs"]
+        turn = self.pipeline.command(command).result(timeout)
+        return {"turn": turn, "repairs": self.pipeline.totals["repairs"] - before}
+
+    def entity_name(self, id: int) -> tuple[str, str]:
+        """(name, unit) of an entity by its wire id; its block and place where it has no name."""
+        named = self.names.name_of(id)
+        if named:
+            return named
+        segment, slot = self.engine.locate(id)
+        owner = int(self.engine.arena.segments["owner"][segment])
+        return f"{self.engine.block_ids[owner]}:{slot}", ""
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        operation = request["op"]
+        if operation == "status":
+            return self.status()
+        if operation == "repair":
+            return self.command({"op": "repair", "block": request.get("block")})
+        if operation == "reload":
+            config = load(self.config.folder, embedded=True)
+            return self.command({"op": "reload", "config": config.to_mapping()})
+        if operation == "stop":
+            self.ask_to_stop()
+            return {"stopping": True}
+        raise UsageError(f"expected one of status, repair, reload, stop, got {operation!r}")
+
+
+

@@ -1,0 +1,242 @@
+"""The loop of a node: batches from the journal into the engine, what comes out into the store.
+
+A turn is folded as its batches come and committed when it holds an alert or a critical reading, when it
+has grown, or half a second after it began.
+"""
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from corec.checkpoints import Checkpoints
+from corec.commands import check_command
+from corec.config import Config
+from corec.engine import LOAD_STEPS
+from corec.errors import CoreCError, DiskFull, FenceLost
+from corec.outcome import Outcome
+from corec.recovery import Opened, commit
+from corec.storage.base import TurnRecord
+from corec.storage.retention import Retention
+
+log = logging.getLogger(__name__)
+
+MB = 1 << 20
+#: Batches are folded this often while they come in.
+FOLD_EVERY_S = 0.01
+#: A turn without alerts is committed this long after it began.
+COMMIT_EVERY_S = 0.5
+#: Bytes of batches that end a turn: what a commit holds in memory stays bounded.
+TURN_BYTES = 2 * MB
+#: A journal read in one go.
+READ_BYTES = 256 * 1024
+#: Quiet for this long, time goes on by a tick.
+TICK_MS = 1000
+#: Asked to stop, the pipeline goes on folding what is accepted for this long.
+STOP_WITHIN_S = 0.3
+#: Pause before a commit that failed is tried again.
+RETRY_S = 1.0
+#: Weight of the newest turn in the load.
+LOAD_ALPHA = 0.2
+
+
+def wall_ms() -> int:
+    """Now, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Pipeline:
+    """Turns, one after the other, in one thread; anything may be asked of it from others."""
+
+    def __init__(self, opened: Opened, config: Config, *, now: Callable[[], int] = wall_ms) -> None:
+        self._opened, self._config, self._now = opened, config, now
+        self.engine, self._journal, self._store = opened.engine, opened.journal, opened.store
+        self.checkpoints = Checkpoints(opened, config.instance_id)
+        self._retention = Retention(self._store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB)
+        self._wake = threading.Event()
+        self._commands: deque[tuple[dict[str, Any], Future]] = deque()
+        self._thread = threading.Thread(target=self._run, name="pipeline")
+        self._stopping, self._stop_by = False, 0.0
+        self._urgent = False
+        self._folded = self._store.state.offset
+        self._turn_bytes = 0
+        self._applied: list[tuple[dict[str, Any], Future]] = []
+        self._record: dict[str, Any] | None = None
+        self._heard_at = time.monotonic()
+        self.failure: BaseException | None = None
+        self.load = 0.0
+        self.commit_ms: deque[float] = deque(maxlen=512)
+        self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0}
+        self.on_outcome: Callable[[Outcome], None] | None = None
+        if opened.reload:
+            self.command({"op": "reload", "config": config.to_mapping()})
+
+    # --- from other threads --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Fold and commit most of what is accepted, finish the snapshot on its way, end the thread."""
+        self._stop_by = time.monotonic() + STOP_WITHIN_S
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def accepted(self, urgent: bool = False) -> None:
+        """The journal has more."""
+        self._urgent = self._urgent or urgent
+        self._wake.set()
+
+    def command(self, command: dict[str, Any]) -> Future:
+        """Have *command* applied in the next turn; the future resolves once that is committed."""
+        check_command(self.engine, command)
+        done: Future = Future()
+        self._commands.append((command, done))
+        self.accepted(urgent=True)
+        return done
+
+    @property
+    def pending(self) -> int:
+        """Accepted batches that are not folded yet."""
+        return self._journal.last - self._folded
+
+    # --- the thread ----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._is_done():
+                self._pass()
+            self._end_turn()
+            self.checkpoints.run_out()
+        except BaseException as error:  # noqa: BLE001 - the node asks for it and stops
+            self.failure = error
+            log.error("[Pipeline-%s] %s", self._config.instance_id, error)
+        for _, waiting in (*self._applied, *self._commands):
+            waiting.cancel()
+
+    def _is_done(self) -> bool:
+        """Asked to stop, and nothing left to fold that a moment would not do; the journal keeps the rest."""
+        left = self.pending or self._commands
+        return self._stopping and not (left and time.monotonic() < self._stop_by)
+
+    def _pass(self) -> None:
+        began = time.monotonic()
+        self._take_in()
+        self._tick_if_quiet(began)
+        if self._turn_is_over(began):
+            self._end_turn()
+        self.checkpoints.work()
+        busy = time.monotonic() - began
+        self._wait(busy)
+        self._measure_load(busy, time.monotonic() - began)
+
+    def _wait(self, busy: float) -> None:
+        if self.pending or self._stopping:
+            return
+        if self.checkpoints.busy:
+            time.sleep(0.001)
+            return
+        if self._record is not None:
+            time.sleep(max(0.0, FOLD_EVERY_S - busy))
+        else:
+            self._retention.run(self.engine.clock, self._journal.first)
+            self._wake.wait(TICK_MS / 1000)
+        self._wake.clear()
+
+    def _take_in(self) -> None:
+        """Fold what the journal has, up to a bounded amount."""
+        entries = self._journal.read(self._folded, READ_BYTES) if self.pending else []
+        if not entries and not self._commands:
+            return
+        self._open_turn()
+        self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
+        if entries:
+            self._folded = entries[-1].offset
+            self._heard_at = time.monotonic()
+            self._turn_bytes += sum(len(entry.payload) for entry in entries)
+
+    def _open_turn(self) -> None:
+        if self._record is not None and not self._commands:
+            return
+        self._end_turn()
+        self._applied = [self._commands.popleft() for _ in range(len(self._commands))]
+        commands = [command for command, _ in self._applied]
+        load_q = round(self.load * LOAD_STEPS)
+        self._record = {"load_q": load_q, "commands": commands, "began": time.monotonic(), "config_hash": self.engine.config.digest,
+                        "readings": self.engine.ledger["in"]}  # fmt: skip
+        self._turn_bytes = 0
+        self.engine.begin_turn(load_q, commands)
+
+    def _turn_is_over(self, now: float) -> bool:
+        if self._record is None:
+            return False
+        old = now - self._record["began"] >= COMMIT_EVERY_S
+        return old or self._urgent or bool(self._applied) or self._turn_bytes >= TURN_BYTES or self.engine.has_alerts
+
+    def _tick_if_quiet(self, now: float) -> None:
+        """Nothing heard for a second: let time go on, so that windows close and silence shows."""
+        if self.pending or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
+            return
+        if self._record is not None:
+            self._end_turn(self._now())
+            return
+        before, tick = self.engine.ledger["in"], self._now()
+        self.engine.begin_turn()
+        outcome = self.engine.end_turn(tick)
+        if not outcome.empty or self.engine.ledger["in"] != before:   # else the next turn's first batch does the same
+            self._record = {"load_q": 0, "commands": [], "config_hash": self.engine.config.digest, "readings": before}
+            self._commit(outcome, tick)
+
+    def _end_turn(self, tick: int = 0) -> None:
+        self._urgent = False
+        if self._record is not None:
+            self._commit(self.engine.end_turn(tick), tick)
+
+    def _commit(self, outcome: Outcome, tick: int) -> None:
+        record, state = self._record, self._store.state
+        turn = TurnRecord(state.turn + 1, state.offset, self._folded, record["load_q"], tick, record["commands"],
+                          record["config_hash"], self._now())  # fmt: skip
+        began = time.monotonic()
+        self._commit_until_done(turn, outcome)
+        self.commit_ms.append(1000 * (time.monotonic() - began))
+        self._record = None
+        self._count(outcome)
+        for _, waiting in self._applied:
+            waiting.set_result(turn.turn)
+        self._applied = []
+        self.checkpoints.committed(self.engine.ledger["in"] - record["readings"])
+        if self.on_outcome:
+            self.on_outcome(outcome)
+
+    def _commit_until_done(self, turn: TurnRecord, outcome: Outcome) -> None:
+        """Try until the disk takes it: the journal goes on accepting meanwhile, within its bound."""
+        while True:
+            try:
+                commit(self._store, turn, outcome, self.engine)
+                return
+            except FenceLost:
+                raise
+            except DiskFull as error:
+                log.error("[Pipeline-%s] turn %d waits for room: %s", self._config.instance_id, turn.turn, error)
+                self._retention.run(self.engine.clock, self._journal.first)
+            except CoreCError as error:
+                log.error("[Pipeline-%s] turn %d is not committed yet: %s", self._config.instance_id, turn.turn, error)
+            if self._stopping:
+                raise CoreCError(f"turn {turn.turn} was not committed before the stop; the journal holds its readings")
+            time.sleep(RETRY_S)
+
+    def _count(self, outcome: Outcome) -> None:
+        self.totals["messages"] += len(outcome.messages)
+        self.totals["alerts"] += len(outcome.alerts)
+        self.totals["rows"] += len(outcome.aggregates)
+        self.totals["repairs"] += len(outcome.repairs)
+
+    def _measure_load(self, busy: float, whole: float) -> None:
+        """The share of its time that the pipeline works, smoothed; 1 while it lags behind."""
+        share = 1.0 if self.pending > 64 else busy / max(whole, 1e-6)
+        self.load += LOAD_ALPHA * (min(share, 1.0) - self.load)

@@ -1,0 +1,124 @@
+"""What a configuration costs in RAM when every entity is awake, and whether it fits.
+
+An entity is 32 bytes, but memory is had in slabs of 1,000 entities (32 KiB) and touched
+page by page, so a block of 5 entities costs a page.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from mmap import PAGESIZE
+
+from corec.config import BlockEntry, Config
+from corec.errors import CapacityError
+
+MB = 1024 * 1024
+
+#: The process itself: interpreter, NumPy, the compiled core, the store's cache.
+BASE_BYTES = 60 * MB
+#: Journal and commit buffers.
+BUFFER_BYTES = 16 * MB
+
+SEGMENT_ENTITIES = 1000
+SEGMENT_HEADER_BYTES = 64
+BLOCK_HEADER_BYTES = 320
+TILE_ENTITIES, TILE_BYTES = 8, 256
+#: A device's id and limits, its place in the index, its name and unit.
+DEVICE_BYTES = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the bill."""
+
+    name: str
+    bytes: int
+    arithmetic: str
+    entities: int = 0
+
+    @property
+    def bytes_per_entity(self) -> float:
+        """What one of its entities comes to, slack included."""
+        return self.bytes / self.entities if self.entities else 0.0
+
+
+@dataclass(frozen=True)
+class Price:
+    """The bill of a configuration against its `max_ram_mb`."""
+
+    rows: tuple[Row, ...]
+    limit_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All rows together."""
+        return sum(row.bytes for row in self.rows)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the total stays within the limit."""
+        return self.total_bytes <= self.limit_bytes
+
+    def lines(self) -> list[str]:
+        """The bill as text, a line for each row and one for the total."""
+        total = (
+            f"{'total':24} {amount(self.total_bytes):>12}  of max_ram_mb {amount(self.limit_bytes)}"
+        )
+        return [f"{row.name:24} {amount(row.bytes):>12}  {row.arithmetic}" for row in self.rows] + [
+            total
+        ]
+
+
+def price(config: Config) -> Price:
+    """The bill of *config*."""
+    rows = (
+        Row("node", BASE_BYTES, "interpreter, NumPy, compiled core"),
+        Row("journal and commits", BUFFER_BYTES, "buffers"),
+        *(row for entry in config.bloques for row in _entry_rows(entry)),
+    )
+    return Price(rows, config.max_ram_mb * MB)
+
+
+def admit(config: Config) -> Price:
+    """The bill of *config*; `CapacityError` with the arithmetic where it is above the limit."""
+    bill = price(config)
+    if bill.fits:
+        return bill
+    raise CapacityError(
+        f"{config.source}: expected at most {amount(bill.limit_bytes)} of RAM,"
+        f" got {amount(bill.total_bytes)} - at $.max_ram_mb",
+        detail="\n        ".join(bill.lines()),
+        hint=f"max_ram_mb {-(-bill.total_bytes // MB)} would do; or reduce entidades",
+    )
+
+
+def block_bytes(entities: int, *, page: int = PAGESIZE) -> int:
+    """What one block of so many entities costs, its headers included."""
+    full, rest = divmod(entities, SEGMENT_ENTITIES)
+    segments = full + (rest > 0)
+    touched = full * _touched(SEGMENT_ENTITIES, page) + _touched(rest, page)
+    return touched + segments * SEGMENT_HEADER_BYTES + BLOCK_HEADER_BYTES
+
+
+def amount(count: int) -> str:
+    """`104_857_600` as `100.0 MB`, less than one as KB."""
+    return f"{count / MB:,.1f} MB" if count >= MB else f"{count / 1024:,.1f} KB"
+
+
+def _touched(entities: int, page: int) -> int:
+    tiles = -(-entities // TILE_ENTITIES)
+    return -(-tiles * TILE_BYTES // page) * page
+
+
+def _entry_rows(entry: BlockEntry) -> Iterator[Row]:
+    size = min(entry.entidades, entry.entidades_por_bloque)
+    last = entry.entidades - (entry.blocks - 1) * size
+    cost = (entry.blocks - 1) * block_bytes(size) + block_bytes(last)
+    arithmetic = (
+        f"{entry.blocks:,} {'block' if entry.blocks == 1 else 'blocks'} of {size:,} entities,"
+        f" {block_bytes(size):,} B each, {cost / entry.entidades:.1f} B an entity"
+    )
+    yield Row(entry.id, cost, arithmetic, entry.entidades)
+    if entry.table is not None:
+        devices = len(entry.table)
+        arithmetic = f"{devices:,} devices, {DEVICE_BYTES} B each"
+        yield Row(f"{entry.id} devices", devices * DEVICE_BYTES, arithmetic)

@@ -1,0 +1,138 @@
+"""From a data folder to an engine that stands where the last commit left it.
+
+The newest sound snapshot, then the committed turns behind it, folded again from the journal exactly as
+they were; what the journal holds beyond them is folded by the node as new turns.
+"""
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from corec.config import Config
+from corec.engine import Engine
+from corec.outcome import Outcome
+from corec.restructure import carry_over, same_shape
+from corec.storage.base import Base, Block, LateBatch, TurnRecord
+from corec.storage.folder import DataFolder
+from corec.storage.snapshots import Snapshot, Snapshots
+from corec.storage.sqlite import SqliteStore
+from corec.storage.store_recovery import open_store
+from corec.streams.base import Log
+from corec.streams.journal import Journal
+
+log = logging.getLogger(__name__)
+
+MB = 1 << 20
+
+
+@dataclass
+class Opened:
+    """Everything a pipeline works on."""
+
+    engine: Engine
+    journal: Journal
+    store: SqliteStore
+    snapshots: Snapshots
+    replayed: int = 0  # turns folded again
+    reload: bool = False  # the configuration differs from the engine's: the first turn takes it over
+
+
+def open_node(folder: DataFolder, config: Config) -> Opened:
+    """Recover the node of *folder* under *config*; a new folder gives an empty node."""
+    name = config.instance_id
+    snapshots = Snapshots(folder.snapshots, instance=name)
+    saved = snapshots.load()
+    engine = _assembled(saved, config)
+    store = open_store(folder.store, base=_base(saved, engine), instance=name, messages_bytes=config.mensajes_mb * MB)
+    if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
+        saved = snapshots.load(upto_turn=store.state.turn)
+        engine = _assembled(saved, config)
+    journal = Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
+                      keep_bytes=config.conservar_diario_mb * MB, instance=name)  # fmt: skip
+    opened = Opened(engine, journal, store, snapshots)
+    if saved is None and store.state.turn and journal.first > 1:
+        _without_snapshot(opened, name)
+    else:
+        _replay(opened, saved.turn if saved else 0, name)
+    _take_config(opened, config)
+    return opened
+
+
+def _assembled(saved: Snapshot | None, config: Config) -> Engine:
+    return Engine.assemble(saved.meta, saved.segments) if saved else Engine(config)
+
+
+def _base(saved: Snapshot | None, engine: Engine) -> Base:
+    return Base(saved.turn, saved.offset, engine.ledger) if saved else Base()
+
+
+def _replay(opened: Opened, after: int, name: str) -> None:
+    engine, journal, store = opened.engine, opened.journal, opened.store
+    for record in store.turns(after):
+        refold(engine, journal, record)
+        opened.replayed += 1
+    for record in store.salvaged:
+        commit(store, record, refold(engine, journal, record), engine)
+        opened.replayed += 1
+    if store.state.turn and engine.ledger != dict(store.state.ledger):
+        log.error("[Recovery-%s] expected the ledger %s, got %s after replay: the journal lost readings that were committed",
+                  name, dict(store.state.ledger), engine.ledger)  # fmt: skip
+
+
+def _without_snapshot(opened: Opened, name: str) -> None:
+    """No snapshot is sound and the journal no longer reaches back: go on with fresh entities, and say so."""
+    log.error("[Recovery-%s] no sound snapshot: entities start afresh at turn %d, offset %d; committed rows are kept",
+              name, opened.store.state.turn, opened.store.state.offset)  # fmt: skip
+    opened.engine.take_ledger(opened.store.state.ledger)
+
+
+def refold(engine: Engine, journal: Log, record: TurnRecord) -> Outcome:
+    """Fold a committed turn again."""
+    batches = entries_between(journal, record.from_offset, record.to_offset)
+    return engine.turn(batches, load_q=record.load_q, commands=record.commands, tick=record.tick)
+
+
+def entries_between(journal: Log, after: int, upto: int) -> Iterator[tuple[bytes, int]]:
+    """(envelope, arrival) of the entries in (*after*, *upto*]."""
+    while after < upto:
+        entries = journal.read(after)
+        if not entries:
+            return
+        for entry in entries:
+            if entry.offset > upto:
+                return
+            yield entry.payload, entry.arrival
+        after = entries[-1].offset
+
+
+def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine) -> None:
+    """Write a turn and all it gave, in one transaction."""
+    late = [LateBatch(*batch) for batch in outcome.aside]
+    store.commit(record, aggregates=outcome.aggregates, alerts=outcome.alerts, late=late, messages=outcome.messages,
+                 ledger=engine.ledger)  # fmt: skip
+
+
+def _take_config(opened: Opened, config: Config) -> None:
+    engine = opened.engine
+    if engine.config.digest != config.digest:
+        if same_shape(engine.config, config):
+            opened.reload = True
+        else:
+            opened.engine = _restructured(opened, config)
+    blocks = opened.engine.blocks
+    opened.store.set_blocks([Block(index, name, int(blocks[index]["canal"]), int(blocks[index]["entities"]))
+                             for index, name in enumerate(opened.engine.block_ids)])  # fmt: skip
+
+
+def _restructured(opened: Opened, config: Config) -> Engine:
+    """The blocks changed: close what is open under the old ones, carry over what both have, snapshot at once.
+
+    The snapshot makes the change durable; a crash before it starts here again.
+    """
+    old, store = opened.engine, opened.store
+    state = store.state
+    record = TurnRecord(state.turn + 1, state.offset, state.offset, 0, 0, [{"op": "finish"}], old.config.digest, old.clock)
+    commit(store, record, old.turn([], commands=record.commands), old)
+    engine = carry_over(old, config)
+    meta = engine.snapshot_begin(whole=True)
+    opened.snapshots.write(meta, engine.snapshot_segments(), turn=record.turn, offset=state.offset, live=engine.heard_segments)
+    return engine

@@ -1,0 +1,62 @@
+"""Other blocks in the configuration than in the data folder: what both have is carried over."""
+import logging
+
+import numpy as np
+
+from corec.commands import shape_of
+from corec.config import BlockEntry, Config
+from corec.engine import Engine
+
+log = logging.getLogger(__name__)
+
+#: What a block keeps of itself; its windows were closed before.
+KEPT = ("closed_until", "heard", "failing", "repairs", "fitness", "last_tick")
+HEARD_AND_DIRTY = np.uint8(3)
+
+
+def same_shape(one: Config, other: Config) -> bool:
+    """Whether both have the same blocks and entities, so that a reload does."""
+    return shape_of(one) == shape_of(other)
+
+
+def carry_over(old: Engine, config: Config) -> Engine:
+    """An engine for *config* with the state of every block that both have and that did not shrink."""
+    new = Engine(config)
+    new.take_clocks(old)
+    tiles = old.entities
+    pairs = list(_pairs(old, new))
+    for index, was in pairs:
+        _copy_block(new, index, old, was, tiles)
+    log.warning("[Recovery-%s] the blocks changed: %d of %d carried over, %d new", config.instance_id, len(pairs),
+                len(old.block_ids), len(new.block_ids) - len(pairs))  # fmt: skip
+    return new
+
+
+def _pairs(old: Engine, new: Engine):
+    """(index now, index before) of the blocks to carry over."""
+    before = {name: index for index, name in enumerate(old.block_ids)}
+    entries = {entry.id: entry for entry in old.config.bloques}
+    alike = {entry.id for entry in new.config.bloques if _alike(entries.get(entry.id), entry)}
+    for index, name in enumerate(new.block_ids):
+        was = before.get(name)
+        if was is not None and name.rpartition("/")[0] in alike and new.blocks[index]["entities"] >= old.blocks[was]["entities"]:
+            yield index, was
+
+
+def _alike(old: BlockEntry | None, new: BlockEntry) -> bool:
+    if old is None:
+        return False
+    same = old.canal == new.canal and old.entidades_por_bloque == new.entidades_por_bloque
+    return same and (old.table and old.table.digest) == (new.table and new.table.digest)
+
+
+def _copy_block(new: Engine, index: int, old: Engine, was: int, tiles: np.ndarray) -> None:
+    for field in KEPT:
+        new.arena.blocks[index][field] = old.arena.blocks[was][field]
+    first, last = old.segments_of(was)
+    target, _ = new.segments_of(index)
+    for segment in range(first, last):
+        if old.arena.segments["flags"][segment] & 1:
+            new.arena.tiles[target + segment - first] = tiles[segment]
+            new.arena.segments["flags"][target + segment - first] |= HEARD_AND_DIRTY
+            new.arena.segments["last_tick"][target + segment - first] = old.arena.segments["last_tick"][segment]

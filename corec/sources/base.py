@@ -1,0 +1,53 @@
+"""What a source gives, and what the node asks of it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from corec._core.wire import decode_frames, encode_frames
+
+
+class Batch(NamedTuple):
+    """Readings that go out together, as columns; a scalar stands for a whole column."""
+
+    ids: np.ndarray  # uint32[n], on the wire
+    canal: Any  # int, or int8[n]
+    valores: np.ndarray  # float32[n]; NaN is a failure
+    estados: Any  # bool, or bool[n]; False where the sensor says that it failed
+    time: int  # ms since 1970
+    offsets: np.ndarray | None = None  # int32[n], ms to `time`
+
+    @property
+    def readings(self) -> int:
+        """How many there are."""
+        return len(self.ids)
+
+    def frames(self) -> bytes:
+        """The readings as n * 10 bytes."""
+        return encode_frames(self.ids, self.canal, self.valores, self.estados)
+
+
+def batch_of_frames(frames: bytes, time: int) -> Batch:
+    """n * 10 bytes as a batch; encoding it again gives the same bytes."""
+    ids, canales, valores, estados = decode_frames(frames)
+    return Batch(ids, canales, valores, estados, time)
+
+
+class Source(Protocol):
+    """Readings, whenever the node asks for them; one thread uses it."""
+
+    name: str
+    interval: float  # seconds between two reads
+    entities: int  # sensors it reads
+    names: Mapping[int, tuple[str, str]]  # wire id -> (name, unit), where known
+
+    @property
+    def detail(self) -> str:
+        """What it is reading, in a few words."""
+
+    def read(self, now_ms: int) -> list[Batch]:
+        """What there is to say at *now_ms*; takes less than 50 ms and does not wait."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""

@@ -1,0 +1,143 @@
+"""Which sensor has which wire id, the same after every restart: `names.json` in the data folder."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from corec._core.wire import crc32c
+from corec.config import BlockEntry, Config
+from corec.errors import DamagedFile, StorageError
+from corec.storage import disk
+
+log = logging.getLogger(__name__)
+
+FILE = "names.json"
+VERSION = 1
+
+Names = dict[int, tuple[str, str]]  # wire id -> (name, unit)
+Rows = list[tuple[str, str]]  # (name, unit) in slot order
+
+
+class NameTable:
+    """Names of sensors by entry: a new name gets the next free slot and keeps it for ever.
+
+    An entry with a device table has its names there, and no others.  One thread assigns.
+    """
+
+    def __init__(self, folder: Path | None, config: Config) -> None:
+        """*folder*: the data folder; None keeps nothing."""
+        self._path = None if folder is None else Path(folder) / FILE
+        self._instance = config.instance_id
+        self._entries = {entry.id: entry for entry in config.bloques}
+        self._rows = self._load()
+        self._slots = {entry: {name: slot for slot, (name, _) in enumerate(rows)} for entry, rows in self._rows.items()}
+
+    def assign(self, entry: str, sensors: Iterable[tuple[str, str]]) -> dict[str, int]:
+        """Wire ids of *sensors*, (name, unit) each; one for which the entry has no place is left out."""
+        spec = self._entries[entry]
+        if spec.table is not None:
+            devices = device_ids(spec)
+            return {name: devices[name] for name, _ in sensors if name in devices}
+        before = len(self._rows.get(entry, ()))
+        slots = {name: self._slot(spec, name, unit) for name, unit in sensors}
+        if len(self._rows[entry]) > before:
+            self._save()
+        return {name: spec.first_id + slot for name, slot in slots.items() if slot < spec.entidades}
+
+    def names(self) -> Names:
+        """All names by wire id, those of device tables included."""
+        found: Names = {}
+        for entry in self._entries.values():
+            found |= _names_of(entry, self._rows.get(entry.id, []))
+        return found
+
+    def _slot(self, entry: BlockEntry, name: str, unit: str) -> int:
+        """The slot of a name; the number of the entry's entities when all are taken."""
+        rows, slots = self._rows.setdefault(entry.id, []), self._slots.setdefault(entry.id, {})
+        if name not in slots:
+            if len(rows) >= entry.entidades:
+                return entry.entidades
+            slots[name] = len(rows)
+            rows.append((name, unit))
+        return slots[name]
+
+    def _load(self) -> dict[str, Rows]:
+        if self._path is None:
+            return {}
+        try:
+            return {entry: rows for entry, (_, rows) in _read(self._path).items()}
+        except FileNotFoundError:
+            return {}
+        except DamagedFile as error:
+            aside = self._path.with_name(FILE + ".damaged")
+            os.replace(self._path, aside)
+            log.error("[NameTable-%s] %s; kept as %s, names get their ids anew", self._instance, error.text, aside.name)
+            return {}
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        firsts = {name: entry.first_id for name, entry in self._entries.items()}
+        content = {entry: [firsts.get(entry), rows] for entry, rows in self._rows.items()}
+        try:
+            _write(self._path, content)
+        except StorageError as error:
+            log.error("[NameTable-%s] names not kept, a restart may number them anew: %s", self._instance, error.text)
+
+
+def device_ids(entry: BlockEntry) -> dict[str, int]:
+    """Wire ids of an entry's devices by name, and by the id itself as text."""
+    devices = entry.table.device.tolist()
+    named = {name: device for name, device in zip(entry.table.names, devices, strict=True) if name}
+    return {str(device): device for device in devices} | named
+
+
+def kept_names(folder: Path) -> Names:
+    """The names in a data folder, for those who have no configuration; none where the file is no good."""
+    try:
+        entries = _read(Path(folder) / FILE)
+    except (FileNotFoundError, DamagedFile):
+        return {}
+    return {first + slot: row for first, rows in entries.values() if first is not None for slot, row in enumerate(rows)}
+
+
+def _names_of(entry: BlockEntry, rows: Rows) -> Names:
+    if entry.table is None:
+        return {entry.first_id + slot: row for slot, row in enumerate(rows)}
+    table = entry.table
+    return {
+        device: (name, unit)
+        for device, name, unit in zip(table.device.tolist(), table.names, table.units, strict=True)
+        if name or unit
+    }
+
+
+def _read(path: Path) -> dict[str, tuple[int | None, Rows]]:
+    """By entry: its first wire id when the file was written, and its rows."""
+    try:
+        document = json.loads(path.read_bytes())
+        if document["version"] != VERSION or document["crc32c"] != _checksum(document["entries"]):
+            raise ValueError("it does not match its checksum")
+        return {entry: (first, [(name, unit) for name, unit in rows]) for entry, (first, rows) in document["entries"].items()}
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedFile(f"{path} is damaged: {error}") from None
+
+
+def _write(path: Path, entries: dict[str, Any]) -> None:
+    text = json.dumps({"version": VERSION, "crc32c": _checksum(entries), "entries": entries}, ensure_ascii=False)
+    unfinished = path.with_name(FILE + ".new")
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        disk.publish(unfinished, path)
+    except OSError as error:
+        raise disk.explain(error, "write", path) from error
+
+
+def _checksum(entries: dict[str, Any]) -> int:
+    return crc32c(json.dumps(entries, sort_keys=True).encode())

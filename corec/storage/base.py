@@ -1,0 +1,92 @@
+"""What the node asks of a store: turns committed whole, once, in order, by one owner."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class TurnRecord(NamedTuple):
+    """Everything but the readings themselves that a turn did; folding it again gives the same outcome."""
+
+    turn: int  # 1, 2, 3 ...
+    from_offset: int  # exclusive; the `to_offset` of the turn before
+    to_offset: int  # inclusive
+    load_q: int  # 0..255
+    tick: int  # ms, 0 for none
+    commands: list[dict[str, Any]]  # in the order they were applied
+    config_hash: str
+    created: int  # ms since 1970
+
+
+class LateBatch(NamedTuple):
+    """Frames put aside because their time could not be right, or came too late."""
+
+    time: int  # ms, what the envelope says
+    arrival: int  # ms
+    frames: bytes
+    cause: str
+
+
+class Base(NamedTuple):
+    """Where a store starts: after this turn and journal offset."""
+
+    turn: int = 0
+    offset: int = 0
+    ledger: Mapping[str, int] = {}
+
+    def document(self) -> dict[str, Any]:
+        return {"turn": self.turn, "offset": self.offset, "ledger": dict(self.ledger)}
+
+
+class State(NamedTuple):
+    """Where a store stands."""
+
+    turn: int
+    offset: int
+    ledger: Mapping[str, int]
+
+
+class Block(NamedTuple):
+    index: int
+    id: str
+    canal: int
+    entities: int
+
+
+class Store(Protocol):
+    """One owner at a time writes; any number of processes may read."""
+
+    @property
+    def state(self) -> State:
+        """The last committed turn, its offset and its ledger."""
+
+    def commit(
+        self,
+        record: TurnRecord,
+        *,
+        aggregates: np.ndarray | None = None,
+        alerts: np.ndarray | None = None,
+        late: Sequence[LateBatch] = (),
+        messages: np.ndarray | None = None,
+        ledger: Mapping[str, int] | None = None,
+    ) -> None:
+        """Make a turn and all it produced durable at once; FenceLost when another owner took over."""
+
+    def set_blocks(self, blocks: Sequence[Block]) -> None:
+        """Name the blocks that aggregates refer to by index."""
+
+    def note_snapshot(self, turn: int, offset: int, generation: int) -> None:
+        """Remember the newest snapshot; turn records from it on are kept."""
+
+    def turns(self, after: int) -> Iterator[TurnRecord]:
+        """The committed turn records behind turn *after*, in order."""
+
+    def history(self, pattern: str, since: int, until: int, resolution: str) -> np.ndarray:
+        """Aggregates of the blocks whose id matches *pattern*, windows in [since, until)."""
+
+    def alerts(self, since: int, until: int) -> np.ndarray:
+        """Alerts in [since, until)."""
+
+    def close(self) -> None:
+        """Let go of the store."""

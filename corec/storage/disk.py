@@ -1,0 +1,107 @@
+"""The few steps that make bytes durable on Linux, in the order that makes them so."""
+
+import errno
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from corec.errors import CoreCError, DiskFull, StorageError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_all(fd: int, buffers: list[bytes], position: int) -> int:
+    """Write *buffers* one behind the other at *position*; return the position behind them."""
+    while buffers:
+        written = os.pwritev(fd, buffers, position)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        position += written
+        buffers = _unwritten(buffers, written)
+    return position
+
+
+def _unwritten(buffers: list[bytes], written: int) -> list[bytes]:
+    for index, buffer in enumerate(buffers):
+        if written < len(buffer):
+            return [buffer[written:], *buffers[index + 1 :]]
+        written -= len(buffer)
+    return []
+
+
+def read_at(fd: int, position: int, length: int) -> bytes:
+    """*length* bytes at *position*, fewer at the end of the file; one read may give less than asked."""
+    pieces = []
+    while length > 0 and (piece := os.pread(fd, length, position)):
+        pieces.append(piece)
+        position += len(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+def make_room(fd: int, size: int) -> None:
+    """Set blocks aside so that writing them later cannot fail for want of room, where the disk can."""
+    with suppress(OSError):
+        os.posix_fallocate(fd, 0, size)
+
+
+def _set_aside(fd: int, size: int) -> None:
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno in _NO_ROOM:  # anything else: this file system cannot, and the writes will tell
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names that were created, renamed or removed in *folder* durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def create(path: Path, content: bytes, size: int) -> int:
+    """Make a file of *size* bytes that begins with *content* and is either whole or not there; its descriptor."""
+    unfinished = path.with_name(path.name + ".new")
+    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        _set_aside(fd, size)
+        write_all(fd, [content], 0)
+        os.fsync(fd)
+        publish(unfinished, path)
+    except OSError:
+        os.close(fd)
+        for name in (unfinished, path):
+            name.unlink(missing_ok=True)
+        raise
+    return fd
+
+
+def publish(unfinished: Path, path: Path) -> None:
+    """Give a synced file its name, durably."""
+    os.rename(unfinished, path)
+    sync_folder(path.parent)
+
+
+def require_free(folder: Path, wanted: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise DiskFull(
+            f"expected at least {wanted:,} bytes free, got {free:,} - at {folder}",
+            hint="free some space, or put the data folder on another disk with --data",
+        )
+
+
+def explain(error: Exception, verb: str, path: Path) -> CoreCError:
+    """*error* as one of ours: the disk is full, or it does not work."""
+    if isinstance(error, CoreCError):
+        return error
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        hint = "free some space on this disk; nothing that was accepted is lost, and the node goes on by itself"
+        return DiskFull(f"no room left to {verb} {path}", detail=str(error), hint=hint)
+    return StorageError(
+        f"could not {verb} {path}", detail=str(error), hint="see the system log: the disk may be failing"
+    )

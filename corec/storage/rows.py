@@ -1,0 +1,100 @@
+"""Structured arrays to rows of a table and back, each row with a checksum of its own."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from corec._core.dtypes import AGGREGATE, ALERT
+from corec._core.wire import crc32c, crc32c_rows
+
+
+class RowFormat:
+    """A table whose rows are those of a packed dtype: *first* columns, the rest of *content*, then a `crc`."""
+
+    def __init__(self, table: str, first: Sequence[tuple[str, str]], content: np.dtype, key: int = 3) -> None:
+        """*key*: how many of the *first* columns make a row unique; the table is in their order."""
+        named = {name for name, _ in first}
+        rest = [(name, content[name].str) for name in content.names if name not in named]
+        self.table = table
+        self.dtype = np.dtype([*first, *rest])
+        self.key = tuple(name for name, _ in first[:key])
+        self._floats = [name for name in self.dtype.names if self.dtype[name].kind == "f"]
+        columns = ", ".join(f'"{name}"' for name in self.dtype.names)
+        marks = ", ".join("?" * (len(self.dtype.names) + 1))
+        self.select = f"SELECT {columns}, crc FROM {table}"
+        self.insert = f"INSERT INTO {table} ({columns}, crc) VALUES ({marks})"
+
+    @property
+    def declaration(self) -> str:
+        columns = [f'"{name}" {_sql_type(self.dtype[name])}' for name in self.dtype.names]
+        key = ", ".join(f'"{name}"' for name in self.key)
+        return f"CREATE TABLE {self.table} ({', '.join(columns)}, crc INTEGER, PRIMARY KEY ({key})) WITHOUT ROWID"
+
+    def stored(self, content: np.ndarray, **first: Any) -> np.ndarray:
+        """*content* in this table's layout, with the *first* columns that it lacks."""
+        rows = np.empty(len(content), self.dtype)
+        for name in self.dtype.names:
+            rows[name] = first[name] if name in first else content[name]
+        return rows
+
+    def pack(self, rows: np.ndarray) -> list[tuple[Any, ...]]:
+        """Rows for `insert`; what SQLite would not give back bit for bit (-0.0, odd NaNs) is made canonical."""
+        for name in self._floats:
+            column = rows[name]
+            column += 0.0
+            column[np.isnan(column)] = math.nan
+        checksums = crc32c_rows(rows).tolist()
+        return [(*row, checksum) for row, checksum in zip(rows.tolist(), checksums)]
+
+    def unpack(self, rows: Iterable[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of `select` as an array, and which of them are sound."""
+        split = [(row[:-1], row[-1]) for row in rows]
+        array = np.zeros(len(split), self.dtype)
+        checksums = np.zeros(len(split), np.uint32)
+        if not split:
+            return array, checksums.astype(bool)
+        try:
+            array[:] = [row for row, _ in split]
+            checksums[:] = [checksum for _, checksum in split]
+        except (TypeError, ValueError, OverflowError):
+            return self._unpack_slowly(split)
+        return array, crc32c_rows(array) == checksums
+
+    def _unpack_slowly(self, split: list[tuple[tuple[Any, ...], Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """One by one: among these rows is one whose values are not even of the right type."""
+        array = np.zeros(len(split), self.dtype)
+        sound = np.zeros(len(split), bool)
+        for i, (row, checksum) in enumerate(split):
+            try:
+                array[i] = row
+            except (TypeError, ValueError, OverflowError):
+                continue
+            sound[i] = crc32c_rows(array[i : i + 1])[0] == checksum
+        return array, sound
+
+
+def _sql_type(kind: np.dtype) -> str:
+    return "REAL" if kind.kind == "f" else "INTEGER"
+
+
+def row_checksum(*values: Any) -> int:
+    """Checksum of a row of integers, texts and blobs."""
+    return crc32c(msgspec.msgpack.encode(values))
+
+
+def sealed(*values: Any) -> tuple[Any, ...]:
+    return (*values, row_checksum(*values))
+
+
+def is_sound(row: tuple[Any, ...]) -> bool:
+    return row_checksum(*row[:-1]) == row[-1]
+
+
+_WINDOW = (("window", "<i8"), ("block", "<u4"), ("turn", "<i8"))
+WINDOWS = RowFormat("windows", _WINDOW, AGGREGATE)
+#: `turn` is the newest that went into the minute.
+MINUTES = RowFormat("minutes", _WINDOW, AGGREGATE, key=2)
+ALERTS = RowFormat("alerts", (("time", "<i8"), ("turn", "<i8"), ("row", "<u4")), ALERT)

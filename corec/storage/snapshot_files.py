@@ -1,0 +1,124 @@
+"""The bytes of a snapshot file: header, meta, blobs, index, footer; every one under a checksum.
+
+See docs/formats.md.
+"""
+
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from corec._core.wire import crc32c
+from corec.errors import DamagedFile
+from corec.storage import disk
+
+_HEADER = struct.Struct("<4sIQqQqQI")  # magic, version, generation, turn, offset, created, meta length, meta crc
+_ENTRY = struct.Struct("<IIQQQI")  # segment, length, version, file, position, crc
+_FOOTER = struct.Struct("<4sIQI")  # magic, index crc, index position, entries
+_CHECKSUM = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size + _CHECKSUM.size
+FOOTER_BYTES = _FOOTER.size + _CHECKSUM.size
+_MAGIC = b"CCSN"
+_END_MAGIC = b"CCSE"
+_VERSION = 1
+
+
+class Place(NamedTuple):
+    """Where a segment's blob is."""
+
+    length: int
+    version: int  # the generation in which the segment last changed
+    file: int  # the generation whose file holds the blob
+    position: int
+    crc: int
+
+
+class Head(NamedTuple):
+    generation: int
+    turn: int
+    offset: int
+    created: int
+
+
+class Generation(NamedTuple):
+    """One snapshot as its file describes it."""
+
+    head: Head
+    meta: bytes
+    index: dict[int, Place]
+
+
+def file_name(generation: int) -> str:
+    return f"{generation:020d}.snap"
+
+
+def pack_header(head: Head, meta: bytes) -> bytes:
+    header = _HEADER.pack(_MAGIC, _VERSION, *head, len(meta), crc32c(meta))
+    return header + _CHECKSUM.pack(crc32c(header))
+
+
+def pack_end(index: dict[int, Place], position: int) -> bytes:
+    """Index and footer of a file whose blobs end at *position*."""
+    entries = b"".join(_pack_entry(segment, place) for segment, place in sorted(index.items()))
+    footer = _FOOTER.pack(_END_MAGIC, crc32c(entries), position, len(index))
+    return entries + footer + _CHECKSUM.pack(crc32c(footer))
+
+
+def _pack_entry(segment: int, place: Place) -> bytes:
+    return _ENTRY.pack(segment, *place)
+
+
+def read(path: Path) -> Generation:
+    """Header, meta and index, checked; DamagedFile otherwise.  The blobs are checked by `read_blob`."""
+    try:
+        data_fd = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise _damaged(path, error.strerror or "cannot be opened") from error
+    try:
+        return _read(path, data_fd, os.fstat(data_fd).st_size)
+    finally:
+        os.close(data_fd)
+
+
+def _read(path: Path, fd: int, size: int) -> Generation:
+    if size < HEADER_BYTES + FOOTER_BYTES:
+        raise _damaged(path, f"{size} bytes are too few")
+    header = _checked(path, disk.read_at(fd, 0, HEADER_BYTES), "header")
+    magic, version, *head, meta_length, meta_crc = _HEADER.unpack(header)
+    if (magic, version) != (_MAGIC, _VERSION):
+        raise _damaged(path, f"expected {_MAGIC!r} version {_VERSION}, got {magic!r} version {version}")
+    footer = _checked(path, disk.read_at(fd, size - FOOTER_BYTES, FOOTER_BYTES), "footer")
+    _, index_crc, position, count = _FOOTER.unpack(footer)
+    if position + count * _ENTRY.size + FOOTER_BYTES != size:
+        raise _damaged(path, f"its length, {size}, is not the one written")
+    meta = disk.read_at(fd, HEADER_BYTES, meta_length)
+    entries = disk.read_at(fd, position, count * _ENTRY.size)
+    if crc32c(meta) != meta_crc or crc32c(entries) != index_crc:
+        raise _damaged(path, "meta or index does not match its checksum")
+    index = {segment: Place(*place) for segment, *place in _ENTRY.iter_unpack(entries)}
+    return Generation(Head(*head), meta, index)
+
+
+def _checked(path: Path, data: bytes, part: str) -> bytes:
+    body, checksum = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
+    if _CHECKSUM.pack(crc32c(body)) != checksum:
+        raise _damaged(path, f"the {part} does not match its checksum")
+    return body
+
+
+def read_blob(folder: Path, fds: dict[int, int], segment: int, place: Place) -> bytes:
+    """A segment's blob, checked; *fds* keeps the files open between calls."""
+    path = folder / file_name(place.file)
+    try:
+        if place.file not in fds:
+            fds[place.file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        blob = disk.read_at(fds[place.file], place.position, place.length)
+    except OSError as error:
+        raise _damaged(path, error.strerror or "cannot be read") from error
+    if crc32c(blob) != place.crc:
+        raise _damaged(path, f"segment {segment} at byte {place.position} does not match its checksum")
+    return blob
+
+
+def _damaged(path: Path, what: str) -> DamagedFile:
+    return DamagedFile(f"{path} is damaged: {what}", hint="the node falls back to the snapshot before it")

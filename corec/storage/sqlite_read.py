@@ -1,0 +1,172 @@
+"""Questions to `store.db`, from the node itself or from any other process while it runs."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corec._core.dtypes import AGGREGATE, ALERT
+from corec.errors import DamagedFile, StorageError
+from corec.storage import sqlite_schema as schema
+from corec.storage.base import Block, LateBatch, State, TurnRecord
+from corec.storage.moments import merge_windows
+from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
+
+log = logging.getLogger(__name__)
+
+FOREVER = 1 << 62
+MINUTE_MS = 60_000
+#: A row of `history`: an aggregate and the time it spans, 0 for a window as it was closed.
+HISTORY = np.dtype([*((name, AGGREGATE[name].str) for name in AGGREGATE.names), ("span", "<i4")])
+
+#: Seeks from window to window instead of reading every block's rows; pays off for a few blocks.
+_FEW_BLOCKS = 32
+_SEEK = """WITH RECURSIVE moments(w) AS (
+ SELECT min("window") FROM {table} WHERE "window" >= :since
+ UNION ALL SELECT (SELECT min("window") FROM {table} WHERE "window" > w) FROM moments WHERE w < :until)
+{select} JOIN moments ON "window" = w WHERE w < :until AND block IN (SELECT value FROM json_each(:blocks))"""
+_SCAN = '{select} WHERE "window" >= :since AND "window" < :until'
+
+TURN_COLUMNS = (
+    "turn, from_offset, to_offset, load_q, tick, commands, config_hash, created,"
+    " windows, alerts, late, outbox, ledger, totals, crc"
+)
+
+
+class StoreReader:
+    """Reads of one store; each method sees one moment of it."""
+
+    def __init__(self, path: Path, *, db: sqlite3.Connection | None = None) -> None:
+        self.path = Path(path)
+        if db is None and not self.path.exists():
+            raise StorageError(f"expected a store, got nothing - at {self.path}", hint="run the node once: corec run")
+        with schema.translated(self.path):
+            self._db = db or schema.connect(self.path, read_only=True)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @property
+    def state(self) -> State:
+        return self._read_state()
+
+    def _read_state(self) -> State:
+        with schema.translated(self.path):
+            row = self._last_turn()
+            if row is not None:
+                return State(row[0], row[2], json.loads(row[12]))
+            base = json.loads(schema.get_meta(self._db, "base", self.path) or "{}")
+        return State(base.get("turn", 0), base.get("offset", 0), base.get("ledger", {}))
+
+    @property
+    def instance(self) -> str:
+        with schema.translated(self.path):
+            return schema.get_meta(self._db, "instance", self.path) or ""
+
+    def turns(self, after: int = 0) -> Iterator[TurnRecord]:
+        for row in self._query(f"SELECT {TURN_COLUMNS} FROM turns WHERE turn > ? ORDER BY turn", (after,)):
+            self._require_sound(row, "turns")
+            yield turn_record(row)
+
+    def blocks(self, pattern: str = "*") -> list[Block]:
+        rows = self._query("SELECT block, id, canal, entities, crc FROM blocks WHERE id GLOB ? ORDER BY block", (pattern,))
+        for row in rows:
+            self._require_sound(row, "blocks")
+        return [Block(*row[:-1]) for row in rows]
+
+    def history(
+        self, pattern: str = "*", since: int = 0, until: int = FOREVER, resolution: str = "finest"
+    ) -> np.ndarray:
+        """Aggregates by window and block; *resolution* is "finest" (what was kept) or "minute"."""
+        with schema.translated(self.path):
+            self._db.execute("SAVEPOINT history")
+            try:
+                rows = np.concatenate([self._windows(pattern, since, until), self._minutes(pattern, since, until)])
+            finally:
+                self._db.execute("RELEASE history")
+        if resolution == "minute":
+            rows = _as_history(merge_windows(rows, MINUTE_MS), MINUTE_MS)
+        return rows[np.lexsort((rows["block"], rows["window"]))]
+
+    def alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
+        rows = self._query(f"{ALERTS.select} WHERE time >= ? AND time < ?", (since, until))
+        return self._sound_rows(ALERTS, rows)[list(ALERT.names)].astype(ALERT)
+
+    def late(self, after: int = 0) -> Iterator[LateBatch]:
+        for row in self._query("SELECT seq, turn, time, arrival, cause, frames, crc FROM late WHERE seq > ?", (after,)):
+            self._require_sound(row, "late")
+            yield LateBatch(row[2], row[3], row[5], row[4])
+
+    def outbox(self, stream: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, int, bytes]]:
+        """Entries of an output stream behind sequence number *after*: (sequence, time, frames)."""
+        rows = self._query(
+            "SELECT seq, turn, stream, time, frames, crc FROM outbox WHERE seq > ? AND stream = ? ORDER BY seq LIMIT ?",
+            (after, stream, limit),
+        )
+        for row in rows:
+            self._require_sound(row, "outbox")
+        return [(seq, time, frames) for seq, _, _, time, frames, _ in rows]
+
+    def snapshots(self) -> list[tuple[int, int, int]]:
+        """(turn, offset, generation) of the snapshots noted, newest first."""
+        rows = self._query("SELECT * FROM snapshots ORDER BY turn DESC", ())
+        for row in rows:
+            self._require_sound(row, "snapshots")
+        return [row[:3] for row in rows]
+
+    def _query(self, sql: str, values: Any) -> list[tuple[Any, ...]]:
+        with schema.translated(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def _last_turn(self) -> tuple[Any, ...] | None:
+        row = self._db.execute(f"SELECT {TURN_COLUMNS} FROM turns ORDER BY turn DESC LIMIT 1").fetchone()
+        if row is not None:
+            self._require_sound(row, "turns")
+        return row
+
+    def _require_sound(self, row: tuple[Any, ...], table: str) -> None:
+        if not is_sound(row):
+            raise DamagedFile(
+                f"{self.path} is damaged: row {row[0]} of {table} does not match its checksum",
+                hint="start the node: it puts the file aside and recovers",
+            )
+
+    def _sound_rows(self, form: RowFormat, rows: list[tuple[Any, ...]]) -> np.ndarray:
+        array, sound = form.unpack(rows)
+        if not sound.all():
+            log.error("[Store] %d damaged rows of %s left out", int((~sound).sum()), form.table)
+        return array[sound]
+
+    def _windows(self, pattern: str, since: int, until: int) -> np.ndarray:
+        rows = self._select(WINDOWS, pattern, since, until)
+        for row in self._db.execute("SELECT since, until, turn FROM rolled"):
+            done = (rows["window"] >= row[0]) & (rows["window"] < row[1]) & (rows["turn"] <= row[2])
+            rows = rows[~done]
+        return _as_history(rows, 0)
+
+    def _minutes(self, pattern: str, since: int, until: int) -> np.ndarray:
+        return _as_history(self._select(MINUTES, pattern, since, until), MINUTE_MS)
+
+    def _select(self, form: RowFormat, pattern: str, since: int, until: int) -> np.ndarray:
+        named = [block.index for block in self.blocks(pattern)]
+        sql = _SEEK if len(named) <= _FEW_BLOCKS else _SCAN
+        values = {"since": since, "until": until, "blocks": json.dumps(named)}
+        statement = sql.format(table=form.table, select=form.select)
+        rows = self._sound_rows(form, self._db.execute(statement, values).fetchall())
+        return rows if pattern == "*" else rows[np.isin(rows["block"], named)]
+
+
+def turn_record(row: tuple[Any, ...]) -> TurnRecord:
+    return TurnRecord(*row[:5], json.loads(row[5]), *row[6:8])
+
+
+def _as_history(rows: np.ndarray, span: int) -> np.ndarray:
+    out = np.zeros(len(rows), HISTORY)
+    for name in AGGREGATE.names:
+        out[name] = rows[name]
+    out["span"] = span
+    return out

@@ -1,0 +1,179 @@
+"""The tables of `store.db`, its connections, and SQLite's errors in our words.  See docs/formats.md."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from corec.errors import CoreCError, DamagedFile, DiskFull, StorageError
+from corec.storage import disk
+from corec.storage.rows import ALERTS, MINUTES, WINDOWS, is_sound, sealed
+
+APPLICATION_ID = 0x436F7243  # "CorC"
+FORMAT = 1
+PAGE_BYTES = 4096
+#: How long a statement waits for another process's lock, in milliseconds.
+BUSY_MS = 5_000
+
+_VIEW = """CREATE VIEW bloques AS
+SELECT b.id AS id, w.canal AS canal, b.entities AS num_entidades, w.fitness AS fitness,
+ strftime('%Y-%m-%dT%H:%M:%fZ', w."window" / 1000.0, 'unixepoch') AS timestamp,
+ (SELECT value FROM meta WHERE key = 'instance') AS instance_id,
+ w."window" AS "window", w.span AS span, w."count" AS "count", w.mean AS mean, w."min" AS "min", w."max" AS "max",
+ w.std AS std, w.errors AS errors, w.messages AS messages, w.score AS score
+FROM history AS w JOIN blocks AS b ON b.block = w.block"""
+
+_MEASURES = 'canal, "count", mean, "min", "max", std, errors, messages, fitness, score'
+
+#: Minutes, and the windows that were not rolled up into one: a window is in `windows` for a short
+#: while after its minute is written, because deleting a minute's rows at once would hold up a commit.
+_HISTORY = f"""CREATE VIEW history AS
+SELECT "window", block, {_MEASURES}, 0 AS span FROM windows
+ WHERE NOT EXISTS (SELECT 1 FROM rolled AS r WHERE windows."window" >= r.since AND windows."window" < r.until
+ AND windows.turn <= r.turn)
+UNION ALL SELECT "window", block, {_MEASURES}, 60000 AS span FROM minutes"""
+
+TABLES: dict[str, str] = {
+    "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT, crc INTEGER) WITHOUT ROWID",
+    "blocks": "CREATE TABLE blocks (block INTEGER PRIMARY KEY, id TEXT, canal INTEGER, entities INTEGER, crc INTEGER)",
+    "turns": "CREATE TABLE turns (turn INTEGER PRIMARY KEY, from_offset INTEGER, to_offset INTEGER, load_q INTEGER,"
+    " tick INTEGER, commands TEXT, config_hash TEXT, created INTEGER, windows INTEGER, alerts INTEGER, late INTEGER,"
+    " outbox INTEGER, ledger TEXT, totals TEXT, crc INTEGER)",
+    "windows": WINDOWS.declaration,
+    "minutes": MINUTES.declaration,
+    "rolled": "CREATE TABLE rolled (id INTEGER PRIMARY KEY, since INTEGER, until INTEGER, turn INTEGER, crc INTEGER)",
+    "alerts": ALERTS.declaration,
+    "late": "CREATE TABLE late (seq INTEGER PRIMARY KEY, turn INTEGER, time INTEGER, arrival INTEGER, cause TEXT,"
+    " frames BLOB, crc INTEGER)",
+    "outbox": "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, turn INTEGER, stream TEXT, time INTEGER, frames BLOB,"
+    " crc INTEGER)",
+    "snapshots": "CREATE TABLE snapshots (turn INTEGER PRIMARY KEY, journal_offset INTEGER, generation INTEGER,"
+    " created INTEGER, crc INTEGER)",
+    "history": _HISTORY,
+    "bloques": _VIEW,
+}
+
+#: Tables whose rows carry `sealed` checksums; the others are packed arrays.
+SEALED_TABLES = ("meta", "blocks", "turns", "rolled", "late", "outbox", "snapshots")
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection without implicit transactions."""
+    if read_only:
+        return _open(f"file:{_escaped(path)}?mode=ro")
+    db = _open(f"file:{_escaped(path)}?mode=rwc")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+def _open(uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=64)
+    db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    return db
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def create(
+    path: Path,
+    instance: str,
+    base: dict[str, Any],
+    page_bytes: int = PAGE_BYTES,
+    fill: Callable[[sqlite3.Connection], None] | None = None,
+) -> None:
+    """Make a store that begins at *base*, with what *fill* puts in; it has its name only once it is whole."""
+    unfinished = path.with_name(path.name + ".new")
+    for leftover in path.parent.glob(unfinished.name + "*"):
+        leftover.unlink()
+    db = _open(f"file:{_escaped(unfinished)}?mode=rwc")
+    db.execute(f"PRAGMA page_size = {page_bytes}")
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    db.execute("PRAGMA synchronous = FULL")
+    # Not in WAL mode yet: closing would copy the WAL into the file, and not say if that fails.
+    with closing(db), transaction(db, path):
+        for statement in TABLES.values():
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+        epoch = str(time.time_ns() // 1_000_000)  # no owner of an earlier store in this place has it
+        for key, value in (("instance", instance), ("epoch", epoch), ("base", json.dumps(base))):
+            put_meta(db, key, value)
+        if fill:
+            fill(db)
+    for suffix in ("-wal", "-shm"):  # of a store that was here before: SQLite would take them for the new one's
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    disk.publish(unfinished, path)
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """All or nothing; SQLite's errors come out as ours."""
+    with translated(path):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    except OSError as error:
+        raise disk.explain(error, "use", path) from error
+
+
+def explain(error: sqlite3.Error, path: Path) -> CoreCError:
+    code = getattr(error, "sqlite_errorcode", None)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
+        return DiskFull(f"no room left to commit to {path}", detail=str(error), hint="free some space on this disk")
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DamagedFile(
+            f"{path} is damaged: {error}", detail=name, hint="start the node: it puts the file aside and recovers"
+        )
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StorageError(f"{path} is locked by another process", detail=name, hint="close what is writing to it")
+    return StorageError(f"could not use {path}: {error}", detail=name, hint="see the system log: the disk may be failing")
+
+
+def put_meta(db: sqlite3.Connection, key: str, value: str) -> None:
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", sealed(key, value))
+
+
+def get_meta(db: sqlite3.Connection, key: str, path: Path) -> str | None:
+    row = db.execute("SELECT key, value, crc FROM meta WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        return None
+    if not is_sound(row):
+        raise DamagedFile(f"{path} is damaged: the row '{key}' of meta does not match its checksum")
+    return row[1]
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def schema_problem(db: sqlite3.Connection) -> str | None:
+    """What is wrong with the tables' definitions, if anything is."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        return "it is no CoreC store"
+    if version != FORMAT:
+        return f"expected format {FORMAT}, got {version}"
+    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    changed = [name for name, sql in TABLES.items() if found.get(name) != sql]
+    return f"the definition of {', '.join(changed)} is not the one written" if changed else None

@@ -1,0 +1,46 @@
+"""What the node asks of a log of batches."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Entry(NamedTuple):
+    """One accepted batch."""
+
+    offset: int  # 1, 2, 3 ... over the whole life of the log
+    arrival: int  # ms since 1970
+    payload: bytes  # an envelope; the log does not look inside
+
+
+class Log(Protocol):
+    """An append-only log with one writer and one reader, each in a thread of its own.
+
+    An exception from `append` or `sync` takes back everything appended since the last `sync`.
+    """
+
+    @property
+    def first(self) -> int:
+        """Offset of the oldest entry kept; `last + 1` when none is."""
+
+    @property
+    def last(self) -> int:
+        """Offset of the newest durable entry; 0 before the first."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Disk space taken, room made ahead included."""
+
+    def append(self, payloads: Sequence[bytes], arrival: int | Sequence[int]) -> int:
+        """Buffer *payloads* and return the offset of the last; accepted only after `sync`."""
+
+    def sync(self) -> int:
+        """Make all that was appended durable; return `last`."""
+
+    def read(self, after: int, max_bytes: int = 1 << 20) -> list[Entry]:
+        """Durable entries with offsets above *after*: at least one if there is any."""
+
+    def trim(self, upto: int) -> None:
+        """Give back the space of entries up to offset *upto*, as far as that is cheap."""
+
+    def close(self) -> None:
+        """Make everything durable and let go of the log."""

@@ -1,0 +1,173 @@
+"""From a configuration to an arena: which block has which segments, ids, limits and policy."""
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from corec._core import dtypes
+from corec._core.arena import Arena
+from corec.config import BlockEntry, Config
+
+SLOTS = 1000
+#: Places a segment takes in the address of an entity (1,000 of them used).
+SLAB = 1024
+#: Ages are kept modulo 8,192 ticks; limits stay below half of it, so that no age is ambiguous.
+MOST_TICKS = 4096
+#: Seconds after which an entity counts as silent where the configuration does not say.
+SILENT_AFTER = 600
+#: Step of the fast clock: a memory of about 16 readings.
+FAST_ALPHA = 1 / 16
+KINDS = {"random": 1, "constant": 2, "sine": 3, "counter": 4}
+
+
+@dataclass
+class Topology:
+    """An arena and the names of what is in it."""
+
+    arena: Arena
+    block_ids: tuple[str, ...]
+    first_segment: np.ndarray  # uint32[blocks + 1]: segments of block i are [i], ..., [i + 1] - 1 as configured
+    stepped: np.ndarray  # uint32: segments with native functions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where one entry of `bloques` goes."""
+
+    index: int
+    entry: BlockEntry
+    block: int
+    segment: int
+
+    @property
+    def per_block(self) -> int:
+        """Segments of each of its blocks."""
+        return -(-self.entry.entidades_por_bloque // SLOTS)
+
+    @property
+    def segments(self) -> int:
+        """Segments of all its blocks."""
+        return sum(-(-size // SLOTS) for size in self.entry.sizes)
+
+
+def build(config: Config) -> Topology:
+    """The arena for *config*, empty."""
+    plans = list(_plans(config))
+    blocks = sum(plan.entry.blocks for plan in plans)
+    segments = sum(plan.segments for plan in plans)
+    arena = Arena(segments, blocks, len(plans), len(plans) + 1)
+    first = np.zeros(blocks + 1, np.uint32)
+    for plan in plans:
+        _place(arena, plan, first)
+    first[blocks] = segments
+    set_policies(arena, config)
+    _map_ids(arena, plans)
+    names = tuple(name for plan in plans for name in plan.entry.block_ids)
+    return Topology(arena, names, first, np.flatnonzero(arena.segments["function"]).astype(np.uint32))
+
+
+def _plans(config: Config) -> Iterator[Plan]:
+    block = segment = 0
+    for index, entry in enumerate(config.bloques):
+        plan = Plan(index, entry, block, segment)
+        yield plan
+        block += entry.blocks
+        segment += plan.segments
+
+
+def _place(arena: Arena, plan: Plan, first: np.ndarray) -> None:
+    entry, segment, slot = plan.entry, plan.segment, 0
+    segments, blocks = arena.segments, arena.blocks
+    for offset, size in enumerate(entry.sizes):
+        block = plan.block + offset
+        first[block] = segment
+        blocks[block]["policy"], blocks[block]["entities"] = plan.index, size
+        blocks[block]["canal"], blocks[block]["fitness"] = entry.canal, 1.0
+        blocks[block]["stepped"] = entry.funcion is not None
+        for start in range(0, size, SLOTS):
+            row = segments[segment]
+            row["owner"], row["policy"], row["canal"] = block, plan.index, entry.canal
+            row["used"] = min(SLOTS, size - start)
+            row["first_id"] = (entry.first_id or 0) + slot
+            row["function"] = plan.index + 1 if entry.funcion else 0
+            slot += int(row["used"])
+            segment += 1
+
+
+def set_policies(arena: Arena, config: Config) -> None:
+    """Write what the entries ask for into the arena: at the start, and at a reload."""
+    for index, entry in enumerate(config.bloques):
+        arena.policies[index] = _policy(entry, config, arena.tick)
+        if entry.funcion:
+            arena.functions[index + 1] = _function(entry)
+
+
+def _policy(entry: BlockEntry, config: Config, tick: int) -> np.void:
+    filtro, policy = entry.filtro, np.zeros((), dtypes.POLICY)
+    silence = entry.silencio_max or config.hibernar_tras or SILENT_AFTER
+    shift = max(0, math.ceil(math.log2(max(silence, filtro.latido) / MOST_TICKS)))
+    policy["slow_alpha"], policy["fast_alpha"] = filtro.memoria, FAST_ALPHA
+    policy["floor2"], policy["deviation2"] = filtro.umbral**2, filtro.desviacion**2
+    policy["errors"] = filtro.errores / 63 / 128
+    policy["gain"] = 1 / 256
+    policy["low"] = -math.inf if entry.limites.bajo is None else entry.limites.bajo
+    policy["high"] = math.inf if entry.limites.alto is None else entry.limites.alto
+    policy["limited"] = entry.limites != type(entry.limites)() or entry.table is not None
+    policy["warm_max"] = warm_codes(filtro.memoria)
+    policy["tick_shift"], policy["tick"] = shift, tick >> shift
+    policy["heartbeat"] = max(1, filtro.latido >> shift)
+    policy["silence"], policy["alert_silence"] = max(1, silence >> shift), entry.silencio_max > 0
+    policy["window_ms"] = round(entry.ventana * 1000)
+    policy["max_errors"] = entry.autoreparacion.max_errores
+    return policy[()]
+
+
+def warm_codes(alpha: float) -> int:
+    """The warm-up code at which the slow clock's step reaches *alpha*: code w steps by about 2**(-w / 4)."""
+    for code in range(63):
+        octaves, quarter = divmod(code, 4)
+        step = 2.0**-octaves * (1 - quarter / 8)
+        if step <= alpha:
+            return code
+    return 63
+
+
+def _function(entry: BlockEntry) -> np.void:
+    funcion, out = entry.funcion, np.zeros((), dtypes.FUNCTION)
+    out["kind"], out["a"], out["b"] = KINDS[funcion.nombre], funcion.a, funcion.b
+    if funcion.nombre == "random":
+        out["b"] = funcion.b - funcion.a
+    out["period_ms"] = funcion.periodo * 1000
+    return out[()]
+
+
+def _map_ids(arena: Arena, plans: list[Plan]) -> None:
+    ranges = [(plan.entry.first_id, plan.entry.entidades, plan.entry.entidades_por_bloque, plan.per_block, plan.segment)
+              for plan in plans if plan.entry.table is None]
+    arena.map_ranges(np.array(sorted(ranges), dtypes.RANGE))
+    devices = [_devices(arena, plan) for plan in plans if plan.entry.table is not None]
+    if devices:
+        arena.map_devices(np.concatenate([ids for ids, _ in devices]), np.concatenate([places for _, places in devices]))
+
+
+def _devices(arena: Arena, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """(device ids, places) of an entry with a table, whose segments get their ids and limits here."""
+    table, places = plan.entry.table, plan_places(plan)
+    for segment in range(plan.segment, plan.segment + plan.segments):
+        here = np.flatnonzero(places // SLAB == segment)
+        here = here[here < len(table)]
+        slots = places[here] % SLAB
+        ids, low, high = np.zeros(SLOTS, np.uint32), np.full(SLOTS, -np.inf, np.float32), np.full(SLOTS, np.inf, np.float32)
+        ids[slots] = table.device[here]
+        low[slots] = np.where(np.isnan(table.low[here]), arena.policies[plan.index]["low"], table.low[here])
+        high[slots] = np.where(np.isnan(table.high[here]), arena.policies[plan.index]["high"], table.high[here])
+        arena.give_columns(segment, ids, low, high)
+    return table.device.astype(np.uint32), places[: len(table)].astype(np.uint32)
+
+
+def plan_places(plan: Plan) -> np.ndarray:
+    """Place (segment * 1024 + slot) of each entity of an entry, in order."""
+    order = np.arange(plan.entry.entidades)
+    block, slot = np.divmod(order, plan.entry.entidades_por_bloque)
+    return (plan.segment + block * plan.per_block + slot // SLOTS) * SLAB + slot % SLOTS
