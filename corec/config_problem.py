@@ -122,8 +122,6 @@ def _descend(options: list[inspect.Type], step: str | int, value: Any) -> inspec
     for option in options:
         if isinstance(option, inspect.VarTupleType) and isinstance(step, int):
             return option.item_type
-        if isinstance(option, inspect.DictType):
-            return option.value_type
         if option_field := _field(option, step, value):
             return option_field.type
     tags = tuple(o.tag for o in options if isinstance(o, inspect.StructType) and o.tag)

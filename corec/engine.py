@@ -11,10 +11,12 @@ import numpy as np
 
 from corec import topology
 from corec._core import block, dtypes
-from corec._core.wire import unpack_envelope
+from corec._core.wire import unpack_envelope, whole_frames
+from corec.columns import LATEST_TIME, check_lengths, check_time, cut, same_second
 from corec.commands import apply_command
 from corec.config import Config, load, parse
-from corec.errors import DamagedBatch, FrameError
+from corec.describe import describe
+from corec.errors import DamagedBatch
 from corec.marks import Marks
 from corec.outcome import Outcome, PutAside, Repair
 from corec.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
@@ -22,7 +24,8 @@ from corec.snapshot import SegmentKeeper, assemble_state, capture_state, pack_wh
 #: Load is kept in 255 steps, so that a turn record can give it back exactly.
 LOAD_STEPS = 255
 CAUSES = ("malformed", "channel", "id", "skew", "repeated")
-LATEST_TIME = 2**53
+#: Readings are numbered in 64 bits; what would run beyond is malformed.
+LAST_SEQUENCE = 2**64 - 1
 
 
 class Engine:
@@ -49,7 +52,8 @@ class Engine:
         self.config = config
         self.lateness = round(config.retraso_max * 1000)
         self.max_skew = config.max_skew * 1000
-        self._window_lengths = sorted({round(entry.ventana * 1000) for entry in config.bloques})
+        # 1,000: windows that an earlier configuration opened close within a second too
+        self._window_lengths = sorted({1000, *(round(entry.ventana * 1000) for entry in config.bloques)})
         intervals = [round(entry.intervalo * 1000) for entry in config.bloques if entry.funcion]
         self._step_every = min(intervals) if intervals else 0
 
@@ -61,8 +65,10 @@ class Engine:
         Raises FrameError when the length is no multiple of 10 or *at* is no time; single bad frames are counted
         in `outcome.rejected`.
         """
+        frames, at = memoryview(frames).cast("B"), check_time(at)
+        whole_frames(len(frames))
         self._open(load)
-        self._fold(_time(at), frames=memoryview(frames).cast("B"))
+        self._fold(at, frames=frames)
         return self._close()
 
     def feed_arrays(self, ids: Any, values: Any, *, at: Any, channel: int, load: float = 0.0, states: Any = None) -> Outcome:
@@ -70,27 +76,26 @@ class Engine:
 
         at: one time in ms, or int64[n], one for each reading.  states: bool[n], False where the sensor says it failed.
         """
+        batch = {"ids": np.ascontiguousarray(ids, np.uint32), "values": np.ascontiguousarray(values, np.float32),
+                 "states": None if states is None else np.ascontiguousarray(states, np.uint8)}
+        times = None if np.ndim(at) == 0 else np.ascontiguousarray(at, np.int64)
+        check_lengths(batch | {"at": times})
+        newest = check_time(at if times is None else times.max(initial=0))
         self._open(load)
-        ids = np.ascontiguousarray(ids, np.uint32)
-        values = np.ascontiguousarray(values, np.float32)
-        states = None if states is None else np.ascontiguousarray(states, np.uint8)
-        if np.ndim(at) == 0:
-            self._fold(_time(at), ids=ids, values=values, states=states, channel=channel)
-        elif len(ids):
-            times = np.ascontiguousarray(at, np.int64)
-            self._fold(_time(int(times.max())), ids=ids, values=values, states=states, channel=channel, offsets=times - times.max())
+        if len(batch["ids"]):
+            self._fold(newest, channel=channel, offsets=None if times is None else times - newest, **batch)
         return self._close()
 
     def tick(self, at: int, *, load: float = 0.0) -> Outcome:
         """Let time go on to *at* (ms) without readings: windows close, silence shows, native functions step."""
         self._open(load)
-        self._advance(_time(at))
+        self._advance(check_time(at))
         return self._close()
 
     def step(self, at: int, *, load: float = 0.0) -> Outcome:
         """One whole pass, at *at* (ms), over all entities with native functions."""
         self._open(load)
-        self._advance(_time(at), step=False)
+        self._advance(check_time(at), step=False)
         self._step()
         return self._close()
 
@@ -182,8 +187,7 @@ class Engine:
 
     def snapshot(self) -> bytes:
         """The whole state in one checksummed piece."""
-        meta = self.snapshot_begin(whole=True)
-        return pack_whole(meta, dict(self.snapshot_segments()))
+        return pack_whole(capture_state(self), {segment: self._keeper.packed(segment) for segment in self.heard_segments})
 
     @classmethod
     def restore(cls, blob: bytes) -> "Engine":
@@ -229,8 +233,12 @@ class Engine:
 
     def reload(self, config: Config) -> None:
         """Take over what may change while running: filters, limits, windows, lateness, intervals."""
+        units = self.arena.policies["tick_shift"].copy()
         self._set_config(config)
-        topology.set_policies(self.arena, config)
+        self._topology.set_policies(config)
+        for segment in topology.counted_otherwise(self.arena, units):
+            self._keeper.settle(segment)
+            topology.restamp(self.arena, segment, units)
         self._set_load(self.load)
 
     def segments_of(self, index: int) -> tuple[int, int]:
@@ -279,6 +287,7 @@ class Engine:
 
     def _begin(self) -> None:
         self._parts: list[tuple[np.ndarray, ...]] = []
+        self._closed: list[np.ndarray] = []
         self._aside: list[PutAside] = []
         self._repairs: list[Repair] = []
         self._counts = self.arena.ledger[0].copy()
@@ -291,20 +300,28 @@ class Engine:
 
     def _close(self) -> Outcome:
         self._drain()
-        rows, messages, alerts = (_joined(arrays) for arrays in zip(*self._parts)) if self._parts else _NOTHING
+        self._repair_sick()
+        rows, messages, alerts = (_joined(arrays) for arrays in zip(*self._parts, strict=True)) if self._parts else _NOTHING
         before, now = self._counts, self.arena.ledger[0]
         rejected = {cause: int(now[cause] - before[cause]) for cause in CAUSES if now[cause] != before[cause]}
         return Outcome(rows, messages, alerts, rejected, int(now["late"] - before["late"]), self._aside, self._repairs)
 
     def _drain(self) -> None:
-        """Empty the outlet, and repair the blocks whose closed windows show too many failing entities."""
+        """Empty the outlet."""
         if self._outlet.empty:
             return
         part = self._outlet.take()
         self._parts.append(part)
-        closed = part[0]["block"]
-        if len(closed) and self.arena.blocks["failing"].any():
-            for index in self._too_sick(np.unique(closed)):
+        self._closed.append(part[0]["block"])
+
+    def _repair_sick(self) -> None:
+        """Repair the blocks whose closed windows show too many failing entities.
+
+        At the end of a turn or of a closing, never where the outlet happened to be full: a replay repairs there too.
+        """
+        closed, self._closed = self._closed, []
+        if closed and self.arena.blocks["failing"].any():
+            for index in self._too_sick(np.unique(np.concatenate(closed))):
                 self.repair(int(index))
 
     def _too_sick(self, closed: np.ndarray) -> np.ndarray:
@@ -329,6 +346,7 @@ class Engine:
         self._drain()
         block.close_windows(self.arena, self._outlet, until)
         self._drain()
+        self._repair_sick()
 
     def _step(self) -> None:
         self._stepped_at = self.clock
@@ -356,11 +374,11 @@ class Engine:
             self._advance(time)
             self._fold_one(time, **batch)
             return
-        for run in _runs(time + offsets.astype(np.int64)):
+        for run in same_second(time + offsets.astype(np.int64)):
             newest = int((time + offsets[run].astype(np.int64)).max())
             self._advance(newest)
             piece = (time - newest) + offsets[run].astype(np.int64)
-            self._fold_one(newest, offsets=piece.astype(np.int32), **_cut(batch, run))
+            self._fold_one(newest, offsets=piece.astype(np.int32), **cut(batch, run))
 
     def _fold_one(self, time: int, *, frames: Any = None, ids: Any = None, values: Any = None, states: Any = None,
                   channel: int = 0, offsets: Any = None) -> None:
@@ -374,6 +392,9 @@ class Engine:
             batch = unpack_envelope(data)
         except DamagedBatch:
             self._refuse("malformed", 1)
+            return
+        if batch.sequence + batch.count > LAST_SEQUENCE:
+            self._refuse("malformed", batch.count)
             return
         skip = self.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count)
         frames, offsets = batch.frames, batch.offsets
@@ -407,42 +428,5 @@ def _config(config: Any) -> Config:
     return parse(config) if isinstance(config, Mapping) else load(config)
 
 
-def _time(at: int) -> int:
-    if not 0 <= int(at) < LATEST_TIME:
-        raise FrameError(f"expected a time in milliseconds since 1970, got {at!r}", hint="1_700_000_000_000 is in November 2023")
-    return int(at)
-
-
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _runs(times: np.ndarray) -> Iterator[slice]:
-    """Stretches of readings in the same second: the clock moves between them, not within."""
-    cuts = np.flatnonzero(np.diff(times // 1000)) + 1
-    edges = [0, *cuts.tolist(), len(times)]
-    return (slice(a, b) for a, b in zip(edges, edges[1:]))
-
-
-def _cut(batch: dict[str, Any], run: slice) -> dict[str, Any]:
-    """A stretch of a batch's columns; frames are ten bytes each."""
-    cut = {name: value[run] for name, value in batch.items() if isinstance(value, np.ndarray)}
-    if "frames" in batch:
-        cut["frames"] = batch["frames"][run.start * 10 : run.stop * 10]
-    return {**batch, **cut}
-
-
-QUALITIES = ("never", "good", "warming", "high", "low", "not finite", "declared failed", "silent", "repaired")
-
-
-def describe(tile: np.void, lane: int) -> dict[str, Any]:
-    """The fields of one entity in words and units; tile: one element of dtypes.TILE."""
-    state, trend, role = (int(tile[name][lane]) for name in ("state", "trend", "role"))
-    halves = np.array([trend & 0xFFFF0000, trend << 16 & 0xFFFFFFFF], np.uint32).view(np.float32)
-    return {
-        "valor": float(tile["value"][lane]), "activo": bool(state & 1), "emitted": float(tile["emitted"][lane]),
-        "mean": float(tile["slow"][lane]), "std": float(np.sqrt(tile["var"][lane])), "fast_mean": float(tile["fast"][lane]),
-        "mean_step": float(halves[0]), "peak_score": float(halves[1]), "quality": QUALITIES[state >> 3 & 15],
-        "failures": state >> 1 & 3, "error_level": state >> 7 & 63, "warm_up": state >> 13 & 63,
-        "function": role & 0xFFFFF, "threshold_scale": ((role >> 20) ^ 256) / 256,
-    }

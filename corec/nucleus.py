@@ -18,8 +18,6 @@ from corec.producer import Producer
 from corec.ram_price import admit
 from corec.recovery import open_node
 from corec.source_runner import SourceRunner
-from corec.sources import open_sources
-from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GroupCommitter
 
@@ -61,7 +59,6 @@ class CoreCNucleus:
             self.folder.close()
             raise
         self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
-        self.names = NameTable(self.data / "names.json", self.config)
         self.pipeline = Pipeline(opened, self.config)
         self.pipeline.on_outcome = self.alerts.take
         self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
@@ -73,7 +70,13 @@ class CoreCNucleus:
             log.info("[CoreCNucleus-%s] %d turns replayed, at turn %d", self.config.instance_id, opened.replayed, self.store.state.turn)
         log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)
         if self._with_sources:
-            self.runners = [SourceRunner(self, source) for source in open_sources(self.config, self.names)]
+            self._open_sources()
+
+    def _open_sources(self) -> None:
+        from corec.sources.opening import open_sources  # psutil and the simulator only where a source is configured
+
+        sources = open_sources(self.config, self.data)
+        self.runners = [SourceRunner(self, source) for source in sources]
         for runner in self.runners:
             runner.start()
 
@@ -165,9 +168,9 @@ class CoreCNucleus:
 
     def entity_name(self, id: int) -> tuple[str, str]:
         """(name, unit) of an entity by its wire id; its block and place where it has no name."""
-        named = self.names.name_of(id)
-        if named:
-            return named
+        for runner in self.runners:
+            if id in runner.source.names:
+                return runner.source.names[id]
         segment, slot = self.engine.locate(id)
         owner = int(self.engine.arena.segments["owner"][segment])
         return f"{self.engine.block_ids[owner]}:{slot}", ""

@@ -136,7 +136,7 @@ def capture_state(engine: "Engine") -> bytes:
     arena = engine.arena
     return msgspec.msgpack.encode({
         "version": VERSION, "config": engine.config.to_mapping(), "stepped_at": engine._stepped_at,
-        "clock": arena.clock, "counters": list(arena.counters), "ledger": arena.ledger.tobytes(),
+        "clock": arena.clock, "watermark": arena.watermark, "counters": list(arena.counters), "ledger": arena.ledger.tobytes(),
         "blocks": arena.blocks.tobytes(), "flags": arena.segments["flags"].tobytes(),
         "owners": arena.segments["owner"].tobytes(), "last_ticks": arena.segments["last_tick"].tobytes(),
         "marks": engine.marks.to_list(), "gaps": engine.marks.gaps, "forgotten": engine.marks.forgotten,
@@ -154,7 +154,7 @@ def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, byte
         view = arena.segments[column]
         view[:] = np.frombuffer(state[name], view.dtype)
     arena.segments["flags"] &= ~np.uint8(PENDING | DIRTY)
-    arena.advance(state["clock"], engine.lateness)
+    arena.advance(state["clock"], state["clock"] - state["watermark"])
     arena.counters = state["counters"]
     engine._stepped_at = state["stepped_at"]
     engine.marks = Marks.from_list(state["marks"], state["gaps"], state["forgotten"])
@@ -184,6 +184,7 @@ def unpack_whole(blob: bytes) -> tuple[bytes, dict[int, bytes]]:
     view = memoryview(blob)
     body = view[12:]
     if len(view) < 12 or view[:8] != MAGIC or crc32c(body, crc32c(MAGIC)) != int.from_bytes(view[8:12], "little"):
-        raise DamagedFile("the snapshot does not match its checksum", hint="use an older snapshot; the journal replays what came since")
+        raise DamagedFile("the snapshot does not match its checksum",
+                          hint="use an older snapshot; the journal replays what came since")
     meta, segments = msgspec.msgpack.decode(body)
     return meta, dict(segments)

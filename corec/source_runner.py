@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from corec.errors import CoreCError
 from corec.pipeline import wall_ms
 from corec.producer import Producer
-from corec.sources.base import Source
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
+    from corec.sources.base import Source
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ LONGEST_PAUSE_S = 60.0
 class SourceRunner:
     """Runs one source for a node until it is stopped."""
 
-    def __init__(self, nucleus: "CoreCNucleus", source: Source) -> None:
+    def __init__(self, nucleus: "CoreCNucleus", source: "Source") -> None:
         self._nucleus, self.source = nucleus, source
         self._producer = Producer(f"{nucleus.config.instance_id}/{source.name}")
         self._stop = threading.Event()
@@ -44,7 +44,7 @@ class SourceRunner:
     def status(self) -> dict[str, Any]:
         """Name, entities, rate and the last problem."""
         span = max(time.monotonic() - self._began, 1e-9)
-        return {"name": self.source.name, "entities": self.source.entities, "per_s": self.sent / span, "detail": self.problem}
+        return {"name": self.source.name, "entities": self.source.entities, "per_s": self.sent / span, "detail": self.problem or self.source.detail}
 
     def _run(self) -> None:
         pause, due = FIRST_PAUSE_S, time.monotonic()

@@ -12,12 +12,17 @@ from corec.config import BlockEntry, Config
 SLOTS = 1000
 #: Places a segment takes in the address of an entity (1,000 of them used).
 SLAB = 1024
-#: Ages are kept modulo 8,192 ticks; limits stay below half of it, so that no age is ambiguous.
-MOST_TICKS = 4096
+#: Ages are kept modulo 8,192 ticks; no limit reaches that, so that no age is ambiguous.
+MOST_TICKS = 8191
 #: Seconds after which an entity counts as silent where the configuration does not say.
 SILENT_AFTER = 600
+#: Warm-up code from which the reference is guarded and scores count: layout.h, CC_GUARD.
+GUARD = 16
 #: Step of the fast clock: a memory of about 16 readings.
 FAST_ALPHA = 1 / 16
+#: layout.h: where a state word keeps the tick of the last reading, and flags of segments.
+SEEN_SHIFT, SEEN_MASK = 19, 8191
+SEG_HEARD, SEG_DIRTY, SEG_FROZEN = 1, 2, 4
 KINDS = {"random": 1, "constant": 2, "sine": 3, "counter": 4}
 
 
@@ -29,6 +34,17 @@ class Topology:
     block_ids: tuple[str, ...]
     first_segment: np.ndarray  # uint32[blocks + 1]: segments of block i are [i], ..., [i + 1] - 1 as configured
     stepped: np.ndarray  # uint32: segments with native functions
+    limits: "list[Limits]"
+
+    def set_policies(self, config: Config) -> None:
+        """Write what the entries ask for into the arena: at the start, and at a reload."""
+        for index, entry in enumerate(config.bloques):
+            self.arena.policies[index] = _policy(entry, self.arena.tick)
+            if entry.funcion:
+                self.arena.functions[index + 1] = _function(entry)
+        for limits in self.limits:
+            policy = self.arena.policies[limits.policy]
+            limits.set(policy["low"], policy["high"])
 
 
 @dataclass(frozen=True)
@@ -61,10 +77,11 @@ def build(config: Config) -> Topology:
     for plan in plans:
         _place(arena, plan, first)
     first[blocks] = segments
-    set_policies(arena, config)
-    _map_ids(arena, plans)
     names = tuple(name for plan in plans for name in plan.entry.block_ids)
-    return Topology(arena, names, first, np.flatnonzero(arena.segments["function"]).astype(np.uint32))
+    stepped = np.flatnonzero(arena.segments["function"]).astype(np.uint32)
+    built = Topology(arena, names, first, stepped, _map_ids(arena, plans))
+    built.set_policies(config)
+    return built
 
 
 def _plans(config: Config) -> Iterator[Plan]:
@@ -95,17 +112,9 @@ def _place(arena: Arena, plan: Plan, first: np.ndarray) -> None:
             segment += 1
 
 
-def set_policies(arena: Arena, config: Config) -> None:
-    """Write what the entries ask for into the arena: at the start, and at a reload."""
-    for index, entry in enumerate(config.bloques):
-        arena.policies[index] = _policy(entry, config, arena.tick)
-        if entry.funcion:
-            arena.functions[index + 1] = _function(entry)
-
-
-def _policy(entry: BlockEntry, config: Config, tick: int) -> np.void:
+def _policy(entry: BlockEntry, tick: int) -> np.void:
     filtro, policy = entry.filtro, np.zeros((), dtypes.POLICY)
-    silence = entry.silencio_max or config.hibernar_tras or SILENT_AFTER
+    silence = entry.silencio_max or SILENT_AFTER
     shift = max(0, math.ceil(math.log2(max(silence, filtro.latido) / MOST_TICKS)))
     policy["slow_alpha"], policy["fast_alpha"] = filtro.memoria, FAST_ALPHA
     policy["floor2"], policy["deviation2"] = filtro.umbral**2, filtro.desviacion**2
@@ -114,10 +123,10 @@ def _policy(entry: BlockEntry, config: Config, tick: int) -> np.void:
     policy["low"] = -math.inf if entry.limites.bajo is None else entry.limites.bajo
     policy["high"] = math.inf if entry.limites.alto is None else entry.limites.alto
     policy["limited"] = entry.limites != type(entry.limites)() or entry.table is not None
-    policy["warm_max"] = warm_codes(filtro.memoria)
+    policy["warm_max"] = max(GUARD, warm_codes(filtro.memoria))
     policy["tick_shift"], policy["tick"] = shift, tick >> shift
     policy["heartbeat"] = max(1, filtro.latido >> shift)
-    policy["silence"], policy["alert_silence"] = max(1, silence >> shift), entry.silencio_max > 0
+    policy["silence"], policy["alert_silence"] = -(-silence >> shift), entry.silencio_max > 0
     policy["window_ms"] = round(entry.ventana * 1000)
     policy["max_errors"] = entry.autoreparacion.max_errores
     return policy[()]
@@ -142,28 +151,43 @@ def _function(entry: BlockEntry) -> np.void:
     return out[()]
 
 
-def _map_ids(arena: Arena, plans: list[Plan]) -> None:
+def _map_ids(arena: Arena, plans: list[Plan]) -> list["Limits"]:
     ranges = [(plan.entry.first_id, plan.entry.entidades, plan.entry.entidades_por_bloque, plan.per_block, plan.segment)
               for plan in plans if plan.entry.table is None]
     arena.map_ranges(np.array(sorted(ranges), dtypes.RANGE))
-    devices = [_devices(arena, plan) for plan in plans if plan.entry.table is not None]
-    if devices:
-        arena.map_devices(np.concatenate([ids for ids, _ in devices]), np.concatenate([places for _, places in devices]))
+    listed = [plan for plan in plans if plan.entry.table is not None]
+    if listed:
+        ids = np.concatenate([plan.entry.table.device for plan in listed]).astype(np.uint32)
+        places = np.concatenate([plan_places(plan)[: len(plan.entry.table)] for plan in listed]).astype(np.uint32)
+        arena.map_devices(ids, places)
+    return [limits for plan in listed for limits in _columns(arena, plan)]
 
 
-def _devices(arena: Arena, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """(device ids, places) of an entry with a table, whose segments get their ids and limits here."""
-    table, places = plan.entry.table, plan_places(plan)
+@dataclass
+class Limits:
+    """Limits of the entities of one segment whose entry has a device table."""
+
+    policy: int
+    slots: np.ndarray
+    table: tuple[np.ndarray, np.ndarray]  # low and high as the table says, NaN where it does not
+    live: tuple[np.ndarray, np.ndarray]  # low and high as the kernels see them
+
+    def set(self, low: np.float32, high: np.float32) -> None:
+        """Take the entry's limits where the table has none."""
+        for live, own, entry in zip(self.live, self.table, (low, high), strict=True):
+            live[self.slots] = np.where(np.isnan(own), entry, own)
+
+
+def _columns(arena: Arena, plan: Plan) -> Iterator[Limits]:
+    """Give the segments of an entry with a table their ids and their room for limits."""
+    table, places = plan.entry.table, plan_places(plan)[: len(plan.entry.table)]
     for segment in range(plan.segment, plan.segment + plan.segments):
-        here = np.flatnonzero(places // SLAB == segment)
-        here = here[here < len(table)]
-        slots = places[here] % SLAB
+        first, last = np.searchsorted(places, (segment * SLAB, (segment + 1) * SLAB))
+        here, slots = slice(first, last), places[first:last] % SLAB
         ids, low, high = np.zeros(SLOTS, np.uint32), np.full(SLOTS, -np.inf, np.float32), np.full(SLOTS, np.inf, np.float32)
         ids[slots] = table.device[here]
-        low[slots] = np.where(np.isnan(table.low[here]), arena.policies[plan.index]["low"], table.low[here])
-        high[slots] = np.where(np.isnan(table.high[here]), arena.policies[plan.index]["high"], table.high[here])
         arena.give_columns(segment, ids, low, high)
-    return table.device.astype(np.uint32), places[: len(table)].astype(np.uint32)
+        yield Limits(plan.index, slots, (table.low[here], table.high[here]), (low, high))
 
 
 def plan_places(plan: Plan) -> np.ndarray:
@@ -171,3 +195,22 @@ def plan_places(plan: Plan) -> np.ndarray:
     order = np.arange(plan.entry.entidades)
     block, slot = np.divmod(order, plan.entry.entidades_por_bloque)
     return (plan.segment + block * plan.per_block + slot // SLOTS) * SLAB + slot % SLOTS
+
+
+def counted_otherwise(arena: Arena, units: np.ndarray) -> list[int]:
+    """Awake segments whose policy counted its ticks in other units (shifts, by policy) than it does now."""
+    rows = arena.segments
+    changed = (units != arena.policies["tick_shift"])[rows["policy"]]
+    return np.flatnonzero(changed & (rows["flags"] & (SEG_HEARD | SEG_FROZEN) == SEG_HEARD)).tolist()
+
+
+def restamp(arena: Arena, segment: int, units: np.ndarray) -> None:
+    """Say when each entity was last heard in its policy's new units; to be called before time goes on."""
+    row = arena.segments[segment]
+    before, now = int(units[row["policy"]]), int(arena.policies["tick_shift"][row["policy"]])
+    states = arena.tiles[segment]["state"]
+    age = ((arena.tick >> before) - (states >> SEEN_SHIFT)).astype(np.uint32) & SEEN_MASK
+    age = np.minimum(age << before >> now, SEEN_MASK)
+    seen = ((arena.tick >> now) - age).astype(np.uint32) & SEEN_MASK
+    states[:] = np.where(states, states & ((1 << SEEN_SHIFT) - 1) | seen << SEEN_SHIFT, 0)
+    row["flags"] |= SEG_DIRTY

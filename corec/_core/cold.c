@@ -73,11 +73,11 @@ static void window_close(const Core *core, Block *b, Window *w, Sink *sink)
     w->start = w->end = 0;
 }
 
-static void window_open(Window *w, int64_t start, int64_t length, float first)
+static void window_open(Window *w, int64_t start, int64_t end, float first)
 {
     memset(w, 0, sizeof *w);
     w->start = start;
-    w->end = start + length;
+    w->end = end;
     w->min = INFINITY;
     w->max = -INFINITY;
     w->origin = fabsf(first) <= 1e18f ? first : 0.0;
@@ -89,25 +89,29 @@ static int64_t window_start(int64_t time, int64_t length)
     return time - (rest < 0 ? rest + length : rest);
 }
 
-/* The open window for `time`, opening it where it may; NULL when that window is closed: a late reading. */
+static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t sooner(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* The open window for `time`, opening it where it may; NULL when that window is closed: a late reading.
+ * Windows never overlap, whatever lengths reloads gave them: a new one gives way to those that are. */
 Window *cc_window_at(Core *core, Block *b, int64_t time, float first, Sink *sink)
 {
-    const int64_t length = core->policies[b->policy].window_ms, start = window_start(time, length);
     if (b->newest.end && time >= b->newest.start && time < b->newest.end) return &b->newest;
     if (b->older.end && time >= b->older.start && time < b->older.end) return &b->older;
-    if (start < b->closed_until || start + length <= core->watermark) return NULL;
+    const int64_t length = core->policies[b->policy].window_ms, start = window_start(time, length), end = start + length;
+    if (time < b->closed_until || end <= core->watermark) return NULL;
     if (!b->newest.end) {
-        window_open(&b->newest, start, length, first);
+        window_open(&b->newest, later(start, b->closed_until), end, first);
         return &b->newest;
     }
     if (time >= b->newest.end) {
         if (b->older.end) window_close(core, b, &b->older, sink);
         b->older = b->newest;
-        window_open(&b->newest, start, length, first);
+        window_open(&b->newest, later(start, b->older.end), end, first);
         return &b->newest;
     }
     if (b->older.end) return NULL;
-    window_open(&b->older, start, length, first);
+    window_open(&b->older, later(start, b->closed_until), sooner(end, b->newest.start), first);
     return &b->older;
 }
 

@@ -368,7 +368,8 @@ static inline void fold_reading(Core *core, Sink *sink, Gang *g, uint32_t loc, u
     segment_touch(core, s, block);
     if (ok && magnitude(x) <= 1e18f) {
         gang_join(core, g, s, w, loc, id, x, time);
-    } else {
+    } else {                            /* after those before it: what leaves keeps the order of what came */
+        gang_fold(core, sink, g);
         core->folds++;
         fold_failure(core, sink, s, w, loc, id, x, time);
     }
@@ -470,6 +471,17 @@ static inline void lanes_add(Lanes *restrict a, const Lot *restrict lot, double 
     }
 }
 
+static void lane_add(Lanes *a, const Lot *lot, int j, double origin)
+{
+    const double d = (double)lot->x[j] - origin;
+    a->sum[j] += d;
+    a->squares[j] += d * d;
+    a->min[j] = least(lot->x[j], a->min[j]);
+    a->max[j] = most(lot->x[j], a->max[j]);
+    a->score[j] = most(lot->z[j], a->score[j]);
+    a->counts[j] += lot->event[j] & EVENT_COUNTS;
+}
+
 /* Lanes into the window, in lane order: the same bits on every instruction set. */
 static void lanes_merge(Core *core, const Lanes *a, Block *block, Window *w, uint32_t count)
 {
@@ -562,20 +574,10 @@ static void pass_rest(Core *core, Sink *sink, Pass *a, uint32_t *events)
     tile_fold(&copy, &a->lot, a->p);
     for (int j = 0; j < lanes; j++) {
         tile_copy_out(t, j, &copy, j);
+        lane_add(&a->lanes, &a->lot, j, a->origin);
         events[slot + j] = a->lot.event[j];
     }
     memset(events + slot + lanes, 0, sizeof *events * (size_t)(CC_LANES - lanes));
-    for (int j = lanes; j < CC_LANES; j++) {                /* a lane that adds nothing */
-        a->lot.x[j] = a->lot.x[0];
-        a->lot.z[j] = 0.0f;
-        a->lot.event[j] = 0;
-    }
-    lanes_add(&a->lanes, &a->lot, a->origin);
-    for (int j = lanes; j < CC_LANES; j++) {
-        const double d = (double)a->lot.x[j] - a->origin;
-        a->lanes.sum[j] -= d;
-        a->lanes.squares[j] -= d * d;
-    }
     alarms_put(core, sink, a->s, slot, &a->lot, lanes);
 }
 

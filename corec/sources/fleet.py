@@ -13,7 +13,9 @@ class Fleet:
         entries = [entry for entry in config.bloques if entry.funcion is None]
         if not entries:
             hint = 'native functions compute their values themselves; give an entry without "funcion"'
-            raise ConfigError(f"{config.source}: expected an entry that takes readings, got none - at $.fuentes", hint=hint)
+            raise ConfigError(
+                f"{config.source}: expected an entry that takes readings, got none - at $.fuentes", hint=hint
+            )
         counts = [_count(entry) for entry in entries]
         self.count = sum(counts)
         self._starts = np.cumsum([0, *counts[:-1]]).astype(np.uint32)

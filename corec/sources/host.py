@@ -11,7 +11,7 @@ import psutil
 
 from corec.config import Config, FuenteHost
 from corec.sources.base import Batch
-from corec.sources.names import NameTable, Names
+from corec.sources.names import Names, NameTable
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,11 @@ class HostSource:
         """Nothing is held open."""
 
     def _place(self, values: list[Value]) -> None:
-        new = [(value.name, value.unit) for value in values if value.name not in self._ids and value.name not in self._unplaced]
+        new = [
+            (value.name, value.unit)
+            for value in values
+            if value.name not in self._ids and value.name not in self._unplaced
+        ]
         if not new:
             return
         self._ids |= self._slots.assign(self._entry.id, new)

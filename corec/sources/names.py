@@ -121,7 +121,10 @@ def _read(path: Path) -> dict[str, tuple[int | None, Rows]]:
         document = json.loads(path.read_bytes())
         if document["version"] != VERSION or document["crc32c"] != _checksum(document["entries"]):
             raise ValueError("it does not match its checksum")
-        return {entry: (first, [(name, unit) for name, unit in rows]) for entry, (first, rows) in document["entries"].items()}
+        return {
+            entry: (first, [(name, unit) for name, unit in rows])
+            for entry, (first, rows) in document["entries"].items()
+        }
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedFile(f"{path} is damaged: {error}") from None
 

@@ -55,6 +55,7 @@ class SimulatedSource:
         self._faulty = round(fuente.fallos * 2**32)
         self._entity_key, self._fault_key = _keys(fuente.semilla, -1)
         self._next: int | None = None
+        self._skipped = 0  # batches
 
     @property
     def entities(self) -> int:
@@ -63,15 +64,17 @@ class SimulatedSource:
 
     @property
     def detail(self) -> str:
-        """Rate, faults and seed."""
+        """Rate, faults, seed, and what the node was too slow for."""
         fuente = self._fuente
-        return f"{self.rate:,} readings/s, {fuente.fallos:.2%} of the sensors faulty, seed {fuente.semilla}"
+        text = f"{self.rate:,} readings/s, {fuente.fallos:.2%} of the sensors faulty, seed {fuente.semilla}"
+        return f"{text}; {self._skipped * self.size:,} skipped" if self._skipped else text
 
     def read(self, now_ms: int) -> list[Batch]:
         """The batches that became due up to *now_ms* and were not given yet."""
         due = now_ms * self.rate // (1_000 * self.size)
         owed = max(1, round(MOST_OWED_S * self.rate / self.size))
         if self._next is None or abs(due - self._next) > owed:
+            self._skipped += 0 if self._next is None else max(0, due - self._next)
             self._next = due
         first, count = self._next, max(0, min(due - self._next + 1, MOST_AT_ONCE))
         self._next += count
@@ -83,7 +86,11 @@ class SimulatedSource:
     def batches(self, first: int, count: int = 1) -> list[Batch]:
         """*count* batches from number *first* on, whenever they were or will be due."""
         end = first + count
-        return [batch for start in range(first, end, AT_ONCE) for batch in self._make(range(start, min(start + AT_ONCE, end)))]
+        return [
+            batch
+            for start in range(first, end, AT_ONCE)
+            for batch in self._make(range(start, min(start + AT_ONCE, end)))
+        ]
 
     def number(self, time: int) -> int:
         """The number of the first batch of that *time* (ms) or later."""
@@ -117,20 +124,26 @@ class SimulatedSource:
     def _is_faulty(self, index: np.ndarray) -> np.ndarray:
         return _mix(index - self._fault_key) < self._faulty
 
-    def _spoil(self, index: np.ndarray, noise: np.ndarray, times: np.ndarray, valores: np.ndarray, estados: np.ndarray) -> None:
+    def _spoil(
+        self, index: np.ndarray, noise: np.ndarray, times: np.ndarray, valores: np.ndarray, estados: np.ndarray
+    ) -> None:
         """Replace the readings of sensors that are misbehaving at the time."""
-        rows, columns = np.nonzero(self._is_faulty(index))
-        bits = _mix(index[rows, columns] ^ self._fault_key)
-        age = (times[rows] + (bits >> 2)) % FAULT_EVERY_MS
+        flat = np.flatnonzero(self._is_faulty(index))
+        bits = _mix(index.ravel()[flat] ^ self._fault_key)
+        age = (times[flat // self.size] + (bits >> 2)) % FAULT_EVERY_MS
         now = age < FAULT_LASTS_MS
-        rows, columns, bits, age = rows[now], columns[now], bits[now], age[now]
-        fault, variety, good = bits & 3, bits >> 31 == 1, valores[rows, columns]
-        sensor = _mix(index[rows, columns] + self._entity_key)
-        spiking = np.where(noise[rows, columns] > 0.5, np.where(variety, SPIKE_BY, -SPIKE_BY), np.float32(0))
-        faces = (quiet_value(sensor, times[rows] - age), good + spiking, np.where(variety, np.float32(np.nan), good),
-                 good + DRIFT_BY * (age / FAULT_LASTS_MS).astype(np.float32))  # fmt: skip
-        valores[rows, columns] = np.choose(fault, faces)
-        estados[rows, columns] = (fault != DROP_OUT) | variety
+        flat, bits, age = flat[now], bits[now], age[now]
+        fault, variety, good = bits & 3, bits >> 31 == 1, valores.ravel()[flat]
+        sensor = _mix(index.ravel()[flat] + self._entity_key)
+        spike = np.where(noise.ravel()[flat] > 0.5, np.where(variety, SPIKE_BY, -SPIKE_BY), np.float32(0))
+        faces = (
+            quiet_value(sensor, times[flat // self.size] - age),
+            good + spike,
+            np.where(variety, np.float32(np.nan), good),
+            good + DRIFT_BY * (age / FAULT_LASTS_MS).astype(np.float32),
+        )
+        valores.ravel()[flat] = np.choose(fault, faces)
+        estados.ravel()[flat] = (fault != DROP_OUT) | variety
 
 
 def quiet_value(sensor: np.ndarray, moments: np.ndarray) -> np.ndarray:
@@ -138,7 +151,11 @@ def quiet_value(sensor: np.ndarray, moments: np.ndarray) -> np.ndarray:
     turn = (moments % WAVE_MS * 2**32 // WAVE_MS).astype(np.uint32)
     phase = (sensor * np.uint32(0x9E3779B1) + turn).view(np.int32).astype(np.float32) * np.float32(2**-31)
     wave = phase * (1 - np.abs(phase)) * 4  # two parabolas: like a sine, but the same bits on every machine
-    return sensor.astype(np.uint8) * BASE_SPAN + BASE_LOW + wave * ((sensor >> 8).astype(np.uint8) * WAVE_SPAN + WAVE_LEAST)
+    return (
+        sensor.astype(np.uint8) * BASE_SPAN
+        + BASE_LOW
+        + wave * ((sensor >> 8).astype(np.uint8) * WAVE_SPAN + WAVE_LEAST)
+    )
 
 
 def _noise_level(sensor: np.ndarray) -> np.ndarray:

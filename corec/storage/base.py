@@ -39,6 +39,9 @@ class Base(NamedTuple):
         return {"turn": self.turn, "offset": self.offset, "ledger": dict(self.ledger)}
 
 
+BEGINNING = Base()
+
+
 class State(NamedTuple):
     """Where a store stands."""
 

@@ -3,7 +3,8 @@
 import errno
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from corec.errors import CoreCError, DiskFull, StorageError
@@ -63,19 +64,16 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def create(path: Path, content: bytes, size: int) -> int:
-    """Make a file of *size* bytes that begins with *content* and is either whole or not there; its descriptor."""
-    unfinished = path.with_name(path.name + ".new")
-    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+def prepare(path: Path, content: bytes, size: int) -> int:
+    """Make a durable file of *size* bytes that begins with *content*, to be published; its descriptor."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         _set_aside(fd, size)
         write_all(fd, [content], 0)
         os.fsync(fd)
-        publish(unfinished, path)
     except OSError:
         os.close(fd)
-        for name in (unfinished, path):
-            name.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
     return fd
 
@@ -93,6 +91,15 @@ def require_free(folder: Path, wanted: int) -> None:
             f"expected at least {wanted:,} bytes free, got {free:,} - at {folder}",
             hint="free some space, or put the data folder on another disk with --data",
         )
+
+
+@contextmanager
+def explained(verb: str, path: Path) -> Iterator[None]:
+    """The operating system's errors come out as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, verb, path) from error
 
 
 def explain(error: Exception, verb: str, path: Path) -> CoreCError:

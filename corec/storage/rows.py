@@ -47,7 +47,7 @@ class RowFormat:
             column += 0.0
             column[np.isnan(column)] = math.nan
         checksums = crc32c_rows(rows).tolist()
-        return [(*row, checksum) for row, checksum in zip(rows.tolist(), checksums)]
+        return [(*row, checksum) for row, checksum in zip(rows.tolist(), checksums, strict=True)]
 
     def unpack(self, rows: Iterable[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:
         """Rows of `select` as an array, and which of them are sound."""

@@ -7,10 +7,10 @@ anywhere in `snapshots/` leaves one of the two whole.  What changed in the last 
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from corec._core.wire import crc32c
 from corec.errors import DamagedFile, InternalError
@@ -70,9 +70,10 @@ class Snapshots:
         self.problems: list[str] = []
         self.owed: frozenset[int] = frozenset()
         """Segments that the next snapshot has to be given, because the one they were meant for failed."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in self._folder.glob("*.new"):
-            unfinished.unlink()
+        with disk.explained("open", self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for unfinished in self._folder.glob("*.new"):
+                unfinished.unlink()
 
     @property
     def safe_offset(self) -> int:
@@ -89,11 +90,11 @@ class Snapshots:
 
         A damaged one, or one ahead of the store, is put aside, said in the log and in `problems`.
         """
-        generations = self._readable(upto_turn)
-        self._last = next(generations, None)
+        with disk.explained("read", self._folder):
+            self._last = next(self._readable(upto_turn), None)
+            self._before = next(self._older(self._last), None) if self._last else None
         if self._last is None:
             return None
-        self._before = next(self._older(self._last), None)
         head, meta, index = self._last
         return Snapshot(meta, Segments(self._folder, index), head.turn, head.offset, head.generation)
 
@@ -224,12 +225,7 @@ class SnapshotWriter:
         self._unfinished = self._path.with_name(self._path.name + ".new")
         self._position = 0
         self._fd = -1
-        try:
-            self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            self._put(form.pack_header(head, meta), meta)
-        except OSError as error:
-            self.abandon()
-            raise disk.explain(error, "write a snapshot to", self._unfinished) from error
+        self._guarded(self._open)
 
     def __enter__(self) -> "SnapshotWriter":
         return self
@@ -257,7 +253,12 @@ class SnapshotWriter:
         self._fd = -1
         self._unfinished.unlink(missing_ok=True)
 
-    def _guarded(self, step, *values) -> None:
+    def _open(self) -> None:
+        self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._put(form.pack_header(self.head, self._meta), self._meta)
+
+    def _guarded(self, step: Callable[..., None], *values: Any) -> None:
+        """Run *step*; an error of the disk takes the snapshot back."""
         try:
             step(*values)
         except OSError as error:

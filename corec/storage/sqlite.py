@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
 import numpy as np
 
 from corec.errors import DamagedFile, FenceLost, InternalError
 from corec.storage import outbox, wal
 from corec.storage import sqlite_schema as schema
-from corec.storage.base import Base, Block, LateBatch, State, TurnRecord
-from corec.storage.rows import ALERTS, WINDOWS, RowFormat, is_sound, sealed
+from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
+from corec.storage.rows import ALERTS, WINDOWS, RowFormat, sealed
 from corec.storage.sqlite_read import StoreReader
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class SqliteStore(StoreReader):
         path: Path,
         *,
         instance: str = "corec1",
-        base: Base = Base(),
+        base: Base = BEGINNING,
         messages_bytes: int = 64 << 20,
         late_bytes: int = LATE_BYTES,
         page_bytes: int = schema.PAGE_BYTES,
@@ -84,7 +85,8 @@ class SqliteStore(StoreReader):
                 outbox.append(self._db, "late", set_aside, self._bounds["late"], totals),
                 outbox.append(self._db, "outbox", sent, self._bounds["outbox"], totals),
             )
-            fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, schema.compact(ledger), schema.compact(totals))
+            documents = (schema.compact(ledger), schema.compact(totals))
+            fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)
             self._db.execute(_INSERT_TURN, sealed(*fields))
         self.totals = totals
         self._state = State(record.turn, record.to_offset, ledger)

@@ -17,6 +17,8 @@ FORMAT = 1
 PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
+#: A WAL that a long reader has let grow is cut back to this.
+WAL_KEPT_BYTES = 8 << 20
 
 _VIEW = """CREATE VIEW bloques AS
 SELECT b.id AS id, w.canal AS canal, b.entities AS num_entidades, w.fitness AS fitness,
@@ -67,6 +69,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     db = _open(f"file:{_escaped(path)}?mode=rwc")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
     return db
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from corec.errors import DamagedFile
 from corec.storage import disk
 from corec.storage import sqlite_schema as schema
-from corec.storage.base import Base, TurnRecord
+from corec.storage.base import BEGINNING, Base, TurnRecord
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
 from corec.storage.sqlite import SqliteStore, distrust_mark
 from corec.storage.sqlite_read import TURN_COLUMNS, turn_record
@@ -25,7 +25,7 @@ _BLOBS = ("late", "outbox")
 _COUNTED = ("windows", "minutes", "alerts", *_BLOBS)
 
 
-def open_store(path: Path, *, base: Base = Base(), instance: str = "corec1", **options: Any) -> SqliteStore:
+def open_store(path: Path, *, base: Base = BEGINNING, instance: str = "corec1", **options: Any) -> SqliteStore:
     """The store at *path*; a damaged one is replaced by a new one that begins at *base*.
 
     base: turn, offset and ledger of the newest sound snapshot.  Rows that still match their checksums
@@ -97,7 +97,7 @@ class _Salvage:
         for rows in _readable(old, form.select, form.key):
             array, sound = form.unpack(rows)
             chosen = sound & (array["turn"] <= self._base.turn)
-            self._insert(new, form.table, [row for row, wanted in zip(rows, chosen) if wanted])
+            self._insert(new, form.table, [row for row, wanted in zip(rows, chosen, strict=True) if wanted])
 
     def _carry_sealed(self, old: sqlite3.Connection, new: sqlite3.Connection, table: str, wanted: Any) -> None:
         key = "block" if table == "blocks" else "seq"

@@ -41,7 +41,7 @@ def _is_sound(data: bytes, header: tuple[int, ...]) -> bool:
         return False
     a = b = 0
     words = struct.unpack_from(order + "6I", data)
-    for first, second in zip(words[::2], words[1::2]):
+    for first, second in zip(words[::2], words[1::2], strict=True):
         a = (a + first + b) & 0xFFFFFFFF
         b = (b + second + a) & 0xFFFFFFFF
     return (a, b) == header[6:8]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from corec.errors import CoreCError, DiskFull
@@ -58,11 +59,9 @@ class Journal:
         self._next = 1
         self._end = self._capacity = HEADER_BYTES
         self.torn_bytes = 0  # cut off at opening: the end of a write that was never confirmed
-        try:
+        with disk.explained("open", self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._recover(floor)
-        except OSError as error:
-            raise disk.explain(error, "open", self._folder) from error
 
     @property
     def first(self) -> int:
@@ -91,7 +90,7 @@ class Journal:
         buffers = form.pack_records(payloads, arrival, self._next, flags)
         needed = sum(map(len, buffers))
         try:
-            if self._fresh_file or self._end + needed + HEADER_BYTES > self._capacity:
+            if self._fresh_file or self._is_full(needed):
                 self._roll(needed)
             self._write(buffers)
         except (OSError, CoreCError) as error:
@@ -125,8 +124,9 @@ class Journal:
             with self._lock:
                 oldest, *kept = self._view.files
                 self._view = self._view._replace(files=tuple(kept))
-            oldest.path.unlink(missing_ok=True)
-            disk.sync_folder(self._folder)  # one by one, so that a power cut leaves no hole in the row of files
+            with disk.explained("trim", self._folder):
+                oldest.path.unlink(missing_ok=True)
+                disk.sync_folder(self._folder)  # one by one, so that a power cut leaves no hole in the row of files
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -149,7 +149,7 @@ class Journal:
             self._start_at(max(floor, self.last) + 1)
 
     def _check_row(self, files: list[JournalFile]) -> None:
-        for file, following in zip(files, files[1:]):
+        for file, following in pairwise(files):
             if _sealed_at(file) != following.first - 1:
                 for gap in form.scan_file(file.path, file.first, following.first).gaps:
                     self._report(gap)
@@ -195,6 +195,10 @@ class Journal:
         for start in range(0, len(buffers), WRITE_BUFFERS):
             position = disk.write_all(self._fd, buffers[start : start + WRITE_BUFFERS], position)
 
+    def _is_full(self, needed: int) -> bool:
+        """An empty file takes a group of any size; else a group does not begin where it cannot end."""
+        return self._end > HEADER_BYTES and self._end + needed + HEADER_BYTES > self._capacity
+
     def _roll(self, needed: int) -> None:
         """Begin a new file with room for *needed* bytes; all of the old one is durable before."""
         if not self._fresh_file:
@@ -202,13 +206,24 @@ class Journal:
         size = max(self._segment_bytes, needed + 2 * HEADER_BYTES)
         self._require_budget(size)
         path = self._folder / form.file_name(self._next)
-        fd = disk.create(path, form.pack_file_header(self._next, time.time_ns() // 1_000_000), size)
+        fd = self._create(path, size)
         self._leave_file()
-        self._fd, self._fresh_file, self._capacity = fd, False, size
+        self._fd, self._fresh_file, self._capacity, self._end = fd, False, size, HEADER_BYTES
         with self._lock:
-            files = (*self._view.files, JournalFile(self._next, path, size))
-            self._view = View(files, self._next - 1, HEADER_BYTES)
-        self._end = HEADER_BYTES
+            older = (file for file in self._view.files if file.path != path)
+            self._view = View((*older, JournalFile(self._next, path, size)), self._next - 1, HEADER_BYTES)
+
+    def _create(self, path: Path, size: int) -> int:
+        unfinished = path.with_name(path.name + ".new")
+        fd = disk.prepare(unfinished, form.pack_file_header(self._next, time.time_ns() // 1_000_000), size)
+        try:
+            disk.publish(unfinished, path)
+        except OSError:
+            # The new name may be there or not: another append to the old file could get lost behind it.
+            self._fresh_file = True
+            os.close(fd)
+            raise
+        return fd
 
     def _leave_file(self) -> None:
         if self._fd < 0:
@@ -262,7 +277,7 @@ def verify(folder: Path, floor: int = 0) -> list[Gap]:
     """Read a whole journal that no node is using; every damage in it, an unfinished end included."""
     files = list_files(folder)
     gaps = []
-    for file, following in zip(files, [*files[1:], None]):
+    for file, following in zip(files, [*files[1:], None], strict=True):
         scan = form.scan_file(file.path, file.first, following.first if following else None, floor)
         gaps += scan.gaps
         if scan.torn:

@@ -3,7 +3,6 @@
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,10 +72,10 @@ def pack_mark(offset: int) -> bytes:
 
 def pack_records(payloads: Sequence[bytes], arrival: int | Sequence[int], first: int, flags: int) -> list[bytes]:
     """Header and payload of each record in turn, for one gathered write; *flags* are the first's."""
-    arrivals = repeat(arrival) if isinstance(arrival, int) else arrival
+    arrivals = [arrival] * len(payloads) if isinstance(arrival, int) else arrival
     pack, checksum, crc = RECORD_HEADER.pack, CHECKSUM.pack, crc32c
     buffers = []
-    for payload, moment in zip(payloads, arrivals):
+    for payload, moment in zip(payloads, arrivals, strict=True):
         header = pack(RECORD_MAGIC, len(payload), first, moment, flags)
         buffers.append(header + checksum(crc(payload, crc(header))))
         buffers.append(payload)

@@ -5,7 +5,6 @@ Used by the tests, and as a program under iotrace.c:  node.py power TRACE FOLDER
 """
 
 import ctypes
-import logging
 import random
 import sys
 from contextlib import suppress

@@ -1,0 +1,119 @@
+"""Files of frames: batches in their envelopes behind a magic, or bare frames of one time."""
+
+import mmap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from corec._core.wire import FRAME_BYTES, HEADER, envelope_head
+from corec.errors import DamagedBatch, FrameError
+from corec.sources.base import batch_of_frames
+from corec.sources.recording import Piece
+from corec.sources.timestamps import iso
+
+#: A .frames file begins with these bytes; behind them stand envelopes, one behind the other.
+MAGIC = b"CCFRAME1"
+_ENVELOPE = b"CB\x01"
+#: Bare frames of one piece.
+BARE = 10_000
+
+
+class FramesRecording:
+    """Batches, each under its checksum; what does not match is left out and counted."""
+
+    def __init__(self, path: Path) -> None:
+        self.about = (f"{path}: batches of frames, each with its own time",)
+        self.size = path.stat().st_size
+        self.rows = 0
+        self.first_damage = 0
+        self.damaged_bytes = 0
+        self._path = path
+        if self.size == len(MAGIC):
+            raise FrameError(f"{path}: expected at least one batch, got an empty recording")
+
+    @property
+    def damaged(self) -> bool:
+        """Whether bytes were met that are in no sound batch."""
+        return self.damaged_bytes > 0
+
+    def pieces(self, span: int | None = None) -> Iterator[Piece]:
+        """One for each batch: it was sent at one moment, however long it had gathered."""
+        with self._path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            position = len(MAGIC)
+            while position < self.size:
+                envelope = _envelope_at(data, position)
+                if envelope is None:
+                    position = self._skip(data, position)
+                    continue
+                position += len(envelope)
+                self.rows += 1
+                _, count, _, _, _, time = envelope_head(envelope)
+                yield Piece(envelope, time, count, position)
+
+    def notes(self) -> list[str]:
+        """What was damaged."""
+        left_out = f"{self.damaged_bytes:,} bytes are in no sound batch and were left out"
+        return [f"{left_out}, the first at byte {self.first_damage:,}"] if self.damaged else []
+
+    def _skip(self, data: mmap.mmap, position: int) -> int:
+        """Where the next sound batch begins."""
+        self.first_damage = self.first_damage or position
+        following = position
+        while (following := data.find(_ENVELOPE, following + 1)) >= 0:
+            if _envelope_at(data, following) is not None:
+                break
+        following = self.size if following < 0 else following
+        self.damaged_bytes += following - position
+        return following
+
+
+class BareRecording:
+    """Frames with nothing around them, all of one time."""
+
+    damaged = False
+
+    def __init__(self, path: Path, at: int) -> None:
+        self.size = path.stat().st_size
+        self.about = (f"{path}: {self.size // FRAME_BYTES:,} bare frames, all of {iso(at)}",)
+        self.rows = 0
+        self._path, self._at = path, at
+        if self.size % FRAME_BYTES:
+            hint = "a recording of batches begins with " + repr(MAGIC) + "; a CSV takes no --at"
+            raise FrameError(
+                f"{path}: expected whole frames of {FRAME_BYTES} bytes, got {self.size:,} bytes", hint=hint
+            )
+
+    def pieces(self, span: int | None = None) -> Iterator[Piece]:
+        """The frames in order."""
+        with self._path.open("rb") as stream:
+            while frames := stream.read(BARE * FRAME_BYTES):
+                self.rows += len(frames) // FRAME_BYTES
+                batch = batch_of_frames(frames, self._at)
+                yield Piece(batch, self._at, len(batch.ids), stream.tell())
+
+    def notes(self) -> list[str]:
+        """Nothing: the engine judges each frame."""
+        return []
+
+
+def write_frames(path: Path, envelopes: Iterable[bytes]) -> int:
+    """Write a .frames file; returns how many batches are in it."""
+    count = 0
+    with path.open("wb") as stream:
+        stream.write(MAGIC)
+        for envelope in envelopes:
+            stream.write(envelope)
+            count += 1
+    return count
+
+
+def _envelope_at(data: mmap.mmap, position: int) -> bytes | None:
+    """The sound batch at a position, if one is there."""
+    if len(data) - position < HEADER.size or data[position : position + len(_ENVELOPE)] != _ENVELOPE:
+        return None
+    length = HEADER.unpack_from(data, position)[8]
+    envelope = data[position : position + HEADER.size + length]
+    try:
+        envelope_head(envelope)
+    except DamagedBatch:
+        return None
+    return envelope

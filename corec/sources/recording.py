@@ -1,0 +1,30 @@
+"""What a recording is, whatever its file holds."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from corec.sources.base import Batch
+
+
+class Piece(NamedTuple):
+    """Some readings that follow one another."""
+
+    content: Batch | bytes  # bytes: an envelope
+    time: int  # ms, of the newest
+    readings: int
+    position: int  # bytes of the file read so far
+
+
+class Recording(Protocol):
+    """A file of readings."""
+
+    about: tuple[str, ...]  # what it was taken for
+    size: int  # bytes
+    rows: int  # rows, or batches, read so far
+    damaged: bool  # bytes were met that are not what was written
+
+    def pieces(self, span: int | None = None) -> Iterator[Piece]:
+        """All readings in order; no piece covers more than *span* ms."""
+
+    def notes(self) -> list[str]:
+        """What did not go in as a value so far, and why."""

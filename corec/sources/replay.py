@@ -1,0 +1,81 @@
+"""Recordings as sources: what a file holds, piece by piece, in the order in which it happened.
+
+`csv_recording` reads columns of values beside a column of times, `frames_recording` batches of frames.
+docs/cli.md describes both kinds of file.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from corec._core.wire import envelope_head
+from corec.config import Config
+from corec.engine import LOAD_STEPS, Engine
+from corec.errors import FrameError, UsageError
+from corec.outcome import Outcome
+from corec.sources.base import Batch
+from corec.sources.csv_recording import CsvRecording
+from corec.sources.frames_recording import MAGIC, BareRecording, FramesRecording
+from corec.sources.recording import Recording
+
+
+def open_recording(path: Path, config: Config, *, block: str | None = None, at: int | None = None) -> Recording:
+    """The recording in a file; InputError where it is none.
+
+    block: the entry or block that columns go to.  at: the time (ms) of a file of bare frames.
+    """
+    path = Path(path)
+    begin = _first_bytes(path, len(MAGIC))
+    if begin == MAGIC:
+        return FramesRecording(path)
+    if at is not None:
+        return BareRecording(path, at)
+    if path.suffix == ".frames":
+        hint = "a file of bare 10-byte frames needs --at TIME; `corec export --readings` writes batches"
+        raise FrameError(f"{path}: expected batches behind {MAGIC!r}, got {begin!r}", hint=hint)
+    return CsvRecording(path, config, block)
+
+
+def fold(engine: Engine, content: Batch | bytes, load: float = 0.0) -> Iterator[Outcome]:
+    """Fold a piece's content into an engine, every reading at its own time."""
+    if isinstance(content, bytes):
+        yield engine.turn([(content, envelope_head(content)[5])], load_q=round(load * LOAD_STEPS))
+    elif content.offsets is None:
+        yield engine.feed(content.frames(), at=content.time, load=load)
+    elif len(canales := np.unique(content.canal)) == 1:
+        times = content.time + content.offsets.astype(np.int64)
+        yield engine.feed_arrays(
+            content.ids,
+            content.valores,
+            at=times,
+            channel=int(canales[0]),
+            load=load,
+            states=_column(content.estados, content),
+        )
+    else:
+        for moment, frames in _moments(content):
+            yield engine.feed(frames, at=moment, load=load)
+
+
+def _column(estados: object, content: Batch) -> np.ndarray:
+    return np.broadcast_to(np.asarray(estados, bool), len(content.ids))
+
+
+def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:
+    """The frames of each moment: of one row, mostly."""
+    frames = memoryview(content.frames())
+    edges = [0, *(np.flatnonzero(np.diff(content.offsets)) + 1).tolist(), len(content.ids)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        yield content.time + int(content.offsets[start]), frames[start * 10 : end * 10]
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(count)
+    except OSError as error:
+        raise UsageError(f"{path}: expected a recording, got {(error.strerror or 'an error').lower()}") from None
+    if not begin:
+        raise FrameError(f"{path}: expected a recording, got an empty file")
+    return begin

@@ -1,0 +1,25 @@
+"""Numbers in sentences."""
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def amount(count: float) -> str:
+    """Bytes with the unit that keeps them short: `640 B`, `12.3 KB`, `1.2 GB`."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if abs(count) < 1000 or unit == "GB":
+            break
+        count /= 1024
+    return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `3 min 20 s`, `5 h 03 min`, `12 d 04 h`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // 86_400
+    if hours < 1:
+        return f"{minutes} min {int(seconds) % 60:02d} s"
+    return f"{hours} h {minutes % 60:02d} min" if days < 1 else f"{days} d {hours % 24:02d} h"
