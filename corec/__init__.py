@@ -13,9 +13,16 @@ if TYPE_CHECKING:
     from corec.outcome import Outcome
 
 from corec.version import VERSION as __version__
-__all__ = ["Engine", "Outcome", "__version__"]
+__all__ = ["Engine", "Outcome", "__version__", "get_include"]
 
 _HOMES = {"Engine": "corec.engine", "Outcome": "corec.outcome"}
+
+
+def get_include() -> str:
+    """Folder of the C headers, for building Cython code that cimports `corec._core`."""
+    from pathlib import Path
+
+    return str(Path(__file__).parent / "_core")
 
 
 def __getattr__(name: str) -> Any:

@@ -82,7 +82,7 @@ class Engine:
         check_lengths(batch | {"at": times})
         newest = check_time(at if times is None else times.max(initial=0))
         self._open(load)
-        if len(batch["ids"]):
+        if times is None or len(times):
             self._fold(newest, channel=channel, offsets=None if times is None else times - newest, **batch)
         return self._close()
 

@@ -138,13 +138,16 @@ class CoreCNucleus:
         """
         envelope = (producer or self._producer).pack(frames, time, offsets)
         readings = len(frames) // 10
-        canales = np.frombuffer(frames, np.int8)[4::10]
-        ticket = self.committer.submit(envelope, wall_ms(), readings=readings, urgent=bool(np.isin(canales, CRITICAL).any()))
-        ticket.add_done_callback(lambda done: self._count_shed(done, readings))
+        urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
+        ticket = self.committer.submit(envelope, wall_ms(), readings=readings, urgent=urgent)
+        ticket.add_done_callback(lambda done: self._settled(done, readings, urgent))
         return ticket
 
-    def _count_shed(self, ticket: "Future[int]", readings: int) -> None:
-        if isinstance(ticket.exception(), DiskFull):
+    def _settled(self, ticket: "Future[int]", readings: int, urgent: bool) -> None:
+        problem = ticket.exception()
+        if urgent and not problem:
+            self.pipeline.accepted(urgent=True)
+        if isinstance(problem, DiskFull):
             with self._shed_lock:
                 self._shed += readings
 
@@ -184,10 +187,12 @@ class CoreCNucleus:
         if operation == "reload":
             config = load(self.config.folder, embedded=True)
             return self.command({"op": "reload", "config": config.to_mapping()})
+        if operation == "snapshot":
+            return {"snapshots": self.pipeline.take_snapshot()}
         if operation == "stop":
             self.ask_to_stop()
             return {"stopping": True}
-        raise UsageError(f"expected one of status, repair, reload, stop, got {operation!r}")
+        raise UsageError(f"expected one of status, repair, reload, snapshot, stop, got {operation!r}")
 
 
 

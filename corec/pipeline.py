@@ -62,6 +62,8 @@ class Pipeline:
         self._urgent = False
         self._folded = self._store.state.offset
         self._turn_bytes = 0
+        self._snapshots: deque[Future] = deque()
+        self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
         self._heard_at = time.monotonic()
@@ -100,6 +102,13 @@ class Pipeline:
         self.accepted(urgent=True)
         return done
 
+    def take_snapshot(self, timeout: float = 30.0) -> int:
+        """Have a snapshot taken now, whatever the tail; returns how many there were, once it is durable."""
+        done: Future = Future()
+        self._snapshots.append(done)
+        self.accepted()
+        return done.result(timeout)
+
     @property
     def pending(self) -> int:
         """Accepted batches that are not folded yet."""
@@ -116,7 +125,7 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001 - the node asks for it and stops
             self.failure = error
             log.error("[Pipeline-%s] %s", self._config.instance_id, error)
-        for _, waiting in (*self._applied, *self._commands):
+        for waiting in (*(future for _, future in (*self._applied, *self._commands)), *self._snapshots, *self._asked):
             waiting.cancel()
 
     def _is_done(self) -> bool:
@@ -130,7 +139,7 @@ class Pipeline:
         self._tick_if_quiet(began)
         if self._turn_is_over(began):
             self._end_turn()
-        self.checkpoints.work()
+        self._see_to_snapshots()
         busy = time.monotonic() - began
         self._wait(busy)
         self._measure_load(busy, time.monotonic() - began)
@@ -147,6 +156,17 @@ class Pipeline:
             self._retention.run(self.engine.clock, self._journal.first)
             self._wake.wait(TICK_MS / 1000)
         self._wake.clear()
+
+    def _see_to_snapshots(self) -> None:
+        if self._snapshots and not self.checkpoints.busy and not self._asked:
+            self._end_turn()
+            self._asked = [self._snapshots.popleft() for _ in range(len(self._snapshots))]
+            self.checkpoints.begin()
+        self.checkpoints.work()
+        if self._asked and not self.checkpoints.busy:
+            for waiting in self._asked:
+                waiting.set_result(self.checkpoints.count)
+            self._asked = []
 
     def _take_in(self) -> None:
         """Fold what the journal has, up to a bounded amount."""
@@ -193,8 +213,8 @@ class Pipeline:
             self._commit(outcome, tick)
 
     def _end_turn(self, tick: int = 0) -> None:
-        self._urgent = False
         if self._record is not None:
+            self._urgent = False
             self._commit(self.engine.end_turn(tick), tick)
 
     def _commit(self, outcome: Outcome, tick: int) -> None:

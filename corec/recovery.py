@@ -49,10 +49,12 @@ def open_node(folder: DataFolder, config: Config) -> Opened:
     journal = Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
                       keep_bytes=config.conservar_diario_mb * MB, instance=name)  # fmt: skip
     opened = Opened(engine, journal, store, snapshots)
-    if saved is None and store.state.turn and journal.first > 1:
+    if saved:
+        _replay(opened, saved.turn, name)
+    elif store.state.turn:
         _without_snapshot(opened, name)
-    else:
-        _replay(opened, saved.turn if saved else 0, name)
+    else:       # replay must know the configuration that the first turns were folded under
+        snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), 0, 0)
     _take_config(opened, config)
     return opened
 
@@ -79,10 +81,12 @@ def _replay(opened: Opened, after: int, name: str) -> None:
 
 
 def _without_snapshot(opened: Opened, name: str) -> None:
-    """No snapshot is sound and the journal no longer reaches back: go on with fresh entities, and say so."""
+    """No snapshot is sound: go on with fresh entities, and say so."""
     log.error("[Recovery-%s] no sound snapshot: entities start afresh at turn %d, offset %d; committed rows are kept",
               name, opened.store.state.turn, opened.store.state.offset)  # fmt: skip
-    opened.engine.take_ledger(opened.store.state.ledger)
+    state = opened.store.state
+    opened.engine.take_ledger(state.ledger)
+    opened.snapshots.write(opened.engine.snapshot_begin(), opened.engine.snapshot_segments(), state.turn, state.offset)
 
 
 def refold(engine: Engine, journal: Log, record: TurnRecord) -> Outcome:

@@ -208,9 +208,10 @@ def restamp(arena: Arena, segment: int, units: np.ndarray) -> None:
     """Say when each entity was last heard in its policy's new units; to be called before time goes on."""
     row = arena.segments[segment]
     before, now = int(units[row["policy"]]), int(arena.policies["tick_shift"][row["policy"]])
-    states = arena.tiles[segment]["state"]
-    age = ((arena.tick >> before) - (states >> SEEN_SHIFT)).astype(np.uint32) & SEEN_MASK
-    age = np.minimum(age << before >> now, SEEN_MASK)
-    seen = ((arena.tick >> now) - age).astype(np.uint32) & SEEN_MASK
-    states[:] = np.where(states, states & ((1 << SEEN_SHIFT) - 1) | seen << SEEN_SHIFT, 0)
+    states, tick = arena.tiles[segment]["state"], arena.tick
+    age = (tick >> before) - (states >> SEEN_SHIFT).astype(np.int64) & SEEN_MASK
+    heard = (tick >> before) - age << before >> now
+    seen = np.maximum(heard, (tick >> now) - SEEN_MASK) & SEEN_MASK
+    rest = states & ((1 << SEEN_SHIFT) - 1)
+    states[:] = np.where(states, rest | (seen << SEEN_SHIFT).astype(np.uint32), 0)
     row["flags"] |= SEG_DIRTY

@@ -11,7 +11,7 @@ import numpy as np
 
 from corec.config import Config
 from corec.errors import FrameError
-from corec.sources import timestamps
+from corec import timestamps
 from corec.sources.base import Batch
 from corec.sources.columns import map_columns
 from corec.sources.recording import Piece

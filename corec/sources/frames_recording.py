@@ -8,7 +8,7 @@ from corec._core.wire import FRAME_BYTES, HEADER, envelope_head
 from corec.errors import DamagedBatch, FrameError
 from corec.sources.base import batch_of_frames
 from corec.sources.recording import Piece
-from corec.sources.timestamps import iso
+from corec.timestamps import iso
 
 #: A .frames file begins with these bytes; behind them stand envelopes, one behind the other.
 MAGIC = b"CCFRAME1"

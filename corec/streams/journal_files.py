@@ -15,6 +15,7 @@ HEADER_BYTES = RECORD_HEADER.size + CHECKSUM.size
 FILE_MAGIC = b"CCJF"
 RECORD_MAGIC = b"CCJ1"
 VERSION = 1
+PAGE_BYTES = 4096
 
 #: The record was written after everything before it had been synced.
 FLAG_GROUP = 1
@@ -131,9 +132,8 @@ def _read_piece(fd: int, position: int, length: int) -> bytes:
     try:
         return os.pread(fd, length, position)
     except OSError:
-        if length <= 4096:
-            return bytes(length)
-        return _read_piece(fd, position, max(4096, length // 2))
+        page = PAGE_BYTES - position % PAGE_BYTES
+        return bytes(length) if length <= page else _read_piece(fd, position, page)
 
 
 def read_header(data: bytes, first: int) -> bool:

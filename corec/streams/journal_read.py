@@ -35,6 +35,8 @@ class Reader:
         self._next = 0  # the offset expected there
 
     def read(self, after: int, max_bytes: int, view: View) -> list[Entry]:
+        if view.last <= after:
+            return []  # and open nothing: a file without durable entries may yet be replaced
         if after + 1 != self._next or self._fd < 0:
             self._seek(after + 1, view)
         entries: list[Entry] = []

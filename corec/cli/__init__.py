@@ -1,0 +1,45 @@
+"""The `corec` command.  Each command is a module of its own, imported when it is called for."""
+
+from importlib import import_module
+
+import click
+
+from corec.cli.base import EXIT_CODES, ErrorsAsText
+from corec.version import VERSION
+
+#: Command -> module; each has its click command under `command`.
+COMMANDS = {
+    "run": "corec.cli.run",
+    "status": "corec.cli.status",
+    "query": "corec.cli.query",
+    "export": "corec.cli.export",
+    "replay": "corec.cli.replay",
+    "check": "corec.cli.check",
+    "repair": "corec.cli.control",
+    "reload": "corec.cli.control",
+    "bench": "corec.cli.bench",
+}
+
+
+class Commands(ErrorsAsText):
+    """The commands by name, in the order in which one meets them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All of them."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """One of them."""
+        return getattr(import_module(COMMANDS[name]), name) if name in COMMANDS else None
+
+
+@click.group(cls=Commands, epilog=EXIT_CODES)
+@click.version_option(VERSION, prog_name="corec")
+def main() -> None:
+    """CoreC watches fleets of sensors: it filters their readings, aggregates them by block and raises alerts.
+
+    \b
+    corec run                          watch this machine's own sensors
+    corec replay recording.csv         what would the node have made of it?
+    corec query --since 10m            what the last ten minutes gave
+    """

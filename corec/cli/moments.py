@@ -1,0 +1,31 @@
+"""Times on the command line: `10m`, `2h`, `2026-01-31 12:00`, `1700000000`."""
+
+import re
+import time
+from typing import Any
+
+import click
+
+_AGO = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+FORMS = "10m, 2h, 3d ago; 2026-01-31 12:00 (UTC) or with +01:00; s or ms since 1970"
+
+
+class Moment(click.ParamType):
+    """A time, as ms since 1970."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Read it; refuse what is no time."""
+        if isinstance(value, int):
+            return value
+        ago = _AGO.fullmatch(value.strip())
+        if ago:
+            return round(time.time() * 1000 - float(ago[1]) * _UNIT_MS[ago[2]])
+        from corec.timestamps import detect
+
+        format = detect(value)
+        if format is None:
+            self.fail(f"expected a time, got {value!r}.\nHINT: {FORMS}", parameter, context)
+        return format.read(value)

@@ -1,0 +1,50 @@
+"""`corec run`: a node, with a status that lives or lines that follow one another."""
+
+from pathlib import Path
+
+import click
+
+from corec.cli.base import EXIT_CODES, config_option, data_option, embedded_option, load_config, on_terminal
+
+
+@click.command(epilog=EXIT_CODES)
+@config_option
+@click.option("--plugins", metavar="DIR", type=click.Path(path_type=Path), help="Folder of plugins.  [default: ./plugins]")
+@data_option
+@embedded_option
+@click.option("--for", "seconds", metavar="SECONDS", type=click.FloatRange(min=0), help="Stop after so many seconds.")
+def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, seconds: float | None) -> None:
+    """Run a node until Ctrl-C.
+
+    On a terminal its status is shown live; elsewhere a line comes every few seconds.  Readings that were accepted
+    survive a kill at any moment: start it again on the same data folder.
+
+    \b
+    corec run
+    corec run --config configs/demo --data /tmp/demo --for 60
+    """
+    from corec import logs
+    from corec.nucleus import CoreCNucleus
+    from corec.status_view import LineView, LiveView
+
+    logs.setup()
+    loaded = load_config(config, embedded=embedded)
+    _say_what_is_left_out(loaded, plugins)
+    nucleus = CoreCNucleus(loaded, data=data)
+    with LiveView(nucleus) if on_terminal() else LineView(nucleus):
+        nucleus.run(seconds)
+
+
+def _say_what_is_left_out(config: "object", plugins: Path | None) -> None:
+    import logging
+
+    from corec.errors import PluginError
+
+    log = logging.getLogger("CoreC")
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    if plugins is not None and not plugins.is_dir():
+        raise PluginError(f"expected a folder of plugins, got {plugins}, which is none")
+    found = sorted(path.parent.name for path in (plugins or Path("plugins")).glob("*/main.py"))
+    if found:
+        log.warning("plugins are not loaded by this version: %s", ", ".join(found))

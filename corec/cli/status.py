@@ -1,0 +1,71 @@
+"""`corec status`: what the node on a data folder is doing, or what it left."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from corec.cli.base import EXIT_CODES, data_option
+from corec.control import NodeNotRunning
+
+
+@click.command(epilog=EXIT_CODES)
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+def status(data: Path, as_json: bool) -> None:
+    """Show what the node on --data is doing.
+
+    Where none runs, show what its store last held, and exit with the code of a command that cannot be carried out.
+
+    \b
+    corec status
+    corec status --json | jq .commit.p99_ms
+    """
+    from corec.control import ask
+
+    try:
+        found = ask(data, {"op": "status"})
+    except NodeNotRunning as error:
+        found = {"state": "stopped", "data": str(data), "store": last_state(data)}
+        click.echo(json.dumps(found) if as_json else _stopped(found))
+        click.get_current_context().exit(int(error.exit_code))
+    click.echo(json.dumps(found) if as_json else _running(found))
+
+
+def _running(found: dict[str, Any]) -> str:
+    from corec.status_text import as_text
+
+    return as_text(found)
+
+
+def last_state(data: Path) -> dict[str, Any] | None:
+    """What the store of a node that does not run holds; None where there is none."""
+    from corec.storage.sqlite_read import StoreReader
+
+    path = data / "store.db"
+    if not path.is_file():
+        return None
+    reader = StoreReader(path)
+    try:
+        state = reader.state
+        newest = next(reader.turns(state.turn - 1), None)
+        created = newest.created if newest else None
+        return {"instance_id": reader.instance, "turn": state.turn, "committed": created, "ledger": dict(state.ledger)}
+    finally:
+        reader.close()
+
+
+def _stopped(found: dict[str, Any]) -> str:
+    from corec.timestamps import iso
+
+    store = found["store"]
+    if store is None:
+        return f"no node runs on {found['data']}, and nothing is stored there\nHINT: corec run --data {found['data']}"
+    when = f", committed {iso(store['committed'])[:-4]} UTC" if store["committed"] else ""
+    lines = [f"no node runs on {found['data']}", f"the store of {store['instance_id']} ends at turn {store['turn']:,}{when}"]
+    if store["ledger"]:
+        from corec.status_text import ledger_line
+
+        lines.append(ledger_line(store["ledger"]))
+    return "\n".join(lines)
