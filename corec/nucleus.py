@@ -52,6 +52,8 @@ class CoreCNucleus:
     def start(self) -> None:
         """Recover what the data folder holds and begin to work; returns when the node takes readings."""
         self.state = "recovering"
+        for warning in self.config.warnings:
+            log.warning("[CoreCNucleus-%s] %s", self.config.instance_id, warning)
         self.folder = DataFolder(self.data)
         try:
             opened = open_node(self.folder, self.config)

@@ -196,7 +196,8 @@ class Pipeline:
         if self._record is None:
             return False
         old = now - self._record["began"] >= COMMIT_EVERY_S
-        return old or self._urgent or bool(self._applied) or self._turn_bytes >= TURN_BYTES or self.engine.has_alerts
+        first = not self.commit_ms      # somebody waits for the first result of a start
+        return first or old or self._urgent or bool(self._applied) or self._turn_bytes >= TURN_BYTES or self.engine.has_alerts
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""

@@ -50,6 +50,11 @@ def iso(ms: int) -> str:
         return str(ms)
 
 
+def clock(ms: int) -> str:
+    """The time of day of ms since 1970, in UTC: `12:00:00`."""
+    return iso(ms)[11:19]
+
+
 def _candidates(text: str) -> list[TimeFormat]:
     try:
         number = abs(float(text))

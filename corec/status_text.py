@@ -1,0 +1,173 @@
+"""A node's status as lines of text, 80 columns wide; `status_view` gives them colour and life."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from corec.timestamps import clock
+from corec.wording import amount, counted, duration
+
+Status = Mapping[str, Any]
+
+BARS = "▁▂▃▄▅▆▇█"
+ALERTS = 5
+WEAKEST = 1
+_LABEL = 11
+_BAR = 40
+PARTS = ("stored", "filtered", "late", "shed", "rejected")
+
+
+class Span(NamedTuple):
+    """Some text and how it is meant: "", "strong", "faint", "good", "warning" or "bad"."""
+
+    text: str
+    mood: str = ""
+
+
+Line = Sequence[Span]
+
+
+def as_text(status: Status) -> str:
+    """All of it, without colour."""
+    return "\n".join("".join(span.text for span in line).rstrip() for line in status_lines(status))
+
+
+def status_lines(status: Status, rates: Iterable[float] = (), alerts: int = ALERTS) -> list[Line]:
+    """All of it; *rates* are readings per second, oldest first, for the little chart."""
+    sections = (_head(status), _flow(status, rates), _disk(status), _blocks(status), _ledger(status["ledger"]),
+                _sources(status), _alerts(status, alerts))  # fmt: skip
+    return [line for section in sections if section for line in (*section, ())][:-1]
+
+
+def one_line(status: Status) -> str:
+    """The most important of it in one line, for logs."""
+    blocks = status["blocks"]
+    return (
+        f"{status['readings']['per_s']:,.0f} readings/s, {status['messages']['per_s']:,.0f} messages/s,"
+        f" {counted(status['alerts']['total'], 'alert')}; {blocks['live']:,} of {blocks['total']:,} blocks live,"
+        f" fitness {blocks['fitness_mean']:.2f}; load {status['load']:.0%}, RSS {amount(status['rss_bytes'])},"
+        f" commit p99 {status['commit']['p99_ms']:.1f} ms; {ledger_line(status['ledger'])}"
+    )
+
+
+def ledger_line(ledger: Mapping[str, int]) -> str:
+    """`7 in = 2 stored + 5 filtered + 0 late + 0 shed + 0 rejected`, and by how much that is wrong, if it is."""
+    total = sum(ledger.get(part, 0) for part in PARTS)
+    off = ledger.get("in", 0) - total
+    sign = "=" if off == 0 else "!="
+    text = f"{ledger.get('in', 0):,} in {sign} " + " + ".join(f"{ledger.get(part, 0):,} {part}" for part in PARTS)
+    return text if off == 0 else f"{text}: {abs(off):,} {'missing' if off > 0 else 'too many'}"
+
+
+def alert_text(alert: Mapping[str, Any]) -> str:
+    """`cpu0.load high: 98.2 %, limit 95 %`."""
+    unit = f" {alert['unit']}" if alert.get("unit") else ""
+    if alert["kind"] in ("high", "low"):
+        what = f"{alert['kind']}: {alert['valor']:.6g}{unit}, limit {alert['limit']:.6g}{unit}"
+    else:
+        what = {"silence": "silent", "failure": "failed twice in a row, restarted"}.get(alert["kind"], alert["kind"])
+    return f"{alert['name'] or alert['entity']} {what}"
+
+
+def chart(values: Iterable[float], width: int = 20) -> str:
+    """The newest *width* values as bars from 0 to the largest."""
+    newest = list(values)[-width:]
+    top = max(newest, default=0.0)
+    if top <= 0:
+        return BARS[0] * len(newest)
+    return "".join(BARS[min(len(BARS) - 1, int(value / top * len(BARS)))] for value in newest)
+
+
+def _labelled(label: str, *spans: Span | str) -> Line:
+    return (Span(f"{label:<{_LABEL}}", "faint"), *(Span(span) if isinstance(span, str) else span for span in spans))
+
+
+def _head(status: Status) -> list[Line]:
+    state = status["state"]
+    where = f"load {status['load']:.0%}   RSS {amount(status['rss_bytes'])}   {status['simd']}   pid {status['pid']}"
+    return [
+        (Span(f"CoreC {status['instance_id']}", "strong"), Span(f" {status['version']}   "),
+         Span(state, "good" if state == "running" else "warning"), Span(f" for {duration(status['uptime_s'])}")),
+        _labelled("", where),
+    ]  # fmt: skip
+
+
+def _flow(status: Status, rates: Iterable[float]) -> list[Line]:
+    readings, messages, alerts = status["readings"], status["messages"], status["alerts"]
+    share = messages["per_s"] / readings["per_s"] if readings["per_s"] else 0.0
+    return [
+        _labelled("readings", _rate(readings), Span(chart(rates), "good")),
+        _labelled("messages", _rate(messages), f"{share:.1%} of the readings" if share else ""),
+        _labelled("alerts", _rate(alerts)),
+    ]
+
+
+def _rate(flow: Mapping[str, float]) -> str:
+    per_s = flow["per_s"]
+    return f"{per_s:>9,.0f} /s {flow['total']:>16,} in all   " if per_s >= 10 else f"{per_s:>9.1f} /s {flow['total']:>16,} in all   "
+
+
+def _disk(status: Status) -> list[Line]:
+    commit, journal, snapshots = status["commit"], status["journal"], status["snapshots"]
+    return [
+        _labelled("commits", f"p50 {commit['p50_ms']:.1f} ms, p99 {commit['p99_ms']:.1f} ms;",
+                  f" {counted(commit['turns'], 'turn')}, {counted(commit['rows'], 'row')}"),
+        _labelled("journal", f"sync p50 {journal['sync_p50_ms']:.1f} ms, p99 {journal['sync_p99_ms']:.1f} ms;",
+                  f" {amount(journal['bytes'])}, {counted(journal['pending'], 'batch')} pending".replace("batchs", "batches")),
+        _labelled("store", f"{amount(status['store']['bytes'])}; {counted(snapshots['count'], 'snapshot')}",
+                  f", the last {amount(snapshots['bytes'])} in {snapshots['last_ms']:.0f} ms" if snapshots["count"] else ""),
+    ]  # fmt: skip
+
+
+def _blocks(status: Status) -> list[Line]:
+    blocks = status["blocks"]
+    states = (("live", "█", "good"), ("idle", "▓", "warning"), ("hibernated", "▒", ""), ("never", "░", "faint"))
+    cells = _shares([blocks[state] for state, _, _ in states], _BAR)
+    bar = [Span(mark * count, mood) for (_, mark, mood), count in zip(states, cells, strict=True)]
+    words = [Span(f"{blocks[state]:,} {state}   ", mood) for state, _, mood in states]
+    lines = [_labelled("blocks", *bar, f"  {blocks['total']:,}"), _labelled("", *words)]
+    fitness = [Span(f"mean {blocks['fitness_mean']:.2f}, lowest {blocks['fitness_min']:.2f}")]
+    fitness += [
+        Span(f"   {block['id']}: {block['failing']:,} of {block['entities']:,} failing", "warning")
+        for block in blocks["weakest"][:WEAKEST]
+    ]
+    return [*lines, _labelled("fitness", *fitness)]
+
+
+def _shares(counts: Sequence[int], cells: int) -> list[int]:
+    """*cells* shared out by *counts*; what is there at all has one."""
+    total = sum(counts) or 1
+    shared = [max(1, round(count * cells / total)) if count else 0 for count in counts]
+    largest = shared.index(max(shared))
+    shared[largest] = max(0, shared[largest] + (cells - sum(shared) if any(counts) else 0))
+    return shared
+
+
+def _ledger(ledger: Mapping[str, int]) -> list[Line]:
+    before, _, after = ledger_line(ledger).partition(" in ")
+    balances = after.startswith("=")
+    lines = [
+        _labelled("ledger", f"{before} in  ", Span("balances" if balances else "DOES NOT BALANCE", "good" if balances else "bad")),
+        (Span("  "), Span(after, "" if balances else "bad")),
+    ]
+    causes = [f"{count:,} {key.removeprefix('rejected_')}" for key, count in ledger.items() if key.startswith("rejected_") and count]
+    return [*lines, (Span("  rejected: " + ", ".join(causes), "warning"),)] if causes else lines
+
+
+def _sources(status: Status) -> list[Line]:
+    return [
+        _labelled("source", f"{source['name']}: {counted(source['entities'], 'sensor')}, {source['per_s']:,.0f}/s; ", source["detail"])
+        for source in status["sources"]
+    ]
+
+
+def _alerts(status: Status, most: int) -> list[Line]:
+    recent = status["alerts"]["recent"]
+    return [
+        _labelled("" if place else "recent", Span(f"{clock(alert['time'])} UTC  ", "faint"), Span(alert_text(alert), _mood(alert)))
+        for place, alert in enumerate(reversed(recent[len(recent) - min(most, len(recent)) :]))
+    ]
+
+
+def _mood(alert: Mapping[str, Any]) -> str:
+    return "bad" if alert["kind"] in ("high", "low") and math.isfinite(alert["valor"]) else "warning"

@@ -1,0 +1,138 @@
+"""What `corec run` shows while it runs: a live status on a terminal, lines elsewhere."""
+
+import logging
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Any, Protocol
+
+from corec import logs
+from corec.status_text import Line, alert_text, one_line, status_lines
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the node on a terminal, and between two lines elsewhere.
+REDRAW_S, LINE_S = 0.5, 5.0
+#: The first line comes sooner: it says that things work.
+FIRST_LINE_S = 1.0
+ALERTS_A_LINE = 5
+CHART = 20
+#: Lines of the live status without its alerts.
+ROWS = 21
+
+STYLES = {"": "", "strong": "bold", "faint": "dim", "good": "green", "warning": "yellow", "bad": "bold red"}
+
+
+class Node(Protocol):
+    """What a view looks at."""
+
+    state: str
+
+    def status(self) -> dict[str, Any]:
+        """What the node does now."""
+
+
+class View:
+    """Looks at a node again and again in a thread, from entering to leaving."""
+
+    first, every = FIRST_LINE_S, LINE_S
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="status-view", daemon=True)
+
+    def __enter__(self) -> "View":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join(timeout=2.0)
+
+    def show(self, status: dict[str, Any]) -> None:
+        """Show one status."""
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        pause = self.first
+        while not self._over.wait(pause):
+            pause = self.every if self._look() else REDRAW_S
+
+    def _look(self) -> bool:
+        """Show the node if it runs; whatever goes wrong in showing must not touch it."""
+        if self._node.state != "running":
+            return False
+        try:
+            self.show(self._node.status())
+        except Exception as error:  # the node is more than its picture
+            log.debug("[StatusView] %s: %s", type(error).__name__, error)
+        return True
+
+
+class LineView(View):
+    """A line every few seconds on standard output, and the newest alerts by name."""
+
+    def __init__(self, node: Node, *, first: float = FIRST_LINE_S, every: float = LINE_S) -> None:
+        super().__init__(node)
+        self.first, self.every = first, every
+        self._shown = 0  # alerts
+
+    def show(self, status: dict[str, Any]) -> None:
+        """Print it."""
+        name = status["instance_id"]
+        new = status["alerts"]["total"] - self._shown
+        self._shown = status["alerts"]["total"]
+        for alert in status["alerts"]["recent"][-min(new, ALERTS_A_LINE) :] if new > 0 else ():
+            print(f"[Alert-{name}] {alert_text(alert)}", flush=True)
+        if new > ALERTS_A_LINE:
+            print(f"[Alert-{name}] and {new - ALERTS_A_LINE:,} more", flush=True)
+        print(f"[Status-{name}] {one_line(status)}", flush=True)
+
+
+class LiveView(View):
+    """A status that is redrawn in place; log lines go above it."""
+
+    first, every = 0.2, REDRAW_S
+
+    def __init__(self, node: Node, console: Any = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        super().__init__(node)
+        self.console = console or Console(highlight=False)
+        self._live = Live(console=self.console, auto_refresh=False)
+        self._rates: deque[float] = deque(maxlen=CHART)
+
+    def __enter__(self) -> "View":
+        self._live.start()
+        logs.setup(logs.CallHandler(self._show_log))
+        return super().__enter__()
+
+    def __exit__(self, *failure: Any) -> None:
+        super().__exit__(*failure)
+        self._live.stop()
+        logs.setup()
+
+    def show(self, status: dict[str, Any]) -> None:
+        """Redraw it."""
+        self._rates.append(status["readings"]["per_s"])
+        alerts = max(1, self.console.height - ROWS)
+        lines = status_lines(status, self._rates, min(alerts, 2 * ALERTS_A_LINE))
+        self._live.update(self._picture(lines), refresh=True)
+
+    def _picture(self, lines: list[Line]) -> Any:
+        from rich.text import Text
+
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for line in lines:
+            for span in line:
+                text.append(span.text, STYLES[span.mood])
+            text.append("\n")
+        return text
+
+    def _show_log(self, line: str, level: int) -> None:
+        from rich.text import Text
+
+        style = "bold red" if level >= logging.ERROR else "yellow" if level >= logging.WARNING else ""
+        self.console.print(Text(line, style))

@@ -1,0 +1,214 @@
+"""The oracle's configuration entries, blocks and windows, and which entity is where."""
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from tests.oracle_entities import ALPHAS, GUARDED, LARGEST, F
+
+
+class Entry:
+    """What an entry of `bloques` asks for."""
+
+    def __init__(self, spec, folder):
+        filtro, limites = spec.get("filtro") or {}, spec.get("limites") or {}
+        self.id, self.canal, self.entities = spec["id"], spec["canal"], spec["entidades"]
+        self.per_block = spec.get("entidades_por_bloque") or (2000 if spec.get("plugin") else 1000)
+        self.table = _table(spec.get("ids"), folder)
+        self.base = spec.get("ids") if isinstance(spec.get("ids"), int) else None
+        self.function = spec.get("funcion")
+        if isinstance(self.function, str):
+            self.function = {"nombre": self.function}
+        self.window = round(spec.get("ventana", 1.0) * 1000)
+        self.interval = round(spec.get("intervalo", 1.0) * 1000)
+        self.low = F(-np.inf if limites.get("bajo") is None else limites["bajo"])
+        self.high = F(np.inf if limites.get("alto") is None else limites["alto"])
+        self.limited = bool(self.table) or np.isfinite(self.low) or np.isfinite(self.high)
+        self.max_errors = F((spec.get("autoreparacion") or {}).get("max_errores", 0.05))
+        self.load = F(filtro.get("carga", 1.0))
+        self.memory = F(filtro.get("memoria", 0.0005))
+        self.warmest = max(GUARDED, next((code for code in range(63) if ALPHAS[code] <= filtro.get("memoria", 0.0005)), 63))
+        with np.errstate(over="ignore"):
+            self.floor2, self.deviation2 = F(filtro.get("umbral", 0.0) ** 2), F(filtro.get("desviacion", 2.0) ** 2)
+        self.error_rise = F(filtro.get("errores", 1.0) / 63)
+        heartbeat, silence = filtro.get("latido", 60), spec.get("silencio_max") or 600
+        self.shift = next(shift for shift in range(32) if max(heartbeat, silence) <= 8191 << shift)
+        self.heartbeat = max(1, heartbeat >> self.shift)
+        self.silence, self.silence_alerts = -(-silence >> self.shift), bool(spec.get("silencio_max"))
+
+
+def _table(ids, folder):
+    """[(device, low, high)] in the order of the slots, or nothing."""
+    if isinstance(ids, str):
+        with open(Path(folder, ids), encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+        return [(int(row["device"]), _limit(row.get("low")), _limit(row.get("high"))) for row in rows]
+    if isinstance(ids, dict):
+        nothing = [None] * len(ids["device"])
+        columns = zip(ids["device"], ids.get("low") or nothing, ids.get("high") or nothing, strict=True)
+        return [(device, _limit(low), _limit(high)) for device, low, high in columns]
+    return None
+
+
+def _limit(text):
+    return None if text in (None, "") else F(text)
+
+
+class Window:
+    def __init__(self, start, end, first):
+        self.start, self.end = start, end
+        self.origin = float(first) if abs(first) <= LARGEST else 0.0
+        self.sum = self.squares = self.score = 0.0
+        self.low, self.high = np.inf, -np.inf
+        self.count = self.errors = self.messages = 0
+
+    def holds(self, time):
+        return self.start <= time < self.end
+
+    def add(self, x, z):
+        d = x - self.origin
+        self.sum += d
+        self.squares += d * d
+        self.spread(x, x, z)
+        self.count += 1
+
+    def spread(self, low, high, z):
+        self.low = low if low < self.low else self.low
+        self.high = high if high > self.high else self.high
+        self.score = z if z > self.score else self.score
+
+
+class Block:
+    def __init__(self, index, name, entry, entities):
+        self.index, self.name, self.entry, self.entities = index, name, entry, entities
+        self.newest = self.older = None
+        self.closed_until = 0
+        self.heard = self.failing = 0
+
+    def window(self, time):
+        """The open window for *time*, or None."""
+        return next((window for window in (self.newest, self.older) if window and window.holds(time)), None)
+
+    def must_close_for(self, time):
+        """Whether a reading of *time* opens a third window, so that the older one closes."""
+        return self.older and self.newest and time >= self.newest.end
+
+    def open_window(self, time, first, watermark):
+        """A window for *time*, which no open one holds; None when the reading is late.  `must_close_for` was seen to."""
+        start = time // self.entry.window * self.entry.window
+        end = start + self.entry.window
+        if time < self.closed_until or end <= watermark:
+            return None
+        if self.newest is None or time >= self.newest.end:
+            self.older = self.newest or self.older
+            start = max(start, self.newest.end if self.newest else self.closed_until)
+            self.newest = Window(start, end, first)
+            return self.newest
+        if self.older:
+            return None
+        self.older = Window(max(start, self.closed_until), min(end, self.newest.start), first)
+        return self.older
+
+    def close(self, name):
+        """Close `newest` or `older`: its row."""
+        window = getattr(self, name)
+        setattr(self, name, None)
+        self.closed_until = max(self.closed_until, window.end)
+        n = window.count
+        mean, deviation = np.nan, np.nan
+        if n:
+            offset = window.sum / n
+            variance = window.squares / n - offset * offset
+            mean, deviation = window.origin + offset, math.sqrt(max(variance, 0.0))
+        low, high = (window.low, window.high) if n else (np.nan, np.nan)
+        return (self.index, self.entry.canal, window.start, n, mean, low, high, deviation, window.errors,
+                window.messages, self.fitness(window), window.score)
+
+    def fitness(self, window):
+        readings = window.count + window.errors
+        good = window.count / readings if readings else 1.0
+        healthy = 1.0 - self.failing / self.heard if self.heard else 1.0
+        return float(F(good * healthy))
+
+
+class Rules:
+    """The entries' constants as columns, one element an entry; `of` picks those of some entities."""
+
+    NAMES = ("memory", "warmest", "floor2", "deviation2", "error_rise", "heartbeat", "limited", "shift")
+
+    def __init__(self, entries):
+        for name in self.NAMES:
+            setattr(self, name, np.array([getattr(entry, name) for entry in entries]))
+
+    def set_load(self, entries, load):
+        self.load = np.array([entry.load for entry in entries], F) * F(load)
+
+    def tell_time(self, now):
+        self.tick = np.int64(now // 1000) >> self.shift
+
+    def of(self, entry):
+        picked = Rules.__new__(Rules)
+        vars(picked).update({name: column[entry] for name, column in vars(self).items()})
+        return picked
+
+
+class Layout:
+    """Blocks in order, their segments of at most 1,000 in order, each entity at segment * 1024 + slot."""
+
+    def __init__(self, entries):
+        self.blocks, self.segments, self.ranges, self.devices = [], [], [], {}
+        total, following = 0, 0
+        for entry in entries:
+            base = following if entry.base is None else entry.base
+            if entry.table:
+                self.devices |= {row[0]: total + slot for slot, row in enumerate(entry.table)}
+            else:
+                self.ranges.append((base, entry.entities, total))
+                following += entry.entities if entry.base is None else 0
+            total = self._add_blocks(entry, total)
+        self._make_columns(entries)
+
+    def _add_blocks(self, entry, at):
+        for start in range(0, entry.entities, entry.per_block):
+            size = min(entry.per_block, entry.entities - start)
+            self.blocks.append(Block(len(self.blocks), f"{entry.id}/{start // entry.per_block}", entry, size))
+            for first in range(0, size, 1000):
+                used = min(1000, size - first)
+                self.segments.append((self.blocks[-1], at, at + used))
+                at += used
+        return at
+
+    def _make_columns(self, entries):
+        place = [np.arange(last - first) + 1024 * index for index, (_, first, last) in enumerate(self.segments)]
+        self.place = np.concatenate(place).astype(np.uint32)
+        self.block_of = np.repeat([block.index for block in self.blocks], [block.entities for block in self.blocks])
+        self.entry_of = np.array([entries.index(block.entry) for block in self.blocks])[self.block_of]
+        self.canal_of = np.array([entry.canal for entry in entries])[self.entry_of]
+        self.wire = np.zeros(len(self.place), np.int64)
+        for base, count, first in self.ranges:
+            self.wire[first : first + count] = np.arange(base, base + count)
+        self.wire[list(self.devices.values())] = list(self.devices)
+        self._ids = np.array(sorted(self.devices), np.int64)
+        self._entities = np.array([self.devices[id] for id in self._ids.tolist()], np.int64)
+
+    def find(self, ids):
+        """The entity of each wire id, -1 for none."""
+        found = np.full(len(ids), -1)
+        for base, count, first in self.ranges:
+            mine = (ids >= base) & (ids < base + count)
+            found[mine] = ids[mine] - base + first
+        if len(self._ids):
+            spot = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+            found = np.where(self._ids[spot] == ids, self._entities[spot], found)
+        return found
+
+    def limits(self, entries):
+        """(low, high) of each entity: the table's, or else the entry's."""
+        low = np.array([entry.low for entry in entries], F)[self.entry_of]
+        high = np.array([entry.high for entry in entries], F)[self.entry_of]
+        for device, own_low, own_high in (row for entry in entries for row in entry.table or ()):
+            entity = self.devices[device]
+            low[entity] = low[entity] if own_low is None else own_low
+            high[entity] = high[entity] if own_high is None else own_high
+        return low, high
