@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from corec.outcome import Outcome
 
 from corec.version import VERSION as __version__
+
 __all__ = ["Engine", "Outcome", "__version__", "get_include"]
 
 _HOMES = {"Engine": "corec.engine", "Outcome": "corec.outcome"}

@@ -25,7 +25,11 @@ def _finish(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.close_all()
 
 
-COMMANDS = {"finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
+def _advance(engine: "Engine", command: Mapping[str, Any]) -> None:
+    engine.advance(command["to"])
+
+
+COMMANDS = {"advance": _advance, "finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
 
 
 def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:

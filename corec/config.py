@@ -56,7 +56,7 @@ CORE_FILE = "corec_config.json"
 PLUGINS_FILE = "plugins_config.json"
 
 #: What of the top level changes the engine's results; the entries do as a whole, but these.
-_ENGINE_KEYS = ("max_skew", "retraso_max")
+_ENGINE_KEYS = ("max_adelanto", "max_skew", "retraso_max")
 _NO_ENGINE_ENTRY_KEYS = {"ids", "max_size_mb"}
 _NO_MAPPING_KEYS = {"schema_url", *SECTIONS}
 

@@ -290,8 +290,12 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     ] = 200
     max_skew: Annotated[
         int,
-        Meta(ge=1, le=315_360_000, description="seconds a reading's time may be off its arrival"),
+        Meta(ge=1, le=315_360_000, description="seconds a reading's time may be behind its arrival"),
     ] = 3600
+    max_adelanto: Annotated[
+        int,
+        Meta(ge=1, le=3600, description="seconds a reading's time may be ahead of its arrival"),
+    ] = 10
     retraso_max: Annotated[
         float, Meta(ge=0, le=60, description="seconds a window waits for late readings")
     ] = 2.0

@@ -45,17 +45,16 @@ class Engine:
         self.marks = Marks()
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper = SegmentKeeper(self.arena)
-        self._stepped_at = 0
+        self._stepped_at: dict[int, int] = {}  # entry -> ms of its last pass
         self._begin()
 
     def _set_config(self, config: Config) -> None:
         self.config = config
         self.lateness = round(config.retraso_max * 1000)
-        self.max_skew = config.max_skew * 1000
+        self.max_skew, self.max_lead = config.max_skew * 1000, config.max_adelanto * 1000
         # 1,000: windows that an earlier configuration opened close within a second too
         self._window_lengths = sorted({1000, *(round(entry.ventana * 1000) for entry in config.bloques)})
-        intervals = [round(entry.intervalo * 1000) for entry in config.bloques if entry.funcion]
-        self._step_every = min(intervals) if intervals else 0
+        self._intervals = {index: round(entry.intervalo * 1000) for index, entry in enumerate(config.bloques) if entry.funcion}
 
     # --- feeding -------------------------------------------------------------------------------
 
@@ -96,7 +95,7 @@ class Engine:
         """One whole pass, at *at* (ms), over all entities with native functions."""
         self._open(load)
         self._advance(check_time(at), step=False)
-        self._step()
+        self._step(list(self._intervals))
         return self._close()
 
     def finish(self) -> Outcome:
@@ -262,6 +261,10 @@ class Engine:
             self._repairs.append(Repair(self.clock, index, count))
         return count
 
+    def advance(self, to: int) -> None:
+        """Let time go on to *to* ms within a turn."""
+        self._advance(to)
+
     def close_all(self) -> None:
         """Close every open window, whatever the time."""
         self._close_windows(LATEST_TIME)
@@ -339,8 +342,8 @@ class Engine:
             self._keeper.hibernate(self.config.hibernar_tras)
         if any(self.arena.watermark // length != watermark // length for length in self._window_lengths):
             self._close_windows(self.arena.watermark)
-        if step and self._step_every and now - self._stepped_at >= self._step_every:
-            self._step()
+        if step and self._intervals:
+            self._step([entry for entry, interval in self._intervals.items() if now - self._stepped_at.get(entry, 0) >= interval])
 
     def _close_windows(self, until: int) -> None:
         self._drain()
@@ -348,13 +351,16 @@ class Engine:
         self._drain()
         self._repair_sick()
 
-    def _step(self) -> None:
-        self._stepped_at = self.clock
+    def _step(self, entries: list[int]) -> None:
+        """One pass over the entities of these entries, which have native functions."""
+        if not entries:
+            return
+        self._stepped_at.update(dict.fromkeys(entries, self.clock))
         functions = self.arena.functions
         sines = functions["kind"] == topology.KINDS["sine"]
         turns = np.divide(self.clock, functions["period_ms"], where=sines, out=np.zeros(len(functions)))
         functions["phase"] = ((turns % 1.0) * 2.0**32).astype(np.uint64).astype(np.uint32)
-        self._run(block.step_segments, self._topology.stepped)
+        self._run(block.step_segments, self._topology.stepped_of(entries))
         block.count_step(self.arena)
 
     def _run(self, kernel: Any, *arguments: Any) -> None:
@@ -411,7 +417,7 @@ class Engine:
 
     def _in_time(self, time: int, offsets: np.ndarray | None, arrival: int) -> bool:
         first, last = (0, 0) if offsets is None else (int(offsets.min()), int(offsets.max()))
-        return abs(time + first - arrival) <= self.max_skew and abs(time + last - arrival) <= self.max_skew
+        return arrival - (time + first) <= self.max_skew and time + last - arrival <= self.max_lead
 
     def _refuse(self, cause: str, readings: int) -> None:
         row = self.arena.ledger

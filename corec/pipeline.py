@@ -61,6 +61,7 @@ class Pipeline:
         self._stopping, self._stop_by = False, 0.0
         self._urgent = False
         self._folded = self._store.state.offset
+        self._quiet_until = 0   # ms; time that passed without a turn record
         self._turn_bytes = 0
         self._snapshots: deque[Future] = deque()
         self._asked: list[Future] = []
@@ -122,7 +123,7 @@ class Pipeline:
                 self._pass()
             self._end_turn()
             self.checkpoints.run_out()
-        except BaseException as error:  # noqa: BLE001 - the node asks for it and stops
+        except BaseException as error:
             self.failure = error
             log.error("[Pipeline-%s] %s", self._config.instance_id, error)
         for waiting in (*(future for _, future in (*self._applied, *self._commands)), *self._snapshots, *self._asked):
@@ -186,6 +187,8 @@ class Pipeline:
         self._end_turn()
         self._applied = [self._commands.popleft() for _ in range(len(self._commands))]
         commands = [command for command, _ in self._applied]
+        if self._quiet_until:
+            commands.insert(0, {"op": "advance", "to": self._quiet_until})
         load_q = round(self.load * LOAD_STEPS)
         self._record = {"load_q": load_q, "commands": commands, "began": time.monotonic(), "config_hash": self.engine.config.digest,
                         "readings": self.engine.ledger["in"]}  # fmt: skip
@@ -209,7 +212,8 @@ class Pipeline:
         before, tick = self.engine.ledger["in"], self._now()
         self.engine.begin_turn()
         outcome = self.engine.end_turn(tick)
-        if not outcome.empty or self.engine.ledger["in"] != before:   # else the next turn's first batch does the same
+        self._quiet_until = tick
+        if not outcome.empty or self.engine.ledger["in"] != before:     # else the next turn record says it as a command
             self._record = {"load_q": 0, "commands": [], "config_hash": self.engine.config.digest, "readings": before}
             self._commit(outcome, tick)
 
@@ -226,6 +230,7 @@ class Pipeline:
         self._commit_until_done(turn, outcome)
         self.commit_ms.append(1000 * (time.monotonic() - began))
         self._record = None
+        self._quiet_until = 0
         self._count(outcome)
         for _, waiting in self._applied:
             waiting.set_result(turn.turn)

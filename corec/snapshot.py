@@ -135,7 +135,7 @@ def capture_state(engine: "Engine") -> bytes:
     """All state but the tiles."""
     arena = engine.arena
     return msgspec.msgpack.encode({
-        "version": VERSION, "config": engine.config.to_mapping(), "stepped_at": engine._stepped_at,
+        "version": VERSION, "config": engine.config.to_mapping(), "stepped_at": sorted(engine._stepped_at.items()),
         "clock": arena.clock, "watermark": arena.watermark, "counters": list(arena.counters), "ledger": arena.ledger.tobytes(),
         "blocks": arena.blocks.tobytes(), "flags": arena.segments["flags"].tobytes(),
         "owners": arena.segments["owner"].tobytes(), "last_ticks": arena.segments["last_tick"].tobytes(),
@@ -156,7 +156,7 @@ def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, byte
     arena.segments["flags"] &= ~np.uint8(PENDING | DIRTY)
     arena.advance(state["clock"], state["clock"] - state["watermark"])
     arena.counters = state["counters"]
-    engine._stepped_at = state["stepped_at"]
+    engine._stepped_at = dict(state["stepped_at"])
     engine.marks = Marks.from_list(state["marks"], state["gaps"], state["forgotten"])
     engine.restore_segments(segments)
     engine._begin()

@@ -56,7 +56,7 @@ class SourceRunner:
             except CoreCError as error:
                 self._complain(error.text)
                 due, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE_S)
-            except Exception as error:  # noqa: BLE001 - a sensor may fail in any way; the node goes on
+            except Exception as error:
                 self._complain(f"{type(error).__name__}: {error}")
                 due, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE_S)
 

@@ -65,7 +65,7 @@ def alert_text(alert: Mapping[str, Any]) -> str:
     if alert["kind"] in ("high", "low"):
         what = f"{alert['kind']}: {alert['valor']:.6g}{unit}, limit {alert['limit']:.6g}{unit}"
     else:
-        what = {"silence": "silent", "failure": "failed twice in a row, restarted"}.get(alert["kind"], alert["kind"])
+        what = {"silence": "silent", "failure": "failed twice, restarted"}.get(alert["kind"], alert["kind"])
     return f"{alert['name'] or alert['entity']} {what}"
 
 
@@ -113,7 +113,7 @@ def _disk(status: Status) -> list[Line]:
         _labelled("commits", f"p50 {commit['p50_ms']:.1f} ms, p99 {commit['p99_ms']:.1f} ms;",
                   f" {counted(commit['turns'], 'turn')}, {counted(commit['rows'], 'row')}"),
         _labelled("journal", f"sync p50 {journal['sync_p50_ms']:.1f} ms, p99 {journal['sync_p99_ms']:.1f} ms;",
-                  f" {amount(journal['bytes'])}, {counted(journal['pending'], 'batch')} pending".replace("batchs", "batches")),
+                  f" {amount(journal['bytes'])}, {counted(journal['pending'], 'batch')} pending"),
         _labelled("store", f"{amount(status['store']['bytes'])}; {counted(snapshots['count'], 'snapshot')}",
                   f", the last {amount(snapshots['bytes'])} in {snapshots['last_ms']:.0f} ms" if snapshots["count"] else ""),
     ]  # fmt: skip

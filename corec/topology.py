@@ -36,6 +36,10 @@ class Topology:
     stepped: np.ndarray  # uint32: segments with native functions
     limits: "list[Limits]"
 
+    def stepped_of(self, entries: list[int]) -> np.ndarray:
+        """uint32: the segments with native functions of these entries."""
+        return self.stepped[np.isin(self.arena.segments["policy"][self.stepped], entries)]
+
     def set_policies(self, config: Config) -> None:
         """Write what the entries ask for into the arena: at the start, and at a reload."""
         for index, entry in enumerate(config.bloques):

@@ -2,8 +2,9 @@
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{count:,} {noun if count == 1 else noun + 's'}"
+    """`1 row`, `2,000 rows`, `3 batches`."""
+    plural = noun + ("es" if noun.endswith("ch") else "s")
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def amount(count: float) -> str:

@@ -70,6 +70,7 @@ FULL: dict[str, Any] = {
     "retencion_dias": 7,
     "max_store_mb": 100,
     "max_skew": 60,
+    "max_adelanto": 5,
     "retraso_max": 1.5,
     "hibernar_tras": 300,
     "mensajes_mb": 32,

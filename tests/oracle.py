@@ -15,7 +15,19 @@ import numpy as np
 
 from tests.oracle_blocks import Entry, Layout, Rules
 from tests.oracle_entities import (
-    ALERT_FAILURE, ALERT_HIGH, ALERT_SILENCE, DECLARED, FAILING, LARGEST, NEVER, NOT_FINITE, QUALITIES, SILENT, Entities, F, dice,
+    ALERT_FAILURE,
+    ALERT_HIGH,
+    ALERT_SILENCE,
+    DECLARED,
+    FAILING,
+    LARGEST,
+    NEVER,
+    NOT_FINITE,
+    QUALITIES,
+    SILENT,
+    Entities,
+    F,
+    dice,
     native_values,
 )
 from tests.oracle_wire import Opened, read_envelope
@@ -42,8 +54,9 @@ class Oracle:
 
     def __init__(self, config, folder="."):
         self._folder = folder
-        self.clock = self.watermark = self.folds = self.passes = self._stepped_at = 0
+        self.clock = self.watermark = self.folds = self.passes = 0
         self._expected, self.gaps = {}, 0
+        self._stepped_at = {}
         self.counts = dict.fromkeys(("in", "stored", "filtered", "late", "shed", *CAUSES), 0)
         self._configure(config)
         self.at = Layout(self.entries)
@@ -56,9 +69,8 @@ class Oracle:
         self.entries = [Entry(spec, self._folder) for spec in config["bloques"]]
         self.rules = Rules(self.entries)
         self.lateness = round(config.get("retraso_max", 2.0) * 1000)
-        self.max_skew = config.get("max_skew", 3600) * 1000
+        self.max_skew, self.max_lead = config.get("max_skew", 3600) * 1000, config.get("max_adelanto", 10) * 1000
         self._lengths = {1000} | {entry.window for entry in self.entries}
-        self._step_every = min((entry.interval for entry in self.entries if entry.function), default=0)
         self.rules.tell_time(self.clock)
 
     # --- what comes in -------------------------------------------------------------------------
@@ -85,7 +97,7 @@ class Oracle:
     def step(self, at, *, load=0.0):
         self._begin(load)
         self._advance(at, step=False)
-        self._step()
+        self._step(range(len(self.entries)))
         return self._end()
 
     def finish(self):
@@ -153,6 +165,9 @@ class Oracle:
         self._count("in", command["readings"])
         self._count("shed", command["readings"])
 
+    def _do_advance(self, command):
+        self._advance(command["to"])
+
     def _do_finish(self, command):
         self._close_windows(np.inf)
 
@@ -175,16 +190,15 @@ class Oracle:
             self._mark_silent(second)
         if any(self.watermark // length != watermark // length for length in self._lengths):
             self._close_windows(self.watermark)
-        if step and self._step_every and now - self._stepped_at >= self._step_every:
-            self._step()
+        if step:
+            due = [k for k, entry in enumerate(self.entries) if now - self._stepped_at.get(k, 0) >= entry.interval]
+            self._step(due)
 
     def _mark_silent(self, since):
-        s, rules = self.state, self.rules.columns
-        tick = rules["tick"]
-        moved = tick != np.int64(since) >> rules["shift"].astype(np.int64)
-        silence = np.array([entry.silence for entry in self.entries])
-        heard = (s.quality != NEVER) & (s.quality != SILENT)
-        silent = np.flatnonzero(heard & moved[self.at.entry_of] & (tick[self.at.entry_of] - s.seen > silence[self.at.entry_of]))
+        s, entry, tick = self.state, self.at.entry_of, self.rules.tick
+        moved = tick != np.int64(since) >> self.rules.shift
+        heard = (s.quality != NEVER) & (s.quality != SILENT) & moved[entry]
+        silent = np.flatnonzero(heard & (tick[entry] - s.seen > self.rules.silence[entry]))
         s.quality[silent], s.active[silent] = SILENT, False
         for e in silent:
             if self.entries[self.at.entry_of[e]].silence_alerts:
@@ -200,9 +214,9 @@ class Oracle:
 
     def _open_window(self, block, time, first):
         """A new window for *time*, the third one closing the oldest; None when the reading is late."""
-        if block.must_close_for(time) and block.older:
-            self._result.rows.append(block.close("older"))
-        return block.open_window(time, first, self.watermark)
+        window, rows = block.open_window(time, first, self.watermark)
+        self._result.rows += rows
+        return window
 
     # --- repair --------------------------------------------------------------------------------
 
@@ -229,8 +243,8 @@ class Oracle:
     def _donor(self, e, first, last):
         """The nearest healthy entity of the segment, the one before first."""
         near = (other for reach in range(1, last - first) for other in (e - reach, e + reach))
-        healthy = (other for other in near if first <= other < last and self.state.active[other] and not self.state.level[other])
-        return next(healthy, None)
+        near = (other for other in near if first <= other < last)
+        return next((other for other in near if self.state.active[other] and not self.state.level[other]), None)
 
     # --- readings ------------------------------------------------------------------------------
 
@@ -239,7 +253,8 @@ class Oracle:
         if batch is None:
             self._refuse("malformed", 1)
             return
-        producer, epoch, sequence, time, count, frames, offsets = batch
+        producer, epoch, sequence, time, frames, offsets = batch
+        count = len(frames) // 10
         if sequence + count >= 2**64:
             self._refuse("malformed", count)
             return
@@ -252,7 +267,7 @@ class Oracle:
         if again == count:
             return
         times = [time] if offsets is None else [time + int(offset) for offset in offsets]
-        if any(abs(each - arrival) > self.max_skew for each in times):
+        if not all(arrival - self.max_skew <= each <= arrival + self.max_lead for each in times):
             self._refuse("skew", count - again)
             self._result.aside.append((time, arrival, bytes(frames), "skew"))
             return
@@ -284,12 +299,12 @@ class Oracle:
         self._count("id", (unknown & ~malformed).sum())
         self._count("channel", (foreign & ~unknown & ~malformed).sum())
         usable = np.flatnonzero(~(malformed | unknown | foreign))
-        columns = [column[usable].tolist() for column in (entities, values, oks, times)]
+        columns = [column[usable].tolist() for column in (entities, values, times)]
         good = (oks[usable] == 1) & (np.abs(values[usable]) <= LARGEST)
         stretch, busy = [], set()
-        for e, x, time, is_good in zip(columns[0], columns[1], columns[3], good.tolist(), strict=True):
+        for e, x, time, is_good in zip(*columns, good.tolist(), strict=True):
             block = self.blocks[self.at.block_of[e]]
-            if e in busy or block.must_close_for(time):
+            if e in busy or block.may_close_for(time):
                 self._fold_stretch(stretch)
                 stretch, busy = [], set()
             window = block.window(time) or self._open_window(block, time, x)
@@ -335,7 +350,7 @@ class Oracle:
 
     def _settle_failure(self, e, x, time, _good, block, window):
         cause = DECLARED if abs(x) <= LARGEST else NOT_FINITE
-        leaves, restart, first, sick = self.state.fail(e, cause, self.rules.columns["tick"][self.at.entry_of[e]])
+        leaves, restart, first, sick = self.state.fail(e, cause, self.rules.tick[self.at.entry_of[e]])
         window.errors += 1
         window.messages += int(leaves)
         block.heard += int(first)
@@ -354,11 +369,16 @@ class Oracle:
 
     # --- native functions ----------------------------------------------------------------------
 
-    def _step(self):
-        self._stepped_at = self.clock
+    def _step(self, wanted):
+        """One pass over the entities of these entries, as far as they have native functions."""
+        wanted = [k for k in wanted if self.entries[k].function]
+        if not wanted:
+            return
+        self._stepped_at |= dict.fromkeys(wanted, self.clock)
         for block, first, last in self.at.segments:
-            if block.entry.function:
-                self._step_segment(block, np.arange(first, last), native_values(block.entry.function, self.at.place[first:last], self.passes, self.clock))
+            if any(block.entry is self.entries[k] for k in wanted):
+                x = native_values(block.entry.function, self.at.place[first:last], self.passes, self.clock)
+                self._step_segment(block, np.arange(first, last), x)
         self.passes += 1
         self.folds += 1
 
@@ -378,7 +398,8 @@ class Oracle:
         block.failing -= int(healed.sum())
         self._count("stored", leaves.sum())
         self._count("filtered", (~leaves).sum())
-        self._result.messages += [(int(self.at.wire[e[k]]), block.entry.canal, float(x[k]), True, self.clock) for k in np.flatnonzero(leaves)]
+        wire, canal = self.at.wire[e], block.entry.canal
+        self._result.messages += [(int(wire[k]), canal, float(x[k]), True, self.clock) for k in np.flatnonzero(leaves)]
         for k in np.flatnonzero(alarm):
             self._alert(e[k], self.clock, int(alarm[k]), x[k], (self.high if alarm[k] == ALERT_HIGH else self.low)[e[k]])
 

@@ -90,25 +90,28 @@ class Block:
         """The open window for *time*, or None."""
         return next((window for window in (self.newest, self.older) if window and window.holds(time)), None)
 
-    def must_close_for(self, time):
-        """Whether a reading of *time* opens a third window, so that the older one closes."""
-        return self.older and self.newest and time >= self.newest.end
+    def may_close_for(self, time):
+        """Whether a reading of *time* may open a third window, so that the older one closes."""
+        return self.older is not None and self.newest is not None and time >= self.newest.end
 
     def open_window(self, time, first, watermark):
-        """A window for *time*, which no open one holds; None when the reading is late.  `must_close_for` was seen to."""
+        """(a window for *time*, which no open one holds, or None when the reading is late; rows that closed for it)."""
         start = time // self.entry.window * self.entry.window
-        end = start + self.entry.window
-        if time < self.closed_until or end <= watermark:
-            return None
-        if self.newest is None or time >= self.newest.end:
-            self.older = self.newest or self.older
-            start = max(start, self.newest.end if self.newest else self.closed_until)
-            self.newest = Window(start, end, first)
-            return self.newest
-        if self.older:
-            return None
-        self.older = Window(max(start, self.closed_until), min(end, self.newest.start), first)
-        return self.older
+        end, rows = start + self.entry.window, []
+        if time < self.closed_until or end <= watermark or self.may_not_open_for(time):
+            return None, rows
+        if self.newest and time < self.newest.start:
+            self.older = Window(max(start, self.closed_until), min(end, self.newest.start), first)
+            return self.older, rows
+        if self.newest:
+            rows = [self.close("older")] if self.older else []
+            self.older = self.newest
+        self.newest = Window(max(start, self.older.end if self.older else self.closed_until), end, first)
+        return self.newest, rows
+
+    def may_not_open_for(self, time):
+        """Whether *time* lies before both open windows or between them."""
+        return self.older is not None and self.newest is not None and time < self.newest.start
 
     def close(self, name):
         """Close `newest` or `older`: its row."""
@@ -135,7 +138,7 @@ class Block:
 class Rules:
     """The entries' constants as columns, one element an entry; `of` picks those of some entities."""
 
-    NAMES = ("memory", "warmest", "floor2", "deviation2", "error_rise", "heartbeat", "limited", "shift")
+    NAMES = ("memory", "warmest", "floor2", "deviation2", "error_rise", "heartbeat", "limited", "shift", "silence")
 
     def __init__(self, entries):
         for name in self.NAMES:

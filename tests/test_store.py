@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corec._core.wire import decode_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec._core.dtypes import AGGREGATE, ALERT, MESSAGE
-from corec._core.wire import decode_frames
 from corec.errors import DamagedFile, DiskFull, FenceLost, InternalError, StorageError
 from corec.storage.base import Base, Block, LateBatch, State, TurnRecord
 from corec.storage.moments import merge_windows
@@ -45,9 +45,8 @@ def store(path):
     store.close()
 
 
-def record(turn: int, **changes) -> TurnRecord:
-    whole = TurnRecord(turn, 10 * (turn - 1), 10 * turn, 7, 0, [{"orden": "reparar", "bloque": "nodo/0"}], "c0de", START + turn)
-    return whole._replace(**changes)
+def record(turn: int) -> TurnRecord:
+    return TurnRecord(turn, 10 * (turn - 1), 10 * turn, 7, 0, [{"orden": "reparar", "bloque": "nodo/0"}], "c0de", START + turn)
 
 
 def rows(*values, dtype=AGGREGATE, **columns) -> np.ndarray:
@@ -61,9 +60,10 @@ def second(turn: int, blocks: int = 3) -> np.ndarray:
     """The windows of one second."""
     rng = np.random.default_rng(turn)
     mean = rng.normal(20, 3, blocks)
-    return rows(block=np.arange(blocks), canal=[1] * blocks, window=[START + 1000 * turn] * blocks, mean=mean,
-                count=rng.integers(0, 50, blocks), min=mean - 2, max=mean + 2, std=rng.random(blocks), errors=rng.integers(0, 3, blocks),
-                messages=rng.integers(0, 9, blocks), fitness=rng.random(blocks), score=rng.random(blocks))  # fmt: skip
+    return rows(block=np.arange(blocks), canal=[1] * blocks, window=[START + 1000 * turn] * blocks,
+                count=rng.integers(0, 50, blocks), mean=mean, min=mean - 2, max=mean + 2, std=rng.random(blocks),
+                errors=rng.integers(0, 3, blocks), messages=rng.integers(0, 9, blocks), fitness=rng.random(blocks),
+                score=rng.random(blocks))  # fmt: skip
 
 
 def fill(store: SqliteStore, turns: int) -> None:
@@ -77,7 +77,7 @@ def some_alerts(turn: int) -> np.ndarray:
 
 
 def some_messages(turn: int) -> np.ndarray:
-    return rows(dtype=MESSAGE, id=[turn, 5, 6], canal=[1, 2, 1], valor=[1.5, 2.5, 3.5], estado=[True, False, True], time=[START] * 3)
+    return rows(dtype=MESSAGE, id=[turn, 5, 6], canal=[1, 2, 1], valor=[1.5, 2.5, 3.5], estado=[1, 0, 1], time=[START] * 3)
 
 
 # -- turns
@@ -89,7 +89,7 @@ def test_a_turn_is_read_back_as_it_was_committed(store):
     assert store.state == State(1, 10, {"in": 5, "stored": 5})
     assert list(store.turns()) == [record(1)]
     np.testing.assert_array_equal(store.history()[list(AGGREGATE.names)].astype(AGGREGATE), aggregates)
-    np.testing.assert_array_equal(store.alerts(), alerts[[1, 0]])
+    assert store.alerts().tobytes() == alerts[[1, 0]].tobytes()
 
 
 def test_it_goes_on_after_closing(path):
@@ -109,7 +109,7 @@ def test_it_goes_on_after_closing(path):
 def test_turns_follow_each_other_without_a_hole(store, wrong):
     fill(store, 1)
     with pytest.raises(InternalError, match="expected turn 2 from offset 10"):
-        store.commit(record(2, **wrong))
+        store.commit(record(2)._replace(**wrong))
     store.commit(record(2))
 
 
@@ -206,7 +206,8 @@ def test_output_streams_are_bounded_and_what_goes_is_counted(path):
     fill(store, 60)
     totals = store.totals
     assert totals["outbox_bytes"] <= 1_000
-    held = sum(len(frames) for stream in ("corec:messages:1", "corec:messages:2", "corec:alerts") for *_, frames in store.outbox(stream))
+    streams = ("corec:messages:1", "corec:messages:2", "corec:alerts")
+    held = sum(len(frames) for stream in streams for *_, frames in store.outbox(stream))
     assert held == totals["outbox_bytes"]
     assert totals["outbox_frames_dropped"] == 60 * 5 - held // 10
     assert store.outbox("corec:alerts")[-1][0] == totals["outbox_seq"] == 180
@@ -290,9 +291,8 @@ def test_merged_windows_have_the_moments_of_all_readings_together(windows, level
     array = np.zeros(len(windows), AGGREGATE)
     for row, readings in zip(array, windows, strict=True):
         row["count"], row["score"], row["errors"] = len(readings), len(readings), 1
-        row["mean"], row["std"], row["min"], row["max"] = (
-            (statistics.fmean(readings), statistics.pstdev(readings), min(readings), max(readings)) if readings else (math.nan,) * 4
-        )
+        of = (statistics.fmean, statistics.pstdev, min, max)
+        row["mean"], row["std"], row["min"], row["max"] = (f(readings) if readings else math.nan for f in of)
     (merged,) = merge_windows(array, 60_000)
     everything = [value for window in windows for value in window]
     assert (merged["count"], merged["errors"]) == (len(everything), len(windows))
@@ -365,8 +365,8 @@ def test_old_rows_go(store, path):
 
 
 def test_the_file_stays_within_its_bound(path):
-    # Given a store of at most 2 MB and ten times as much to keep
-    bound = 2 << 20
+    # Given a store of at most 4 MB and five times as much to keep
+    bound = 4 << 20
     store = SqliteStore(path, messages_bytes=50_000, late_bytes=50_000)
     store.set_blocks([Block(i, f"b/{i}", 1, 10) for i in range(200)])
     retention = Retention(store, max_bytes=bound, slice_rows=500)
@@ -388,10 +388,10 @@ def test_a_smaller_bound_gives_disk_space_back(path):
     for turn in range(1, 150):
         store.commit(record(turn), aggregates=second(turn, 200))
     store.checkpoint()
-    before = path.stat().st_size
+    assert path.stat().st_size > 2 << 20
     run_all(Retention(store, max_bytes=1 << 20, days=0.001), START + 86_400_000)
     store.close()
-    assert path.stat().st_size < before / 5
+    assert path.stat().st_size < 1 << 20
 
 
 def test_turn_records_are_kept_as_long_as_they_can_be_replayed(store, path):
@@ -423,12 +423,10 @@ def test_every_kind_of_problem_is_named(store, path):
         "DELETE FROM windows WHERE turn = 7": "turn 7 committed 3 rows to windows, 0 are there",
         "DELETE FROM late WHERE turn = 7": "expected 10 rows in late, got 9",
         "DROP VIEW bloques": "the definition of bloques",
-        "PRAGMA user_version = 9": "expected format 1, got 9",
     }
     for change, problem in changes.items():
         store._db.execute("SAVEPOINT damage")
         store._db.execute(change)
-        store.checkpoint() if change.startswith("PRAGMA") else None
         found = _problems_of(store)
         assert any(problem.split("|")[0].removeprefix("row (1700000000000") in text for text in found), (change, found)
         store._db.execute("ROLLBACK TO damage")
@@ -498,7 +496,7 @@ def test_a_damaged_store_is_put_aside_and_nothing_accepted_is_lost(path, caplog)
     # And the turn records behind it, up to the damage, can be folded again as they were
     assert store.salvaged == [record(turn) for turn in range(31, 38)]
     assert "[Store-corec1]" in caplog.text and "a new store begins at turn 30, offset 300" in caplog.text
-    assert len(list(path.parent.glob("store.db.damaged-*"))) == 1
+    assert len(list(path.parent.glob("store.db.damaged-*[0-9]"))) == 1
     fill(store, 3)
     # And consumers of the output streams are never given a number again
     assert store.outbox("corec:alerts")[-1][0] == 120 + 9

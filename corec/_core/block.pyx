@@ -11,9 +11,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from corec._core.arena cimport Arena
-from corec._core.core cimport Kernels, cc_close_windows, cc_kernels, cc_repair_block, cc_sweep_segment
+from corec._core.core cimport Kernels, cc_close_windows, cc_kernels, cc_repair_block, cc_sweep_due, cc_sweep_segment
 from corec._core.layout cimport (
-    CC_ATTENTION, CC_DONE, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_HEARD, CC_SLOTS,
+    CC_ATTENTION, CC_DONE, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_FROZEN, CC_SEG_HEARD, CC_SLOTS,
     Alert, Batch, Core, Message, Progress, Row, Segment, Sink,
 )
 
@@ -26,9 +26,6 @@ from corec._core.wire import whole_frames
 from corec.errors import ConfigError
 
 DONE, ATTENTION, ROOM = CC_DONE, CC_ATTENTION, CC_ROOM
-
-#: Room of an outlet: a pass over one segment needs 1,000 of each.
-ROOM_FOR = 32 * CC_SLOTS
 
 cdef const Kernels *kernels = cc_kernels(NULL)
 
@@ -66,10 +63,13 @@ cdef object array_of(const void *start, size_t count, object dtype):
 
 
 cdef class Outlet:
-    """Room for the messages, alerts and rows of one turn; *blocks* bounds the rows of a closing."""
+    """Room for the messages, alerts and rows of one turn; *blocks* bounds the rows of a closing.
 
-    def __cinit__(self, size_t blocks, size_t room=ROOM_FOR):
-        self.sink.max_messages = self.sink.max_alerts = max(room, 2 * CC_SLOTS)
+    A pass over one segment needs room for 1,000 messages and alerts.
+    """
+
+    def __cinit__(self, size_t blocks, size_t room=32 * CC_SLOTS):
+        self.sink.max_messages = self.sink.max_alerts = room if room > CC_SLOTS else CC_SLOTS
         self.sink.max_rows = 2 * blocks + 1024
         self.sink.n_messages = self.sink.n_alerts = self.sink.n_rows = 0
         self.sink.messages = <Message *>malloc(self.sink.max_messages * sizeof(Message))
@@ -188,21 +188,22 @@ def sweep(Arena arena not None, Outlet outlet not None, uint32_t since, size_t s
     """
     cdef size_t i = start
     cdef Segment *s
-    cdef uint32_t shift
+    cdef uint32_t before, shift
     cdef int stop = CC_DONE
     with nogil:
         while i < arena.core.n_segments:
             s = &arena.core.segments[i]
-            if s.flags & CC_SEG_HEARD and not s.flags & 4:
-                shift = arena.core.policies[s.policy].tick_shift
+            shift = arena.core.policies[s.policy].tick_shift
+            before = since >> shift
+            if (s.flags & CC_SEG_HEARD and not s.flags & CC_SEG_FROZEN and arena.core.tick >> shift != before
+                    and cc_sweep_due(&arena.core, <uint32_t>i, before)):
                 if s.flags & CC_SEG_ATTENTION:
                     stop = CC_ATTENTION
                     break
                 if outlet.sink.max_alerts - outlet.sink.n_alerts < CC_SLOTS:
                     stop = CC_ROOM
                     break
-                if (arena.core.tick >> shift) != (since >> shift):
-                    cc_sweep_segment(&arena.core, <uint32_t>i, since >> shift, &outlet.sink)
+                cc_sweep_segment(&arena.core, <uint32_t>i, before, &outlet.sink)
             i += 1
     return i, stop, <uint32_t>i
 

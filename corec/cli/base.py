@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,8 @@ def show_error(error: Exception) -> int:
     if isinstance(error, CoreCError) and not isinstance(error, Bug):
         click.echo(str(error), err=True)
         return int(error.exit_code)
+    import traceback
+
     traceback.print_exception(error)
     if not isinstance(error, CoreCError):
         click.echo("HINT: this is a bug in CoreC; please report it with the lines above", err=True)
@@ -58,8 +59,8 @@ def config_option(command: Callable) -> Callable:
 def data_option(command: Callable) -> Callable:
     """--data DIR."""
     return click.option(
-        "--data", metavar="DIR", type=click.Path(path_type=Path), default=Path("data"), show_default="./data",
-        help="Data folder of the node.",
+        "--data", metavar="DIR", type=click.Path(path_type=Path), default=Path("data"),
+        help="Data folder of the node.  [default: ./data]",
     )(command)  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import click
 from corec.cli.base import EXIT_CODES, data_option
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(short_help="Regenerate the failing entities of a block.", epilog=EXIT_CODES)
 @click.argument("block")
 @data_option
 def repair(block: str, data: Path) -> None:
@@ -23,7 +23,7 @@ def repair(block: str, data: Path) -> None:
     click.echo(f"{block}: {healthy} (turn {answer['turn']:,})")
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(short_help="Read the configuration again.", epilog=EXIT_CODES)
 @data_option
 def reload(data: Path) -> None:
     """Have the node that runs on --data read its configuration files again.

@@ -7,7 +7,7 @@ import click
 from corec.cli.base import EXIT_CODES, config_option, data_option, embedded_option, load_config, on_terminal
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(short_help="Run a node.", epilog=EXIT_CODES)
 @config_option
 @click.option("--plugins", metavar="DIR", type=click.Path(path_type=Path), help="Folder of plugins.  [default: ./plugins]")
 @data_option

@@ -1,16 +1,14 @@
 """`corec status`: what the node on a data folder is doing, or what it left."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from corec.cli.base import EXIT_CODES, data_option
-from corec.control import NodeNotRunning
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(short_help="What the node is doing.", epilog=EXIT_CODES)
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def status(data: Path, as_json: bool) -> None:
@@ -22,7 +20,9 @@ def status(data: Path, as_json: bool) -> None:
     corec status
     corec status --json | jq .commit.p99_ms
     """
-    from corec.control import ask
+    import json
+
+    from corec.control import NodeNotRunning, ask
 
     try:
         found = ask(data, {"op": "status"})

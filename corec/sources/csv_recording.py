@@ -33,6 +33,7 @@ Rows = list[tuple[int, list[str]]]  # (ms, cells without the time)
 class CsvRecording:
     """Columns by time.  An empty cell is no reading, a cell of text a reading that failed."""
 
+    unit = "row"
     damaged = False
 
     def __init__(self, path: Path, config: Config, block: str | None = None) -> None:
@@ -49,6 +50,7 @@ class CsvRecording:
         names = first if self._has_header else [f"column{number}" for number in range(len(first))]
         self._width = len(names)
         self.columns = map_columns(str(path), self._without_time(names), config, block)
+        self.names = dict(zip(self.columns.ids.tolist(), self.columns.names, strict=True))
         self.failures = np.zeros(len(self.columns.names), np.int64)
         self.about = (f"{path}: times in column {names[self._time_column]}, {self._format.about}", *self.columns.about)
 
@@ -59,7 +61,8 @@ class CsvRecording:
             for rows in _grouped(self._timed_rows(stream), most, min(span or LONGEST_MS, LONGEST_MS)):
                 batch = self._batch(rows)
                 if len(batch.ids):
-                    yield Piece(batch, max(time for time, _ in rows), len(batch.ids), stream.buffer.tell())
+                    times = [time for time, _ in rows]
+                    yield Piece(batch, min(times), max(times), len(batch.ids), stream.buffer.tell())
 
     def notes(self) -> list[str]:
         """What did not go in as a value so far."""

@@ -1,7 +1,7 @@
 """Files of frames: batches in their envelopes behind a magic, or bare frames of one time."""
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from corec._core.wire import FRAME_BYTES, HEADER, envelope_head
@@ -19,6 +19,9 @@ BARE = 10_000
 
 class FramesRecording:
     """Batches, each under its checksum; what does not match is left out and counted."""
+
+    unit = "batch"
+    names: Mapping[int, str] = {}
 
     def __init__(self, path: Path) -> None:
         self.about = (f"{path}: batches of frames, each with its own time",)
@@ -47,7 +50,7 @@ class FramesRecording:
                 position += len(envelope)
                 self.rows += 1
                 _, count, _, _, _, time = envelope_head(envelope)
-                yield Piece(envelope, time, count, position)
+                yield Piece(envelope, time, time, count, position)
 
     def notes(self) -> list[str]:
         """What was damaged."""
@@ -69,6 +72,8 @@ class FramesRecording:
 class BareRecording:
     """Frames with nothing around them, all of one time."""
 
+    unit = "frame"
+    names: Mapping[int, str] = {}
     damaged = False
 
     def __init__(self, path: Path, at: int) -> None:
@@ -88,7 +93,7 @@ class BareRecording:
             while frames := stream.read(BARE * FRAME_BYTES):
                 self.rows += len(frames) // FRAME_BYTES
                 batch = batch_of_frames(frames, self._at)
-                yield Piece(batch, self._at, len(batch.ids), stream.tell())
+                yield Piece(batch, self._at, self._at, len(batch.ids), stream.tell())
 
     def notes(self) -> list[str]:
         """Nothing: the engine judges each frame."""

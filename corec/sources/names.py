@@ -68,7 +68,7 @@ class NameTable:
         if self._path is None:
             return {}
         try:
-            return {entry: rows for entry, (_, rows) in _read(self._path).items()}
+            return {entry: rows for entry, (_, rows) in read_names(self._path).items()}
         except FileNotFoundError:
             return {}
         except DamagedFile as error:
@@ -98,7 +98,7 @@ def device_ids(entry: BlockEntry) -> dict[str, int]:
 def kept_names(folder: Path) -> Names:
     """The names in a data folder, for those who have no configuration; none where the file is no good."""
     try:
-        entries = _read(Path(folder) / FILE)
+        entries = read_names(Path(folder) / FILE)
     except (FileNotFoundError, DamagedFile):
         return {}
     return {first + slot: row for first, rows in entries.values() if first is not None for slot, row in enumerate(rows)}
@@ -115,7 +115,7 @@ def _names_of(entry: BlockEntry, rows: Rows) -> Names:
     }
 
 
-def _read(path: Path) -> dict[str, tuple[int | None, Rows]]:
+def read_names(path: Path) -> dict[str, tuple[int | None, Rows]]:
     """By entry: its first wire id when the file was written, and its rows."""
     try:
         document = json.loads(path.read_bytes())

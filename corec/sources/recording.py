@@ -1,6 +1,6 @@
 """What a recording is, whatever its file holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from corec.sources.base import Batch
@@ -10,6 +10,7 @@ class Piece(NamedTuple):
     """Some readings that follow one another."""
 
     content: Batch | bytes  # bytes: an envelope
+    start: int  # ms, of the oldest
     time: int  # ms, of the newest
     readings: int
     position: int  # bytes of the file read so far
@@ -20,7 +21,9 @@ class Recording(Protocol):
 
     about: tuple[str, ...]  # what it was taken for
     size: int  # bytes
-    rows: int  # rows, or batches, read so far
+    unit: str  # what it is made of: "row", "batch", "frame"
+    rows: int  # of them, read so far
+    names: Mapping[int, str]  # wire id -> name, where it has some
     damaged: bool  # bytes were met that are not what was written
 
     def pieces(self, span: int | None = None) -> Iterator[Piece]:

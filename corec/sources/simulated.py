@@ -64,9 +64,9 @@ class SimulatedSource:
 
     @property
     def detail(self) -> str:
-        """Rate, faults, seed, and what the node was too slow for."""
+        """Faults, seed, and what the node was too slow for."""
         fuente = self._fuente
-        text = f"{self.rate:,} readings/s, {fuente.fallos:.2%} of the sensors faulty, seed {fuente.semilla}"
+        text = f"{fuente.fallos:.2%} of them faulty, seed {fuente.semilla}"
         return f"{text}; {self._skipped * self.size:,} skipped" if self._skipped else text
 
     def read(self, now_ms: int) -> list[Batch]:

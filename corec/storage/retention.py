@@ -10,7 +10,7 @@ DAY_MS = 86_400_000
 #: Windows stay as they were closed for this long, if there is room.
 ROLL_UP_AFTER_MS = 3_600_000
 #: No minute is rolled up sooner: its last windows may still be open.
-SETTLED_MS = 120_000
+SETTLED_MS = 10_000
 #: Rows of one slice: about 3 ms of reading, or 1 ms of deleting.
 SLICE_ROWS = 1_000
 #: Share of the bound at which rows begin to go.  Pages freed are used again, so the file stops growing there.

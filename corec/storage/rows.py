@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ class RowFormat:
         self.dtype = np.dtype([*first, *rest])
         self.key = tuple(name for name, _ in first[:key])
         self._floats = [name for name in self.dtype.names if self.dtype[name].kind == "f"]
+        #: SQLite's reals are doubles: read as such, so that a change in bits a float does not have shows.
+        self._as_read = np.dtype([(name, "<f8" if name in self._floats else self.dtype[name]) for name in self.dtype.names])
         columns = ", ".join(f'"{name}"' for name in self.dtype.names)
         marks = ", ".join("?" * (len(self.dtype.names) + 1))
         self.select = f"SELECT {columns}, crc FROM {table}"
@@ -52,27 +55,32 @@ class RowFormat:
     def unpack(self, rows: Iterable[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:
         """Rows of `select` as an array, and which of them are sound."""
         split = [(row[:-1], row[-1]) for row in rows]
-        array = np.zeros(len(split), self.dtype)
+        read = np.zeros(len(split), self._as_read)
         checksums = np.zeros(len(split), np.uint32)
-        if not split:
-            return array, checksums.astype(bool)
         try:
-            array[:] = [row for row, _ in split]
+            read[:] = [row for row, _ in split]
             checksums[:] = [checksum for _, checksum in split]
         except (TypeError, ValueError, OverflowError):
             return self._unpack_slowly(split)
-        return array, crc32c_rows(array) == checksums
+        return self._checked(read, checksums)
 
     def _unpack_slowly(self, split: list[tuple[tuple[Any, ...], Any]]) -> tuple[np.ndarray, np.ndarray]:
         """One by one: among these rows is one whose values are not even of the right type."""
-        array = np.zeros(len(split), self.dtype)
-        sound = np.zeros(len(split), bool)
+        read = np.zeros(len(split), self._as_read)
+        checksums = np.zeros(len(split), np.uint32)
+        typed = np.zeros(len(split), bool)
         for i, (row, checksum) in enumerate(split):
-            try:
-                array[i] = row
-            except (TypeError, ValueError, OverflowError):
-                continue
-            sound[i] = crc32c_rows(array[i : i + 1])[0] == checksum
+            with suppress(TypeError, ValueError, OverflowError):
+                read[i], checksums[i], typed[i] = row, checksum, True
+        array, sound = self._checked(read, checksums)
+        return array, sound & typed
+
+    def _checked(self, read: np.ndarray, checksums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = read.astype(self.dtype)
+        sound = crc32c_rows(array) == checksums if len(array) else np.zeros(0, bool)
+        for name in self._floats:
+            sound &= (array[name] == read[name]) | np.isnan(read[name])
         return array, sound
 
 

@@ -152,12 +152,12 @@ class StoreReader:
         return _as_history(self._select(MINUTES, pattern, since, until), MINUTE_MS)
 
     def _select(self, form: RowFormat, pattern: str, since: int, until: int) -> np.ndarray:
-        named = [block.index for block in self.blocks(pattern)]
-        sql = _SEEK if len(named) <= _FEW_BLOCKS else _SCAN
+        named = None if pattern == "*" else [block.index for block in self.blocks(pattern)]
+        sql = _SCAN if named is None or len(named) > _FEW_BLOCKS else _SEEK
         values = {"since": since, "until": until, "blocks": json.dumps(named)}
         statement = sql.format(table=form.table, select=form.select)
         rows = self._sound_rows(form, self._db.execute(statement, values).fetchall())
-        return rows if pattern == "*" else rows[np.isin(rows["block"], named)]
+        return rows if named is None else rows[np.isin(rows["block"], named)]
 
 
 def turn_record(row: tuple[Any, ...]) -> TurnRecord:

@@ -46,6 +46,7 @@ def open_store(path: Path, *, base: Base = BEGINNING, instance: str = "corec1", 
               instance, base.turn, base.offset, salvage.summary(), len(salvage.turns))  # fmt: skip
     store = SqliteStore(path, base=base, instance=instance, **options)
     store.salvaged = salvage.turns
+    aside.with_name(aside.name + "-shm").unlink(missing_ok=True)
     distrust_mark(path).unlink(missing_ok=True)
     return store
 
@@ -84,6 +85,7 @@ class _Salvage:
 
     def fill(self, new: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error), closing(schema.connect(self._aside, read_only=True)) as old:
+            old.execute("PRAGMA writable_schema = ON")  # or SQLite reads nothing of a file that was cut short
             self._carry_sealed(old, new, "blocks", lambda row: True)
             for form in (MINUTES, WINDOWS, ALERTS):
                 self._carry_packed(old, new, form)

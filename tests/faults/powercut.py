@@ -56,8 +56,8 @@ def read_trace(path: Path) -> list[Event]:
 class File:
     """What is on the disk for sure, and what was asked of it since."""
 
-    def __init__(self) -> None:
-        self.durable = bytearray()
+    def __init__(self, content: bytes = b"") -> None:
+        self.durable = bytearray(content)
         self.pending: list[tuple[Op, int, bytes]] = []
 
     def sync(self) -> None:
@@ -83,10 +83,11 @@ Naming = dict[str, File | None]
 class Disk:
     """Takes the events of a trace; `image` gives what a cut right now may leave."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, image: dict[str, bytes] | None = None) -> None:
+        """*image*: what is on it, durably, when the trace begins."""
         self._root = str(root)
-        self._names: dict[str, File] = {}
-        self._durable_names: dict[str, File] = {}
+        self._names = {f"{self._root}/{name}": File(content) for name, content in (image or {}).items()}
+        self._durable_names = dict(self._names)
         self._pending_names: dict[str, list[Naming]] = {}
         self._handles: dict[int, File | str] = {}
         self._last_write: tuple[File, int] | None = None

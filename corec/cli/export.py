@@ -1,0 +1,66 @@
+"""`corec export`: windows and alerts as CSV or NumPy file, readings as .frames."""
+
+from pathlib import Path
+
+import click
+
+from corec.cli.base import EXIT_CODES
+from corec.cli.row_options import row_options
+from corec.errors import UsageError
+from corec.wording import counted
+
+
+@click.command(short_help="Stored windows, alerts or readings to a file.", epilog=EXIT_CODES)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@row_options
+def export(file: Path, data: Path, config: Path | None, blocks: str, since: int | None, until: int | None,
+           alerts: bool) -> None:  # fmt: skip
+    """Write what a node has stored to FILE: .csv (or -, standard output), .npy (a structured array), or .frames (the
+    readings that its journal still holds, for `corec replay`).
+
+    \b
+    corec export today.csv --since 24h
+    corec export alerts.npy --alerts && python -c "import numpy; print(numpy.load('alerts.npy')[:3])"
+    corec export readings.frames --since 1h
+    """
+    kind = ".csv" if str(file) == "-" else file.suffix
+    if kind == ".frames":
+        done = _export_readings(file, data, blocks, since, until, alerts)
+    elif kind in (".csv", ".npy"):
+        done = _export_rows(file, kind, data, config, blocks, since, until, alerts)
+    else:
+        raise UsageError(f"expected a file that ends in .csv, .npy or .frames, got {file}", hint="- is CSV on standard output")
+    if str(file) != "-":
+        click.echo(f"{done} in {file}", err=True)
+
+
+def _export_rows(file: Path, kind: str, data: Path, config: Path | None, blocks: str, since: int | None,
+                 until: int | None, alerts: bool) -> str:  # fmt: skip
+    from corec.cli.history import entity_names, opened, read_rows
+    from corec.cli.rows_out import named_rows, save_npy, write_csv
+
+    with opened(data) as reader:
+        rows = read_rows(reader, blocks, since, until, alerts)
+        ids = {block.index: block.id for block in reader.blocks()}
+    named = named_rows(rows, ids, entity_names(data, config) if alerts else None)
+    try:
+        (write_csv if kind == ".csv" else save_npy)(file, named)
+    except OSError as error:
+        raise _unwritable(file, error) from None
+    return counted(len(rows), "alert" if alerts else "window")
+
+
+def _export_readings(file: Path, data: Path, blocks: str, since: int | None, until: int | None, alerts: bool) -> str:
+    from corec.cli.journal_out import envelopes
+    from corec.sources.frames_recording import write_frames
+
+    if alerts or blocks != "*":
+        raise UsageError("a .frames file holds all readings of a span of time", hint="leave out --alerts and --blocks")
+    try:
+        return counted(write_frames(file, envelopes(data, since, until)), "batch")
+    except OSError as error:
+        raise _unwritable(file, error) from None
+
+
+def _unwritable(file: Path, error: OSError) -> UsageError:
+    return UsageError(f"expected a file that can be written, got {(error.strerror or 'an error').lower()} - at {file}")

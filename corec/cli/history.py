@@ -1,0 +1,79 @@
+"""What `query` and `export` read: a store's rows in a span of time, and names for them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+
+from corec.cli.base import config_path
+from corec.errors import ConfigError
+from corec.node_status import KINDS
+from corec.sources.names import NameTable, Names, kept_names
+from corec.storage.sqlite_read import FOREVER, StoreReader
+
+#: Without --since, the newest rows are looked for in this span first, then in ever longer ones.
+FIRST_SPAN_MS, LONGER = 60_000, 8
+
+
+@contextmanager
+def opened(data: Path) -> Iterator[StoreReader]:
+    """The store of a data folder."""
+    reader = StoreReader(data / "store.db")
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def read_rows(reader: StoreReader, blocks: str, since: int | None, until: int | None, alerts: bool, last: int = 0) -> np.ndarray:
+    """Windows or alerts in order of time; the *last* of them, or all for 0."""
+    until = FOREVER if until is None else until
+
+    def read(start: int) -> np.ndarray:
+        return _alerts(reader, blocks, start, until) if alerts else reader.history(blocks, start, until)
+
+    if since is not None or not last:
+        rows = read(since or 0)
+    else:
+        rows = _newest(read, min(until, _newest_commit(reader)), last)
+    return rows[len(rows) - last :] if 0 < last < len(rows) else rows
+
+
+def entity_names(data: Path, config: Path | None) -> Names:
+    """Names by wire id: the folder's own, and those of device tables where the configuration can be read."""
+    from corec.config import load
+
+    names = kept_names(data)
+    try:
+        return NameTable(None, load(config_path(config), embedded=True)).names() | names
+    except ConfigError as error:
+        if config is not None:
+            click.echo(f"{error}\nnames of devices are left out", err=True)
+        return names
+
+
+def kind_name(kind: int) -> str:
+    """`high`, `low`, `silence`, `failure`."""
+    return KINDS.get(kind, str(kind))
+
+
+def _alerts(reader: StoreReader, blocks: str, since: int, until: int) -> np.ndarray:
+    rows = reader.alerts(since, until)
+    if blocks != "*":
+        rows = rows[np.isin(rows["block"], [block.index for block in reader.blocks(blocks)])]
+    return rows
+
+
+def _newest(read: Callable[[int], np.ndarray], end: int, last: int) -> np.ndarray:
+    span = FIRST_SPAN_MS
+    while len(rows := read(max(0, end - span))) < last and span < end:
+        span *= LONGER
+    return rows
+
+
+def _newest_commit(reader: StoreReader) -> int:
+    """About when the newest row is of: what came with the last turn, or now."""
+    turn = next(reader.turns(reader.state.turn - 1), None)
+    return turn.created if turn else 0

@@ -1,0 +1,76 @@
+"""`corec query`: windows and alerts as a table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from corec.cli.base import EXIT_CODES
+from corec.cli.row_options import row_options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from corec.sources.names import Names
+
+LAST = 20
+#: Alerts that are about a value; the others are about there being none.
+WITH_LIMIT = ("high", "low")
+
+
+@click.command(short_help="Stored windows and alerts as a table.", epilog=EXIT_CODES)
+@row_options
+@click.option("--last", metavar="N", type=click.IntRange(min=0), default=LAST, show_default=True,
+              help="Only the newest N rows; 0 for all.")  # fmt: skip
+def query(data: Path, config: Path | None, blocks: str, since: int | None, until: int | None, alerts: bool, last: int) -> None:
+    """Show what a node has stored, whether it runs or not: a row for each block and closed window, or the alerts.
+
+    \b
+    corec query --blocks 'enjambre_sensor/*' --since 10m
+    corec query --alerts --last 5
+    """
+    from corec.cli.history import entity_names, opened, read_rows
+    from corec.cli.table import columns
+
+    with opened(data) as reader:
+        rows = read_rows(reader, blocks, since, until, alerts, last)
+        ids = {block.index: block.id for block in reader.blocks()}
+    if not len(rows):
+        click.echo("no alerts" if alerts else "no windows" + (f" of blocks {blocks}" if blocks != "*" else ""))
+        return
+    table = _alert_rows(rows, ids, entity_names(data, config)) if alerts else _window_rows(rows, ids)
+    click.echo("\n".join(columns(*table)))
+
+
+def _window_rows(rows: "np.ndarray", ids: dict[int, str]) -> tuple[list[str], list[list[str]], list[str]]:
+    times = _times(rows["window"].tolist())
+    measures = ("mean", "min", "max", "std")
+    header = ["window (UTC)", "block", "count", *measures, "errors", "messages", "fitness"]
+    table = [
+        [moment, ids.get(int(row["block"]), "?"), f"{row['count']:,}", *(f"{row[name]:.6g}" for name in measures),
+         str(row["errors"]), f"{row['messages']:,}", f"{row['fitness']:.2f}"]
+        for moment, row in zip(times, rows, strict=True)
+    ]  # fmt: skip
+    return header, table, header[:2]
+
+
+def _alert_rows(rows: "np.ndarray", ids: dict[int, str], names: "Names") -> tuple[list[str], list[list[str]], list[str]]:
+    from corec.cli.history import kind_name
+
+    header = ["time (UTC)", "alert", "entity", "value", "limit", "unit", "block"]
+    table = []
+    for moment, row in zip(_times(rows["time"].tolist()), rows, strict=True):
+        name, unit = names.get(int(row["id"]), ("", ""))
+        block = ids.get(int(row["block"]), "?")
+        kind = kind_name(int(row["kind"]))
+        numbers = [f"{row['valor']:.6g}", f"{row['limit']:.6g}"] if kind in WITH_LIMIT else ["-", "-"]
+        table.append([moment, kind, name or f"#{row['id']}", *numbers, unit, block])
+    return header, table, ["time (UTC)", "alert", "entity", "unit", "block"]
+
+
+def _times(moments: list[int]) -> list[str]:
+    """Without milliseconds where all of them are whole seconds."""
+    from corec.timestamps import iso
+
+    whole = all(moment % 1000 == 0 for moment in moments)
+    return [iso(moment)[: -4 if whole else None] for moment in moments]

@@ -1,0 +1,126 @@
+"""One replay: recording, engine, pace, progress and, where wanted, a store."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from corec.cli.base import on_terminal
+from corec.cli.replay_store import ReplayStore
+from corec.config import Config
+from corec.engine import Engine
+from corec.errors import FrameError
+from corec.node_status import KINDS
+from corec.outcome import Outcome
+from corec.ram_price import admit
+from corec.sources.recording import Piece
+from corec.sources.replay import fold, open_recording
+from corec.status_text import ledger_line
+from corec.timestamps import iso
+from corec.wording import counted, duration
+
+TOP_ALERTS = 10
+#: At a pace, readings come in pieces of this much real time.
+PIECE_S = 0.1
+
+
+class ReplayRun:
+    """Everything that one `corec replay` does and counts."""
+
+    def __init__(self, file: Path, config: Config, *, into: Path | None, block: str | None, at: int | None) -> None:
+        admit(config)
+        self.recording = open_recording(file, config, block=block, at=at)
+        self._file = file
+        self._engine = Engine(config)
+        self._store = ReplayStore(into, self._engine) if into else None
+        self._into = into
+        self._readings = self._messages = self._windows = 0
+        self._alerts: Counter[tuple[int, int]] = Counter()
+        self._first_alert: dict[tuple[int, int], tuple[int, int]] = {}  # time, block
+        self._first = self._last = 0
+        self._took = 0.0
+
+    def run(self, speed: float | None) -> bool:
+        """Replay all of it; True when Ctrl-C ended it before."""
+        began, interrupted = time.monotonic(), False
+        span = None if speed is None else max(1, round(1000 * speed * PIECE_S))
+        with self._store or nullcontext(), _progress(self.recording.size) as show:
+            try:
+                for piece in self.recording.pieces(span):
+                    self._take(piece)
+                    self._keep_pace(piece.time, speed, began)
+                    show(piece.position, f"{iso(piece.time)[:-4]}   {counted(self._readings, 'reading')}")
+            except KeyboardInterrupt:
+                interrupted = True
+            self._add(self._engine.finish())
+        self._took = time.monotonic() - began
+        if not self._readings and not interrupted:
+            raise FrameError(f"{self._file}: expected readings, got none", detail="; ".join(self.recording.notes()) or None)
+        return interrupted
+
+    def summary(self) -> list[str]:
+        """What came of it."""
+        ledger, rate = self._engine.ledger, self._readings / max(self._took, 1e-9)
+        rejected = [f"{count:,} {key[9:]}" for key, count in ledger.items() if key.startswith("rejected_") and count]
+        return [
+            "",
+            f"{counted(self.recording.rows, self.recording.unit)}, {counted(self._readings, 'reading')}"
+            f" from {iso(self._first)[:-4]} to {iso(self._last)[:-4]} UTC,"
+            f" in {duration(self._took)} ({rate:,.0f} readings/s)",
+            *self.recording.notes(),
+            f"{counted(self._messages, 'message')} ({self._messages / max(self._readings, 1):.1%} of the readings),"
+            f" {counted(self._windows, 'window')}, {counted(self._alerts.total(), 'alert')}",
+            ledger_line(ledger),
+            *(["rejected: " + ", ".join(rejected)] if rejected else []),
+            *self._top_alerts(),
+            *([f"kept in {self._into}: corec query --data {self._into}"] if self._into else []),
+        ]
+
+    def _take(self, piece: Piece) -> None:
+        self._first = min(self._first, piece.start) if self._readings else piece.start
+        self._last = max(self._last, piece.time)
+        self._readings += piece.readings
+        for outcome in fold(self._engine, piece.content):
+            self._add(outcome)
+
+    def _add(self, outcome: Outcome) -> None:
+        self._messages += len(outcome.messages)
+        self._windows += len(outcome.aggregates)
+        for moment, id, block, _, kind, *_ in outcome.alerts.tolist():
+            self._alerts[id, kind] += 1
+            self._first_alert.setdefault((id, kind), (moment, block))
+        if self._store:
+            self._store.add(outcome)
+
+    def _keep_pace(self, moment: int, speed: float | None, began: float) -> None:
+        if speed is not None:
+            due = began + (moment - self._first) / 1000 / speed
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _top_alerts(self) -> Iterator[str]:
+        names = self.recording.names
+        if self._alerts:
+            yield ""
+            yield "alerts"
+        for (id, kind), count in self._alerts.most_common(TOP_ALERTS):
+            moment, block = self._first_alert[id, kind]
+            where = f"{self._engine.block_ids[block]} #{id}"
+            yield f"{count:>8,}  {KINDS.get(kind, kind):<8} {names.get(id, ''):<20} {where:<28} first {iso(moment)[:-4]}"
+        if len(self._alerts) > TOP_ALERTS:
+            yield f"          and of {len(self._alerts) - TOP_ALERTS:,} more"
+
+
+@contextmanager
+def _progress(size: int) -> Iterator[Any]:
+    """A function that shows how far it is, on a terminal."""
+    if not on_terminal():
+        yield lambda position, text: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task("", total=size)
+        yield lambda position, text: progress.update(task, completed=position, description=text)

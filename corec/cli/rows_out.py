@@ -1,0 +1,44 @@
+"""Rows of a store as arrays with names in them, as CSV and as NumPy file."""
+
+import csv
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from corec.node_status import KINDS
+from corec.sources.names import Names
+
+
+def named_rows(rows: np.ndarray, blocks: dict[int, str], names: Names | None) -> np.ndarray:
+    """*rows* with block ids in place of indexes and, given *names*, kinds and entities in words too."""
+    columns = {name: rows[name] for name in rows.dtype.names}
+    columns["block"] = _texts([blocks.get(index, "") for index in rows["block"].tolist()])
+    if names is not None:
+        known = [names.get(id, ("", "")) for id in rows["id"].tolist()]
+        columns["kind"] = _texts([KINDS.get(kind, str(kind)) for kind in rows["kind"].tolist()])
+        columns["name"] = _texts([name for name, _ in known])
+        columns["unit"] = _texts([unit for _, unit in known])
+    out = np.empty(len(rows), [(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
+        out[name] = column
+    return out
+
+
+def write_csv(file: Path, rows: np.ndarray) -> None:
+    """A header and a line for each row; `-` is standard output."""
+    with nullcontext(sys.stdout) if str(file) == "-" else file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(rows.dtype.names)
+        writer.writerows(rows.tolist())
+
+
+def save_npy(file: Path, rows: np.ndarray) -> None:
+    """An array that `numpy.load` reads without pickle."""
+    with file.open("wb") as stream:
+        np.save(stream, rows, allow_pickle=False)
+
+
+def _texts(texts: list[str]) -> np.ndarray:
+    return np.array(texts, f"U{max(map(len, texts), default=1) or 1}")

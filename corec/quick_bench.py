@@ -1,0 +1,109 @@
+"""A few seconds of measuring: what the kernels do here, beside yardsticks over the same bytes."""
+
+import struct
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from corec._core import block
+from corec._core.wire import decode_frames, encode_frames
+from corec.engine import Engine
+
+ENTITIES = 1_000_000
+READINGS = 200_000
+START = 1_700_000_000_000
+REPEATS = 5
+#: Rounds until entities know what is usual for them and keep quiet.
+WARM_UP = 20
+
+
+class Figure(NamedTuple):
+    """One line of the report: a rate, and that of a yardstick."""
+
+    what: str
+    per_s: float
+    yardstick: str
+    yard_per_s: float
+
+
+def report() -> str:
+    """All figures as text."""
+    lines = [f"one core, {block.SIMD}, best of {REPEATS}; million a second", ""]
+    lines.append(f"{'':<28}{'CoreC':>10}   {'yardstick':<34}{'M/s':>10}{'ratio':>9}")
+    for measure in (whole_pass, by_id, encode, decode):
+        what, per_s, yardstick, yard_per_s = measure()
+        lines.append(
+            f"{what:<28}{per_s / 1e6:>10,.1f}   {yardstick:<34}{yard_per_s / 1e6:>10,.1f}{per_s / yard_per_s:>9.2f}"
+        )
+    return "\n".join(lines)
+
+
+def whole_pass() -> Figure:
+    """Entities with a native function: compute, filter, aggregate."""
+    engine = Engine({"bloques": [{"id": "b", "canal": 1, "entidades": ENTITIES, "funcion": "constant"}]})
+    taken = _best(_clocked(engine.step), WARM_UP)
+    scaled = np.ones(ENTITIES * 8, np.float32)
+    return Figure("whole pass, entities", ENTITIES / taken, "the same bytes scaled in place", ENTITIES / _best(lambda: _scale(scaled)))
+
+
+def by_id() -> Figure:
+    """Frames of random entities: decode, filter, aggregate."""
+    engine = Engine({"bloques": [{"id": "b", "canal": 1, "entidades": ENTITIES}]})
+    ids, valores = _columns()
+    frames = encode_frames(ids, 1, valores, True)
+    taken = _best(_clocked(lambda moment: engine.feed(frames, at=moment)), WARM_UP)
+    means = np.zeros(ENTITIES, np.float32)
+    return Figure("readings by random id", READINGS / taken, "NumPy: one running mean each", READINGS / _best(lambda: _follow(means, ids, valores)))
+
+
+def encode() -> Figure:
+    """Columns to frames."""
+    ids, valores = _columns()
+    canales, estados = np.ones(READINGS, np.int8), np.ones(READINGS, bool)
+    rows = list(zip(ids.tolist(), canales.tolist(), valores.tolist(), estados.tolist(), strict=True))
+    taken = _best(lambda: encode_frames(ids, canales, valores, estados))
+    pack = struct.Struct("!Ibf?").pack
+    return Figure("frames encoded", READINGS / taken, "struct.pack", READINGS / _best(lambda: [pack(*row) for row in rows]))
+
+
+def decode() -> Figure:
+    """Frames to columns."""
+    ids, valores = _columns()
+    frames = encode_frames(ids, 1, valores, True)
+    unpack = struct.Struct("!Ibf?").iter_unpack
+    taken = _best(lambda: decode_frames(frames))
+    return Figure("frames decoded", READINGS / taken, "struct.iter_unpack", READINGS / _best(lambda: list(unpack(frames))))
+
+
+def _columns() -> tuple[np.ndarray, np.ndarray]:
+    """Random ids, and for each the one value that it always reads."""
+    ids = np.random.default_rng(1).integers(0, ENTITIES, READINGS, np.uint32)
+    return ids, (ids % 50).astype(np.float32)
+
+
+def _clocked(work: Callable[[int], object]) -> Callable[[], object]:
+    """*work* with a time that goes on by 1 ms from call to call."""
+    moments = iter(range(START, START + 1_000_000))
+    return lambda: work(next(moments))
+
+
+def _scale(values: np.ndarray) -> None:
+    values *= np.float32(1.0001)
+
+
+def _follow(means: np.ndarray, ids: np.ndarray, valores: np.ndarray) -> None:
+    means[ids] += (valores - means[ids]) * np.float32(1 / 16)
+
+
+def _best(work: Callable[[], object], warm_up: int = 1) -> float:
+    """The shortest of a few runs, in seconds."""
+    for _ in range(warm_up):
+        work()
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
