@@ -45,7 +45,12 @@ def whole_pass() -> Figure:
     engine = Engine({"bloques": [{"id": "b", "canal": 1, "entidades": ENTITIES, "funcion": "constant"}]})
     taken = _best(_clocked(engine.step), WARM_UP)
     scaled = np.ones(ENTITIES * 8, np.float32)
-    return Figure("whole pass, entities", ENTITIES / taken, "the same bytes scaled in place", ENTITIES / _best(lambda: _scale(scaled)))
+    return Figure(
+        "whole pass, entities",
+        ENTITIES / taken,
+        "the same bytes scaled in place",
+        ENTITIES / _best(lambda: _scale(scaled)),
+    )
 
 
 def by_id() -> Figure:
@@ -54,8 +59,9 @@ def by_id() -> Figure:
     ids, valores = _columns()
     frames = encode_frames(ids, 1, valores, True)
     taken = _best(_clocked(lambda moment: engine.feed(frames, at=moment)), WARM_UP)
-    means = np.zeros(ENTITIES, np.float32)
-    return Figure("readings by random id", READINGS / taken, "NumPy: one running mean each", READINGS / _best(lambda: _follow(means, ids, valores)))
+    state = np.zeros((5, ENTITIES), np.float32)
+    yard = READINGS / _best(lambda: _filter(state, ids, valores))
+    return Figure("readings by random id", READINGS / taken, "NumPy: the filter alone", yard)
 
 
 def encode() -> Figure:
@@ -65,7 +71,9 @@ def encode() -> Figure:
     rows = list(zip(ids.tolist(), canales.tolist(), valores.tolist(), estados.tolist(), strict=True))
     taken = _best(lambda: encode_frames(ids, canales, valores, estados))
     pack = struct.Struct("!Ibf?").pack
-    return Figure("frames encoded", READINGS / taken, "struct.pack", READINGS / _best(lambda: [pack(*row) for row in rows]))
+    return Figure(
+        "frames encoded", READINGS / taken, "struct.pack", READINGS / _best(lambda: [pack(*row) for row in rows])
+    )
 
 
 def decode() -> Figure:
@@ -74,7 +82,9 @@ def decode() -> Figure:
     frames = encode_frames(ids, 1, valores, True)
     unpack = struct.Struct("!Ibf?").iter_unpack
     taken = _best(lambda: decode_frames(frames))
-    return Figure("frames decoded", READINGS / taken, "struct.iter_unpack", READINGS / _best(lambda: list(unpack(frames))))
+    return Figure(
+        "frames decoded", READINGS / taken, "struct.iter_unpack", READINGS / _best(lambda: list(unpack(frames)))
+    )
 
 
 def _columns() -> tuple[np.ndarray, np.ndarray]:
@@ -93,8 +103,17 @@ def _scale(values: np.ndarray) -> None:
     values *= np.float32(1.0001)
 
 
-def _follow(means: np.ndarray, ids: np.ndarray, valores: np.ndarray) -> None:
-    means[ids] += (valores - means[ids]) * np.float32(1 / 16)
+def _filter(state: np.ndarray, ids: np.ndarray, valores: np.ndarray) -> None:
+    value, emitted, fast, slow, var = state
+    mean, variance = slow[ids], var[ids]
+    bound = 3 * np.sqrt(variance) + 1
+    step = np.clip(valores - mean, -bound, bound)
+    slow[ids] = mean + step / 2000
+    var[ids] = variance + (step * step - variance) / 2000
+    fast[ids] += (valores - fast[ids]) / 16
+    moved = np.square(valores - emitted[ids]) > 4 * variance
+    emitted[ids[moved]] = valores[moved]
+    value[ids] = valores
 
 
 def _best(work: Callable[[], object], warm_up: int = 1) -> float:

@@ -104,7 +104,11 @@ def _flow(status: Status, rates: Iterable[float]) -> list[Line]:
 
 def _rate(flow: Mapping[str, float]) -> str:
     per_s = flow["per_s"]
-    return f"{per_s:>9,.0f} /s {flow['total']:>16,} in all   " if per_s >= 10 else f"{per_s:>9.1f} /s {flow['total']:>16,} in all   "
+    return (
+        f"{per_s:>9,.0f} /s {flow['total']:>16,} in all   "
+        if per_s >= 10
+        else f"{per_s:>9.1f} /s {flow['total']:>16,} in all   "
+    )
 
 
 def _disk(status: Status) -> list[Line]:
@@ -147,16 +151,28 @@ def _ledger(ledger: Mapping[str, int]) -> list[Line]:
     before, _, after = ledger_line(ledger).partition(" in ")
     balances = after.startswith("=")
     lines = [
-        _labelled("ledger", f"{before} in  ", Span("balances" if balances else "DOES NOT BALANCE", "good" if balances else "bad")),
+        _labelled(
+            "ledger",
+            f"{before} in  ",
+            Span("balances" if balances else "DOES NOT BALANCE", "good" if balances else "bad"),
+        ),
         (Span("  "), Span(after, "" if balances else "bad")),
     ]
-    causes = [f"{count:,} {key.removeprefix('rejected_')}" for key, count in ledger.items() if key.startswith("rejected_") and count]
+    causes = [
+        f"{count:,} {key.removeprefix('rejected_')}"
+        for key, count in ledger.items()
+        if key.startswith("rejected_") and count
+    ]
     return [*lines, (Span("  rejected: " + ", ".join(causes), "warning"),)] if causes else lines
 
 
 def _sources(status: Status) -> list[Line]:
     return [
-        _labelled("source", f"{source['name']}: {counted(source['entities'], 'sensor')}, {source['per_s']:,.0f}/s; ", source["detail"])
+        _labelled(
+            "source",
+            f"{source['name']}: {counted(source['entities'], 'sensor')}, {source['per_s']:,.0f}/s; ",
+            source["detail"],
+        )
         for source in status["sources"]
     ]
 
@@ -164,7 +180,11 @@ def _sources(status: Status) -> list[Line]:
 def _alerts(status: Status, most: int) -> list[Line]:
     recent = status["alerts"]["recent"]
     return [
-        _labelled("" if place else "recent", Span(f"{clock(alert['time'])} UTC  ", "faint"), Span(alert_text(alert), _mood(alert)))
+        _labelled(
+            "" if place else "recent",
+            Span(f"{clock(alert['time'])} UTC  ", "faint"),
+            Span(alert_text(alert), _mood(alert)),
+        )
         for place, alert in enumerate(reversed(recent[len(recent) - min(most, len(recent)) :]))
     ]
 

@@ -12,7 +12,9 @@ from corec.status_text import Line, alert_text, one_line, status_lines
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the node on a terminal, and between two lines elsewhere.
-REDRAW_S, LINE_S = 0.5, 5.0
+REDRAW_S, LINE_S = 1.0, 5.0
+#: Seconds between two looks whether it has started.
+START_S = 0.05
 #: The first line comes sooner: it says that things work.
 FIRST_LINE_S = 1.0
 ALERTS_A_LINE = 5
@@ -46,7 +48,9 @@ class View:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._over.set()
         self._thread.join(timeout=2.0)
 
@@ -55,19 +59,24 @@ class View:
         raise NotImplementedError
 
     def _run(self) -> None:
+        while self._node.state != "running" and not self._over.wait(START_S):
+            pass
+        self._look(shown=False)  # rates count from here on
         pause = self.first
         while not self._over.wait(pause):
-            pause = self.every if self._look() else REDRAW_S
+            self._look()
+            pause = self.every
 
-    def _look(self) -> bool:
-        """Show the node if it runs; whatever goes wrong in showing must not touch it."""
+    def _look(self, *, shown: bool = True) -> None:
+        """Look at the node if it runs; whatever goes wrong in showing it must not touch it."""
         if self._node.state != "running":
-            return False
+            return
         try:
-            self.show(self._node.status())
+            status = self._node.status()
+            if shown:
+                self.show(status)
         except Exception as error:  # the node is more than its picture
             log.debug("[StatusView] %s: %s", type(error).__name__, error)
-        return True
 
 
 class LineView(View):

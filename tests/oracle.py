@@ -212,9 +212,9 @@ class Oracle:
                     self._result.rows.append(block.close(name))
         self._repair_sick()
 
-    def _open_window(self, block, time, first):
+    def _open_window(self, block, time):
         """A new window for *time*, the third one closing the oldest; None when the reading is late."""
-        window, rows = block.open_window(time, first, self.watermark)
+        window, rows = block.open_window(time, self.watermark)
         self._result.rows += rows
         return window
 
@@ -307,7 +307,7 @@ class Oracle:
             if e in busy or block.may_close_for(time):
                 self._fold_stretch(stretch)
                 stretch, busy = [], set()
-            window = block.window(time) or self._open_window(block, time, x)
+            window = block.window(time) or self._open_window(block, time)
             if window is None:
                 self._count("late")
                 continue
@@ -383,13 +383,14 @@ class Oracle:
         self.folds += 1
 
     def _step_segment(self, block, e, x):
-        window = block.window(self.clock) or self._open_window(block, self.clock, float(x[0]))
+        window = block.window(self.clock) or self._open_window(block, self.clock)
         self._count("in", len(e))
         if window is None:
             self._count("late", len(e))
             return
         counts = np.full(len(e), self.folds).astype(np.uint32)
         leaves, z, alarm, first, healed = self._fold_good(e, x, dice(self.at.place[e], counts))
+        window.origin = window.origin if window.count else float(x[0])
         self._add_lanes(window, x)
         window.spread(float(x.min()), float(x.max()), float(z.max()))
         window.count += len(e)

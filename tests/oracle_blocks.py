@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.oracle_entities import ALPHAS, GUARDED, LARGEST, F
+from tests.oracle_entities import ALPHAS, GUARDED, F
 
 
 class Entry:
@@ -56,10 +56,9 @@ def _limit(text):
 
 
 class Window:
-    def __init__(self, start, end, first):
+    def __init__(self, start, end):
         self.start, self.end = start, end
-        self.origin = float(first) if abs(first) <= LARGEST else 0.0
-        self.sum = self.squares = self.score = 0.0
+        self.origin = self.sum = self.squares = self.score = 0.0
         self.low, self.high = np.inf, -np.inf
         self.count = self.errors = self.messages = 0
 
@@ -67,6 +66,7 @@ class Window:
         return self.start <= time < self.end
 
     def add(self, x, z):
+        self.origin = self.origin if self.count else float(x)
         d = x - self.origin
         self.sum += d
         self.squares += d * d
@@ -94,19 +94,19 @@ class Block:
         """Whether a reading of *time* may open a third window, so that the older one closes."""
         return self.older is not None and self.newest is not None and time >= self.newest.end
 
-    def open_window(self, time, first, watermark):
+    def open_window(self, time, watermark):
         """(a window for *time*, which no open one holds, or None when the reading is late; rows that closed for it)."""
         start = time // self.entry.window * self.entry.window
         end, rows = start + self.entry.window, []
         if time < self.closed_until or end <= watermark or self.may_not_open_for(time):
             return None, rows
         if self.newest and time < self.newest.start:
-            self.older = Window(max(start, self.closed_until), min(end, self.newest.start), first)
+            self.older = Window(max(start, self.closed_until), min(end, self.newest.start))
             return self.older, rows
         if self.newest:
             rows = [self.close("older")] if self.older else []
             self.older = self.newest
-        self.newest = Window(max(start, self.older.end if self.older else self.closed_until), end, first)
+        self.newest = Window(max(start, self.older.end if self.older else self.closed_until), end)
         return self.newest, rows
 
     def may_not_open_for(self, time):

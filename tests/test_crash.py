@@ -78,7 +78,7 @@ def test_nothing_acknowledged_is_lost(aftermath):
     acks, journal = evidence.read_acks(folder / "acks"), evidence.read_journal(folder / "data" / "journal")
     # Then the journal has it, at that offset, byte for byte
     assert len(acks) > KILLS
-    assert [offset for offset, crc in acks.items() if offset not in journal or zlib.crc32(journal[offset].frames) != crc] == []
+    assert [offset for offset, crc in acks.items() if offset not in journal or zlib.crc32(journal[offset].batch.frames) != crc] == []
 
 
 def test_turns_are_whole_and_in_order(aftermath):
@@ -102,8 +102,8 @@ def test_rows_are_what_the_oracle_makes_of_the_journal(aftermath):
     expected = []
     for turn in evidence.read_turns(folder / "data" / "store.db"):
         batches = [journal[offset] for offset in range(turn["from_offset"] + 1, turn["to_offset"] + 1)]
-        rows = oracle.turn(batches, load_q=turn["load_q"], commands=turn["commands"], tick=turn["tick"])
-        expected.extend((turn["turn"], *row) for row in sorted(rows, key=lambda row: (row[2], row[0])))
+        made = oracle.turn(batches, load_q=turn["load_q"], commands=turn["commands"], tick=turn["tick"])
+        expected.extend((turn["turn"], *row) for row in sorted(made.rows, key=lambda row: (row[2], row[0])))
     # Then the committed rows are its rows, none more, none less
     committed = evidence.read_rows(folder / "data" / "store.db")
     assert len(committed) > 100

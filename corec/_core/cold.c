@@ -73,14 +73,13 @@ static void window_close(const Core *core, Block *b, Window *w, Sink *sink)
     w->start = w->end = 0;
 }
 
-static void window_open(Window *w, int64_t start, int64_t end, float first)
+static void window_open(Window *w, int64_t start, int64_t end)
 {
     memset(w, 0, sizeof *w);
     w->start = start;
     w->end = end;
     w->min = INFINITY;
     w->max = -INFINITY;
-    w->origin = fabsf(first) <= 1e18f ? first : 0.0;
 }
 
 static int64_t window_start(int64_t time, int64_t length)
@@ -94,24 +93,24 @@ static int64_t sooner(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* The open window for `time`, opening it where it may; NULL when that window is closed: a late reading.
  * Windows never overlap, whatever lengths reloads gave them: a new one gives way to those that are. */
-Window *cc_window_at(Core *core, Block *b, int64_t time, float first, Sink *sink)
+Window *cc_window_at(Core *core, Block *b, int64_t time, Sink *sink)
 {
     if (b->newest.end && time >= b->newest.start && time < b->newest.end) return &b->newest;
     if (b->older.end && time >= b->older.start && time < b->older.end) return &b->older;
     const int64_t length = core->policies[b->policy].window_ms, start = window_start(time, length), end = start + length;
     if (time < b->closed_until || end <= core->watermark) return NULL;
     if (!b->newest.end) {
-        window_open(&b->newest, later(start, b->closed_until), end, first);
+        window_open(&b->newest, later(start, b->closed_until), end);
         return &b->newest;
     }
     if (time >= b->newest.end) {
         if (b->older.end) window_close(core, b, &b->older, sink);
         b->older = b->newest;
-        window_open(&b->newest, later(start, b->older.end), end, first);
+        window_open(&b->newest, later(start, b->older.end), end);
         return &b->newest;
     }
     if (b->older.end) return NULL;
-    window_open(&b->older, later(start, b->closed_until), sooner(end, b->newest.start), first);
+    window_open(&b->older, later(start, b->closed_until), sooner(end, b->newest.start));
     return &b->older;
 }
 

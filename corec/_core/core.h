@@ -20,7 +20,7 @@ const Kernels *cc_kernels(const char *name);
 /* cold.c: what is not in a loop over readings */
 uint32_t cc_locate_sparse(const Core *, uint32_t id);
 uint32_t cc_attention(const Core *, const Batch *, size_t index);
-Window *cc_window_at(Core *, Block *, int64_t time, float first, Sink *);
+Window *cc_window_at(Core *, Block *, int64_t time, Sink *);
 void cc_advance(Core *, int64_t now, int64_t lateness);
 void cc_close_windows(Core *, int64_t until, Sink *);
 int cc_sweep_due(const Core *, uint32_t segment, uint32_t since);

@@ -240,6 +240,7 @@ static inline size_t chunk_fill(Core *core, Chunk *chunk, const Batch *b, size_t
 
 static inline void window_add(Window *w, float x, float z, uint32_t message)
 {
+    if (!w->count) w->origin = x;
     const double d = (double)x - w->origin;
     w->sum += d;
     w->squares += d * d;
@@ -347,11 +348,11 @@ static void gang_fold(Core *core, Sink *sink, Gang *g)
 }
 
 /* The window for a reading.  Windows move only while the gang, which points at them, is empty. */
-static inline Window *fold_window(Core *core, Sink *sink, Gang *g, Block *block, int64_t time, float x)
+static inline Window *fold_window(Core *core, Sink *sink, Gang *g, Block *block, int64_t time)
 {
     if (time >= block->newest.start && time < block->newest.end) return &block->newest;
     gang_fold(core, sink, g);
-    return cc_window_at(core, block, time, x, sink);
+    return cc_window_at(core, block, time, sink);
 }
 
 static inline void fold_reading(Core *core, Sink *sink, Gang *g, uint32_t loc, uint32_t id, float x, uint8_t ok, int64_t time)
@@ -363,7 +364,7 @@ static inline void fold_reading(Core *core, Sink *sink, Gang *g, uint32_t loc, u
         gang_fold(core, sink, g);
         g->policy = p;
     }
-    Window *w = fold_window(core, sink, g, block, time, x);
+    Window *w = fold_window(core, sink, g, block, time);
     if (!w) { core->ledger.late++; return; }
     segment_touch(core, s, block);
     if (ok && magnitude(x) <= 1e18f) {
@@ -592,8 +593,9 @@ static void step_segment(Core *core, Sink *sink, uint32_t segment)
     pass.f = core->functions[s->function];
     pass.phase = heartbeat_phase(&p, pass.base >> 3);
     tile_values(core, s, &pass.f, &core->tiles[pass.base >> 3], pass.base, pass.lot.x);
-    Window *w = cc_window_at(core, block, core->clock, pass.lot.x[0], sink);
+    Window *w = cc_window_at(core, block, core->clock, sink);
     if (!w) { core->ledger.arrived += s->used; core->ledger.late += s->used; return; }
+    if (!w->count) w->origin = pass.lot.x[0];
     pass.origin = w->origin;
     lanes_clear(&pass.lanes);
     for (int j = 0; j < CC_LANES; j++) { pass.lot.low[j] = p.low; pass.lot.high[j] = p.high; }

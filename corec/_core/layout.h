@@ -74,7 +74,7 @@ enum {
 /* Moments of one window of one block, about an origin so that large offsets keep their variance. */
 typedef struct {
     int64_t  start, end;        /* ms, [start, end); end 0 = not open */
-    double   origin;            /* the window's first value, the sensor's unit */
+    double   origin;            /* the window's first good value, the sensor's unit */
     double   sum, squares;      /* of (value - origin) */
     float    min, max;          /* the sensor's unit */
     float    score;             /* largest guarded |z| */

@@ -56,7 +56,7 @@ cdef extern from "layout.h" nogil:
 
     ctypedef struct Window:
         int64_t start, end          # ms, [start, end); end 0 = not open
-        double origin               # the window's first value, the sensor's unit
+        double origin               # the window's first good value, the sensor's unit
         double sum, squares         # of (value - origin)
         float min, max              # the sensor's unit
         float score                 # largest guarded |z|

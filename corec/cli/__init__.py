@@ -1,5 +1,6 @@
 """The `corec` command.  Each command is a module of its own, imported when it is called for."""
 
+import sys
 from importlib import import_module
 
 import click
@@ -32,6 +33,16 @@ class Commands(ErrorsAsText):
         """One of them."""
         return getattr(import_module(COMMANDS[name]), name) if name in COMMANDS else None
 
+    def resolve_command(self, context: click.Context, arguments: list[str]) -> tuple:
+        """The command that a command line begins with."""
+        if arguments[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(arguments[0], COMMANDS, 1)
+            hint = f"did you mean `corec {near[0]}`?" if near else "`corec --help` lists the commands"
+            context.fail(f"there is no command {arguments[0]!r}\nHINT: {hint}")
+        return super().resolve_command(context, arguments)
+
 
 @click.group(cls=Commands, epilog=EXIT_CODES)
 @click.version_option(VERSION, prog_name="corec")
@@ -43,3 +54,6 @@ def main() -> None:
     corec replay recording.csv         what would the node have made of it?
     corec query --since 10m            what the last ten minutes gave
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without Unicode shows ? and goes on
+            stream.reconfigure(errors="replace")

@@ -66,7 +66,9 @@ def data_option(command: Callable) -> Callable:
 
 def embedded_option(command: Callable) -> Callable:
     """--embedded."""
-    return click.option("--embedded", is_flag=True, help="Ignore db_config and redis_config: no server is used.")(command)
+    return click.option("--embedded", is_flag=True, help="Ignore db_config and redis_config: no server is used.")(
+        command
+    )
 
 
 def config_path(given: Path | None) -> Path:

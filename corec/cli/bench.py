@@ -30,5 +30,14 @@ def bench(quick: bool) -> None:
         return
     import subprocess
 
-    command = [sys.executable, "-m", "pytest", str(benchmarks), "-o", "testpaths=benchmarks", "-o", "python_files=bench_*.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(benchmarks),
+        "-o",
+        "testpaths=benchmarks",
+        "-o",
+        "python_files=bench_*.py",
+    ]
     click.get_current_context().exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 @click.command(short_help="Check configuration, price in RAM, data folder.", epilog=EXIT_CODES)
 @config_option
 @embedded_option
-@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Verify this data folder, every byte of it.")
+@click.option(
+    "--data", metavar="DIR", type=click.Path(path_type=Path), help="Verify this data folder, every byte of it."
+)
 def check(config: Path | None, embedded: bool, data: Path | None) -> None:
     """Check both configuration files, show their blocks, ids on the wire and price in RAM, refuse what cannot fit.
 
@@ -38,7 +40,11 @@ def _check_config(config: "Config") -> None:
     blocks = sum(entry.blocks for entry in config.bloques)
     click.echo(f"{config.source}: {blocks:,} blocks, {entities:,} entities\n")
     header = ["entry", "canal", "entities", "blocks", "ids on the wire", "plugin"]
-    click.echo("\n".join(columns(header, [_entry(entry) for entry in config.bloques], ["entry", "blocks", header[4], "plugin"])))
+    click.echo(
+        "\n".join(
+            columns(header, [_entry(entry) for entry in config.bloques], ["entry", "blocks", header[4], "plugin"])
+        )
+    )
     click.echo("\nRAM with every entity awake\n" + "\n".join(price(config).lines()))
     for warning in config.warnings:
         click.echo(f"warning: {warning}")

@@ -25,7 +25,9 @@ class Verdict(NamedTuple):
 def verify_folder(data: Path) -> Iterator[Verdict]:
     """Read all of it; FolderInUse while a node runs there."""
     if not data.is_dir():
-        raise StorageError(f"expected a data folder, got {data}, which is none", hint="--data names it; `corec run` makes it")
+        raise StorageError(
+            f"expected a data folder, got {data}, which is none", hint="--data names it; `corec run` makes it"
+        )
     with DataFolder(data, least_free=0) as folder:
         yield _store(folder.store)
         yield _journal(folder.journal)

@@ -29,7 +29,9 @@ def export(file: Path, data: Path, config: Path | None, blocks: str, since: int 
     elif kind in (".csv", ".npy"):
         done = _export_rows(file, kind, data, config, blocks, since, until, alerts)
     else:
-        raise UsageError(f"expected a file that ends in .csv, .npy or .frames, got {file}", hint="- is CSV on standard output")
+        raise UsageError(
+            f"expected a file that ends in .csv, .npy or .frames, got {file}", hint="- is CSV on standard output"
+        )
     if str(file) != "-":
         click.echo(f"{done} in {file}", err=True)
 

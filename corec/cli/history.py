@@ -10,7 +10,7 @@ import numpy as np
 from corec.cli.base import config_path
 from corec.errors import ConfigError
 from corec.node_status import KINDS
-from corec.sources.names import NameTable, Names, kept_names
+from corec.sources.names import Names, NameTable, kept_names
 from corec.storage.sqlite_read import FOREVER, StoreReader
 
 #: Without --since, the newest rows are looked for in this span first, then in ever longer ones.
@@ -27,7 +27,9 @@ def opened(data: Path) -> Iterator[StoreReader]:
         reader.close()
 
 
-def read_rows(reader: StoreReader, blocks: str, since: int | None, until: int | None, alerts: bool, last: int = 0) -> np.ndarray:
+def read_rows(
+    reader: StoreReader, blocks: str, since: int | None, until: int | None, alerts: bool, last: int = 0
+) -> np.ndarray:
     """Windows or alerts in order of time; the *last* of them, or all for 0."""
     until = FOREVER if until is None else until
 

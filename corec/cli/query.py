@@ -22,7 +22,9 @@ WITH_LIMIT = ("high", "low")
 @row_options
 @click.option("--last", metavar="N", type=click.IntRange(min=0), default=LAST, show_default=True,
               help="Only the newest N rows; 0 for all.")  # fmt: skip
-def query(data: Path, config: Path | None, blocks: str, since: int | None, until: int | None, alerts: bool, last: int) -> None:
+def query(
+    data: Path, config: Path | None, blocks: str, since: int | None, until: int | None, alerts: bool, last: int
+) -> None:
     """Show what a node has stored, whether it runs or not: a row for each block and closed window, or the alerts.
 
     \b
@@ -54,7 +56,9 @@ def _window_rows(rows: "np.ndarray", ids: dict[int, str]) -> tuple[list[str], li
     return header, table, header[:2]
 
 
-def _alert_rows(rows: "np.ndarray", ids: dict[int, str], names: "Names") -> tuple[list[str], list[list[str]], list[str]]:
+def _alert_rows(
+    rows: "np.ndarray", ids: dict[int, str], names: "Names"
+) -> tuple[list[str], list[list[str]], list[str]]:
     from corec.cli.history import kind_name
 
     header = ["time (UTC)", "alert", "entity", "value", "limit", "unit", "block"]

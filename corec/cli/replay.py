@@ -33,7 +33,9 @@ class Speed(click.ParamType):
 @click.option("--speed", type=Speed(), default="max", show_default=True, help="How many times faster than it happened.")
 @config_option
 @embedded_option
-@click.option("--into", metavar="DIR", type=click.Path(path_type=Path), help="Keep the results in this new data folder.")
+@click.option(
+    "--into", metavar="DIR", type=click.Path(path_type=Path), help="Keep the results in this new data folder."
+)
 @click.option("--block", metavar="ID", help="Entry or block that columns go to.  [default: the first entry]")
 @click.option("--at", type=Moment(), help="Time of all frames in a file of bare frames.")
 def replay(file: Path, speed: float | None, config: Path | None, embedded: bool, into: Path | None, block: str | None,

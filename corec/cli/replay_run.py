@@ -57,7 +57,9 @@ class ReplayRun:
             self._add(self._engine.finish())
         self._took = time.monotonic() - began
         if not self._readings and not interrupted:
-            raise FrameError(f"{self._file}: expected readings, got none", detail="; ".join(self.recording.notes()) or None)
+            raise FrameError(
+                f"{self._file}: expected readings, got none", detail="; ".join(self.recording.notes()) or None
+            )
         return interrupted
 
     def summary(self) -> list[str]:

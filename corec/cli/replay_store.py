@@ -26,16 +26,23 @@ class ReplayStore:
         self._folder = DataFolder(into)
         config = engine.config
         try:
-            self._store = SqliteStore(self._folder.store, instance=config.instance_id, messages_bytes=config.mensajes_mb << 20)
+            self._store = SqliteStore(
+                self._folder.store, instance=config.instance_id, messages_bytes=config.mensajes_mb << 20
+            )
             if self._store.state.turn or any(self._folder.journal.iterdir()):
                 hint = "name a new folder with --into, or remove this one"
-                raise StorageError(f"expected an empty folder for the results, got one with results - at {into}", hint=hint)
+                raise StorageError(
+                    f"expected an empty folder for the results, got one with results - at {into}", hint=hint
+                )
         except BaseException:
             self._folder.close()
             raise
         blocks = engine.blocks
         self._store.set_blocks(
-            [Block(i, name, int(blocks[i]["canal"]), int(blocks[i]["entities"])) for i, name in enumerate(engine.block_ids)]
+            [
+                Block(i, name, int(blocks[i]["canal"]), int(blocks[i]["entities"]))
+                for i, name in enumerate(engine.block_ids)
+            ]
         )
         self._gathered: list[Outcome] = []
         self._rows = 0
@@ -43,7 +50,9 @@ class ReplayStore:
     def __enter__(self) -> "ReplayStore":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if error is None:
                 self._commit()
@@ -80,5 +89,7 @@ class ReplayStore:
 
 
 def _joined(outcomes: list[Outcome]) -> Outcome:
-    arrays = {name: np.concatenate([getattr(one, name) for one in outcomes]) for name in ("aggregates", "messages", "alerts")}
+    arrays = {
+        name: np.concatenate([getattr(one, name) for one in outcomes]) for name in ("aggregates", "messages", "alerts")
+    }
     return Outcome(**arrays, aside=[batch for one in outcomes for batch in one.aside])

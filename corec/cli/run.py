@@ -9,7 +9,9 @@ from corec.cli.base import EXIT_CODES, config_option, data_option, embedded_opti
 
 @click.command(short_help="Run a node.", epilog=EXIT_CODES)
 @config_option
-@click.option("--plugins", metavar="DIR", type=click.Path(path_type=Path), help="Folder of plugins.  [default: ./plugins]")
+@click.option(
+    "--plugins", metavar="DIR", type=click.Path(path_type=Path), help="Folder of plugins.  [default: ./plugins]"
+)
 @data_option
 @embedded_option
 @click.option("--for", "seconds", metavar="SECONDS", type=click.FloatRange(min=0), help="Stop after so many seconds.")

@@ -63,7 +63,10 @@ def _stopped(found: dict[str, Any]) -> str:
     if store is None:
         return f"no node runs on {found['data']}, and nothing is stored there\nHINT: corec run --data {found['data']}"
     when = f", committed {iso(store['committed'])[:-4]} UTC" if store["committed"] else ""
-    lines = [f"no node runs on {found['data']}", f"the store of {store['instance_id']} ends at turn {store['turn']:,}{when}"]
+    lines = [
+        f"no node runs on {found['data']}",
+        f"the store of {store['instance_id']} ends at turn {store['turn']:,}{when}",
+    ]
     if store["ledger"]:
         from corec.status_text import ledger_line
 

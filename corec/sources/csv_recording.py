@@ -9,9 +9,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from corec import timestamps
 from corec.config import Config
 from corec.errors import FrameError
-from corec import timestamps
 from corec.sources.base import Batch
 from corec.sources.columns import map_columns
 from corec.sources.recording import Piece

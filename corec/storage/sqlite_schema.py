@@ -177,6 +177,6 @@ def schema_problem(db: sqlite3.Connection) -> str | None:
         return "it is no CoreC store"
     if version != FORMAT:
         return f"expected format {FORMAT}, got {version}"
-    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-    changed = [name for name, sql in TABLES.items() if found.get(name) != sql]
+    found = set(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+    changed = [name for name, sql in TABLES.items() if (sql.split()[1].lower(), name, name, sql) not in found]
     return f"the definition of {', '.join(changed)} is not the one written" if changed else None

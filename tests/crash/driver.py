@@ -33,7 +33,10 @@ def frames_of(rng: np.random.Generator, entries: list[dict], count: int) -> byte
 
 
 def command_now(dice: random.Random, nucleus: CoreCNucleus, config: dict) -> None:
-    """A repair or a reload, as an operator might ask for at any time; the node may die before it answers."""
+    """A snapshot, a repair or a reload, as an operator might ask for at any time; the node may die before it answers."""
+    if dice.random() < 0.3:
+        nucleus.pipeline.take_snapshot()
+        return
     if dice.random() < 0.5:
         nucleus.pipeline.command({"op": "repair", "block": dice.choice(nucleus.engine.block_ids)})
         return

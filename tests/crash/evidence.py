@@ -5,21 +5,17 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-import zstandard
+from tests.oracle_wire import Opened, read_envelope
 
 FILE_HEADER = RECORD_HEADER = 32
 RECORD_MAGIC = 0x314A4343
-ENVELOPE = struct.Struct("!2sBBIQQQqII")
 
 
 class Accepted(NamedTuple):
     """One batch of the journal."""
 
+    batch: Opened
     arrival: int
-    producer: tuple[int, int]
-    sequence: int
-    time: int
-    frames: bytes
 
 
 def read_journal(folder: Path) -> dict[int, Accepted]:
@@ -31,17 +27,9 @@ def read_journal(folder: Path) -> dict[int, Accepted]:
             magic, length, offset, arrival = struct.unpack_from("<IIQq", data, at)
             if magic != RECORD_MAGIC or not length:     # the room made ahead, or the seal of a full file
                 break
-            found[offset] = open_envelope(data[at + RECORD_HEADER : at + RECORD_HEADER + length], arrival)
+            found[offset] = Accepted(read_envelope(data[at + RECORD_HEADER : at + RECORD_HEADER + length]), arrival)
             at += RECORD_HEADER + length
     return found
-
-
-def open_envelope(data: bytes, arrival: int) -> Accepted:
-    """The batch in an envelope."""
-    _, _, flags, count, producer, epoch, sequence, time, _, _ = ENVELOPE.unpack_from(data)
-    body = data[ENVELOPE.size :]
-    body = zstandard.ZstdDecompressor().decompress(body) if flags & 1 else body
-    return Accepted(arrival, (producer, epoch), sequence, time, body[: count * 10])
 
 
 def read_acks(file: Path) -> dict[int, int]:

@@ -1,0 +1,237 @@
+"""The kernels against the oracle, bit for bit, on every instruction set this processor has.
+
+What the model does, as against how exactly it does it, is in test_model.py.
+"""
+import contextlib
+import hashlib
+
+import numpy as np
+import pytest
+from corec._core.wire import encode_frames
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corec._core import block
+from corec.engine import Engine
+from corec.errors import ConfigError
+from tests.twin import T0, Twin, entity_columns, envelope
+
+SETS = ("base", "avx2", "avx512")
+
+
+@pytest.fixture
+def kernels():
+    """Chooses an instruction set; the best one is back afterwards."""
+
+    def choose(name):
+        with contextlib.suppress(ConfigError):
+            return block.use_kernels(name)
+        pytest.skip(f"this processor has no {name}")
+
+    yield choose
+    block.use_kernels()
+
+
+def entry(**keys):
+    return {"id": "a", "canal": 1, "entidades": 1000} | keys
+
+
+#: Entries that between them use every key the kernels see; blocks of 7, 700, 1001 and 2000, sparse ids, a gap.
+FLEET = {
+    "retraso_max": 1.0,
+    "bloques": [
+        entry(entidades=2500, limites={"bajo": -2.5, "alto": 2.0}, silencio_max=5),
+        entry(id="b", canal=2, entidades=24, entidades_por_bloque=7, ventana=0.3,
+              filtro={"umbral": 0.5, "memoria": 0.1, "latido": 9, "errores": 3.0}),
+        entry(id="c", entidades=1001, entidades_por_bloque=1001, filtro={"latido": 20_000, "desviacion": 0.0}),
+        entry(id="d", canal=0, entidades=1400, entidades_por_bloque=700, filtro={"carga": 4.0, "memoria": 0.0001},
+              autoreparacion={"max_errores": 0.002}),
+        entry(id="e", canal=127, entidades=2003, plugin="p", ids=2**32 - 3000, ventana=2.0),
+        entry(id="f", canal=3, entidades=9, limites={"alto": 2.0},
+              ids={"device": [7_000_000, 9_000_001, 2**32 - 1], "low": [None, 1.0, -1.0], "high": [3.0, None, 1.0]}),
+    ],
+}  # fmt: skip
+CHANNELS = {1: (0, 2499, 2524, 3524), 2: (2500, 2506, 2507, 2523), 0: (3525, 4224, 4225, 4924),
+            127: (2**32 - 3000, 2**32 - 998), 3: (7_000_000, 9_000_001, 2**32 - 1)}  # fmt: skip
+KNOWN = [(id, canal) for canal, ids in CHANNELS.items() for id in ids]
+STRANGERS = [(4925, 1), (6_999_999, 3), (2**32 - 2, 3), (2**32 - 997, 127), (0, 2), (0, -1), (3525, 1)]
+VALUES = [0.0, -0.0, 1.0, 2.0, 2.5, -3.0, 1e-30, 1e-45, 101_325.0, 1e18, -1e18]
+BROKEN = [float("nan"), float("inf"), float("-inf"), 1e30, -3e38, 1.0000001e18]
+
+known = st.tuples(st.sampled_from(KNOWN), st.sampled_from(VALUES) | st.floats(-4, 4, width=32), st.just(1))
+failed = st.tuples(st.sampled_from(KNOWN), st.sampled_from(VALUES + BROKEN), st.sampled_from([0, 1]))
+wrong = st.tuples(st.sampled_from(KNOWN + STRANGERS), st.sampled_from(VALUES), st.sampled_from([0, 1, 2, 128, 255]))
+batch = st.lists(known | known | known | failed | wrong, max_size=90)
+#: How far the batch's time is from the one before it: the same window, the next ones, late ones.
+pause = st.sampled_from([0, 1, 99, 300, 1000, 1700, 2500, 6500, -300, -1200, -9000])
+
+
+def frames(readings):
+    columns = np.array([(id, canal, value, estado) for (id, canal), value, estado in readings],
+                       [("id", "u4"), ("canal", "i1"), ("valor", "f4"), ("estado", "u1")])  # fmt: skip
+    raw = np.frombuffer(encode_frames(columns["id"], columns["canal"], columns["valor"], 1), np.uint8).copy()
+    raw[9::10] = columns["estado"]
+    return raw.tobytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(batch, pause, st.floats(0, 1)), min_size=1, max_size=12))
+def test_readings_by_id_fold_as_the_oracle_says(turns):
+    # Given a fleet of every kind of block
+    twin, at = Twin(FLEET), T0
+    # When batches come with repeats, failures, strangers and wrong times, then each gives what the oracle gives
+    for readings, ahead, load in turns:
+        at += ahead
+        twin.feed(frames(readings), at=at, load=load)
+    twin.finish()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([1.0, 1e-3, 50.0]))
+def test_large_batches_fold_as_the_oracle_says(seed, rounds, spread):
+    # Given batches that fill chunks and gangs, each entity up to 20 times in one
+    dice, twin = np.random.default_rng(seed), Twin(FLEET)
+    for number in range(rounds):
+        ids = dice.integers(0, 2500, 3000) if number % 2 else dice.integers(0, 150, 3000)
+        states = dice.random(3000) > 0.02
+        twin.feed_arrays(ids, dice.normal(0, spread, 3000), at=T0 + 700 * number, channel=1, states=states)
+    twin.finish()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2499), st.integers(0, 9000)), max_size=80), st.booleans())
+def test_times_of_their_own_fold_as_the_oracle_says(readings, as_envelope):
+    # Given readings each with a time of its own, in any order
+    ids, times = np.array(readings, np.int64).reshape(-1, 2).T
+    twin = Twin(FLEET)
+    # When they come as arrays, or as an envelope with offsets
+    if as_envelope:
+        twin.turn([envelope(ids, ids * 0.1, at=T0 + 5000, offsets=(times - 5000).astype(np.int32))])
+    else:
+        twin.feed_arrays(ids, ids * 0.1, at=T0 + times, channel=1)
+    # Then both take the same ones
+    twin.finish()
+
+
+#: One entry for each native function; last tiles of 7, 3, 5 and 4 entities.
+STEPPED = {
+    "bloques": [
+        entry(id="r", entidades=2507, limites={"alto": 2.9}, funcion={"nombre": "random", "a": -1.5, "b": 3.0}),
+        entry(id="s", entidades=1003, plugin="p", filtro={"latido": 5}, funcion={"nombre": "sine", "a": 5.0, "b": 2.0, "periodo": 7.0}),
+        entry(id="c", entidades=5, funcion="constant"),
+        entry(id="k", entidades=700, filtro={"memoria": 0.3}, funcion={"nombre": "counter", "a": 3.0, "b": 0.1}),
+        entry(id="x", entidades=100, limites={"alto": 0.9}, funcion="random", intervalo=3.0,
+              ids={"device": list(range(50_000, 50_100)), "low": [None] * 50 + [0.5] * 50}),
+    ],
+}  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["step", "tick", "feed"]), st.integers(1, 2500)), min_size=1, max_size=15), st.floats(0, 1))
+def test_whole_pass_folds_as_the_oracle_says(moves, load):
+    # Given native functions of all kinds, in segments whose last tile is not full
+    twin, at = Twin(STEPPED), T0
+    for move, ahead in moves:
+        at += ahead
+        # When they are stepped, by hand and by time, with readings of the same entities in between
+        if move == "feed":
+            ids = np.arange(0, 4215, 3)
+            twin.feed_arrays(ids, np.sin(ids), at=at, channel=1, states=ids % 5 > 0, load=load)
+        else:
+            getattr(twin, move)(at, load=load)
+    # Then every value, window and message is the oracle's
+    twin.finish()
+
+
+# --- instruction sets ------------------------------------------------------------------------------
+
+
+def scrambled(n, salt):
+    """n integers below 2**32 that no library has a say in."""
+    x = (np.arange(n, dtype=np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
+    return ((x ^ (x >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(32)
+
+
+def whole_story():
+    """A hash of all that a few seconds of everything give: rows, messages, alerts, entities, blocks."""
+    state = hashlib.blake2b(digest_size=16)
+    for config in (FLEET, STEPPED):
+        engine = Engine(config)
+        for number in range(40):
+            ids, values = scrambled(3000, 3 * number) % 2500, scrambled(3000, 3 * number + 1) / 2.0**31 - 1
+            outcomes = [engine.feed_arrays(ids, values, at=T0 + 130 * number, channel=1, load=0.5,
+                                           states=scrambled(3000, 3 * number + 2) % 50 > 0)]  # fmt: skip
+            outcomes += [engine.step(T0 + 130 * number + 60), engine.tick(T0 + 130 * number + 70)]
+            for outcome in outcomes:
+                for rows in (outcome.aggregates, outcome.messages, outcome.alerts):
+                    state.update(rows.tobytes())
+        state.update(engine.finish().aggregates.tobytes())
+        state.update(engine.entities.tobytes())
+        state.update(engine.blocks.tobytes())
+    return state.hexdigest()
+
+
+#: Of the base kernels.  It changes only when the model does: docs/model.md and the oracle change with it.
+GOLDEN = "pending"
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_instruction_set_gives_the_golden_bits(kernels, name):
+    # Given the kernels of one instruction set, when they fold some seconds of everything
+    assert kernels(name) == name
+    # Then all of it hashes to what is written here
+    assert whole_story() == GOLDEN
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_instruction_set_is_the_oracle(kernels, name):
+    # Given the kernels of one instruction set, then they agree with the oracle too, not only with each other
+    kernels(name)
+    twin = Twin(STEPPED)
+    for number in range(6):
+        ids = scrambled(2000, number) % 4215
+        twin.feed_arrays(ids, scrambled(2000, number + 50) / 2.0**30, at=T0 + 400 * number, channel=1)
+        twin.step(T0 + 400 * number + 200)
+    twin.finish()
+
+
+def test_unknown_instruction_set_is_refused():
+    with pytest.raises(ConfigError, match="got 'sse9' in COREC_SIMD"):
+        block.use_kernels("sse9")
+
+
+# --- edges of the arithmetic -----------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.floats(-(2.0**59), 2.0**59, width=32), st.booleans()), min_size=1, max_size=120),
+       st.sampled_from([1e-9, 1e-4, 0.0005, 0.2, 0.5]))  # fmt: skip
+def test_no_value_makes_a_statistic_bad(readings, memory):
+    # Given one entity that hears anything, failures between
+    engine = Engine({"bloques": [entry(entidades=1, filtro={"memoria": memory})]})
+    for number, (value, good) in enumerate(readings):
+        engine.feed_arrays([0], [value], at=T0 + 250 * number, channel=1, states=[good])
+    # Then its variance is not negative and nothing of it is NaN or infinite
+    columns = entity_columns(engine)
+    assert columns["var"][0] >= 0
+    assert all(np.isfinite(columns[name][0]) for name in ("value", "emitted", "fast", "slow", "var", "change", "peak"))
+    # And the row's spread is one
+    rows = engine.finish().aggregates
+    assert (rows["std"][rows["count"] > 0] >= 0).all()
+
+
+def test_role_of_an_entity_scales_its_threshold_and_goes_with_a_repair():
+    # Given one healthy entity whose threshold is doubled, beside ones that fail
+    twin = Twin({"bloques": [entry(entidades=16, filtro={"umbral": 1.0}, autoreparacion={"max_errores": 1.0})]})
+    twin.feed_arrays(np.arange(16), np.zeros(16), at=T0, channel=1)
+    twin.engine.entities[0, 0]["role"][3] = 512 << 20 ^ 256 << 20
+    twin.oracle.state.scale[3] = 2.0
+    # When both move by 1.5, then it stays silent and the others do not
+    moved = twin.feed_arrays(np.arange(16), np.full(16, 1.5), at=T0 + 10, channel=1)
+    assert moved.messages["id"].tolist() == [0, 1, 2, *range(4, 16)]
+    # And its neighbours take its threshold over when they are repaired
+    for number in range(3):
+        twin.feed_arrays([2, 4, 5], np.zeros(3), at=T0 + 20 + number, channel=1, states=[0, 0, 0])
+    twin.turn([], commands=[{"op": "repair", "block": "a/0"}])
+    twin.check_state()
+    assert entity_columns(twin.engine)["scale"][:7].tolist() == [1, 1, 1, 2, 2, 1, 1]
