@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from corec.config import Config, parse
+from corec.config_registered import with_entries
 from corec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,11 +26,15 @@ def _finish(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.close_all()
 
 
+def _attach(engine: "Engine", command: Mapping[str, Any]) -> None:
+    engine.attach(with_entries(engine.config, [command["entry"]]))
+
+
 def _advance(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.advance(command["to"])
 
 
-COMMANDS = {"advance": _advance, "finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
+COMMANDS = {"attach": _attach, "advance": _advance, "finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
 
 
 def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:
@@ -41,6 +46,8 @@ def check_command(engine: "Engine", command: Mapping[str, Any]) -> None:
     """UsageError when *command* could not be carried out; it must never reach a turn record then."""
     if command.get("op") not in COMMANDS:
         raise UsageError(f"expected a command of {', '.join(COMMANDS)}, got {command.get('op')!r}")
+    if command["op"] == "attach":
+        with_entries(engine.config, [command["entry"]])
     if command["op"] == "repair" and command.get("block") not in engine.block_ids:
         raise UsageError(f"there is no block {command.get('block')!r}", hint="`corec check` prints the blocks")
     if command["op"] == "reload":

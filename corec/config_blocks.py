@@ -46,6 +46,8 @@ class BlockEntry(BlockSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def block_ids(self) -> tuple[str, ...]:
         """`enjambre_sensor/0` and so on."""
+        if self.registrado:
+            return (self.id,)
         return tuple(f"{self.id}/{index}" for index in range(self.blocks))
 
     def to_mapping(self) -> dict[str, Any]:

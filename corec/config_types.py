@@ -157,6 +157,9 @@ class BlockSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"expected": "a wire id, the path of a CSV, or an object of columns"},
         ),
     ] = None
+    registrado: Annotated[
+        bool, Meta(description="set by CoreC itself: one block that a program registered while running")
+    ] = False
     silencio_max: Annotated[
         int, Meta(ge=0, le=7200, description="seconds of silence that raise an alert; 0 is never")
     ] = 0

@@ -240,6 +240,16 @@ class Engine:
             topology.restamp(self.arena, segment, units)
         self._set_load(self.load)
 
+    def attach(self, config: Config) -> None:
+        """Take over *config*, which has one more entry, at its end: a block that was registered while running."""
+        self._drain()
+        self._set_config(config)
+        self._topology.attach(config.bloques[-1])
+        self.block_ids = self._topology.block_ids
+        self._outlet = block.Outlet(len(self.block_ids))
+        self._keeper.refresh()
+        self._set_load(self.load)
+
     def segments_of(self, index: int) -> tuple[int, int]:
         """(first, last + 1) segment of a block, as configured."""
         first, last = self._topology.first_segment[index : index + 2]

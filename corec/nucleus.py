@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 
 from corec.config import Config, load
+from corec.config_registered import keeping_registered
 from corec.control import ControlServer
-from corec.errors import DiskFull, UsageError
+from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
 from corec.node_status import AlertLog, Rates, status_of
 from corec.pipeline import Pipeline, wall_ms
 from corec.producer import Producer
 from corec.ram_price import admit
-from corec.recovery import open_node
+from corec.recovery import Opened, open_node
 from corec.source_runner import SourceRunner
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GroupCommitter
 
 log = logging.getLogger(__name__)
 
+#: Damaged stores that one run replaces before it gives up.
+MOST_HEALS = 3
 #: Readings of these channels are committed at once: security, AI, alerts.
 CRITICAL = np.array((2, 3, 5), np.int8)
 
@@ -46,6 +49,7 @@ class CoreCNucleus:
         self._shed = 0
         self._shed_lock = threading.Lock()
         self._over = threading.Event()
+        self.heals = 0
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -60,9 +64,7 @@ class CoreCNucleus:
         except BaseException:
             self.folder.close()
             raise
-        self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
-        self.pipeline = Pipeline(opened, self.config)
-        self.pipeline.on_outcome = self.alerts.take
+        self._take(opened)
         self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
         self._producer = Producer(f"{self.config.instance_id}/submit")
         self.pipeline.start()
@@ -74,6 +76,31 @@ class CoreCNucleus:
         if self._with_sources:
             self._open_sources()
 
+    def _take(self, opened: Opened) -> None:
+        self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
+        self.pipeline = Pipeline(opened, self.config)
+        self.pipeline.on_outcome = self.alerts.take
+        self.pipeline.on_failure = self._pipeline_failed
+
+    def _pipeline_failed(self, error: BaseException) -> None:
+        """A damaged store is replaced while readings go on being accepted; anything else ends the node."""
+        if isinstance(error, DamagedFile) and self.heals < MOST_HEALS and self.state == "running":
+            threading.Thread(target=self._heal, name="heal").start()
+        else:
+            self._over.set()
+
+    def _heal(self) -> None:
+        self.state, self.heals = "recovering", self.heals + 1
+        try:
+            self.store.close()
+            self._take(open_node(self.folder, self.config, journal=self.journal))
+            self.pipeline.start()
+            self.state = "running"
+            log.warning("[CoreCNucleus-%s] recovered from a damaged store, at turn %d", self.config.instance_id, self.store_turn)
+        except CoreCError as error:
+            log.error("[CoreCNucleus-%s] no recovery: %s", self.config.instance_id, error)
+            self._over.set()
+
     def _open_sources(self) -> None:
         from corec.sources.opening import open_sources  # psutil and the simulator only where a source is configured
 
@@ -84,7 +111,7 @@ class CoreCNucleus:
 
     def stop(self) -> None:
         """Stop cleanly: what was accepted is committed.  Raises what stopped the pipeline, if anything did."""
-        if self.state != "running":
+        if self.state not in ("running", "recovering"):
             return
         self.state = "stopping"
         for runner in self.runners:
@@ -112,7 +139,7 @@ class CoreCNucleus:
     def wait(self, seconds: float | None = None) -> None:
         """Until *seconds* have passed, somebody asked for the end, or the pipeline failed."""
         end = None if seconds is None else time.monotonic() + seconds
-        while not self._over.is_set() and not self.pipeline.failure and (end is None or time.monotonic() < end):
+        while not self._over.is_set() and (end is None or time.monotonic() < end):
             self._tell_shed()
             self._over.wait(0.25 if end is None else min(0.25, max(0.0, end - time.monotonic())))
 
@@ -122,8 +149,8 @@ class CoreCNucleus:
 
     @property
     def is_over(self) -> bool:
-        """Whether somebody asked for the end, or the pipeline failed."""
-        return self._over.is_set() or bool(self.pipeline.failure)
+        """Whether somebody asked for the end, or the pipeline failed for good."""
+        return self._over.is_set()
 
     @property
     def store_turn(self) -> int:
@@ -187,7 +214,7 @@ class CoreCNucleus:
         if operation == "repair":
             return self.command({"op": "repair", "block": request.get("block")})
         if operation == "reload":
-            config = load(self.config.folder, embedded=True)
+            config = keeping_registered(load(self.config.folder, embedded=True), self.engine.config)
             return self.command({"op": "reload", "config": config.to_mapping()})
         if operation == "snapshot":
             return {"snapshots": self.pipeline.take_snapshot()}

@@ -14,8 +14,9 @@ from typing import Any
 from corec.checkpoints import Checkpoints
 from corec.commands import check_command
 from corec.config import Config
+from corec.config_registered import keeping_registered
 from corec.engine import LOAD_STEPS
-from corec.errors import CoreCError, DiskFull, FenceLost
+from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost
 from corec.outcome import Outcome
 from corec.recovery import Opened, commit
 from corec.storage.base import TurnRecord
@@ -73,8 +74,9 @@ class Pipeline:
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0}
         self.on_outcome: Callable[[Outcome], None] | None = None
+        self.on_failure: Callable[[BaseException], None] | None = None
         if opened.reload:
-            self.command({"op": "reload", "config": config.to_mapping()})
+            self.command({"op": "reload", "config": keeping_registered(config, self.engine.config).to_mapping()})
 
     # --- from other threads --------------------------------------------------------------------
 
@@ -126,6 +128,8 @@ class Pipeline:
         except BaseException as error:
             self.failure = error
             log.error("[Pipeline-%s] %s", self._config.instance_id, error)
+            if self.on_failure:
+                self.on_failure(error)
         for waiting in (*(future for _, future in (*self._applied, *self._commands)), *self._snapshots, *self._asked):
             waiting.cancel()
 
@@ -245,7 +249,7 @@ class Pipeline:
             try:
                 commit(self._store, turn, outcome, self.engine)
                 return
-            except FenceLost:
+            except (DamagedFile, FenceLost):
                 raise
             except DiskFull as error:
                 log.error("[Pipeline-%s] turn %d waits for room: %s", self._config.instance_id, turn.turn, error)

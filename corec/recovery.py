@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corec.config import Config
+from corec.config_registered import keeping_registered
 from corec.engine import Engine
 from corec.outcome import Outcome
 from corec.restructure import carry_over, same_shape
@@ -36,8 +37,11 @@ class Opened:
     reload: bool = False  # the configuration differs from the engine's: the first turn takes it over
 
 
-def open_node(folder: DataFolder, config: Config) -> Opened:
-    """Recover the node of *folder* under *config*; a new folder gives an empty node."""
+def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = None) -> Opened:
+    """Recover the node of *folder* under *config*; a new folder gives an empty node.
+
+    journal: one that is open already and goes on taking readings meanwhile.
+    """
     name = config.instance_id
     snapshots = Snapshots(folder.snapshots, instance=name)
     saved = snapshots.load()
@@ -46,7 +50,7 @@ def open_node(folder: DataFolder, config: Config) -> Opened:
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
         saved = snapshots.load(upto_turn=store.state.turn)
         engine = _assembled(saved, config)
-    journal = Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
+    journal = journal or Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
                       keep_bytes=config.conservar_diario_mb * MB, instance=name)  # fmt: skip
     opened = Opened(engine, journal, store, snapshots)
     if saved:
@@ -117,6 +121,7 @@ def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Eng
 
 def _take_config(opened: Opened, config: Config) -> None:
     engine = opened.engine
+    config = keeping_registered(config, engine.config)
     if engine.config.digest != config.digest:
         if same_shape(engine.config, config):
             opened.reload = True

@@ -39,6 +39,10 @@ class SegmentKeeper:
         self._pack = zstandard.ZstdCompressor(level=1).compress
         self._unpack = zstandard.ZstdDecompressor().decompress
 
+    def refresh(self) -> None:
+        """The arena has more segments now."""
+        self._flags = self._arena.segments["flags"]
+
     def packed(self, segment: int) -> bytes:
         """A segment as compressed tiles, awake or not."""
         return self._arena.frozen.get(segment) or self._pack(self._arena.read_segment(segment))

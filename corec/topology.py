@@ -35,6 +35,20 @@ class Topology:
     first_segment: np.ndarray  # uint32[blocks + 1]: segments of block i are [i], ..., [i + 1] - 1 as configured
     stepped: np.ndarray  # uint32: segments with native functions
     limits: "list[Limits]"
+    plans: "list[Plan]"
+
+    def attach(self, entry: BlockEntry) -> None:
+        """Add an entry behind all others; MemoryError when the arena has no room left."""
+        last = self.plans[-1] if self.plans else None
+        plan = Plan(last.index + 1, entry, last.block + last.entry.blocks, last.segment + last.segments) if last else Plan(0, entry, 0, 0)
+        self.arena.extend(plan.segments, entry.blocks, 1, 1)
+        self.plans.append(plan)
+        self.first_segment = np.concatenate([self.first_segment, np.zeros(entry.blocks, np.uint32)])
+        _place(self.arena, plan, self.first_segment)
+        self.first_segment[-1] = self.arena.segments.size
+        self.block_ids += entry.block_ids
+        self.arena.policies[plan.index] = _policy(entry, self.arena.tick)
+        self.limits = _map_ids(self.arena, self.plans)
 
     def stepped_of(self, entries: list[int]) -> np.ndarray:
         """uint32: the segments with native functions of these entries."""
@@ -83,7 +97,7 @@ def build(config: Config) -> Topology:
     first[blocks] = segments
     names = tuple(name for plan in plans for name in plan.entry.block_ids)
     stepped = np.flatnonzero(arena.segments["function"]).astype(np.uint32)
-    built = Topology(arena, names, first, stepped, _map_ids(arena, plans))
+    built = Topology(arena, names, first, stepped, _map_ids(arena, plans), plans)
     built.set_policies(config)
     return built
 

@@ -36,6 +36,7 @@ FULL: dict[str, Any] = {
             "plugin": "procesador",
             "ids": 5000,
             "silencio_max": 30,
+            "registrado": False,
             "ventana": 5.0,
             "limites": {"bajo": -10.0, "alto": 90.5},
             "intervalo": 2.0,

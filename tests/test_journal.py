@@ -139,7 +139,7 @@ def test_trim_keeps_a_stretch_of_journal_for_replay(folder):
     journal = Journal(folder, segment_bytes=4096, keep_bytes=10_000)
     fill(journal, 1, 400)
     journal.trim(400)
-    assert 10_000 <= journal.size_bytes < 10_000 + 2 * 4096
+    assert 10_000 <= sum(path.stat().st_size for path in files(folder)) < 10_000 + 2 * 4096
 
 
 def test_a_full_budget_is_an_error_and_trimming_ends_it(folder):
@@ -149,7 +149,7 @@ def test_a_full_budget_is_an_error_and_trimming_ends_it(folder):
         for n in range(1, 1_000):
             journal.append([payload(n)], 1_000 + n)
             accepted = journal.sync()
-    assert sum(path.stat().st_size for path in files(folder)) <= 16_384
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 16_384
     assert journal.last == accepted
     journal.trim(accepted // 2)
     fill(journal, accepted + 1, accepted + 10)

@@ -231,4 +231,7 @@ def test_damaged_file_loses_nothing_accepted(tmp_path, victim, caplog):
         else:
             assert "journal" in caplog.text.lower()
         nucleus.submit(readings([1]), time=now_ms()).result(5)
+        assert until(lambda: nucleus.state == "running" and nucleus.engine.ledger["in"] > ledger["in"] - 501)
         assert until(lambda: not nucleus.pipeline.pending)
+        time.sleep(0.7)
+    assert nucleus.state == "stopped"

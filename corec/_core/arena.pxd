@@ -7,6 +7,7 @@ from corec._core.layout cimport Core, Tile
 cdef class Arena:
     cdef Core core
     cdef size_t tile_bytes
+    cdef uint32_t spare         # of each that `extend` may still add
     cdef list columns           # buffers handed to segments: ids and limits
     cdef readonly dict frozen   # segment -> compressed tiles of a hibernated segment
     cdef Tile *slab(self, uint32_t segment) except NULL

@@ -27,6 +27,11 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
 
 
+#: Segments, blocks, policies and functions that may be added while running.
+cdef enum:
+    SPARE = 1024
+
+
 cdef class Region:
     """A piece of an arena's memory; keeps the arena alive while a view of it lives."""
     cdef Arena arena
@@ -50,28 +55,29 @@ cdef object view_of(Arena arena, void *start, size_t count, object dtype):
 cdef class Arena:
     """Memory for *segments* segments, *blocks* blocks, *policies* policies and *functions* functions.
 
-    Function 0 is "none".  Raises MemoryError when the address space is not to be had.
+    Function 0 is "none".  Address space for SPARE more of each is set aside, so that `extend` moves nothing.
+    Raises MemoryError when the address space is not to be had.
     """
 
     def __cinit__(self, uint32_t segments, uint32_t blocks, uint32_t policies, uint32_t functions=1):
         memset(&self.core, 0, sizeof(Core))
         self.columns = []
         self.frozen = {}
-        self.tile_bytes = <size_t>segments * CC_SLAB_TILES * sizeof(Tile)
+        self.spare = SPARE
+        self.tile_bytes = (<size_t>segments + SPARE) * CC_SLAB_TILES * sizeof(Tile)
         self.core.tiles = <Tile *>MAP_FAILED
         self.core.n_segments, self.core.n_blocks = segments, blocks
         self.core.n_policies, self.core.n_functions = policies, functions
-        self.core.segments = <Segment *>calloc(segments + 1, sizeof(Segment))
-        self.core.blocks = <Block *>calloc(blocks + 1, sizeof(Block))
-        self.core.policies = <Policy *>calloc(policies + 1, sizeof(Policy))
-        self.core.functions = <Function *>calloc(functions + 1, sizeof(Function))
+        self.core.segments = <Segment *>calloc(segments + SPARE, sizeof(Segment))
+        self.core.blocks = <Block *>calloc(blocks + SPARE, sizeof(Block))
+        self.core.policies = <Policy *>calloc(policies + SPARE, sizeof(Policy))
+        self.core.functions = <Function *>calloc(functions + SPARE, sizeof(Function))
         if not (self.core.segments and self.core.blocks and self.core.policies and self.core.functions):
             raise MemoryError(f"no memory for the headers of {segments} segments and {blocks} blocks")
-        if segments:
-            self.core.tiles = <Tile *>mmap(NULL, self.tile_bytes, PROT_READ | PROT_WRITE,
-                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-            if self.core.tiles == <Tile *>MAP_FAILED:
-                raise MemoryError(f"no {self.tile_bytes} bytes of address space for {segments} segments")
+        self.core.tiles = <Tile *>mmap(NULL, self.tile_bytes, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        if self.core.tiles == <Tile *>MAP_FAILED:
+            raise MemoryError(f"no {self.tile_bytes} bytes of address space for {segments} segments")
 
     def __dealloc__(self):
         if self.core.tiles != <Tile *>MAP_FAILED and self.core.tiles != NULL:
@@ -82,6 +88,17 @@ cdef class Arena:
         free(self.core.functions)
         free(self.core.ranges)
         free(self.core.devices)
+
+    def extend(self, uint32_t segments, uint32_t blocks, uint32_t policies, uint32_t functions):
+        """Make room for more; views taken before stay valid but do not show it.  MemoryError beyond SPARE of any."""
+        cdef uint32_t most = max(segments, blocks, policies, functions)
+        if most > self.spare:
+            raise MemoryError(f"no room for {most} more: at most {SPARE} can be added to an arena")
+        self.spare -= most
+        self.core.n_segments += segments
+        self.core.n_blocks += blocks
+        self.core.n_policies += policies
+        self.core.n_functions += functions
 
     # --- the memory as NumPy sees it -----------------------------------------------------------
 

@@ -11,6 +11,7 @@ from corec.version import VERSION
 #: Command -> module; each has its click command under `command`.
 COMMANDS = {
     "run": "corec.cli.run",
+    "init": "corec.cli.init",
     "status": "corec.cli.status",
     "query": "corec.cli.query",
     "export": "corec.cli.export",

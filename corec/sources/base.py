@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from corec._core.wire import decode_frames, encode_frames
+from corec._core.wire import encode_frames
 
 
 class Batch(NamedTuple):
@@ -26,12 +26,6 @@ class Batch(NamedTuple):
     def frames(self) -> bytes:
         """The readings as n * 10 bytes."""
         return encode_frames(self.ids, self.canal, self.valores, self.estados)
-
-
-def batch_of_frames(frames: bytes, time: int) -> Batch:
-    """n * 10 bytes as a batch; encoding it again gives the same bytes."""
-    ids, canales, valores, estados = decode_frames(frames)
-    return Batch(ids, canales, valores, estados, time)
 
 
 class Source(Protocol):

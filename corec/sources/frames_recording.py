@@ -4,9 +4,8 @@ import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from corec._core.wire import FRAME_BYTES, HEADER, envelope_head
+from corec._core.wire import FRAME_BYTES, HEADER, envelope_head, pack_envelope
 from corec.errors import DamagedBatch, FrameError
-from corec.sources.base import batch_of_frames
 from corec.sources.recording import Piece
 from corec.timestamps import iso
 
@@ -91,9 +90,10 @@ class BareRecording:
         """The frames in order."""
         with self._path.open("rb") as stream:
             while frames := stream.read(BARE * FRAME_BYTES):
-                self.rows += len(frames) // FRAME_BYTES
-                batch = batch_of_frames(frames, self._at)
-                yield Piece(batch, self._at, self._at, len(batch.ids), stream.tell())
+                count = len(frames) // FRAME_BYTES
+                envelope = pack_envelope(frames, producer=0, epoch=0, sequence=self.rows, time=self._at)
+                self.rows += count
+                yield Piece(envelope, self._at, self._at, count, stream.tell())
 
     def notes(self) -> list[str]:
         """Nothing: the engine judges each frame."""

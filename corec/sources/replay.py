@@ -4,6 +4,7 @@
 docs/cli.md describes both kinds of file.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from corec._core.wire import envelope_head
 from corec.config import Config
-from corec.engine import LOAD_STEPS, Engine
+from corec.engine import Engine
 from corec.errors import FrameError, UsageError
 from corec.outcome import Outcome
 from corec.sources.base import Batch
@@ -32,41 +33,28 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
     if at is not None:
         return BareRecording(path, at)
     if path.suffix == ".frames":
-        hint = "a file of bare 10-byte frames needs --at TIME; `corec export --readings` writes batches"
+        hint = "a file of bare 10-byte frames needs --at TIME; `corec export FILE.frames` writes batches"
         raise FrameError(f"{path}: expected batches behind {MAGIC!r}, got {begin!r}", hint=hint)
     return CsvRecording(path, config, block)
 
 
-def fold(engine: Engine, content: Batch | bytes, load: float = 0.0) -> Iterator[Outcome]:
+def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
     """Fold a piece's content into an engine, every reading at its own time."""
     if isinstance(content, bytes):
-        yield engine.turn([(content, envelope_head(content)[5])], load_q=round(load * LOAD_STEPS))
-    elif content.offsets is None:
-        yield engine.feed(content.frames(), at=content.time, load=load)
+        yield engine.turn([(content, envelope_head(content)[5])])
     elif len(canales := np.unique(content.canal)) == 1:
         times = content.time + content.offsets.astype(np.int64)
-        yield engine.feed_arrays(
-            content.ids,
-            content.valores,
-            at=times,
-            channel=int(canales[0]),
-            load=load,
-            states=_column(content.estados, content),
-        )
+        yield engine.feed_arrays(content.ids, content.valores, at=times, channel=int(canales[0]))
     else:
         for moment, frames in _moments(content):
-            yield engine.feed(frames, at=moment, load=load)
-
-
-def _column(estados: object, content: Batch) -> np.ndarray:
-    return np.broadcast_to(np.asarray(estados, bool), len(content.ids))
+            yield engine.feed(frames, at=moment)
 
 
 def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:
     """The frames of each moment: of one row, mostly."""
     frames = memoryview(content.frames())
     edges = [0, *(np.flatnonzero(np.diff(content.offsets)) + 1).tolist(), len(content.ids)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         yield content.time + int(content.offsets[start]), frames[start * 10 : end * 10]
 
 

@@ -65,8 +65,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def prepare(path: Path, content: bytes, size: int) -> int:
-    """Make a durable file of *size* bytes that begins with *content*, to be published; its descriptor."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    """Make a durable file of *size* bytes that begins with *content*, to be published; its descriptor.
+
+    An old file at *path* is used again, and its blocks with it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _set_aside(fd, size)
         write_all(fd, [content], 0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from corec._core.wire import crc32c
 
-FILE_HEADER = struct.Struct("<4sIQqI")  # magic, version, first offset, created ms, 0
+FILE_HEADER = struct.Struct("<4sIQqI")  # magic, version, first offset, created ms, records of the file before
 RECORD_HEADER = struct.Struct("<4sIQqI")  # magic, payload length, offset, arrival ms, flags
 CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = RECORD_HEADER.size + CHECKSUM.size
@@ -63,8 +63,8 @@ def seal(header: bytes, payload: bytes = b"") -> bytes:
     return header + CHECKSUM.pack(crc32c(payload, crc32c(header)))
 
 
-def pack_file_header(first: int, created: int) -> bytes:
-    return seal(FILE_HEADER.pack(FILE_MAGIC, VERSION, first, created, 0))
+def pack_file_header(first: int, created: int, records_before: int) -> bytes:
+    return seal(FILE_HEADER.pack(FILE_MAGIC, VERSION, first, created, records_before))
 
 
 def pack_mark(offset: int) -> bytes:
@@ -108,12 +108,33 @@ def records(buffer: bytes, position: int = 0) -> Iterator[Record]:
         position = record.end
 
 
-def next_record(buffer: bytes, position: int) -> int:
-    """Position of the next sound record behind damage at *position*, or -1."""
-    while (position := buffer.find(RECORD_MAGIC, position + 1)) >= 0:
-        if record_at(buffer, position):
-            return position
-    return -1
+def find_record(buffer: bytes, position: int, low: int, high: int) -> Record | None:
+    """The first sound record at or behind *position* that can follow: its offset is in [low, high).
+
+    Others are what the file held before it was used again.  A mark carries the offset before.
+    """
+    while position >= 0:
+        if _may_follow(buffer, position, low, high) and (record := record_at(buffer, position)):
+            return record
+        position = buffer.find(RECORD_MAGIC, position + 1)
+    return None
+
+
+def _may_follow(buffer: bytes, position: int, low: int, high: int) -> bool:
+    if position + HEADER_BYTES > len(buffer):
+        return False
+    _, _, offset, _, flags = RECORD_HEADER.unpack_from(buffer, position)
+    following = offset + 1 if flags & FLAG_MARK else offset
+    return low <= following and offset < high
+
+
+def unfinished_at(buffer: bytes, position: int, offset: int) -> int:
+    """How many bytes a record that should be number *offset*, but is not sound, takes at *position*."""
+    header = buffer[position : position + HEADER_BYTES].ljust(HEADER_BYTES, b"\0")
+    magic, length, found, _, _ = RECORD_HEADER.unpack_from(header)
+    if found != offset and (magic != RECORD_MAGIC or record_at(buffer, position)):
+        return 0
+    return min(HEADER_BYTES + length, len(buffer) - position)
 
 
 def read_whole(fd: int, position: int, end: int) -> bytes:
@@ -136,13 +157,12 @@ def _read_piece(fd: int, position: int, length: int) -> bytes:
         return bytes(length) if length <= page else _read_piece(fd, position, page)
 
 
-def read_header(data: bytes, first: int) -> bool:
-    """Whether *data* begins with the sound header of a file whose name says *first*."""
-    return data[:HEADER_BYTES] == seal(data[: FILE_HEADER.size]) and FILE_HEADER.unpack_from(data)[:3] == (
-        FILE_MAGIC,
-        VERSION,
-        first,
-    )
+def read_header(data: bytes, first: int) -> int | None:
+    """How many records the file before holds, 0 for none; None if this is no sound header of a file that begins at *first*."""
+    header = data[: FILE_HEADER.size]
+    if data[:HEADER_BYTES] != seal(header) or FILE_HEADER.unpack(header)[:3] != (FILE_MAGIC, VERSION, first):
+        return None
+    return FILE_HEADER.unpack(header)[4]
 
 
 def scan_file(path: Path, first: int, before: int | None, floor: int = 0) -> Scan:
@@ -172,22 +192,17 @@ class _Scanner:
         self._end = HEADER_BYTES
         self._gaps: list[Gap] = []
         self._doubtful: list[Gap] = []
-        if not read_header(data, first):
+        if read_header(data, first) is None:
             self._gaps.append(Gap(first, first - 1, name, 0))
 
     def run(self) -> Scan:
-        position = HEADER_BYTES
-        while position >= 0:
-            for record in records(self._data, position):
-                self._take(record)
-                position = record.end
-            position = next_record(self._data, position)
-        return self._result(len(self._data.rstrip(b"\0")))
+        high = self._before or 1 << 64
+        while record := find_record(self._data, self._end, self._next, high):
+            self._take(record)
+        return self._whole() if self._before is not None else self._newest()
 
     def _take(self, record: Record) -> None:
         following = record.offset + 1 if record.flags & FLAG_MARK else record.offset
-        if following < self._next or (self._before and record.offset >= self._before):
-            return  # left over from an append that was taken back
         if following > self._next or record.start - HEADER_BYTES > self._end:
             self._doubtful.append(Gap(self._next, following - 1, self._name, self._end))
         if record.flags & FLAG_GROUP or record.offset <= self._floor:
@@ -199,12 +214,16 @@ class _Scanner:
         self._gaps += self._doubtful
         self._doubtful.clear()
 
-    def _result(self, filled: int) -> Scan:
-        if self._before is not None:
-            if self._before > self._next or filled > self._end + HEADER_BYTES:  # less is a mark cut short
-                self._doubtful.append(Gap(self._next, self._before - 1, self._name, self._end))
-            self._confirm()
-            return Scan(self._before - 1, self._end, 0, 0, self._gaps)
-        cut = self._doubtful[0] if self._doubtful else Gap(self._next, self._next - 1, self._name, self._end)
-        lost = sum(gap.lost for gap in self._doubtful)
-        return Scan(cut.first - 1, cut.position, max(0, filled - cut.position), self._next - cut.first - lost, self._gaps)
+    def _whole(self) -> Scan:
+        if self._before > self._next:
+            self._doubtful.append(Gap(self._next, self._before - 1, self._name, self._end))
+        self._confirm()
+        return Scan(self._before - 1, self._end, 0, 0, self._gaps)
+
+    def _newest(self) -> Scan:
+        torn = unfinished_at(self._data, self._end, self._next)
+        if not self._doubtful:
+            return Scan(self._next - 1, self._end, torn, 0, self._gaps)
+        cut, lost = self._doubtful[0], sum(gap.lost for gap in self._doubtful)
+        sound = self._next - cut.first - lost
+        return Scan(cut.first - 1, cut.position, self._end + torn - cut.position, sound, self._gaps)

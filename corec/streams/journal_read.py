@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corec.streams.base import Entry
-from corec.streams.journal_files import FLAG_MARK, HEADER_BYTES, Gap, Record, next_record, read_whole, record_at, records
+from corec.streams.journal_files import FLAG_MARK, HEADER_BYTES, Gap, find_record, read_whole, records
 
 
 class JournalFile(NamedTuple):
@@ -37,7 +37,7 @@ class Reader:
     def read(self, after: int, max_bytes: int, view: View) -> list[Entry]:
         if view.last <= after:
             return []  # and open nothing: a file without durable entries may yet be replaced
-        if after + 1 != self._next or self._fd < 0:
+        if after + 1 != self._next or not any(file.first == self._first for file in view.files):
             self._seek(after + 1, view)
         entries: list[Entry] = []
         while not entries and self._next <= view.last:
@@ -65,6 +65,9 @@ class Reader:
         """The entries of one piece of the open file, or none but a place further on."""
         following = next((f for f in view.files if f.first > self._first), None)
         before = following.first if following else view.last + 1
+        if self._next >= before:
+            self._leave(before, following)
+            return []
         end = os.fstat(self._fd).st_size if following else view.end
         start, data = self._position, b""
         for length in (max_bytes, end - start):
@@ -73,16 +76,17 @@ class Reader:
             if self._position > start:
                 return entries
         if not self._step_over(data, before):
-            self._finish(data, before, following)
+            self._lose(before)
         return []
 
     def _parse(self, data: bytes, after: int, before: int) -> list[Entry]:
         entries = []
         start = self._position
         for record in records(data):
-            if record.offset >= before:
+            following = record.offset + 1 if record.flags & FLAG_MARK else record.offset
+            if following < self._next or record.offset >= before:
                 break
-            if record.offset >= self._next and not record.flags & FLAG_MARK:
+            if not record.flags & FLAG_MARK:
                 self._expect(record.offset, self._position)
                 self._next = record.offset + 1
                 if record.offset > after:
@@ -91,20 +95,15 @@ class Reader:
         return entries
 
     def _step_over(self, data: bytes, before: int) -> bool:
-        """Go to the next sound record of the file, if one is left behind the damage."""
-        skip = next_record(data, 0)
-        record: Record | None = record_at(data, skip) if skip > 0 else None
-        if record is None or record.offset >= before:
+        """Go to the next record of the file, if one is left behind the damage."""
+        record = find_record(data, 1, self._next, before)
+        if record is None:
             return False
-        following = record.offset + 1 if record.flags & FLAG_MARK else record.offset
-        self._lose(max(self._next, following))
-        self._position += skip
+        self._lose(record.offset + 1 if record.flags & FLAG_MARK else record.offset)
+        self._position += record.start - HEADER_BYTES
         return True
 
-    def _finish(self, data: bytes, before: int, following: JournalFile | None) -> None:
-        """Leave the file; what it should still have held is lost."""
-        if self._next < before or len(data.rstrip(b"\0")) > HEADER_BYTES:  # less is a mark cut short
-            self._lose(before)
+    def _leave(self, before: int, following: JournalFile | None) -> None:
         self._next = before
         if following:
             self._open(following)

@@ -48,17 +48,24 @@ static void settle_all(World *w)
     for (uint32_t s = 0; s < SEGMENTS; s++) settle(w, s);
 }
 
+static void sweep_segment(World *w, uint32_t segment, uint32_t since)
+{
+    const Policy *p = &w->core.policies[w->core.segments[segment].policy];
+    if (!cc_sweep_due(&w->core, segment, since)) return;
+    settle(w, segment);
+    drain(w);
+    const size_t silent = cc_sweep_segment(&w->core, segment, since, &w->sink);
+    CHECK(silent && w->sink.n_alerts == (p->alert_silence ? silent : 0), "segment %u: %zu fell silent", segment, silent);
+    CHECK(!cc_sweep_due(&w->core, segment, since), "segment %u: somebody is silent and was not marked", segment);
+}
+
 static void sweep(World *w)
 {
     for (uint32_t i = 0; i < SEGMENTS; i++) {
         const Segment *s = &w->core.segments[i];
         const uint32_t shift = w->core.policies[s->policy].tick_shift;
         if (!(s->flags & CC_SEG_HEARD) || s->flags & CC_SEG_FROZEN) continue;
-        settle(w, i);
-        drain(w);
-        if (w->core.tick >> shift == w->swept_at >> shift) continue;
-        const size_t silent = cc_sweep_segment(&w->core, i, w->swept_at >> shift, &w->sink);
-        CHECK(w->sink.n_alerts == (w->core.policies[s->policy].alert_silence ? silent : 0), "%zu fell silent", silent);
+        if (w->core.tick >> shift != w->swept_at >> shift) sweep_segment(w, i, w->swept_at >> shift);
     }
     w->swept_at = w->core.tick;
 }
@@ -307,11 +314,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const ops[])(Choices *) = {op_fold, op_fold, op_fold, op_fold, op_advance, op_advance, op_fold_raw, op_step,
                                              op_repair, op_hold, op_hold, op_reload, op_snapshot, op_close_all};
-    if (size <= RESET_BYTES) return 0;
+    if (!size) return 0;
     if (!n_worlds) worlds_make();
-    Choices c = {data, data + size};
-    for (int i = 0; i < n_worlds; i++) world_reset(&worlds[i], c);
-    for (c.at += RESET_BYTES; choices_left(&c);) ops[choose_below(&c, sizeof ops / sizeof *ops)](&c);
+    Choices c = worlds_reset((Choices){data, data + size});
+    while (choices_left(&c)) ops[choose_below(&c, sizeof ops / sizeof *ops)](&c);
     worlds_finish();
     return 0;
 }

@@ -177,7 +177,8 @@ static void clocks_reset(World *w, int64_t start)
     w->swept_at = core->tick;
 }
 
-static void world_reset(World *w, Choices choices)
+/* Returns what it left of the input. */
+static Choices world_reset(World *w, Choices choices)
 {
     segments_reset(w);
     blocks_reset(w);
@@ -187,8 +188,15 @@ static void world_reset(World *w, Choices choices)
         w->core.policies[i] = (Policy){.tick_shift = first >> i & 1 ? (uint32_t)i : 0};
         policy_choose(&w->core.policies[i], &choices, i);
     }
+    w->core.segments[7].function = 1 + choose_below(&choices, FUNCTIONS - 1);
     clocks_reset(w, first & 0x80 ? 1 : 1700000000000);
+    return choices;
 }
-/* Bytes that world_reset takes from the input. */
-enum { RESET_BYTES = 1 + 3 * POLICIES };
+
+static Choices worlds_reset(Choices choices)
+{
+    Choices rest = choices;
+    for (int i = 0; i < n_worlds; i++) rest = world_reset(&worlds[i], choices);
+    return rest;
+}
 #endif

@@ -1,0 +1,79 @@
+"""`corec init`: a configuration of your own, a folder for plugins, a systemd unit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from corec.cli.base import EXIT_CODES, PACKAGED
+
+NEXT = """
+corec check     is it right, and does it fit?
+corec run       run it here, with data in ./data
+as a service    sudo cp corec.service /etc/systemd/system/ && sudo systemctl enable --now corec"""
+
+
+@click.command(short_help="Write a configuration, plugins/ and a systemd unit.", epilog=EXIT_CODES)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("."))
+def init(folder: Path) -> None:
+    """Write configs/, plugins/ and corec.service into FOLDER, this one by default.
+
+    A file that is there already stays as it is.
+
+    \b
+    corec init
+    corec init /opt/corec
+    """
+    files = {**configs(), **plugins(), Path("corec.service"): unit(folder.resolve()).encode()}
+    (folder / "plugins").mkdir(parents=True, exist_ok=True)
+    for path, content in files.items():
+        click.echo(f"{path!s:<40} {'written' if write(folder / path, content) else 'kept, it was there'}")
+    click.echo(f"{'plugins/':<40} a plugin is a folder in here with a main.py\n{NEXT}")
+
+
+def write(path: Path, content: bytes) -> bool:
+    """Write a file unless it exists; whether it was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
+
+
+def configs() -> dict[Path, bytes]:
+    """Both configuration files, and the schemas by which editors check them."""
+    from corec.config_schema import schemas
+
+    files = {file.name: file.read_bytes() for file in sorted(PACKAGED.glob("*.json"))}
+    files |= {name: text.encode() for name, text in schemas().items()}
+    return {Path("configs", name): content for name, content in files.items()}
+
+
+def plugins() -> dict[Path, bytes]:
+    """The files of the plugins that come with CoreC."""
+    home = bundled_plugins()
+    return {Path("plugins", file.relative_to(home)): file.read_bytes() for file in _visible(home)}
+
+
+def bundled_plugins() -> Path:
+    """Where they are: in the package as it is installed, in a checkout beside it."""
+    installed = PACKAGED / "plugins"
+    return installed if installed.is_dir() else PACKAGED.parents[2] / "plugins"
+
+
+def _visible(home: Path) -> Iterator[Path]:
+    for file in sorted(home.rglob("*")):
+        hidden = any(part == "__pycache__" or part.startswith(".") for part in file.relative_to(home).parts)
+        if file.is_file() and not hidden:
+            yield file
+
+
+def unit(folder: Path) -> str:
+    """The systemd unit of a node that is configured in *folder*."""
+    from string import Template
+
+    from corec.cli.service import values
+
+    return Template((PACKAGED / "corec.service").read_text(encoding="utf-8")).substitute(values(folder))
