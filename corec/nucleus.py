@@ -3,18 +3,25 @@ import logging
 import signal
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from corec._core import dtypes
+from corec.bus import EmbeddedRedis
 from corec.config import Config, load
 from corec.config_registered import keeping_registered
 from corec.control import ControlServer
 from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
 from corec.node_status import AlertLog, Rates, status_of
+from corec.modules.base import ModuloBase
+from corec.organism import Organism
+from corec.outcome import Outcome
 from corec.pipeline import Pipeline, wall_ms
+from corec.plugin_manager import PluginManager
 from corec.producer import Producer
 from corec.ram_price import admit
 from corec.recovery import Opened, open_node
@@ -24,6 +31,8 @@ from corec.streams.group_commit import GroupCommitter
 
 log = logging.getLogger(__name__)
 
+#: Turns that plugins may look back on.
+MOST_NEWS = 128
 #: Damaged stores that one run replaces before it gives up.
 MOST_HEALS = 3
 #: Readings of these channels are committed at once: security, AI, alerts.
@@ -39,17 +48,20 @@ class CoreCNucleus:
         nucleus.stop()
     """
 
-    def __init__(self, config: Config, *, data: Path | str, with_sources: bool = True) -> None:
+    def __init__(self, config: Config, *, data: Path | str, plugins: Path | str | None = None, with_sources: bool = True) -> None:
         admit(config)
         self.config, self.data = config, Path(data)
         self.state, self.started = "new", time.monotonic()
         self.rates, self.alerts = Rates(), AlertLog(self)
         self.runners: list[SourceRunner] = []
+        self.redis_client = EmbeddedRedis(lambda: self.pipeline)
+        self._news: deque[tuple[int, Outcome]] = deque(maxlen=MOST_NEWS)
+        self._organism = Organism(self, None if plugins is None else Path(plugins))
         self._with_sources = with_sources
         self._shed = 0
         self._shed_lock = threading.Lock()
         self._over = threading.Event()
-        self.heals = 0
+        self.heals = self._told = 0
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -73,13 +85,14 @@ class CoreCNucleus:
         if opened.replayed:
             log.info("[CoreCNucleus-%s] %d turns replayed, at turn %d", self.config.instance_id, opened.replayed, self.store.state.turn)
         log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)
+        self._organism.start()
         if self._with_sources:
             self._open_sources()
 
     def _take(self, opened: Opened) -> None:
         self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
         self.pipeline = Pipeline(opened, self.config)
-        self.pipeline.on_outcome = self.alerts.take
+        self.pipeline.on_outcome = self._tell
         self.pipeline.on_failure = self._pipeline_failed
 
     def _pipeline_failed(self, error: BaseException) -> None:
@@ -116,6 +129,7 @@ class CoreCNucleus:
         self.state = "stopping"
         for runner in self.runners:
             runner.stop()
+        self._organism.stop()
         self.control.stop()
         self.committer.stop()
         self._tell_shed()
@@ -125,7 +139,7 @@ class CoreCNucleus:
         self.folder.close()
         self.state = "stopped"
         log.info("[CoreCNucleus-%s] stopped at turn %d", self.config.instance_id, self.store_turn)
-        if self.pipeline.failure:
+        if self.pipeline.failure and not isinstance(self.pipeline.failure, DamagedFile):    # which the next start recovers from
             raise self.pipeline.failure
 
     def run(self, seconds: float | None = None) -> None:
@@ -186,6 +200,41 @@ class CoreCNucleus:
         if readings:
             self.pipeline.command({"op": "shed", "readings": readings})
 
+    # --- modules and plugins -------------------------------------------------------------------
+
+    @property
+    def modulos(self) -> dict[str, ModuloBase]:
+        """The modules that run, by name."""
+        return self._organism.modulos
+
+    @property
+    def plugins(self) -> PluginManager:
+        """The plugins that were registered."""
+        return self._organism.manager
+
+    @property
+    def load(self) -> float:
+        """The share of its time that the node is busy, [0, 1]: the seed's *carga*."""
+        return self.pipeline.load
+
+    def registrar_plugin(self, name: str, plugin: Any) -> None:
+        """Record a plugin; its `inicializar` is awaited once all modules run."""
+        self._organism.manager.register(name, plugin)
+
+    def news(self, since: int) -> tuple[dict[str, Any], int]:
+        """What was committed behind number *since*: aggregates and alerts as structured arrays, and the time; its number."""
+        fresh = [(number, outcome) for number, outcome in list(self._news) if number > since]
+        outcomes = [outcome for _, outcome in fresh]
+        datos = {"bloques": _joined([each.aggregates for each in outcomes], dtypes.AGGREGATE),
+                 "alertas": _joined([each.alerts for each in outcomes], dtypes.ALERT), "ahora": wall_ms()}
+        return datos, fresh[-1][0] if fresh else since
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.alerts.take(outcome)
+        if len(outcome.aggregates) or len(outcome.alerts):
+            self._told += 1
+            self._news.append((self._told, outcome))
+
     # --- asking --------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -224,4 +273,5 @@ class CoreCNucleus:
         raise UsageError(f"expected one of status, repair, reload, snapshot, stop, got {operation!r}")
 
 
-
+def _joined(arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype)

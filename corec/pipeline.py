@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from typing import Any
 
 from corec.checkpoints import Checkpoints
@@ -21,6 +22,7 @@ from corec.outcome import Outcome
 from corec.recovery import Opened, commit
 from corec.storage.base import TurnRecord
 from corec.storage.retention import Retention
+from corec.storage.sqlite_read import StoreReader
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ READ_BYTES = 256 * 1024
 TICK_MS = 1000
 #: Asked to stop, the pipeline goes on folding what is accepted for this long.
 STOP_WITHIN_S = 0.3
+#: Entries of an output stream read at once.
+MOST_READ = 100_000
 #: Pause before a commit that failed is tried again.
 RETRY_S = 1.0
 #: Weight of the newest turn in the load.
@@ -65,6 +69,7 @@ class Pipeline:
         self._quiet_until = 0   # ms; time that passed without a turn record
         self._turn_bytes = 0
         self._snapshots: deque[Future] = deque()
+        self._out: deque[tuple[str, int, bytes]] = deque()
         self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
@@ -111,6 +116,21 @@ class Pipeline:
         self._snapshots.append(done)
         self.accepted()
         return done.result(timeout)
+
+    @property
+    def waiting_out(self) -> int:
+        """Stream entries that wait for the next commit."""
+        return len(self._out)
+
+    def put_out(self, stream: str, entry: bytes, urgent: bool = False) -> None:
+        """Have an entry of an output stream committed with the turn, or soon when there is none."""
+        self._out.append((stream, self._now(), entry))
+        self.accepted(urgent)
+
+    def read_out(self, stream: str) -> list[tuple[int, int, bytes]]:
+        """(number, time, entry) of all that is committed of an output stream."""
+        with closing(StoreReader(self._store.path)) as reader:
+            return reader.outbox(stream, limit=MOST_READ)
 
     @property
     def pending(self) -> int:
@@ -176,7 +196,7 @@ class Pipeline:
     def _take_in(self) -> None:
         """Fold what the journal has, up to a bounded amount."""
         entries = self._journal.read(self._folded, READ_BYTES) if self.pending else []
-        if not entries and not self._commands:
+        if not entries and not self._commands and not self._out:
             return
         self._open_turn()
         self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
@@ -231,7 +251,8 @@ class Pipeline:
         turn = TurnRecord(state.turn + 1, state.offset, self._folded, record["load_q"], tick, record["commands"],
                           record["config_hash"], self._now())  # fmt: skip
         began = time.monotonic()
-        self._commit_until_done(turn, outcome)
+        sent = [self._out.popleft() for _ in range(len(self._out))]
+        self._commit_until_done(turn, outcome, sent)
         self.commit_ms.append(1000 * (time.monotonic() - began))
         self._record = None
         self._quiet_until = 0
@@ -243,11 +264,11 @@ class Pipeline:
         if self.on_outcome:
             self.on_outcome(outcome)
 
-    def _commit_until_done(self, turn: TurnRecord, outcome: Outcome) -> None:
+    def _commit_until_done(self, turn: TurnRecord, outcome: Outcome, sent: list[tuple[str, int, bytes]]) -> None:
         """Try until the disk takes it: the journal goes on accepting meanwhile, within its bound."""
         while True:
             try:
-                commit(self._store, turn, outcome, self.engine)
+                commit(self._store, turn, outcome, self.engine, sent)
                 return
             except (DamagedFile, FenceLost):
                 raise

@@ -4,7 +4,7 @@ The newest sound snapshot, then the committed turns behind it, folded again from
 they were; what the journal holds beyond them is folded by the node as new turns.
 """
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from corec.config import Config
@@ -112,11 +112,11 @@ def entries_between(journal: Log, after: int, upto: int) -> Iterator[tuple[bytes
         after = entries[-1].offset
 
 
-def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine) -> None:
+def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine, sent: Sequence[tuple[str, int, bytes]] = ()) -> None:
     """Write a turn and all it gave, in one transaction."""
     late = [LateBatch(*batch) for batch in outcome.aside]
     store.commit(record, aggregates=outcome.aggregates, alerts=outcome.alerts, late=late, messages=outcome.messages,
-                 ledger=engine.ledger)  # fmt: skip
+                 ledger=engine.ledger, sent=sent)  # fmt: skip
 
 
 def _take_config(opened: Opened, config: Config) -> None:

@@ -156,14 +156,14 @@ def _ledger(ledger: Mapping[str, int]) -> list[Line]:
             f"{before} in  ",
             Span("balances" if balances else "DOES NOT BALANCE", "good" if balances else "bad"),
         ),
-        (Span("  "), Span(after, "" if balances else "bad")),
+        (Span(after, "" if balances else "bad"),),
     ]
     causes = [
         f"{count:,} {key.removeprefix('rejected_')}"
         for key, count in ledger.items()
         if key.startswith("rejected_") and count
     ]
-    return [*lines, (Span("  rejected: " + ", ".join(causes), "warning"),)] if causes else lines
+    return [*lines, (Span("rejected: " + ", ".join(causes), "warning"),)] if causes else lines
 
 
 def _sources(status: Status) -> list[Line]:

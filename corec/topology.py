@@ -47,8 +47,10 @@ class Topology:
         _place(self.arena, plan, self.first_segment)
         self.first_segment[-1] = self.arena.segments.size
         self.block_ids += entry.block_ids
-        self.arena.policies[plan.index] = _policy(entry, self.arena.tick)
-        self.limits = _map_ids(self.arena, self.plans)
+        self.stepped = _stepped(self.arena)
+        self.limits += _columns(self.arena, plan)
+        self._set_entry(plan.index, entry)
+        _map_ids(self.arena, self.plans)
 
     def stepped_of(self, entries: list[int]) -> np.ndarray:
         """uint32: the segments with native functions of these entries."""
@@ -57,12 +59,16 @@ class Topology:
     def set_policies(self, config: Config) -> None:
         """Write what the entries ask for into the arena: at the start, and at a reload."""
         for index, entry in enumerate(config.bloques):
-            self.arena.policies[index] = _policy(entry, self.arena.tick)
-            if entry.funcion:
-                self.arena.functions[index + 1] = _function(entry)
+            self._set_entry(index, entry)
+
+    def _set_entry(self, index: int, entry: BlockEntry) -> None:
+        policy = _policy(entry, self.arena.tick)
+        self.arena.policies[index] = policy
+        if entry.funcion:
+            self.arena.functions[index + 1] = _function(entry)
         for limits in self.limits:
-            policy = self.arena.policies[limits.policy]
-            limits.set(policy["low"], policy["high"])
+            if limits.policy == index:
+                limits.set(policy["low"], policy["high"])
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,9 @@ def build(config: Config) -> Topology:
         _place(arena, plan, first)
     first[blocks] = segments
     names = tuple(name for plan in plans for name in plan.entry.block_ids)
-    stepped = np.flatnonzero(arena.segments["function"]).astype(np.uint32)
-    built = Topology(arena, names, first, stepped, _map_ids(arena, plans), plans)
+    limits = [each for plan in plans for each in _columns(arena, plan)]
+    built = Topology(arena, names, first, _stepped(arena), limits, plans)
+    _map_ids(arena, plans)
     built.set_policies(config)
     return built
 
@@ -169,7 +176,11 @@ def _function(entry: BlockEntry) -> np.void:
     return out[()]
 
 
-def _map_ids(arena: Arena, plans: list[Plan]) -> list["Limits"]:
+def _stepped(arena: Arena) -> np.ndarray:
+    return np.flatnonzero(arena.segments["function"]).astype(np.uint32)
+
+
+def _map_ids(arena: Arena, plans: list[Plan]) -> None:
     ranges = [(plan.entry.first_id, plan.entry.entidades, plan.entry.entidades_por_bloque, plan.per_block, plan.segment)
               for plan in plans if plan.entry.table is None]
     arena.map_ranges(np.array(sorted(ranges), dtypes.RANGE))
@@ -178,7 +189,6 @@ def _map_ids(arena: Arena, plans: list[Plan]) -> list["Limits"]:
         ids = np.concatenate([plan.entry.table.device for plan in listed]).astype(np.uint32)
         places = np.concatenate([plan_places(plan)[: len(plan.entry.table)] for plan in listed]).astype(np.uint32)
         arena.map_devices(ids, places)
-    return [limits for plan in listed for limits in _columns(arena, plan)]
 
 
 @dataclass
@@ -198,6 +208,8 @@ class Limits:
 
 def _columns(arena: Arena, plan: Plan) -> Iterator[Limits]:
     """Give the segments of an entry with a table their ids and their room for limits."""
+    if plan.entry.table is None:
+        return
     table, places = plan.entry.table, plan_places(plan)[: len(plan.entry.table)]
     for segment in range(plan.segment, plan.segment + plan.segments):
         first, last = np.searchsorted(places, (segment * SLAB, (segment + 1) * SLAB))

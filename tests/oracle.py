@@ -66,6 +66,7 @@ class Oracle:
         self._begin(0.0)
 
     def _configure(self, config):
+        self._config = config
         self.entries = [Entry(spec, self._folder) for spec in config["bloques"]]
         self.rules = Rules(self.entries)
         self.lateness = round(config.get("retraso_max", 2.0) * 1000)
@@ -153,12 +154,23 @@ class Oracle:
 
     def _do_reload(self, command):
         before = self.entries
-        self._configure(command["config"])
-        for block in self.blocks:
-            block.entry = self.entries[before.index(block.entry)]
-        self.low, self.high = self.at.limits(self.entries)
+        self._take_over(command["config"])
         units = np.array([[old.shift, new.shift] for old, new in zip(before, self.entries, strict=True)])[self.at.entry_of]
         self.state.seen = self.state.seen << units[:, 0] >> units[:, 1]
+
+    def _do_attach(self, command):
+        self._take_over(self._config | {"bloques": [*self._config["bloques"], command["entry"]]})
+
+    def _take_over(self, config):
+        """Another configuration of the same entries, and perhaps one more."""
+        before = self.entries
+        self._configure(config)
+        for block in self.blocks:
+            block.entry = self.entries[before.index(block.entry)]
+        for count in range(len(before) + 1, len(self.entries) + 1):
+            self.at.attach(self.entries[:count])
+        self.state.grow(len(self.at.place))
+        self.low, self.high = self.at.limits(self.entries)
         self.rules.set_load(self.entries, self._load)
 
     def _do_shed(self, command):

@@ -160,17 +160,25 @@ class Layout:
     """Blocks in order, their segments of at most 1,000 in order, each entity at segment * 1024 + slot."""
 
     def __init__(self, entries):
-        self.blocks, self.segments, self.ranges, self.devices = [], [], [], {}
-        total, following = 0, 0
+        self.blocks, self.segments, self.ranges, self.devices, self._following = [], [], [], {}, 0
         for entry in entries:
-            base = following if entry.base is None else entry.base
-            if entry.table:
-                self.devices |= {row[0]: total + slot for slot, row in enumerate(entry.table)}
-            else:
-                self.ranges.append((base, entry.entities, total))
-                following += entry.entities if entry.base is None else 0
-            total = self._add_blocks(entry, total)
+            self._add(entry)
         self._make_columns(entries)
+
+    def attach(self, entries):
+        """One more entry, the last of *entries*, behind all others."""
+        self._add(entries[-1])
+        self._make_columns(entries)
+
+    def _add(self, entry):
+        total = self.segments[-1][2] if self.segments else 0
+        base = self._following if entry.base is None else entry.base
+        if entry.table:
+            self.devices |= {row[0]: total + slot for slot, row in enumerate(entry.table)}
+        else:
+            self.ranges.append((base, entry.entities, total))
+            self._following += entry.entities if entry.base is None else 0
+        self._add_blocks(entry, total)
 
     def _add_blocks(self, entry, at):
         for start in range(0, entry.entities, entry.per_block):
@@ -180,7 +188,6 @@ class Layout:
                 used = min(1000, size - first)
                 self.segments.append((self.blocks[-1], at, at + used))
                 at += used
-        return at
 
     def _make_columns(self, entries):
         place = [np.arange(last - first) + 1024 * index for index, (_, first, last) in enumerate(self.segments)]

@@ -75,6 +75,11 @@ class Entities:
         self.active = np.zeros(n, bool)
         self.scale = np.ones(n, F)
 
+    def grow(self, n):
+        """Room for *n* in all; those that are new were never heard."""
+        fresh = vars(Entities(n - len(self.value)))
+        vars(self).update({name: np.concatenate([column, fresh[name]]) for name, column in vars(self).items()})
+
     def fold(self, e, x, r, rule, phase, low, high):
         """Good readings *x* of distinct entities *e*, with dice *r*: (leaves, z, alarm, first heard, healed)."""
         slow, var, fast, change, peak = self.slow[e], self.var[e], self.fast[e], self.change[e], self.peak[e]

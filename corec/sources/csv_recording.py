@@ -60,9 +60,9 @@ class CsvRecording:
         with self._opened() as stream:
             for rows in _grouped(self._timed_rows(stream), most, min(span or LONGEST_MS, LONGEST_MS)):
                 batch = self._batch(rows)
-                if len(batch.ids):
+                if batch.readings:
                     times = [time for time, _ in rows]
-                    yield Piece(batch, min(times), max(times), len(batch.ids), stream.buffer.tell())
+                    yield Piece(batch, min(times), max(times), batch.readings, stream.buffer.tell())
 
     def notes(self) -> list[str]:
         """What did not go in as a value so far."""

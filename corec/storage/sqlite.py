@@ -72,10 +72,13 @@ class SqliteStore(StoreReader):
         late: Sequence[LateBatch] = (),
         messages: np.ndarray | None = None,
         ledger: Mapping[str, int] | None = None,
+        sent: Sequence[tuple[str, int, bytes]] = (),
     ) -> None:
+        """*sent*: (stream, ms, entry) of what programs send over the node's output streams."""
         totals = dict(self.totals)
         ledger = dict(ledger or {})
-        sent = outbox.entries(record.turn, messages, alerts) if self._bounds["outbox"] else []
+        out = [(record.turn, *entry) for entry in sent]
+        out += outbox.entries(record.turn, messages, alerts) if self._bounds["outbox"] else []
         set_aside = [(record.turn, *batch[:2], batch.cause, batch.frames) for batch in late]
         with self.write():
             self._require_next(record)
@@ -83,7 +86,7 @@ class SqliteStore(StoreReader):
                 self._insert(WINDOWS, record.turn, aggregates, totals),
                 self._insert(ALERTS, record.turn, alerts, totals),
                 outbox.append(self._db, "late", set_aside, self._bounds["late"], totals),
-                outbox.append(self._db, "outbox", sent, self._bounds["outbox"], totals),
+                outbox.append(self._db, "outbox", out, self._bounds["outbox"], totals),
             )
             documents = (schema.compact(ledger), schema.compact(totals))
             fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)

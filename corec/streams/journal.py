@@ -262,9 +262,11 @@ class Journal:
         disk.make_room(self._fd, self._capacity)
 
     def _require_budget(self, size: int) -> None:
+        if not self._max_bytes:
+            return
         while self._spares and self.size_bytes + size > self._max_bytes:
             self._spares.pop().unlink()
-        if self._max_bytes and self.size_bytes + size > self._max_bytes:
+        if self.size_bytes + size > self._max_bytes:
             raise DiskFull(
                 f"the journal may take {self._max_bytes:,} bytes and takes {self.size_bytes:,}: "
                 f"no room for a file of {size:,} - at {self._folder}",

@@ -21,6 +21,8 @@ PAGE_BYTES = 4096
 FLAG_GROUP = 1
 #: No payload and no offset of its own: everything up to `offset` was accepted.
 FLAG_MARK = 2
+#: No node writes as many; numbers behind a forged offset would run out of their 64 bits.
+LAST_OFFSET = 2**62
 
 
 class Gap(NamedTuple):
@@ -92,7 +94,7 @@ def record_at(buffer: bytes, position: int) -> Record | None:
         return None
     magic, length, offset, arrival, flags = RECORD_HEADER.unpack_from(buffer, position)
     end = start + length
-    if magic != RECORD_MAGIC or end > len(buffer):
+    if magic != RECORD_MAGIC or end > len(buffer) or offset > LAST_OFFSET:
         return None
     view = memoryview(buffer)
     checksum = crc32c(view[start:end], crc32c(view[position : start - CHECKSUM.size]))

@@ -1,12 +1,13 @@
 """What one accepted batch of 1,000 readings costs: bytes that reach the disk and CPU, journal against SQLite.
 
-    python tests/faults/flash_cost.py          prints the table of docs/decisions/0001
+    PYTHONPATH=. python tests/faults/flash_cost.py [FOLDER]     prints the table of docs/decisions/0001
+
+FOLDER lies on the disk to measure; the disk should have nothing else to do.
 """
 
 import os
 import resource
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,12 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from corec._core.wire import encode_frames, pack_envelope
+from corec.streams.journal import Journal
 
 BATCHES = 4_000
 FRAMES = 1_000
 RUNS = 5
-PAGE = 4096
+#: Both are trimmed this often, as behind a snapshot.
+TRIM_EVERY = 1_000
 
 
 def batches() -> list[bytes]:
@@ -28,58 +32,51 @@ def batches() -> list[bytes]:
     made = []
     for sequence in range(50):
         ids = rng.integers(0, 1_000_000, FRAMES)
-        frames = encode_frames(ids, np.ones(FRAMES, np.int8), np.round(rng.normal(20, 3, FRAMES), 2), np.ones(FRAMES, np.uint8))
+        frames = encode_frames(ids, 1, np.round(rng.normal(20, 3, FRAMES), 2), 1)
         made.append(pack_envelope(frames, producer=1, epoch=1, sequence=sequence * FRAMES, time=0))
     return made
 
 
-def into_journal(folder: Path) -> Callable[[list[bytes]], None]:
-    from corec.streams.journal import Journal
+def into_journal(folder: Path) -> Callable[[list[bytes], bool], None]:
+    journal = Journal(folder)
 
-    journal = Journal(folder / "journal")
-
-    def commit(group: list[bytes]) -> None:
+    def commit(group: list[bytes], trim: bool) -> None:
         journal.append(group, 0)
         journal.sync()
+        if trim:
+            journal.trim(journal.last)
 
     return commit
 
 
-def into_sqlite(folder: Path) -> Callable[[list[bytes]], None]:
+def into_sqlite(folder: Path) -> Callable[[list[bytes], bool], None]:
     db = sqlite3.connect(folder / "journal.db", isolation_level=None)
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         db.execute(f"PRAGMA {pragma}")
-    db.execute("CREATE TABLE journal (entry INTEGER PRIMARY KEY, arrival INTEGER, payload BLOB)")
+    db.execute("CREATE TABLE journal (entry INTEGER PRIMARY KEY AUTOINCREMENT, arrival INTEGER, payload BLOB)")
 
-    def commit(group: list[bytes]) -> None:
+    def commit(group: list[bytes], trim: bool) -> None:
         db.execute("BEGIN IMMEDIATE")
         db.executemany("INSERT INTO journal (arrival, payload) VALUES (0, ?)", [(payload,) for payload in group])
+        if trim:
+            db.execute("DELETE FROM journal WHERE entry < (SELECT max(entry) FROM journal)")
         db.execute("COMMIT")
 
     return commit
 
 
-WAYS = {"journal": into_journal, "sqlite": into_sqlite}
-
-
-def best(way: str, size: int, folder: Path) -> tuple[float, float]:
-    """The least of a few runs: what else the machine does only adds."""
-    results = []
-    for number in range(RUNS):
-        (folder / str(number)).mkdir()
-        results.append(run(way, size, folder / str(number)))
-    return min(cpu for cpu, _ in results), min(group for _, group in results)
-
-
-def run(way: str, size: int, folder: Path) -> tuple[float, float]:
-    """CPU us a batch and the median group in ms, in groups of *size* batches."""
-    commit, made = WAYS[way](folder), batches()
-    before, taken = _cpu(), []
+def measure(commit: Callable[[list[bytes], bool], None], size: int, folder: Path) -> tuple[float, float, float]:
+    """(bytes the device wrote, CPU us) a batch, and the median group in ms."""
+    made, taken = batches(), []
+    os.sync()
+    device, cpu = _device_bytes(folder), _cpu()
     for first in range(0, BATCHES, size):
         start = time.perf_counter()
-        commit([made[(first + i) % len(made)] for i in range(size)])
+        commit([made[(first + i) % len(made)] for i in range(size)], first % TRIM_EVERY == 0)
         taken.append(time.perf_counter() - start)
-    return 1e6 * (_cpu() - before) / BATCHES, 1e3 * sorted(taken)[len(taken) // 2]
+    cpu = _cpu() - cpu
+    os.sync()
+    return (_device_bytes(folder) - device) / BATCHES, 1e6 * cpu / BATCHES, 1e3 * sorted(taken)[len(taken) // 2]
 
 
 def _cpu() -> float:
@@ -87,54 +84,26 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def synced_bytes(trace: Path) -> int:
-    """Whole pages, each counted as often as a sync found it changed."""
-    from powercut import Op, read_trace
-
-    changed: dict[str, set[int]] = {}
-    names: dict[int, str] = {}
-    pages = 0
-    for event in read_trace(trace):
-        if event.op is Op.OPEN:
-            names[event.handle] = event.path
-        elif event.op is Op.WRITE and not names[event.handle].endswith("-shm"):
-            touched = range(event.position // PAGE, (event.position + len(event.data) - 1) // PAGE + 1)
-            changed.setdefault(names[event.handle], set()).update(touched)
-        elif event.op is Op.SYNC:
-            pages += len(changed.pop(names[event.handle], ()))
-    return pages * PAGE
+def _device_bytes(folder: Path) -> int:
+    """All that was written to the device of *folder*, the file system's own journal included."""
+    number = folder.stat().st_dev
+    fields = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat").read_text().split()
+    return 512 * int(fields[6])
 
 
-def main() -> None:
-    from shim import build, environment
-
+def main(place: str = ".") -> None:
     payload = sum(map(len, batches())) / len(batches())
-    print(f"{BATCHES} batches of {FRAMES} readings, {payload:,.0f} bytes each compressed")
-    print("| log | batches a sync | bytes to disk a batch | x payload | CPU us a batch | group p50 ms |")
+    print(f"{BATCHES} batches of {FRAMES} readings, {payload:,.0f} bytes each compressed; least of {RUNS} runs")
+    print("| log | batches a sync | bytes to the device a batch | x payload | CPU us a batch | group p50 ms |")
     print("|---|---|---|---|---|---|")
     for size in (1, 5, 20):
-        for way in WAYS:
-            with tempfile.TemporaryDirectory(dir=".") as place:
-                folder = Path(place).resolve()
-                (folder / "traced").mkdir()
-                (folder / "timed").mkdir()
-                trace = folder / "trace"
-                command = [sys.executable, __file__, way, str(size), str(folder / "traced"), str(trace)]
-                subprocess.run(command, check=True, env=environment(build(folder)))
-                cpu, group = best(way, size, folder / "timed")
-                each = synced_bytes(trace) / BATCHES
-                print(f"| {way} | {size} | {each:,.0f} | {each / payload:.2f} | {cpu:.0f} | {group:.2f} |")
-
-
-def traced(way: str, size: str, folder: str, trace: str) -> None:
-    import ctypes
-
-    shim = ctypes.CDLL(None)
-    shim.iotrace_start(folder.encode(), trace.encode())
-    run(way, int(size), Path(folder))
-    shim.iotrace_stop()
-    os._exit(0)  # what closing would still write is not the batches'
+        for name, way in (("SQLite, WAL", into_sqlite), ("own log", into_journal)):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                commit = way(Path(folder))
+                runs = [measure(commit, size, Path(folder)) for _ in range(RUNS + 1)][1:]  # the first makes the files
+            device, cpu, group = map(min, zip(*runs, strict=True))
+            print(f"| {name} | {size} | {device:,.0f} | {device / payload:.1f} | {cpu:.0f} | {group:.2f} |")
 
 
 if __name__ == "__main__":
-    traced(*sys.argv[1:]) if len(sys.argv) > 1 else main()
+    main(*sys.argv[1:])

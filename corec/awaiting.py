@@ -1,0 +1,136 @@
+"""Functions that may have to be awaited: driven at once, and left to asyncio only where they do suspend.
+
+A driver calls one function after the other and awaits each.  As long as none suspends, the event loop has no
+part in it.  Where one does, its driver becomes a task of its own, and another driver goes on with the next
+function; so all that suspended wait together, under one time limit.
+"""
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+from corec.functions import BadReading
+from corec.sample import Job, Sample
+
+#: How long a cancelled function may take to come to its end, in seconds.
+GRACE = 0.05
+
+_ENDED = object()
+
+
+class Held:
+    """A driver that has begun, for a task to go on with; one that ended leaves nothing to do."""
+
+    def __init__(self) -> None:
+        self.driver: Any = None
+        self.waiting_for: Any = _ENDED
+
+    def begin(self, driver: Any) -> bool:
+        """Take the first step of *driver*; False when that was all of it."""
+        self.driver = driver
+        self.waiting_for = _step(driver.send, None)
+        return self.waiting_for is not _ENDED
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        while self.waiting_for is not _ENDED:
+            try:
+                yield self.waiting_for
+            except BaseException as error:  # a cancellation, for the function to see
+                self.waiting_for = _step(self.driver.throw, error)
+            else:
+                self.waiting_for = _step(self.driver.send, None)
+
+
+def _step(go_on: Callable[[Any], Any], what: Any) -> Any:
+    try:
+        return go_on(what)
+    except StopIteration:
+        return _ENDED
+
+
+async def _finish(held: Held) -> None:
+    await held
+
+
+async def _drive(jobs: Iterator[Job], sample: Sample) -> None:
+    for job in jobs:
+        try:
+            got = job.call()
+            sample.put(job.slots, await got if inspect.isawaitable(got) else got)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # CancelledError too: of the function's own, or for being too late
+            sample.fail(job.slots, error)
+
+
+class Awaiting:
+    """The calls of one block that may suspend; remembers from pass to pass those that would not even be cancelled."""
+
+    def __init__(self) -> None:
+        self._stuck: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self, jobs: Sequence[Job], sample: Sample, limit: float) -> None:
+        """Call and await all *jobs*, for *limit* seconds; what takes longer is cancelled and has failed."""
+        tasks = self._begin([job for job in jobs if not self._is_stuck(job, sample)], sample)
+        try:
+            late = (await asyncio.wait(tasks, timeout=limit))[1] if tasks else ()
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+        if late:
+            await self._cancel({task: tasks[task] for task in late}, sample, limit)
+
+    def _begin(self, jobs: Sequence[Job], sample: Sample) -> dict["asyncio.Task[None]", Job]:
+        """Drive all jobs up to where they suspend; returns a task for each that did."""
+        tasks: dict[asyncio.Task[None], Job] = {}
+        current: list[Job] = []
+        remaining = _remembering(jobs, current)
+        while True:
+            held, context = Held(), contextvars.copy_context()
+            task = asyncio.get_running_loop().create_task(_finish(held), context=context)
+            if not _as_task(task, context, held.begin, _drive(remaining, sample)):
+                return tasks  # that task finds nothing to do
+            tasks[task] = current[0]
+
+    def _is_stuck(self, job: Job, sample: Sample) -> bool:
+        task = self._stuck.get(job.key)
+        if task is None:
+            return False
+        if task.done():
+            del self._stuck[job.key]
+            return False
+        sample.fail(job.slots, BadReading("still running", "its call of an earlier pass has not ended"))
+        return True
+
+    async def _cancel(self, late: dict["asyncio.Task[None]", Job], sample: Sample, limit: float) -> None:
+        for task, job in late.items():
+            sample.fail(job.slots, BadReading("too long", f"expected an end within {limit:g} s"))
+            task.cancel()
+        for task in (await asyncio.wait(late, timeout=GRACE))[1]:
+            self._stuck[late[task].key] = task
+
+
+def _remembering(jobs: Sequence[Job], current: list[Job]) -> Iterator[Job]:
+    """The jobs, each put into *current* while it is the latest."""
+    for job in jobs:
+        current[:] = (job,)
+        yield job
+
+
+def _as_task(task: "asyncio.Task[None]", context: contextvars.Context, step: Callable[..., bool], *arguments: Any) -> bool:
+    """Take a step as if *task* took it: what the function asks of asyncio.current_task must be its own to cancel.
+
+    The four functions are asyncio's documented ones for task implementations other than its own.
+    """
+    loop, outer = asyncio.get_running_loop(), asyncio.current_task()
+    if outer is not None:
+        asyncio._leave_task(loop, outer)
+    asyncio._enter_task(loop, task)
+    try:
+        return context.run(step, *arguments)
+    finally:
+        asyncio._leave_task(loop, task)
+        if outer is not None:
+            asyncio._enter_task(loop, outer)

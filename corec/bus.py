@@ -1,0 +1,121 @@
+"""`nucleus.redis_client` of an embedded node: the stream commands of redis.asyncio, over the node's own outbox.
+
+What is added becomes durable with the next commit, within half a second; a critical entry makes that commit
+come at once.  Reading gives what is committed.  Anything but streams names the setting that brings a real server.
+"""
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from corec.errors import PluginError
+
+if TYPE_CHECKING:
+    from corec.pipeline import Pipeline
+
+#: Entries that may wait for a commit: a plugin that adds more is told so.
+MOST_WAITING = 10_000
+#: Streams of the node itself hold frames; those of plugins hold fields.
+OWN_PREFIX = "corec:"
+HINT = "embedded nodes have streams only; name a server in `redis_config` for the rest of Redis"
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class EmbeddedRedis:
+    """xadd, xlen, xrange, xread, xtrim and xdel, as redis.asyncio has them and with its types."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline_of = pipeline  # a function: a node that recovers gets a new pipeline
+        self._lock = threading.Lock()
+        self._last = (0, 0)
+        self.bytes_in = 0
+
+    @property
+    def _pipeline(self) -> "Pipeline":
+        return self._pipeline_of()
+
+    async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
+                   **options: Any) -> bytes:
+        """Add an entry; its id."""
+        if id not in ("*", b"*"):
+            raise PluginError(f"expected the id '*', got {id!r}", hint="ids are the node's, so that entries keep their order")
+        entry = {_bytes(key): _bytes(value) for key, value in fields.items()}
+        if not entry:
+            raise PluginError("expected at least one field for a stream entry, got none")
+        number = self._next_id()
+        blob = msgspec.msgpack.encode([number, entry])
+        self.bytes_in += len(blob)
+        if self._pipeline.waiting_out >= MOST_WAITING:
+            raise PluginError(f"{MOST_WAITING} stream entries wait for a commit already", hint="send fewer, or several values in one entry")
+        self._pipeline.put_out(_text(name), blob, urgent=bool(options.get("urgent")))
+        return number
+
+    async def xlen(self, name: Any) -> int:
+        """How many entries are committed."""
+        return len(self._entries(name))
+
+    async def xrange(self, name: Any, min: Any = "-", max: Any = "+", count: int | None = None) -> list[Entry]:
+        """Entries with ids from *min* to *max*, oldest first."""
+        low, high = _bound(min, (0, 0)), _bound(max, (2**63, 2**63))
+        chosen = (entry for entry in self._entries(name) if low <= _pair(entry[0]) <= high)
+        return list(itertools.islice(chosen, count))
+
+    async def xread(self, streams: dict[Any, Any], count: int | None = None, block: int | None = None) -> list[list[Any]]:
+        """[[stream, entries behind the id given for it], ...] of the streams that have any; never blocks."""
+        found = []
+        for name, after in streams.items():
+            newer = [entry for entry in self._entries(name) if _pair(entry[0]) > _bound(after, (2**63, 2**63))]
+            if newer:
+                found.append([_bytes(name), newer[:count]])
+        return found
+
+    async def xtrim(self, name: Any, maxlen: int | None = None, approximate: bool = True, **options: Any) -> int:
+        """Nothing to do: streams are bounded by `mensajes_mb`, oldest first."""
+        return 0
+
+    async def xdel(self, name: Any, *ids: Any) -> int:
+        """Entries are part of committed turns and stay until the bound drops them."""
+        return 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise PluginError(f"expected one of xadd, xlen, xrange, xread, xtrim, xdel, got redis_client.{name}", hint=HINT)
+
+    def _next_id(self) -> bytes:
+        with self._lock:
+            now = time.time_ns() // 1_000_000
+            self._last = (now, 0) if now > self._last[0] else (self._last[0], self._last[1] + 1)
+            return b"%d-%d" % self._last
+
+    def _entries(self, name: Any) -> list[Entry]:
+        stream = _text(name)
+        rows = self._pipeline.read_out(stream)
+        if stream.startswith(OWN_PREFIX):
+            return [(b"%d-%d" % (moment, seq), {b"m": frames}) for seq, moment, frames in rows]
+        return [(number, entry) for number, entry in (msgspec.msgpack.decode(blob) for _, _, blob in rows)]
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return str(value).encode()
+    raise PluginError(f"expected bytes, text or a number in a stream entry, got {type(value).__name__}")
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _pair(number: Any) -> tuple[int, int]:
+    first, _, second = _text(number).partition("-")
+    return int(first), int(second or 0)
+
+
+def _bound(value: Any, newest: tuple[int, int]) -> tuple[int, int]:
+    text = _text(value)
+    return newest if text in ("-", "+", "$") else _pair(text)

@@ -1,0 +1,135 @@
+"""Entities: the smallest things that live in a block.
+
+    crear_entidad("m0", 1, random.random)                                      a MicroCeluEntidadCoreC
+    crear_entidad("t0", 1, read_sensor, procesador=ProcesadorSensor(gain=0.1)) a CeluEntidadCoreC
+
+Both unpack and index as the tuple (id, canal, funcion or procesador, activo).
+"""
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Optional
+from weakref import ref
+
+from corec.errors import UsageError
+from corec.functions import Vectorizada, check_function, vectorizada
+from corec.processors import ProcesadorFiltro, ProcesadorSensor
+
+if TYPE_CHECKING:
+    from corec.blocks import BloqueSimbiotico
+
+__all__ = ["CeluEntidadCoreC", "MicroCeluEntidadCoreC", "ProcesadorFiltro", "ProcesadorSensor", "Vectorizada",
+           "crear_entidad", "vectorizada"]
+
+Funcion = Callable[[], Any]
+Procesador = Callable[[float, dict[str, Any]], float | None]
+
+
+class MicroCeluEntidadCoreC(Sequence):
+    """An entity with a function; unpacks as (id, canal, funcion, activo).
+
+    `activo` is whether its last reading in its block was a good one; true before there was any.
+    """
+
+    __slots__ = ("_home", "_slot", "canal", "funcion", "id")
+
+    def __init__(self, id: str, canal: int, funcion: Any) -> None:
+        self.id, self.canal, self.funcion = id, canal, funcion
+        self._home: Optional[ref[BloqueSimbiotico]] = None
+        self._slot = 0
+
+    @property
+    def bloque(self) -> Optional["BloqueSimbiotico"]:
+        """The block it lives in, or None."""
+        return self._home and self._home()
+
+    @property
+    def activo(self) -> bool:
+        """Whether it is healthy."""
+        bloque = self.bloque
+        return bloque is None or bloque.is_active(self._slot)
+
+    def enter(self, home: "ref[BloqueSimbiotico]", slot: int) -> None:
+        """Take the place *slot* of a block; the block calls this."""
+        self._home, self._slot = home, slot
+
+    def inherit(self, donor: "MicroCeluEntidadCoreC") -> None:
+        """Take over what makes *donor* work."""
+        self.funcion = donor.funcion
+
+    def restart(self) -> None:
+        """Forget what it remembers: a Micro remembers nothing."""
+
+    def _parts(self) -> tuple[str, int, Any, bool]:
+        return self.id, self.canal, self.funcion, self.activo
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._parts()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parts())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self._parts()!r}"
+
+
+class CeluEntidadCoreC(MicroCeluEntidadCoreC):
+    """An entity with a processor and a state of its own; unpacks as (id, canal, procesador, activo).
+
+    Its raw values come from its function or, without one, from `BloqueSimbiotico.receive`.
+    """
+
+    __slots__ = ("estado", "procesador")
+
+    def __init__(self, id: str, canal: int, funcion: Any, procesador: Procesador) -> None:
+        super().__init__(id, canal, funcion)
+        self.procesador = procesador
+        self.estado: dict[str, Any] = {}
+
+    def inherit(self, donor: MicroCeluEntidadCoreC) -> None:
+        """Take over what makes *donor* work: its function and its processor, not its state."""
+        super().inherit(donor)
+        self.procesador = donor.procesador
+
+    def restart(self) -> None:
+        """Begin again with an empty state."""
+        self.estado.clear()
+
+    def _parts(self) -> tuple[str, int, Any, bool]:
+        return self.id, self.canal, self.procesador, self.activo
+
+
+def crear_entidad(id: str, canal: int, funcion: Any = None, procesador: Procesador | None = None) -> MicroCeluEntidadCoreC:
+    """A Micro entity with *funcion*, or with *procesador* a Celu.
+
+    id: unique in its block.  canal: 0..127.  funcion: `corec.functions` says of what kinds; a Celu may do without.
+    procesador: procesador(valor, estado) -> float, or None to filter the value out.
+    """
+    check_id(id)
+    check_channel(canal, f"entity {id!r}")
+    if funcion is None and procesador is None:
+        raise UsageError(f"entity {id!r}: expected a function, a processor or both, got neither",
+                         hint="crear_entidad(id, canal, funcion), or crear_entidad(id, canal, procesador=...)")
+    if funcion is not None:
+        check_function(funcion, f"entity {id!r}")
+    if procesador is None:
+        return MicroCeluEntidadCoreC(id, canal, funcion)
+    if not callable(procesador):
+        raise UsageError(f"entity {id!r}: expected a processor, got {procesador!r}",
+                         hint="a processor is procesador(valor: float, estado: dict) -> float | None")
+    return CeluEntidadCoreC(id, canal, funcion, procesador)
+
+
+def check_id(id: Any, what: str = "an entity") -> None:
+    """UsageError when *id* is no name."""
+    if not (isinstance(id, str) and id and id.isprintable() and id == id.strip()):
+        raise UsageError(f"expected the id of {what} as text that is not empty, got {id!r}",
+                         hint="an id is a name as \"m0\", without line breaks and without spaces at its ends")
+
+
+def check_channel(canal: Any, whose: str) -> None:
+    """UsageError when *canal* is no channel."""
+    if not isinstance(canal, int) or isinstance(canal, bool) or not 0 <= canal <= 127:
+        raise UsageError(f"{whose}: expected a channel, an integer from 0 to 127, got {canal!r}",
+                         hint="channels 2, 3 and 5 are critical; 1 is the usual one for sensors")

@@ -1,0 +1,89 @@
+"""What the functions of a block gave in one pass, before the engine judges it."""
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from corec.functions import LARGEST, BadReading, number_of
+
+
+class Job(NamedTuple):
+    """A call that may have to be awaited: of one entity, or of all that share a vectorised function."""
+
+    slots: int | np.ndarray
+    call: Callable[[], Any]
+
+    @property
+    def key(self) -> int:
+        """One of its slots: an entity is in one job only."""
+        return self.slots if isinstance(self.slots, int) else int(self.slots[0])
+
+
+class Sample:
+    """The raw values of one pass, float64[n], NaN where there is none, and why there is none.
+
+    failed: slot -> the error.  silent: slots without a reading, because none came or the processor filtered it out.
+    jobs: calls of functions that turned out to give something to await.
+    """
+
+    __slots__ = ("closed", "failed", "jobs", "silent", "values")
+
+    def __init__(self, entities: int) -> None:
+        self.values = np.full(entities, np.nan)
+        self.failed: dict[int, BaseException] = {}
+        self.silent: list[int] = []
+        self.jobs: list[Job] = []
+        self.closed = False
+
+    def put(self, slots: int | np.ndarray, got: Any) -> None:
+        """Take what a function gave; BadReading where it is nothing of use."""
+        if self.closed:
+            return
+        if isinstance(slots, int):
+            if inspect.isawaitable(got):
+                self.jobs.append(Job(slots, lambda: got))
+            else:
+                self.values[slots] = number_of(got)
+        else:
+            self.values[slots] = _array_of(got, len(slots))
+
+    def fail(self, slots: int | np.ndarray, error: BaseException) -> None:
+        """Count failed readings; the first reason stays."""
+        for slot in (slots,) if isinstance(slots, int) else slots.tolist():
+            self.values[slot] = np.nan
+            self.failed.setdefault(slot, error)
+
+    def run(self, slots: int | np.ndarray, call: Callable[[], Any]) -> None:
+        """Take what one call gives."""
+        try:
+            self.put(slots, call())
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            self.fail(slots, error)
+
+    def close(self) -> np.ndarray:
+        """Nothing more may come in; bool[n], where there is a good value."""
+        self.closed = True
+        good = np.abs(self.values) <= LARGEST
+        if not good.all():
+            self._explain(np.flatnonzero(~good))
+        return good
+
+    def _explain(self, slots: np.ndarray) -> None:
+        explained = self.failed.keys() | self.silent
+        for slot, value in zip(slots.tolist(), self.values[slots].tolist(), strict=True):
+            if slot not in explained:
+                self.failed[slot] = BadReading("not finite", f"expected a value of at most {LARGEST:g}, got {value:g}")
+        self.values[slots] = np.nan
+
+
+def _array_of(got: Any, length: int) -> np.ndarray:
+    try:
+        values = np.asarray(got, np.float64)
+    except (TypeError, ValueError):
+        raise BadReading("no array", f"expected an array of {length} numbers, got {type(got).__name__}: {got!r:.60}") from None
+    if values.shape != (length,):
+        raise BadReading("shape", f"expected an array of {length} numbers, got one of shape {values.shape}")
+    return values
