@@ -6,6 +6,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 CORE = "corec/_core"
 PLUGINS = Path("plugins")
@@ -42,12 +43,22 @@ class BuildWithPlugins(build_py):
             shutil.copytree(PLUGINS, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
 
 
+class SdistWithoutGenerated(sdist):
+    """Leaves the C that Cython makes out of the source distribution: it is made anew where that is built."""
+
+    def get_file_list(self):
+        super().get_file_list()
+        made = {str(path.with_suffix(".c")) for path in Path(CORE).glob("*.pyx")}
+        self.filelist.files = [file for file in self.filelist.files if file not in made]
+
+
 KERNELS = ["cold.c", "simd.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"]
 
 setup(
-    cmdclass={"build_py": BuildWithPlugins},
+    cmdclass={"build_py": BuildWithPlugins, "sdist": SdistWithoutGenerated},
     ext_modules=cythonize(
         [
+            extension("calls"),
             extension("wire", "crc32c.c"),
             extension("arena", "cold.c"),
             extension("block", *KERNELS),

@@ -87,12 +87,13 @@ class Awaiting:
         tasks: dict[asyncio.Task[None], Job] = {}
         current: list[Job] = []
         remaining = _remembering(jobs, current)
-        while True:
+        while jobs:
             held, context = Held(), contextvars.copy_context()
             task = asyncio.get_running_loop().create_task(_finish(held), context=context)
             if not _as_task(task, context, held.begin, _drive(remaining, sample)):
-                return tasks  # that task finds nothing to do
+                break  # that task finds nothing to do
             tasks[task] = current[0]
+        return tasks
 
     def _is_stuck(self, job: Job, sample: Sample) -> bool:
         task = self._stuck.get(job.key)

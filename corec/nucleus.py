@@ -97,7 +97,7 @@ class CoreCNucleus:
 
     def _pipeline_failed(self, error: BaseException) -> None:
         """A damaged store is replaced while readings go on being accepted; anything else ends the node."""
-        if isinstance(error, DamagedFile) and self.heals < MOST_HEALS and self.state == "running":
+        if isinstance(error, DamagedFile) and self.heals < MOST_HEALS and self.state != "stopping":
             threading.Thread(target=self._heal, name="heal").start()
         else:
             self._over.set()

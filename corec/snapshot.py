@@ -3,7 +3,7 @@
 SegmentKeeper owns what happens to segments between folds: hibernation, waking, and being handed to a
 snapshot unchanged while turns go on.
 """
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class SegmentKeeper:
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         self._flags = arena.segments["flags"]
-        self._queue: deque[int] = deque()
+        self._queue: OrderedDict[int, None] = OrderedDict()  # segments that are PENDING
         self._aside: deque[tuple[int, bytes]] = deque()
         self._pack = zstandard.ZstdCompressor(level=1).compress
         self._unpack = zstandard.ZstdDecompressor().decompress
@@ -94,26 +94,17 @@ class SegmentKeeper:
         due = np.flatnonzero(self._flags & wanted)
         self._flags[due] |= np.uint8(PENDING)
         self._flags[due] &= ~np.uint8(DIRTY)
-        self._queue.extend(due.tolist())
+        self._queue.update(dict.fromkeys(due.tolist()))
 
     def hand_out(self, limit: int | None) -> Iterator[tuple[int, bytes]]:
         """Up to *limit* pieces, those set aside first."""
         given = 0
         while (limit is None or given < limit) and self.pending:
-            piece = self._aside.popleft() if self._aside else self._next()
-            if piece is None:
-                return
             given += 1
-            yield piece
-
-    def _next(self) -> tuple[int, bytes] | None:
-        while self._queue:
-            segment = self._queue.popleft()
-            if self._flags[segment] & PENDING:
-                return self._take(segment)
-        return None
+            yield self._aside.popleft() if self._aside else self._take(next(iter(self._queue)))
 
     def _take(self, segment: int) -> tuple[int, bytes]:
+        del self._queue[segment]
         self._flags[segment] &= ~np.uint8(PENDING)
         return segment, self.packed(segment)
 

@@ -27,7 +27,12 @@ SMALL = {
     "retraso_max": 0.2,
     "bloques": [
         {"id": "casa", "canal": 1, "entidades": 2500, "ventana": 0.5, "limites": {"bajo": -50, "alto": 100}},
-        {"id": "calle", "canal": 2, "entidades": 5, "ids": {"device": [7000], "name": ["oven"], "unit": ["°C"], "high": [90]}},
+        {
+            "id": "calle",
+            "canal": 2,
+            "entidades": 5,
+            "ids": {"device": [7000], "name": ["oven"], "unit": ["°C"], "high": [90]},
+        },
     ],
     "fuentes": ["host", {"tipo": "simulada", "lecturas_por_segundo": 5000, "fallos": 0.2}],
 }
@@ -87,7 +92,8 @@ def until(condition, seconds=15.0):
 def node(here):
     """A running node with sources, as a process; killed if the test leaves it."""
     process = started("run", cwd=here)
-    until(lambda: (here / "data" / "control.sock").exists())
+    until(lambda: (here / "data" / "control.sock").exists() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
     yield process
     process.kill()
     process.communicate()
@@ -237,8 +243,8 @@ def test_check_names_embedded_where_servers_are_configured():
 
 def test_check_verifies_a_data_folder(stored):
     text = succeeded("check", "--data", "data")
-    assert [line.split()[0] for line in text.splitlines()] == ["store", "journal", "snapshots"]
-    assert text.count(": sound") == 3
+    assert [line.split()[0] for line in text.splitlines()] == ["store", "journal", "snapshots", "names"]
+    assert text.count(": sound") == 4
     assert "it fits" in succeeded("check", "--data", "data", "--config", "configs")
 
 
@@ -264,13 +270,27 @@ def test_check_of_what_is_no_data_folder(here):
 
 def test_query_shows_the_newest_windows(stored):
     lines = succeeded("query", "--last", 3).splitlines()
-    assert lines[0].split() == ["window", "(UTC)", "block", "count", "mean", "min", "max", "std", "errors", "messages", "fitness"]
+    assert lines[0].split() == [
+        "window",
+        "(UTC)",
+        "block",
+        "count",
+        "mean",
+        "min",
+        "max",
+        "std",
+        "errors",
+        "messages",
+        "fitness",
+    ]
     assert [line.split()[:3] for line in lines[1:]][-1] == ["2025-01-01", "00:00:09", "calle/0"]
     assert len(lines) == 4
 
 
 def test_query_by_block_and_time(stored):
-    lines = succeeded("query", "--blocks", "casa/*", "--since", NEW_YEAR + "02", "--until", NEW_YEAR + "05").splitlines()
+    lines = succeeded(
+        "query", "--blocks", "casa/*", "--since", NEW_YEAR + "02", "--until", NEW_YEAR + "05"
+    ).splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["00:00:02", "00:00:03", "00:00:04"]
     assert "no windows of blocks x*" in succeeded("query", "--blocks", "x*")
     assert "no windows" in succeeded("query", "--since", "1s")
@@ -278,8 +298,16 @@ def test_query_by_block_and_time(stored):
 
 def test_query_shows_alerts_by_name(stored):
     lines = succeeded("query", "--alerts").splitlines()
-    assert [line.split() for line in lines[1:]] == [["2025-01-01", "00:00:07", "high", "oven", "95", "90", "°C", "calle/0"]]
+    assert [line.split() for line in lines[1:]] == [
+        ["2025-01-01", "00:00:07", "high", "oven", "95", "90", "°C", "calle/0"]
+    ]
     assert "no alerts" in succeeded("query", "--alerts", "--blocks", "casa/*")
+
+
+def test_columns_of_a_replay_keep_their_names(here):
+    (here / "x.csv").write_text("time,north,south\n0,1,999\n")
+    succeeded("replay", "x.csv", "--into", "data")
+    assert "south" in succeeded("query", "--alerts").splitlines()[1]
 
 
 def test_query_goes_on_without_names_when_the_configuration_is_broken(stored):
@@ -450,7 +478,11 @@ def test_node_on_a_terminal_shows_a_live_status(here):
     control, terminal = pty.openpty()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "corec", "run", "--for", "2.5"], cwd=here, env=environment, stdout=terminal, stderr=terminal
+        [sys.executable, "-m", "corec", "run", "--for", "2.5"],
+        cwd=here,
+        env=environment,
+        stdout=terminal,
+        stderr=terminal,
     )
     os.close(terminal)
     shown = b""
@@ -523,6 +555,18 @@ def test_node_is_refused_what_cannot_work(here):
     assert "folder" in refused(ExitCode.DATA, "run", "--data", "file/data")
     write_config(here, max_ram_mb=50)
     assert "expected at most 50.0 MB" in refused(ExitCode.CAPACITY, "run")
+
+
+# --- docs ----
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_in_the_docs(name):
+    text = (ROOT / "docs" / "cli.md").read_text()
+    assert f"corec {name}" in text
+    command = main.get_command(click.Context(main), name)
+    for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
+        assert option.opts[0] in text, option.opts
 
 
 # --- bench -----------------------------------------------------------------------------------------

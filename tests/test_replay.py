@@ -18,7 +18,12 @@ CONFIG = parse(
     {
         "bloques": [
             {"id": "casa", "canal": 1, "entidades": 30, "entidades_por_bloque": 10},
-            {"id": "calle", "canal": 2, "entidades": 5, "ids": {"device": [70, 90], "name": ["oven", ""], "unit": ["°C", ""]}},
+            {
+                "id": "calle",
+                "canal": 2,
+                "entidades": 5,
+                "ids": {"device": [70, 90], "name": ["oven", ""], "unit": ["°C", ""]},
+            },
         ]
     }
 )
@@ -79,7 +84,9 @@ def test_times_are_known_by_how_they_look(text, about, ms):
     assert format.read(text) == ms
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "31.12.2025", "1735689600000000000", "-5", "nan", "inf", "12:30", "1960-01-01"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "31.12.2025", "1735689600000000000", "-5", "nan", "inf", "12:30", "1960-01-01"]
+)
 def test_what_is_no_time_is_none(text):
     assert detect(text) is None
     with pytest.raises(FrameError, match="expected a time"):
@@ -112,7 +119,10 @@ def test_columns_are_entities_by_number_and_devices_by_name(tmp_path):
     recording = opened(tmp_path, "a,time,oven,b,90\n1,0,2,3,4\n")
     # Then the named ones go there, the others to the entity of their number among all columns
     assert readings(recording) == [(0, 0, 1, 1.0), (0, 70, 2, 2.0), (0, 2, 1, 3.0), (0, 90, 2, 4.0)]
-    assert recording.about[1:] == ("columns oven, 90 -> the device of that name or id", "columns a, b -> casa, wire ids 0 to 2")
+    assert recording.about[1:] == (
+        "columns oven, 90 -> the device of that name or id",
+        "columns a, b -> casa, wire ids 0 to 2",
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,7 +239,9 @@ def test_missing_file_and_folder_are_refused(tmp_path):
 
 def envelopes(count=5, each=100):
     frames = encode_frames(np.arange(each) % 30, 1, np.linspace(0, 9, each), True)
-    return [pack_envelope(frames, producer=3, epoch=1, sequence=n * each, time=NEW_YEAR + n * 1000) for n in range(count)]
+    return [
+        pack_envelope(frames, producer=3, epoch=1, sequence=n * each, time=NEW_YEAR + n * 1000) for n in range(count)
+    ]
 
 
 def frames_file(tmp_path, content):

@@ -65,6 +65,17 @@ def test_names_follow_an_entry_whose_ids_moved(tmp_path):
     assert NameTable(tmp_path, config(ids=9000)).assign("casa", [("a", "")]) == {"a": 9000}
 
 
+def test_names_of_ids_that_were_chosen_elsewhere(tmp_path):
+    # Given names for wire ids with a gap between them, and for one that is in no entry
+    NameTable(tmp_path, config()).put({501: "b", 503: "d", 9: "nobody"})
+    # When a sensor without an id comes
+    table = NameTable(tmp_path, config())
+    ids = table.assign("casa", [("d", ""), ("e", "W")])
+    # Then it gets the next one, and the others have theirs
+    assert ids == {"d": 503, "e": 504}
+    assert table.names() == kept_names(tmp_path) == {501: ("b", ""), 503: ("d", ""), 504: ("e", "W")}
+
+
 def test_names_without_a_place_get_no_id(tmp_path):
     table = NameTable(tmp_path, config(entidades=2))
     assert table.assign("casa", [("a", ""), ("b", ""), ("c", "")]) == {"a": 500, "b": 501}
@@ -132,7 +143,9 @@ def readings(source, now=NOW):
     return {
         source.names[int(id)][0]: (float(valor), bool(estado))
         for batch in batches
-        for id, valor, estado in zip(batch.ids, batch.valores, np.broadcast_to(batch.estados, len(batch.ids)), strict=True)
+        for id, valor, estado in zip(
+            batch.ids, batch.valores, np.broadcast_to(batch.estados, len(batch.ids)), strict=True
+        )
     }
 
 
@@ -144,7 +157,13 @@ def test_host_reads_what_this_machine_has(tmp_path):
     batch = source.read(NOW)[0]
     # Then each core, the load, the memory and the root disk are there, healthy, with names and units
     found = {name: unit for name, unit in source.names.values()}
-    assert {"cpu0.load": "%", "load.1m": "tasks", "memory.used": "%", "disk./.used": "%", "uptime": "h"}.items() <= found.items()
+    assert {
+        "cpu0.load": "%",
+        "load.1m": "tasks",
+        "memory.used": "%",
+        "disk./.used": "%",
+        "uptime": "h",
+    }.items() <= found.items()
     assert len([name for name in found if name.startswith("cpu") and name.endswith(".load")]) == psutil.cpu_count()
     assert batch.estados.all() and np.isfinite(batch.valores).all()
     assert (batch.canal, batch.time, source.interval) == (1, NOW, 0.5)
@@ -210,13 +229,18 @@ def test_rates_are_growth_per_second():
     assert rates.take([Counter("a", "B/s", 1000)], at=10.0) == []
     assert rates.take([Counter("a", "B/s", 3000), Counter("b", "B/s", 7)], at=12.0) == [Value("a", "B/s", 1000.0)]
     # a counter that begins again has no growth; it has not vanished
-    assert rates.take([Counter("a", "B/s", 10), Counter("b", "B/s", 8)], at=13.0) == [("a", "B/s", 0.0), ("b", "B/s", 1.0)]
+    assert rates.take([Counter("a", "B/s", 10), Counter("b", "B/s", 8)], at=13.0) == [
+        ("a", "B/s", 0.0),
+        ("b", "B/s", 1.0),
+    ]
 
 
 def test_chips_of_one_label_are_numbered(monkeypatch):
     sensor = SimpleNamespace(label="Core 0", current=50.0)
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: {"coretemp": [sensor, sensor]}, raising=False)
-    monkeypatch.setattr(psutil, "sensors_fans", lambda: {"thinkpad": [SimpleNamespace(label="", current=2000)]}, raising=False)
+    monkeypatch.setattr(
+        psutil, "sensors_fans", lambda: {"thinkpad": [SimpleNamespace(label="", current=2000)]}, raising=False
+    )
     names = [value.name for value in host.read_values() if value.name.startswith(("temp.", "fan."))]
     assert names == ["temp.coretemp.Core_0", "temp.coretemp.Core_0.2", "fan.thinkpad"]
 
@@ -256,7 +280,9 @@ MILLION = {"bloques": [{"id": "a", "canal": 1, "entidades": 999_000}, {"id": "b"
 
 
 def simulation(document=None, **fuente):
-    return SimulatedSource(FuenteSimulada(**{"lecturas_por_segundo": 200_000, "semilla": 7, **fuente}), parse(document or MILLION))
+    return SimulatedSource(
+        FuenteSimulada(**{"lecturas_por_segundo": 200_000, "semilla": 7, **fuente}), parse(document or MILLION)
+    )
 
 
 def test_same_seed_and_number_make_the_same_readings():

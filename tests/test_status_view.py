@@ -85,7 +85,14 @@ def test_status_says_everything_in_80_columns():
 
 
 def test_status_fits_with_large_numbers():
-    big = {"in": 123_456_789_012, "stored": 3_456_789_012, "filtered": 120_000_000_000, "late": 0, "shed": 0, "rejected": 0}
+    big = {
+        "in": 123_456_789_012,
+        "stored": 3_456_789_012,
+        "filtered": 120_000_000_000,
+        "late": 0,
+        "shed": 0,
+        "rejected": 0,
+    }
     lines = as_text(status(ledger=big)).splitlines()
     assert max(map(len, lines)) <= WIDTH
 
@@ -99,7 +106,14 @@ def test_status_of_a_node_without_anything():
     # Given a node that has heard nothing yet
     nothing = {"total": 0, "per_s": 0.0}
     blocks = {**status()["blocks"], "live": 0, "idle": 0, "hibernated": 0, "never": 1021, "weakest": []}
-    empty = status(readings=nothing, messages=nothing, alerts={**nothing, "recent": []}, blocks=blocks, sources=[], ledger={"in": 0})
+    empty = status(
+        readings=nothing,
+        messages=nothing,
+        alerts={**nothing, "recent": []},
+        blocks=blocks,
+        sources=[],
+        ledger={"in": 0},
+    )
     # Then its status stands all the same
     text = as_text(empty)
     assert "1,021 never" in text and "recent" not in text and "source" not in text
@@ -171,7 +185,9 @@ def test_status_that_cannot_be_had_does_not_end_the_view(capsys):
 
 
 def live_console():
-    return Console(file=io.StringIO(), force_terminal=True, width=WIDTH, height=24, highlight=False, legacy_windows=False)
+    return Console(
+        file=io.StringIO(), force_terminal=True, width=WIDTH, height=24, highlight=False, legacy_windows=False
+    )
 
 
 def test_live_view_redraws_with_log_lines_above(monkeypatch):

@@ -15,6 +15,7 @@ from corec.errors import FrameError
 from corec.node_status import KINDS
 from corec.outcome import Outcome
 from corec.ram_price import admit
+from corec.sources.names import NameTable
 from corec.sources.recording import Piece
 from corec.sources.replay import fold, open_recording
 from corec.status_text import ledger_line
@@ -55,6 +56,8 @@ class ReplayRun:
             except KeyboardInterrupt:
                 interrupted = True
             self._add(self._engine.finish())
+        if self._into:
+            NameTable(self._into, self._engine.config).put(self.recording.names)
         self._took = time.monotonic() - began
         if not self._readings and not interrupted:
             raise FrameError(

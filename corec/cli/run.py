@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, data_option, embedded_option, load_config, on_terminal
+from corec.cli.base import (
+    EXIT_CODES,
+    PACKAGED,
+    config_option,
+    config_path,
+    data_option,
+    embedded_option,
+    load_config,
+    on_terminal,
+)
 
 
 @click.command(short_help="Run a node.", epilog=EXIT_CODES)
@@ -30,11 +39,19 @@ def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, s
     from corec.status_view import LineView, LiveView
 
     logs.setup()
+    _say_whose_configuration(config_path(config))
     loaded = load_config(config, embedded=embedded)
     _say_what_is_left_out(loaded, plugins)
     nucleus = CoreCNucleus(loaded, data=data)
     with LiveView(nucleus) if on_terminal() else LineView(nucleus):
         nucleus.run(seconds)
+
+
+def _say_whose_configuration(path: Path) -> None:
+    import logging
+
+    if path == PACKAGED:
+        logging.getLogger("CoreC").info("using the configuration that comes with CoreC; `corec init` writes your own to ./configs")
 
 
 def _say_what_is_left_out(config: "object", plugins: Path | None) -> None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 FILE = "names.json"
 VERSION = 1
+#: The row of a slot without a name.
+NOBODY = ("", "")
 
 Names = dict[int, tuple[str, str]]  # wire id -> (name, unit)
 Rows = list[tuple[str, str]]  # (name, unit) in slot order
@@ -46,6 +48,19 @@ class NameTable:
         if len(self._rows[entry]) > before:
             self._save()
         return {name: spec.first_id + slot for name, slot in slots.items() if slot < spec.entidades}
+
+    def put(self, names: Mapping[int, str]) -> None:
+        """Name wire ids that were chosen elsewhere; device tables have their own names."""
+        for entry in (entry for entry in self._entries.values() if entry.table is None):
+            slots = {
+                id - entry.first_id: name for id, name in names.items() if 0 <= id - entry.first_id < entry.entidades
+            }
+            rows = self._rows.setdefault(entry.id, [])
+            rows += [NOBODY] * (max(slots, default=-1) + 1 - len(rows))
+            for slot, name in slots.items():
+                rows[slot] = (name, "")
+                self._slots.setdefault(entry.id, {})[name] = slot
+        self._save()
 
     def names(self) -> Names:
         """All names by wire id, those of device tables included."""
@@ -101,12 +116,19 @@ def kept_names(folder: Path) -> Names:
         entries = read_names(Path(folder) / FILE)
     except (FileNotFoundError, DamagedFile):
         return {}
-    return {first + slot: row for first, rows in entries.values() if first is not None for slot, row in enumerate(rows)}
+    found: Names = {}
+    for first, rows in entries.values():
+        found |= _numbered(first, rows) if first is not None else {}
+    return found
+
+
+def _numbered(first: int, rows: Rows) -> Names:
+    return {first + slot: row for slot, row in enumerate(rows) if row != NOBODY}
 
 
 def _names_of(entry: BlockEntry, rows: Rows) -> Names:
     if entry.table is None:
-        return {entry.first_id + slot: row for slot, row in enumerate(rows)}
+        return _numbered(entry.first_id, rows)
     table = entry.table
     return {
         device: (name, unit)

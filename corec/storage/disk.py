@@ -34,10 +34,10 @@ def _unwritten(buffers: list[bytes], written: int) -> list[bytes]:
 def read_at(fd: int, position: int, length: int) -> bytes:
     """*length* bytes at *position*, fewer at the end of the file; one read may give less than asked."""
     pieces = []
-    while length > 0 and (piece := os.pread(fd, length, position)):
+    end = min(position + length, os.fstat(fd).st_size)  # a damaged length must not ask for memory
+    while position < end and (piece := os.pread(fd, end - position, position)):
         pieces.append(piece)
         position += len(piece)
-        length -= len(piece)
     return b"".join(pieces)
 
 

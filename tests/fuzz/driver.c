@@ -1,9 +1,12 @@
 /* A small coverage-guided fuzzer for GCC, which has no libFuzzer: it mutates inputs, keeps those that reach
  * code no other did, and saves the input that broke.  libFuzzer's entry point, so targets serve both.
  *
- *     driver [--seconds S] [--seed N] [--save FILE] [INPUT ...]      no seconds: run the inputs and stop
+ *     driver [--seconds S] [--seed N] [--keep FOLDER] [--save FILE] [INPUT ...]
  *
- * Targets are compiled with -fsanitize-coverage=trace-pc, this file is not.
+ * It runs the inputs, then mutates for S seconds (0), keeps in FOLDER what reached new code, and saves in FILE
+ * ("crash") what broke.
+ *
+ * What is to be explored is compiled with -fsanitize-coverage=trace-pc, this file is not.
  */
 #define _DEFAULT_SOURCE
 #include "fuzz.h"
@@ -13,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LONGEST = 2048, MOST_KEPT = 4096, MAP = 1 << 16, HANG_S = 20 };
+enum { LONGEST = 1024, MOST_KEPT = 4096, MAP = 1 << 16, HANG_S = 20 };
 
 typedef struct { uint32_t size; uint8_t data[LONGEST]; } Input;
 
@@ -26,6 +29,7 @@ static uint8_t seen[MAP], hit[MAP];
 static uint32_t touched[MAP], n_touched;
 static uintptr_t before;
 static uint64_t dice = 1;
+static const char *keep_in;
 
 void __sanitizer_cov_trace_pc(void)
 {
@@ -65,6 +69,22 @@ static void keep(const Input *input)
     *kept[at] = *input;
 }
 
+static void save(const Input *input, const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    CHECK(file, "%s cannot be written", path);
+    fwrite(input->data, 1, input->size, file);
+    fclose(file);
+}
+
+static void keep_file(const Input *input)
+{
+    char path[4096];
+    if (!keep_in) return;
+    snprintf(path, sizeof path, "%s/%08x-%u", keep_in, (unsigned)dice, shared->kept);
+    save(input, path);
+}
+
 static void run(void)
 {
     Input *input = &shared->input;
@@ -73,7 +93,9 @@ static void run(void)
     LLVMFuzzerTestOneInput(copy, input->size);
     free(copy);
     shared->runs++;
-    if (coverage_grew()) keep(input);
+    if (!coverage_grew()) return;
+    keep(input);
+    keep_file(input);
 }
 
 /* --- mutations -------------------------------------------------------------------------------- */
@@ -187,15 +209,6 @@ static int watch(pid_t pid)
     return status;
 }
 
-static void save(const char *path)
-{
-    FILE *file = fopen(path, "wb");
-    CHECK(file, "%s cannot be written", path);
-    fwrite(shared->input.data, 1, shared->input.size, file);
-    fclose(file);
-    fprintf(stderr, "input of %u bytes saved as %s\n", shared->input.size, path);
-}
-
 int main(int count, char **words)
 {
     double seconds = 0;
@@ -204,6 +217,7 @@ int main(int count, char **words)
     for (; i + 1 < count && words[i][0] == '-'; i += 2) {
         if (!strcmp(words[i], "--seconds")) seconds = atof(words[i + 1]);
         if (!strcmp(words[i], "--seed")) dice = strtoull(words[i + 1], NULL, 10) * 2 + 1;
+        if (!strcmp(words[i], "--keep")) keep_in = words[i + 1];
         if (!strcmp(words[i], "--save")) path = words[i + 1];
     }
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -211,7 +225,10 @@ int main(int count, char **words)
     const pid_t pid = fork();
     if (pid == 0) child(seconds, count - i, words + i);
     const int broken = watch(pid);
-    if (broken) save(path);
+    if (broken) {
+        save(&shared->input, path);
+        fprintf(stderr, "the input, %u bytes, is in %s\n", shared->input.size, path);
+    }
     printf("%llu inputs, %u kept\n", (unsigned long long)shared->runs, shared->kept);
     return broken != 0;
 }

@@ -1,0 +1,235 @@
+"""BloqueSimbiotico: entities that are called, judged and repaired together.
+
+    bloque = BloqueSimbiotico("demo", 1, [crear_entidad(f"m{i}", 1, random.random) for i in range(1000)])
+    resultado = await bloque.procesar(carga=0.5)
+    resultado["mensajes"][0]    # {"id": "m0", "valor": 0.27, "activo": True, "emitido": True}
+
+A block works without a node.  A node gives its entities wire ids and takes the readings of each pass from
+`last_pass`, or as they come through `on_pass`.
+"""
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from corec.awaiting import Awaiting
+from corec.block_model import BlockModel, Verdict, healthy
+from corec.entities import MicroCeluEntidadCoreC, check_channel, check_id
+from corec.errors import CapacityError, UsageError
+from corec.failure_log import FailureLog
+from corec.inheritance import donors
+from corec.messages import Messages, Pass
+from corec.plan import Plan
+from corec.sample import Sample
+
+logger = logging.getLogger("BloqueSimbiotico")
+
+#: What an entity counts for against `max_size`: the seed's 1 KB.
+ENTITY_KB = 1
+#: Seconds that functions which suspend may take, together, in one pass.
+TIME_LIMIT = 0.5
+
+
+class BloqueSimbiotico:
+    """A block of entities on one channel.
+
+    max_size: KB; an entity counts as 1 KB.  nucleus: the node it is to live in, or None.
+    autoreparacion, filtro: as in corec_config.json.  time_limit: seconds for functions that suspend, in one pass.
+    """
+
+    def __init__(self, id: str, canal: int, entidades: Iterable[MicroCeluEntidadCoreC], max_size: float = 1024,
+                 nucleus: Any = None, *, autoreparacion: Mapping[str, Any] | None = None,
+                 filtro: Mapping[str, Any] | None = None, time_limit: float = TIME_LIMIT) -> None:
+        check_id(id, "a block")
+        check_channel(canal, f"block {id!r}")
+        self.id, self.canal, self.max_size, self.nucleus = id, canal, max_size, nucleus
+        self.time_limit = _check_time_limit(time_limit)
+        self.entidades = tuple(entidades)
+        self._check_size()
+        self._check_entities()
+        settings = {"autoreparacion": dict(autoreparacion or {}), "filtro": dict(filtro or {})}
+        self._model = BlockModel(id, canal, len(self.entidades), settings)
+        self._log = FailureLog(f"BloqueSimbiotico-{id}", self._ids)
+        self._awaited: set[int] = set()
+        self._plan = Plan(self.entidades)
+        self._awaiting, self._one_at_a_time = Awaiting(), asyncio.Lock()
+        self._received: dict[int, float] = {}
+        self._last_good = np.zeros(len(self.entidades))
+        self._active = np.ones(len(self.entidades), bool)
+        self.last_pass: Pass | None = None
+        self.on_pass: Callable[[BloqueSimbiotico, Pass], None] | None = None
+        self.passes = 0
+        for slot, entidad in enumerate(self.entidades):
+            entidad.enter(ref(self), slot)
+
+    # --- what it is ----------------------------------------------------------------------------
+
+    @property
+    def fitness(self) -> float:
+        """How well its last pass went, 0..1: good / all readings, times the share of entities that do not fail."""
+        return self._model.fitness
+
+    def is_active(self, slot: int) -> bool:
+        """Whether the entity at *slot* is healthy."""
+        return bool(self._active[slot])
+
+    def __repr__(self) -> str:
+        return f"<BloqueSimbiotico {self.id}: {len(self.entidades)} entities on channel {self.canal}, fitness {self.fitness:.2f}>"
+
+    @cached_property
+    def _ids(self) -> tuple[str, ...]:
+        return tuple(entidad.id for entidad in self.entidades)
+
+    @cached_property
+    def _slots(self) -> dict[str, int]:
+        return {id: slot for slot, id in enumerate(self._ids)}
+
+    def _check_size(self) -> None:
+        count = len(self.entidades)
+        if not isinstance(self.max_size, int | float) or isinstance(self.max_size, bool) or not self.max_size > 0:
+            raise UsageError(f"block {self.id!r}: expected max_size in KB, above 0, got {self.max_size!r}",
+                             hint="1024 holds 1,024 entities")
+        if not count:
+            raise UsageError(f"block {self.id!r}: expected at least one entity, got none", hint="crear_entidad makes one")
+        if count * ENTITY_KB > self.max_size:
+            raise CapacityError(
+                f"block {self.id!r}: expected at most {int(self.max_size // ENTITY_KB):,} entities in max_size={self.max_size:g} KB,"
+                f" got {count:,} x {ENTITY_KB} KB", hint=f"make several blocks, or say max_size={count * ENTITY_KB}")
+
+    def _check_entities(self) -> None:
+        seen: set[str] = set()
+        for entidad in self.entidades:
+            if not isinstance(entidad, MicroCeluEntidadCoreC):
+                raise UsageError(f"block {self.id!r}: expected entities of crear_entidad, got {entidad!r:.80}")
+            if entidad.canal != self.canal:
+                raise UsageError(f"block {self.id!r}: expected entities on its channel {self.canal}, got {entidad.id!r} on {entidad.canal}",
+                                 hint="give the entity and the block the same channel")
+            if entidad.id in seen:
+                raise UsageError(f"block {self.id!r}: expected each entity id once, got {entidad.id!r} twice",
+                                 hint="an entity's id has to be unique within its block")
+            if entidad.bloque is not None:
+                raise UsageError(f"block {self.id!r}: expected entities that live in no block, got {entidad.id!r} of {entidad.bloque.id!r}",
+                                 hint="make one of its own for each block")
+            seen.add(entidad.id)
+
+    # --- what it does --------------------------------------------------------------------------
+
+    async def procesar(self, carga: float) -> dict[str, Any]:
+        """Call every entity once, at a load of 0..1.
+
+        Returns "mensajes" (`corec.messages.Messages`: one mapping for each entity), "bloque_id", "canal", "fitness",
+        "agregado" (count, mean, min, max, std, errors of the pass) and "reparadas" (id of each entity regenerated in it
+        -> id of its donor, or None).  A function that fails makes a failed reading, never an error here.
+        """
+        check_load(carga)
+        async with self._one_at_a_time:
+            sample = Sample(len(self.entidades))
+            received, self._received = self._received, {}
+            jobs = self._plan.call(sample, carga, self._model.now / 1000, received)
+            if jobs:
+                await self._awaiting.run(jobs, sample, self.time_limit)
+            self._plan.process(sample)
+            return self._judge(sample, carga)
+
+    def receive(self, valores: Mapping[str, float]) -> None:
+        """Raw values, by entity id, for entities without a function; each reads its latest one in the next pass."""
+        slots = {self._slot_of(id): valor for id, valor in valores.items()}
+        for slot, valor in slots.items():
+            if not isinstance(valor, int | float):
+                raise UsageError(f"expected a number for {self._ids[slot]!r}, got {valor!r}", hint="NaN says that the sensor failed")
+        self._received |= slots
+
+    def reparar(self) -> dict[str, str | None]:
+        """Regenerate every failing entity now, however few: id of each -> id of its donor, or None.
+
+        It takes over function and parameters of its fittest healthy neighbour and starts afresh.  A pass does the same
+        by itself where more than `max_errores` of the entities fail.
+        """
+        inherited = donors(self.entidades, self._model.states)
+        self._model.repair()
+        self._active = healthy(self._model.states)
+        return self._inherit(inherited)
+
+    # --- a pass from the inside ----------------------------------------------------------------
+
+    def _judge(self, sample: Sample, carga: float) -> dict[str, Any]:
+        good = sample.close()
+        slots = _without(sample.silent, len(good))
+        values, states = sample.values.astype(np.float32), good
+        if slots is not None:
+            values, states = values[slots], states[slots]
+        verdict = self._model.fold(slots, values, states, carga)
+        self._last_good = sample.values if good.all() else np.where(good, sample.values, self._last_good)
+        self._active = healthy(verdict.states)
+        repaired = self._see_to(sample, verdict)
+        self._hand_over(Pass(self._model.now, carga, np.arange(len(good)) if slots is None else slots, values, states, repaired))
+        messages = Messages(self._ids, self._last_good, healthy(verdict.states), _marks(len(good), verdict.emitted))
+        return {"mensajes": messages, "bloque_id": self.id, "canal": self.canal, "fitness": self.fitness,
+                "agregado": verdict.aggregate, "reparadas": repaired}
+
+    def _see_to(self, sample: Sample, verdict: Verdict) -> dict[str, str | None]:
+        """Report failures, restart what failed twice, and inherit where the engine repaired."""
+        if sample.failed:
+            self._log.report(sample.failed)
+        for slot in verdict.restarted.tolist():
+            self.entidades[slot].restart()
+        learned = {job.key for job in sample.jobs} - self._awaited
+        if learned:
+            self._awaited |= learned
+            self._plan = Plan(self.entidades, self._awaited)
+        if not verdict.repaired:
+            return {}
+        self._active = healthy(self._model.states)
+        return self._inherit(donors(self.entidades, verdict.states))
+
+    def _inherit(self, inherited: Mapping[int, int | None]) -> dict[str, str | None]:
+        for slot, donor in inherited.items():
+            self.entidades[slot].restart()
+            if donor is not None:
+                self.entidades[slot].inherit(self.entidades[donor])
+        if inherited:
+            self._plan = Plan(self.entidades, self._awaited)
+            logger.info("[BloqueSimbiotico-%s] %d of %d entities regenerated", self.id, len(inherited), len(self.entidades))
+        return {self._ids[slot]: None if donor is None else self._ids[donor] for slot, donor in inherited.items()}
+
+    def _hand_over(self, last: Pass) -> None:
+        self.last_pass = last
+        self.passes += 1
+        if self.on_pass is not None:
+            self.on_pass(self, last)
+
+    def _slot_of(self, id: str) -> int:
+        slot = self._slots.get(id)
+        if slot is None:
+            raise UsageError(f"block {self.id!r} has no entity {id!r}")
+        if self.entidades[slot].funcion is not None:
+            raise UsageError(f"expected an entity without a function, got {id!r}, which has one",
+                             hint="crear_entidad(id, canal, procesador=...) makes one that takes values from outside")
+        return slot
+
+
+def check_load(carga: Any) -> None:
+    """UsageError when *carga* is no load."""
+    if not isinstance(carga, int | float | np.floating) or not 0.0 <= carga <= 1.0:
+        raise UsageError(f"expected a load from 0 to 1, got {carga!r}", hint="carga is the share of the machine that is busy")
+
+
+def _check_time_limit(seconds: Any) -> float:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= 3600:
+        raise UsageError(f"expected a time_limit in seconds, above 0 to 3600, got {seconds!r}")
+    return float(seconds)
+
+
+def _without(silent: list[int], entities: int) -> np.ndarray | None:
+    """The slots that gave a reading; None for all."""
+    return np.flatnonzero(~_marks(entities, silent)) if silent else None
+
+
+def _marks(entities: int, slots: Any) -> np.ndarray:
+    marks = np.zeros(entities, bool)
+    marks[slots] = True
+    return marks

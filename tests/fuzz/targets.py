@@ -1,0 +1,134 @@
+"""The C fuzz targets: built with what compilers there are, under libFuzzer or driver.c, and run."""
+
+import ast
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CORE = ROOT / "corec" / "_core"
+BUILT = ROOT / "build" / "fuzz"
+
+SOURCES = {
+    "fuzz_wire": ("crc32c.c",),
+    "fuzz_fold": ("cold.c", "simd.c", "crc32c.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"),
+}
+COMMON = ("-g", "-fopenmp-simd", "-ffp-contract=off", "-Wno-pass-failed", f"-I{CORE}", f"-I{HERE}")
+SANITIZERS = ("-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
+COVERAGE = "-fsanitize-coverage=trace-pc"
+#: Bytes of an input; driver.c knows them as LONGEST.
+LONGEST = 1024
+#: CPython and what these targets set up once are not leaks.
+SAN_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+
+
+class Run(NamedTuple):
+    """What came of a run: whether it found nothing, and what it printed."""
+
+    clean: bool
+    inputs: int
+    text: str
+
+
+def _works(compiler: str, *flags: str) -> bool:
+    """Whether a program built with *flags* also runs here."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, program = Path(folder, "probe.c"), Path(folder, "probe")
+        entry = "int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return 0 * (n && *p); }"
+        source.write_text(entry if "fuzzer" in "".join(flags) else "int main(void) { return 0; }")
+        built = subprocess.run([compiler, *flags, source, "-o", program], capture_output=True)
+        arguments = ["-runs=1"] if "fuzzer" in "".join(flags) else []
+        return built.returncode == 0 and subprocess.run([program, *arguments], capture_output=True, env=environment()).returncode == 0
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, **SAN_ENVIRONMENT}
+
+
+@functools.cache
+def compiler() -> str | None:
+    """A C compiler with AddressSanitizer, UBSan and coverage."""
+    names = (os.environ.get("CC"), "gcc", "cc", "clang")
+    return next((name for name in names if name and shutil.which(name) and _works(name, *SANITIZERS, COVERAGE)), None)
+
+
+@functools.cache
+def libfuzzer() -> str | None:
+    """A clang with libFuzzer's runtime."""
+    found = shutil.which("clang")
+    return found if found and _works(found, "-fsanitize=fuzzer,address,undefined") else None
+
+
+def release_flags() -> tuple[str, ...]:
+    """FLAGS of setup.py."""
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    value = next(node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLAGS")
+    return tuple(ast.literal_eval(value))
+
+
+class Target(NamedTuple):
+    """One way of building a target."""
+
+    name: str
+    form: str  # "libfuzzer", "driver" or "release": driver.c without sanitizers, kernels as they are shipped
+
+    def build(self) -> Path:
+        """The program, built if it or anything it is made of changed."""
+        commands = list(self._commands())
+        program = BUILT / f"{self.name}-{self.form}-{_digest(commands)}"
+        if not program.exists():
+            BUILT.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=BUILT) as folder:
+                for command in commands:
+                    subprocess.run(command, cwd=folder, check=True)
+                Path(folder, "program").rename(program)
+        return program
+
+    def _commands(self) -> Iterable[list[str]]:
+        cc, target = libfuzzer() if self.form == "libfuzzer" else compiler(), str(HERE / f"{self.name}.c")
+        kernels = [str(CORE / name) for name in SOURCES[self.name]]
+        if self.form == "libfuzzer":
+            yield [cc, *COMMON, *SANITIZERS, "-fsanitize=fuzzer", target, *kernels, "-lm", "-o", "program"]
+            return
+        flags = SANITIZERS if self.form == "driver" else ("-O2",)
+        kernel_flags = (*SANITIZERS, COVERAGE) if self.form == "driver" else release_flags()
+        yield [cc, *COMMON, *kernel_flags, "-c", *kernels]
+        yield [cc, *COMMON, *flags, COVERAGE, "-c", target]
+        yield [cc, *COMMON, *flags, "-c", str(HERE / "driver.c")]
+        objects = [Path(path).with_suffix(".o").name for path in (*kernels, target, "driver.c")]
+        yield [cc, *flags, *objects, "-lm", "-o", "program"]
+
+    def run(self, seconds: float, seed: int, corpus: Path) -> Run:
+        """Fuzz for *seconds* from the inputs in *corpus*, adding to them."""
+        program = self.build()
+        corpus.mkdir(parents=True, exist_ok=True)
+        command = self._libfuzzer(program, seconds, seed, corpus) if self.form == "libfuzzer" else self._driver(program, seconds, seed, corpus)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(), timeout=seconds + 120)
+        text = done.stdout + done.stderr
+        counts = re.findall(r"^(?:Done )?(\d+) (?:inputs|runs)", text, re.MULTILINE)
+        return Run(done.returncode == 0, int(counts[-1]) if counts else 0, text)
+
+    def _libfuzzer(self, program: Path, seconds: float, seed: int, corpus: Path) -> list[str]:
+        return [str(program), f"-max_total_time={round(seconds) or 1}", f"-max_len={LONGEST}", f"-seed={seed % 2**31 or 1}",
+                "-timeout=20", f"-artifact_prefix={BUILT}/{self.name}-", str(corpus)]  # fmt: skip
+
+    def _driver(self, program: Path, seconds: float, seed: int, corpus: Path) -> list[str]:
+        kept = sorted(map(str, corpus.iterdir()))[:1000]
+        return [str(program), "--seconds", str(seconds), "--seed", str(seed), "--keep", str(corpus),
+                "--save", str(BUILT / f"{self.name}-crash"), *kept]  # fmt: skip
+
+
+def _digest(commands: list[list[str]]) -> str:
+    """Of everything a program is made of."""
+    content = hashlib.sha256(repr(commands).encode())
+    for path in sorted([*HERE.glob("*.[ch]"), *CORE.glob("*.h"), *(CORE / name for names in SOURCES.values() for name in names)]):
+        content.update(path.read_bytes())
+    return content.hexdigest()[:12]
