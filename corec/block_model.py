@@ -1,8 +1,8 @@
-"""The model of one block: what `corec.Engine` does to a fleet's readings, done to the readings of one pass.
+"""The model of one block: what `corec.Engine` does to a fleet's readings, done to those of one pass.
 
-The same arena, topology and kernels, without what an engine needs for batches, turns and snapshots: that costs
-60 us a pass here, as much as the calls of five hundred functions.  `tests/test_block_model.py` holds both to the
-same states, messages and rows.
+The same topology, arena and kernels, without what an engine has for batches, turns and snapshots: that would cost
+70 us a pass, as much as calling six hundred functions.  tests/test_block_model.py holds both to the same states,
+messages and rows.
 """
 import time
 from collections.abc import Mapping
@@ -19,22 +19,25 @@ from corec.config import parse
 WINDOW_MS = 100
 #: layout.h: failures in a row, the error level, and the level from which an entity counts as failing.
 FAILURES, LEVEL_SHIFT, LEVEL_MASK, FAILING = 3 << 1, 7, 63, 16
-#: outcome.Alert: two failed readings in a row; the entity restarts.
-RESTARTED = 4
 
-_COUNT, _FITNESS = dtypes.AGGREGATE.names.index("count"), dtypes.AGGREGATE.names.index("fitness")
 _KEYS = ("count", "mean", "min", "max", "std", "errors")
-_NOTHING = dict(zip(_KEYS, (0, np.nan, np.nan, np.nan, np.nan, 0), strict=True))
+_PLACES = [dtypes.AGGREGATE.names.index(key) for key in _KEYS]
+_FITNESS = dtypes.AGGREGATE.names.index("fitness")
+_NOTHING = (0, np.nan, np.nan, np.nan, np.nan, 0)
 
 
 class Verdict(NamedTuple):
     """What the model says of one pass."""
 
-    aggregate: dict[str, Any]
-    states: np.ndarray  # uint32[entities], as after the readings and before a repair
+    row: tuple[Any, ...] | None  # dtypes.AGGREGATE; None when there was no reading
+    states: np.ndarray  # uint32[entities], a copy
     messages: np.ndarray  # dtypes.MESSAGE; ids are slots
-    restarted: list[int]  # slots that failed twice in a row
-    repaired: bool
+    alerts: np.ndarray  # dtypes.ALERT; ids are slots
+
+    @property
+    def aggregate(self) -> dict[str, Any]:
+        """count, mean, min, max, std and errors of the pass; NaN where there is no good reading."""
+        return dict(zip(_KEYS, _NOTHING if self.row is None else [self.row[place] for place in _PLACES], strict=True))
 
 
 class BlockModel:
@@ -42,15 +45,13 @@ class BlockModel:
 
     def __init__(self, id: str, canal: int, entities: int, settings: Mapping[str, Any]) -> None:
         entry = {"id": "bloque", "canal": canal, "entidades": entities, "entidades_por_bloque": entities,
-                 "max_size_mb": entities / 1024, "ventana": WINDOW_MS / 1000, **settings}
+                 "max_size_mb": entities / 1024, "ventana": WINDOW_MS / 1000, **settings}  # fmt: skip
         config = parse({"retraso_max": 0, "bloques": [entry]}, source=f"block {id!r}")
         self._arena, self._outlet = topology.build(config).arena, block.Outlet(1)
+        self._tiles, self._block, self._gain = self._arena.tiles, self._arena.blocks[0], self._arena.policies["gain"]
         self._entry, self._canal, self._entities = config.bloques[0], canal, entities
-        self._block, self._policy = self._arena.blocks, self._arena.policies
-        self._states = self._arena.tiles["state"].reshape(-1, order="A") if entities == 0 else self._arena.tiles["state"]
-        self._all = np.arange(entities, dtype=np.uint32)
-        self._started = time.time_ns() - time.monotonic_ns()
-        self._window, self._load = 0, 0.0
+        self._all, self._load = np.arange(entities, dtype=np.uint32), 0.0
+        self._started, self._window = time.time_ns() - time.monotonic_ns(), 0
         self.fitness = 1.0
 
     @property
@@ -61,4 +62,63 @@ class BlockModel:
     @property
     def states(self) -> np.ndarray:
         """uint32[entities]: the state word of each entity, a copy."""
-        return self._states.reshape(-1)[: self._entities]
+        return self._tiles["state"].reshape(-1)[: self._entities]
+
+    @property
+    def sick(self) -> bool:
+        """Whether more than `max_errores` of the entities fail."""
+        return bool(self._block["failing"] > self._entry.autoreparacion.max_errores * self._entities)
+
+    def fold(self, slots: np.ndarray | None, values: np.ndarray, good: np.ndarray, load: float) -> Verdict:
+        """Fold the readings of one pass; slots: uint32[n], None for all; good: bool[n]."""
+        self._begin(load)
+        parts = self._run(self._all if slots is None else slots, values, good)
+        states = self.states
+        block.close_windows(self._arena, self._outlet, LATEST_TIME)
+        rows, messages, alerts = self._outlet.take()
+        row = rows[-1].item() if len(rows) else None
+        if row is not None:
+            self.fitness = row[_FITNESS]
+        if parts:
+            messages, alerts = np.concatenate([*(part[1] for part in parts), messages]), np.concatenate([*(part[2] for part in parts), alerts])
+        return Verdict(row, states, messages, alerts)
+
+    def repair(self) -> int:
+        """Let the failing entities start afresh; returns how many."""
+        return block.repair_block(self._arena, 0)
+
+    def _begin(self, load: float) -> None:
+        if load != self._load:
+            self._gain[0] = (1 + np.float32(self._entry.filtro.carga) * np.float32(load)) / np.float32(256)
+            self._load = load
+        second = self._arena.tick
+        self._window = max(self.now // WINDOW_MS, self._window + 1)
+        self._arena.advance(self._window * WINDOW_MS, 0)
+        if self._arena.tick != second:
+            self._sweep(second)
+
+    def _sweep(self, second: int) -> None:
+        """Mark who was not heard for long: ages are kept modulo 8,192 ticks."""
+        start, stop = 0, block.ROOM
+        while stop != block.DONE:
+            start, stop, _ = block.sweep(self._arena, self._outlet, second, start)
+            self._outlet.take()
+
+    def _run(self, ids: np.ndarray, values: np.ndarray, good: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        """Fold to the end; returns what the outlet had no room to keep."""
+        time, states, start, parts = self._window * WINDOW_MS, good.view(np.uint8), 0, []
+        while True:
+            start, stop, _ = block.fold_values(self._arena, self._outlet, ids, values, self._canal, time, states, None, start)
+            if stop == block.DONE:
+                return parts
+            parts.append(self._outlet.take())
+
+
+def healthy(states: np.ndarray) -> np.ndarray:
+    """bool[n]: the last reading was no failure, or there was none yet."""
+    return (states & FAILURES) == 0
+
+
+def levels(states: np.ndarray) -> np.ndarray:
+    """int[n]: the error level of each entity, 0..63."""
+    return (states >> LEVEL_SHIFT & LEVEL_MASK).astype(np.int64)

@@ -30,6 +30,8 @@ logger = logging.getLogger("BloqueSimbiotico")
 
 #: What an entity counts for against `max_size`: the seed's 1 KB.
 ENTITY_KB = 1
+#: outcome.Alert: two failed readings in a row; the entity restarts.
+RESTARTED = 4
 #: Seconds that functions which suspend may take, together, in one pass.
 TIME_LIMIT = 0.5
 
@@ -60,6 +62,7 @@ class BloqueSimbiotico:
         self._received: dict[int, float] = {}
         self._last_good = np.zeros(len(self.entidades))
         self._active = np.ones(len(self.entidades), bool)
+        self._all = np.arange(len(self.entidades), dtype=np.uint32)
         self.last_pass: Pass | None = None
         self.on_pass: Callable[[BloqueSimbiotico, Pass], None] | None = None
         self.passes = 0
@@ -150,51 +153,49 @@ class BloqueSimbiotico:
         by itself where more than `max_errores` of the entities fail.
         """
         inherited = donors(self.entidades, self._model.states)
+        if not inherited:
+            return {}
         self._model.repair()
         self._active = healthy(self._model.states)
-        return self._inherit(inherited)
+        self._inherit(inherited)
+        self._plan = Plan(self.entidades, self._awaited)
+        logger.info("[BloqueSimbiotico-%s] %d of %d entities regenerated", self.id, len(inherited), len(self.entidades))
+        return {self._ids[slot]: None if donor is None else self._ids[donor] for slot, donor in inherited.items()}
 
     # --- a pass from the inside ----------------------------------------------------------------
 
     def _judge(self, sample: Sample, carga: float) -> dict[str, Any]:
-        good = sample.close()
-        slots = _without(sample.silent, len(good))
+        good, slots = sample.close(), None
         values, states = sample.values.astype(np.float32), good
-        if slots is not None:
-            values, states = values[slots], states[slots]
+        if sample.silent:
+            slots = sample.heard()
+            values, states = values[slots], good[slots]
         verdict = self._model.fold(slots, values, states, carga)
         self._last_good = sample.values if good.all() else np.where(good, sample.values, self._last_good)
         self._active = healthy(verdict.states)
+        messages = Messages(self._ids, self._last_good, self._active, verdict.messages)
         repaired = self._see_to(sample, verdict)
-        self._hand_over(Pass(self._model.now, carga, np.arange(len(good)) if slots is None else slots, values, states, repaired))
-        messages = Messages(self._ids, self._last_good, healthy(verdict.states), _marks(len(good), verdict.emitted))
+        self._hand_over(Pass(self._model.now, carga, self._all if slots is None else slots, values, states, repaired))
         return {"mensajes": messages, "bloque_id": self.id, "canal": self.canal, "fitness": self.fitness,
-                "agregado": verdict.aggregate, "reparadas": repaired}
+                "agregado": verdict.aggregate, "reparadas": repaired}  # fmt: skip
 
     def _see_to(self, sample: Sample, verdict: Verdict) -> dict[str, str | None]:
-        """Report failures, restart what failed twice, and inherit where the engine repaired."""
+        """Report failures, restart what failed twice, and repair where too much fails."""
         if sample.failed:
             self._log.report(sample.failed)
-        for slot in verdict.restarted.tolist():
+        for slot in verdict.alerts["id"][verdict.alerts["kind"] == RESTARTED].tolist() if len(verdict.alerts) else ():
             self.entidades[slot].restart()
         learned = {job.key for job in sample.jobs} - self._awaited
         if learned:
             self._awaited |= learned
             self._plan = Plan(self.entidades, self._awaited)
-        if not verdict.repaired:
-            return {}
-        self._active = healthy(self._model.states)
-        return self._inherit(donors(self.entidades, verdict.states))
+        return self.reparar() if self._model.sick else {}
 
-    def _inherit(self, inherited: Mapping[int, int | None]) -> dict[str, str | None]:
+    def _inherit(self, inherited: Mapping[int, int | None]) -> None:
         for slot, donor in inherited.items():
             self.entidades[slot].restart()
             if donor is not None:
                 self.entidades[slot].inherit(self.entidades[donor])
-        if inherited:
-            self._plan = Plan(self.entidades, self._awaited)
-            logger.info("[BloqueSimbiotico-%s] %d of %d entities regenerated", self.id, len(inherited), len(self.entidades))
-        return {self._ids[slot]: None if donor is None else self._ids[donor] for slot, donor in inherited.items()}
 
     def _hand_over(self, last: Pass) -> None:
         self.last_pass = last
@@ -222,14 +223,3 @@ def _check_time_limit(seconds: Any) -> float:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= 3600:
         raise UsageError(f"expected a time_limit in seconds, above 0 to 3600, got {seconds!r}")
     return float(seconds)
-
-
-def _without(silent: list[int], entities: int) -> np.ndarray | None:
-    """The slots that gave a reading; None for all."""
-    return np.flatnonzero(~_marks(entities, silent)) if silent else None
-
-
-def _marks(entities: int, slots: Any) -> np.ndarray:
-    marks = np.zeros(entities, bool)
-    marks[slots] = True
-    return marks

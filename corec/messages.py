@@ -12,21 +12,31 @@ class Messages(Sequence):
     "activo": whether it is healthy.  "emitido": whether its value passed the filter.
     """
 
-    __slots__ = ("_active", "_emitted", "_ids", "_values")
+    __slots__ = ("_active", "_emitted", "_ids", "_sent", "_values")
 
-    def __init__(self, ids: Sequence[str], values: np.ndarray, active: np.ndarray, emitted: np.ndarray) -> None:
-        self._ids, self._values, self._active, self._emitted = ids, values, active, emitted
+    def __init__(self, ids: Sequence[str], values: np.ndarray, active: np.ndarray, sent: np.ndarray) -> None:
+        """sent: the `dtypes.MESSAGE` that left; their ids are places in the other three."""
+        self._ids, self._values, self._active, self._sent = ids, values, active, sent
+        self._emitted: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return Messages(self._ids[index], self._values[index], self._active[index], self._emitted[index])
-        return _message(self._ids[index], self._values.item(index), self._active.item(index), self._emitted.item(index))
+            return list(self)[index]
+        return _message(self._ids[index], self._values.item(index), self._active.item(index), self.emitted.item(index))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(_message, self._ids, self._values.tolist(), self._active.tolist(), self._emitted.tolist())
+        return map(_message, self._ids, self._values.tolist(), self._active.tolist(), self.emitted.tolist())
+
+    @property
+    def emitted(self) -> np.ndarray:
+        """bool[n]: whose value passed the filter."""
+        if self._emitted is None:
+            self._emitted = np.zeros(len(self), bool)
+            self._emitted[self._sent["id"][self._sent["estado"]]] = True
+        return self._emitted
 
     def __repr__(self) -> str:
         return f"<{len(self)} messages>"
@@ -41,7 +51,7 @@ class Pass(NamedTuple):
 
     time: int  # ms since 1970
     carga: float  # the load it ran at, 0..1
-    slots: np.ndarray  # int64[m]: places in the block of the entities that gave a reading
+    slots: np.ndarray  # uint32[m]: places in the block of the entities that gave a reading
     values: np.ndarray  # float32[m]
     states: np.ndarray  # bool[m]: False where the reading failed
     repaired: Mapping[str, str | None]  # id of each entity regenerated in this pass -> id of its donor

@@ -1,5 +1,6 @@
 """What a node says of itself: plain numbers, ready for JSON."""
 import os
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -27,15 +28,17 @@ class Rates:
 
     def __init__(self, seconds: float = 5.0) -> None:
         self._span = seconds
+        self._lock = threading.Lock()
         self._seen: deque[tuple[float, dict[str, float]]] = deque()
 
     def update(self, **totals: float) -> dict[str, float]:
         """Take note of the totals now; their rates."""
         now = time.monotonic()
-        self._seen.append((now, totals))
-        while len(self._seen) > 2 and now - self._seen[0][0] > self._span:
-            self._seen.popleft()
-        then, before = self._seen[0]
+        with self._lock:
+            self._seen.append((now, totals))
+            while len(self._seen) > 2 and now - self._seen[0][0] > self._span:
+                self._seen.popleft()
+            then, before = self._seen[0]
         span = max(now - then, 1e-9) if len(self._seen) > 1 else float("inf")
         return {name: (value - before.get(name, 0.0)) / span for name, value in totals.items()}
 
@@ -60,7 +63,7 @@ class AlertLog:
 def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     """Everything `corec status --json` prints."""
     pipeline, engine = nucleus.pipeline, nucleus.engine
-    ledger, stats = engine.ledger, nucleus.committer.stats()
+    ledger, stats = pipeline.ledger, nucleus.committer.stats()
     totals = pipeline.totals
     per_s = nucleus.rates.update(readings=ledger["in"], messages=totals["messages"], alerts=totals["alerts"], accepted=stats.accepted)
     p50, p99 = _percentiles(pipeline.commit_ms)
@@ -78,6 +81,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "store": {"bytes": _size(nucleus.folder.store)},
         "snapshots": {"count": pipeline.checkpoints.count, "last_ms": pipeline.checkpoints.last_ms,
                       "bytes": pipeline.checkpoints.last_bytes},
+        "plugins": [running.status() for running in nucleus.plugins.plugins.values()],
         "sources": [runner.status() for runner in nucleus.runners],
     }  # fmt: skip
 

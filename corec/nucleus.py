@@ -26,6 +26,7 @@ from corec.producer import Producer
 from corec.ram_price import admit
 from corec.recovery import Opened, open_node
 from corec.source_runner import SourceRunner
+from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GroupCommitter
 
@@ -62,6 +63,7 @@ class CoreCNucleus:
         self._shed_lock = threading.Lock()
         self._over = threading.Event()
         self.heals = self._told = 0
+        self._names: dict[int, tuple[str, str]] = {}
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -85,6 +87,7 @@ class CoreCNucleus:
         if opened.replayed:
             log.info("[CoreCNucleus-%s] %d turns replayed, at turn %d", self.config.instance_id, opened.replayed, self.store.state.turn)
         log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)
+        self._names = NameTable(self.data, self.config).names()
         self._organism.start()
         if self._with_sources:
             self._open_sources()
@@ -249,9 +252,9 @@ class CoreCNucleus:
 
     def entity_name(self, id: int) -> tuple[str, str]:
         """(name, unit) of an entity by its wire id; its block and place where it has no name."""
-        for runner in self.runners:
-            if id in runner.source.names:
-                return runner.source.names[id]
+        for names in (self._names, *(runner.source.names for runner in self.runners)):
+            if id in names:
+                return names[id]
         segment, slot = self.engine.locate(id)
         owner = int(self.engine.arena.segments["owner"][segment])
         return f"{self.engine.block_ids[owner]}:{slot}", ""

@@ -76,6 +76,7 @@ class Pipeline:
         self._heard_at = time.monotonic()
         self.failure: BaseException | None = None
         self.load = 0.0
+        self.ledger = self.engine.ledger    # between folds, when it balances: for other threads
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0}
         self.on_outcome: Callable[[Outcome], None] | None = None
@@ -204,6 +205,7 @@ class Pipeline:
             self._folded = entries[-1].offset
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
+            self.ledger = self.engine.ledger
 
     def _open_turn(self) -> None:
         if self._record is not None and not self._commands:
@@ -256,6 +258,7 @@ class Pipeline:
         self.commit_ms.append(1000 * (time.monotonic() - began))
         self._record = None
         self._quiet_until = 0
+        self.ledger = self.engine.ledger
         self._count(outcome)
         for _, waiting in self._applied:
             waiting.set_result(turn.turn)
@@ -285,7 +288,7 @@ class Pipeline:
         self.totals["messages"] += len(outcome.messages)
         self.totals["alerts"] += len(outcome.alerts)
         self.totals["rows"] += len(outcome.aggregates)
-        self.totals["repairs"] += len(outcome.repairs)
+        self.totals["repairs"] += sum(repair.entities for repair in outcome.repairs)
 
     def _measure_load(self, busy: float, whole: float) -> None:
         """The share of its time that the pipeline works, smoothed; 1 while it lags behind."""

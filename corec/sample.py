@@ -71,6 +71,12 @@ class Sample:
             self._explain(np.flatnonzero(~good))
         return good
 
+    def heard(self) -> np.ndarray:
+        """uint32[m]: the slots that gave a reading, good or failed."""
+        heard = np.ones(len(self.values), bool)
+        heard[self.silent] = False
+        return np.flatnonzero(heard).astype(np.uint32)
+
     def _explain(self, slots: np.ndarray) -> None:
         explained = self.failed.keys() | self.silent
         for slot, value in zip(slots.tolist(), self.values[slots].tolist(), strict=True):

@@ -41,8 +41,7 @@ def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, s
     logs.setup()
     _say_whose_configuration(config_path(config))
     loaded = load_config(config, embedded=embedded)
-    _say_what_is_left_out(loaded, plugins)
-    nucleus = CoreCNucleus(loaded, data=data)
+    nucleus = CoreCNucleus(loaded, data=data, plugins=_folder(plugins))
     with LiveView(nucleus) if on_terminal() else LineView(nucleus):
         nucleus.run(seconds)
 
@@ -54,16 +53,10 @@ def _say_whose_configuration(path: Path) -> None:
         logging.getLogger("CoreC").info("using the configuration that comes with CoreC; `corec init` writes your own to ./configs")
 
 
-def _say_what_is_left_out(config: "object", plugins: Path | None) -> None:
-    import logging
-
+def _folder(plugins: Path | None) -> Path | None:
+    """The folder of plugins: the one named, which must be there, or ./plugins where that is."""
     from corec.errors import PluginError
 
-    log = logging.getLogger("CoreC")
-    for warning in config.warnings:
-        log.warning("%s", warning)
     if plugins is not None and not plugins.is_dir():
         raise PluginError(f"expected a folder of plugins, got {plugins}, which is none")
-    found = sorted(path.parent.name for path in (plugins or Path("plugins")).glob("*/main.py"))
-    if found:
-        log.warning("plugins are not loaded by this version: %s", ", ".join(found))
+    return plugins or (Path("plugins") if Path("plugins").is_dir() else None)

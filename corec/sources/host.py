@@ -94,12 +94,14 @@ class HostSource:
         ]
         if not new:
             return
-        self._ids |= self._slots.assign(self._entry.id, new)
-        self._units |= dict(new)
+        # replaced, not changed: other threads read `names`
+        self._units = self._units | dict(new)
+        self._ids = self._ids | self._slots.assign(self._entry.id, new)
         without = [name for name, _ in new if name not in self._ids]
         if without:
             self._unplaced.update(without)
-            log.warning("[HostSource-%s] %s has no place for %s", self._instance, self._entry.id, ", ".join(without))
+            level = logging.WARNING if self._entry.table is None else logging.INFO  # a device table names what is wanted
+            log.log(level, "[HostSource-%s] %s has no place for %s", self._instance, self._entry.id, ", ".join(without))
 
     def _lost(self, found: dict[str, float]) -> list[str]:
         """Sensors that were there and are not, as long as they have last words."""

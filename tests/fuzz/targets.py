@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,15 +38,18 @@ class Run(NamedTuple):
     text: str
 
 
-def _works(compiler: str, *flags: str) -> bool:
-    """Whether a program built with *flags* also runs here."""
+PROBE = "int main(void) { return 0; }"
+FUZZER_PROBE = "int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return 0 * (n && *p); }"
+
+
+def _works(compiler: str, source: str, *flags: str) -> bool:
+    """Whether *source* builds with *flags*, and what was built runs here."""
     with tempfile.TemporaryDirectory() as folder:
-        source, program = Path(folder, "probe.c"), Path(folder, "probe")
-        entry = "int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return 0 * (n && *p); }"
-        source.write_text(entry if "fuzzer" in "".join(flags) else "int main(void) { return 0; }")
-        built = subprocess.run([compiler, *flags, source, "-o", program], capture_output=True)
-        arguments = ["-runs=1"] if "fuzzer" in "".join(flags) else []
-        return built.returncode == 0 and subprocess.run([program, *arguments], capture_output=True, env=environment()).returncode == 0
+        program = f"{folder}/probe"
+        command = [compiler, *flags, "-x", "c", "-", "-o", program]
+        if subprocess.run(command, input=source, text=True, capture_output=True).returncode:
+            return False
+        return subprocess.run([program, "-runs=1"], capture_output=True, env=environment()).returncode == 0
 
 
 def environment() -> dict[str, str]:
@@ -55,16 +58,16 @@ def environment() -> dict[str, str]:
 
 @functools.cache
 def compiler() -> str | None:
-    """A C compiler with AddressSanitizer, UBSan and coverage."""
+    """A C compiler with AddressSanitizer and UBSan that work here."""
     names = (os.environ.get("CC"), "gcc", "cc", "clang")
-    return next((name for name in names if name and shutil.which(name) and _works(name, *SANITIZERS, COVERAGE)), None)
+    return next((name for name in names if name and shutil.which(name) and _works(name, PROBE, *SANITIZERS)), None)
 
 
 @functools.cache
 def libfuzzer() -> str | None:
     """A clang with libFuzzer's runtime."""
     found = shutil.which("clang")
-    return found if found and _works(found, "-fsanitize=fuzzer,address,undefined") else None
+    return found if found and _works(found, FUZZER_PROBE, "-fsanitize=fuzzer,address,undefined") else None
 
 
 def release_flags() -> tuple[str, ...]:
@@ -82,29 +85,32 @@ class Target(NamedTuple):
 
     def build(self) -> Path:
         """The program, built if it or anything it is made of changed."""
-        commands = list(self._commands())
-        program = BUILT / f"{self.name}-{self.form}-{_digest(commands)}"
+        flags = self._flags()
+        program = BUILT / f"{self.name}-{self.form}-{_digest(flags)}"
         if not program.exists():
             BUILT.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=BUILT) as folder:
-                for command in commands:
-                    subprocess.run(command, cwd=folder, check=True)
-                Path(folder, "program").rename(program)
+            with tempfile.TemporaryDirectory(dir=BUILT) as folder, ThreadPool(os.cpu_count()) as pool:
+                pool.starmap(functools.partial(self._compile, folder), flags.items())
+                link = [self._compiler, *(SANITIZERS if self.form == "driver" else ())]
+                link += ["-fsanitize=fuzzer,address,undefined"] if self.form == "libfuzzer" else []
+                subprocess.run([*link, *Path(folder).glob("*.o"), "-lm", "-o", program], check=True)
         return program
 
-    def _commands(self) -> Iterable[list[str]]:
-        cc, target = libfuzzer() if self.form == "libfuzzer" else compiler(), str(HERE / f"{self.name}.c")
-        kernels = [str(CORE / name) for name in SOURCES[self.name]]
+    @property
+    def _compiler(self) -> str:
+        return libfuzzer() if self.form == "libfuzzer" else compiler()
+
+    def _compile(self, folder: str, source: Path, flags: tuple[str, ...]) -> None:
+        subprocess.run([self._compiler, *COMMON, *flags, "-c", source], cwd=folder, check=True)
+
+    def _flags(self) -> dict[Path, tuple[str, ...]]:
+        """How each source is compiled; kernels that are to become vectors cannot count where they go."""
+        kernels, target = [CORE / name for name in SOURCES[self.name]], HERE / f"{self.name}.c"
         if self.form == "libfuzzer":
-            yield [cc, *COMMON, *SANITIZERS, "-fsanitize=fuzzer", target, *kernels, "-lm", "-o", "program"]
-            return
-        flags = SANITIZERS if self.form == "driver" else ("-O2",)
-        kernel_flags = (*SANITIZERS, COVERAGE) if self.form == "driver" else release_flags()
-        yield [cc, *COMMON, *kernel_flags, "-c", *kernels]
-        yield [cc, *COMMON, *flags, COVERAGE, "-c", target]
-        yield [cc, *COMMON, *flags, "-c", str(HERE / "driver.c")]
-        objects = [Path(path).with_suffix(".o").name for path in (*kernels, target, "driver.c")]
-        yield [cc, *flags, *objects, "-lm", "-o", "program"]
+            return dict.fromkeys([*kernels, target], (*SANITIZERS, "-fsanitize=fuzzer-no-link"))
+        if self.form == "driver":
+            return {HERE / "driver.c": SANITIZERS} | dict.fromkeys([*kernels, target], (*SANITIZERS, COVERAGE))
+        return {HERE / "driver.c": ("-O2",), target: ("-O2", COVERAGE)} | dict.fromkeys(kernels, release_flags())
 
     def run(self, seconds: float, seed: int, corpus: Path) -> Run:
         """Fuzz for *seconds* from the inputs in *corpus*, adding to them."""
@@ -126,9 +132,9 @@ class Target(NamedTuple):
                 "--save", str(BUILT / f"{self.name}-crash"), *kept]  # fmt: skip
 
 
-def _digest(commands: list[list[str]]) -> str:
+def _digest(flags: dict[Path, tuple[str, ...]]) -> str:
     """Of everything a program is made of."""
-    content = hashlib.sha256(repr(commands).encode())
-    for path in sorted([*HERE.glob("*.[ch]"), *CORE.glob("*.h"), *(CORE / name for names in SOURCES.values() for name in names)]):
+    content = hashlib.sha256(repr((COMMON, flags, compiler(), libfuzzer())).encode())
+    for path in sorted([*flags, *HERE.glob("*.h"), *CORE.glob("*.h")]):
         content.update(path.read_bytes())
     return content.hexdigest()[:12]

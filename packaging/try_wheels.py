@@ -1,0 +1,165 @@
+"""Install each wheel of wheelhouse/ where no file of the checkout is near, and run the tests that ship for it.
+
+    python packaging/try_wheels.py [--only cp312] [--native]
+
+Those of this machine's processor go into an empty environment of their CPython; aarch64 ones run under qemu, at pages of
+4 and of 16 KiB, where Debian has an arm64 Python of their version.  What came of it is printed and put into
+benchmarks/report.wheels.md.
+"""
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import arm64
+from check_wheel import Wheel, problems, read_name
+from footprint import Footprint, install
+from tools import REPORT, ROOT, WHEELHOUSE, find_pythons, run, say
+
+PAGES = (4096, 16384)
+#: Linux tags of wheels that the arm64 Pythons can use.
+PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)] + ["manylinux2014_aarch64"]
+#: A processor of 2008 without AVX: the kernels must see that by themselves.
+OLD_QEMU, OLD_CPU = "qemu-x86_64-static", "Nehalem"
+GOLDEN = "tests/test_kernels.py::test_every_instruction_set_gives_the_golden_bits"
+
+
+class Trial(NamedTuple):
+    """One run of the tests against one wheel."""
+
+    wheel: str
+    where: str
+    passed: bool | None    # None: it could not be run here
+    said: str
+
+
+def main() -> int:
+    """Try every wheel; 1 where a test failed, or nothing could be tried."""
+    asked = arguments()
+    wheels = [read_name(path) for path in sorted(WHEELHOUSE.glob("*.whl"))]
+    wheels = [wheel for wheel in wheels if not asked.only or wheel.python in asked.only]
+    if not wheels:
+        sys.exit(f"expected wheels in {WHEELHOUSE}, found none\nHINT: make wheels")
+    trials, footprints = [], []
+    with tempfile.TemporaryDirectory(prefix="corec-wheels-") as folder:
+        for wheel in wheels:
+            try_wheel(wheel, Path(folder, wheel.path.stem), asked.native, trials, footprints)
+    write_report(wheels, trials, footprints)
+    return int(any(trial.passed is False for trial in trials) or not any(trial.passed for trial in trials))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="TAG", help="cp311, cp312, ...")
+    parser.add_argument("--native", action="store_true", help="nothing under qemu")
+    return parser.parse_args()
+
+
+def try_wheel(wheel: Wheel, folder: Path, native: bool, trials: list[Trial], footprints: list[Footprint]) -> None:
+    """All that can be tried of one wheel here."""
+    found = list(problems(wheel))
+    trials.append(note(Trial(wheel.path.name, "content, ELF headers, size", not found, "; ".join(found) or "sound")))
+    folder.mkdir()
+    copy_tests(folder)
+    if wheel.machine == platform.machine():
+        trials.extend(try_here(wheel, folder, native, footprints))
+    elif not native:
+        trials.extend(try_under_qemu(wheel, folder))
+
+
+def copy_tests(folder: Path) -> None:
+    """The tests that ship for an installation, as the release pipeline copies them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
+    for name in settings["test-sources"]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    (folder / "requirements").write_text("\n".join(settings["test-requires"]))
+
+
+def try_here(wheel: Wheel, folder: Path, native: bool, footprints: list[Footprint]) -> list[Trial]:
+    """In an empty environment of the wheel's own CPython."""
+    python = next((python for python in find_pythons() if python.tag == wheel.python), None)
+    if python is None:
+        return [note(Trial(wheel.path.name, "this machine", None, f"no CPython {wheel.python} here"))]
+    inside, footprint = install(python.path, wheel.path, folder / "env")
+    footprints.append(footprint)
+    run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", folder / "requirements")
+    trials = [try_tests(wheel, folder, f"{python}, this processor", [inside])]
+    if not native and platform.machine() == "x86_64" and shutil.which(OLD_QEMU):
+        old = [shutil.which(OLD_QEMU), "-cpu", OLD_CPU, inside.resolve()]
+        paths = [str(next((folder / "env" / "lib").glob("python3*/site-packages")))]
+        trials.append(try_tests(wheel, folder, f"{python}, a {OLD_CPU} of qemu", old, GOLDEN, PYTHONPATH=paths[0]))
+    return trials
+
+
+def try_under_qemu(wheel: Wheel, folder: Path) -> list[Trial]:
+    """On an arm64 Python of Debian, at each size of memory pages."""
+    lacking = arm64.missing()
+    if lacking:
+        return [note(Trial(wheel.path.name, "qemu", False, lacking))]
+    minor = int(wheel.python.removeprefix("cp3"))
+    python = arm64.interpreter(minor)
+    if python is None:
+        return [note(Trial(wheel.path.name, "qemu", None, f"Debian has no arm64 Python 3.{minor}"))]
+    target = folder / "packages"
+    platforms = [word for name in PLATFORMS for word in ("--platform", name)]
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", target, *platforms,
+        "--python-version", f"3.{minor}", "--implementation", "cp", "--only-binary", ":all:", wheel.path, "-r", folder / "requirements")
+    return [try_pages(wheel, folder, python, minor, page, target) for page in PAGES]
+
+
+def try_pages(wheel: Wheel, folder: Path, python: Path, minor: int, page: int, target: Path) -> Trial:
+    """At one size of memory pages."""
+    where = f"CPython 3.{minor}, qemu-aarch64, pages of {page // 1024} KiB"
+    real = arm64.page_size(python, page)
+    if real != page:
+        return note(Trial(wheel.path.name, where, None, f"this qemu gives pages of {real} bytes"))
+    return try_tests(wheel, folder, where, [python], PYTHONPATH=str(target), QEMU_PAGESIZE=str(page))
+
+
+def try_tests(wheel: Wheel, folder: Path, where: str, python: list[str | Path], tests: str = "tests", **env: str) -> Trial:
+    """Run the tests by one interpreter."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COREC_"))}
+    command = [*map(str, python), "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
+    done = subprocess.run(command, cwd=folder, text=True, capture_output=True, env={**clean, "COREC_WHEEL": wheel.path.name, **env})
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    if done.returncode:
+        print("\n".join(lines), file=sys.stderr)
+    return note(Trial(wheel.path.name, where, done.returncode == 0, lines[-1] if lines else "nothing was printed"))
+
+
+def note(trial: Trial) -> Trial:
+    """Print it."""
+    say(f"{trial.wheel}: {trial.where}: {verdict(trial)}: {trial.said}")
+    return trial
+
+
+def verdict(trial: Trial) -> str:
+    """In one or two words."""
+    return {True: "passed", False: "FAILED", None: "not run"}[trial.passed]
+
+
+def write_report(wheels: list[Wheel], trials: list[Trial], footprints: list[Footprint]) -> None:
+    """As a page of Markdown beside the other reports."""
+    lines = ["# Wheels", "", "| wheel | bytes |", "|---|---|"]
+    lines += [f"| {wheel.path.name} | {wheel.path.stat().st_size:,} |" for wheel in wheels]
+    lines += ["", "| wheel | where | | |", "|---|---|---|---|"]
+    lines += [f"| {trial.wheel} | {trial.where} | {verdict(trial)} | {trial.said} |" for trial in trials]
+    for footprint in footprints:
+        lines += ["", *footprint.lines()]
+    REPORT.write_text("\n".join(lines) + "\n")
+    for footprint in footprints:
+        say("\n    ".join(footprint.lines()))
+    say(f"report in {REPORT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
