@@ -19,6 +19,8 @@ from corec.config import parse
 WINDOW_MS = 100
 #: layout.h: failures in a row, the error level, and the level from which an entity counts as failing.
 FAILURES, LEVEL_SHIFT, LEVEL_MASK, FAILING = 3 << 1, 7, 63, 16
+#: outcome.Alert: two failed readings in a row; the entity restarts.
+RESTARTED = 4
 
 _KEYS = ("count", "mean", "min", "max", "std", "errors")
 _PLACES = [dtypes.AGGREGATE.names.index(key) for key in _KEYS]
@@ -35,6 +37,11 @@ class Verdict(NamedTuple):
     alerts: np.ndarray  # dtypes.ALERT; ids are slots
 
     @property
+    def restarted(self) -> list[int]:
+        """Slots that failed twice in a row."""
+        return self.alerts["id"][self.alerts["kind"] == RESTARTED].tolist() if len(self.alerts) else []
+
+    @property
     def aggregate(self) -> dict[str, Any]:
         """count, mean, min, max, std and errors of the pass; NaN where there is no good reading."""
         return dict(zip(_KEYS, _NOTHING if self.row is None else [self.row[place] for place in _PLACES], strict=True))
@@ -47,11 +54,10 @@ class BlockModel:
         entry = {"id": "bloque", "canal": canal, "entidades": entities, "entidades_por_bloque": entities,
                  "max_size_mb": entities / 1024, "ventana": WINDOW_MS / 1000, **settings}  # fmt: skip
         config = parse({"retraso_max": 0, "bloques": [entry]}, source=f"block {id!r}")
-        self._arena, self._outlet = topology.build(config).arena, block.Outlet(1)
+        self._arena, self._outlet = topology.build(config).arena, block.Outlet(1, entities)
         self._tiles, self._block, self._gain = self._arena.tiles, self._arena.blocks[0], self._arena.policies["gain"]
         self._entry, self._canal, self._entities = config.bloques[0], canal, entities
-        self._all, self._load = np.arange(entities, dtype=np.uint32), 0.0
-        self._started, self._window = time.time_ns() - time.monotonic_ns(), 0
+        self._started, self._window, self._load = time.time_ns() - time.monotonic_ns(), 0, 0.0
         self.fitness = 1.0
 
     @property
@@ -69,10 +75,10 @@ class BlockModel:
         """Whether more than `max_errores` of the entities fail."""
         return bool(self._block["failing"] > self._entry.autoreparacion.max_errores * self._entities)
 
-    def fold(self, slots: np.ndarray | None, values: np.ndarray, good: np.ndarray, load: float) -> Verdict:
-        """Fold the readings of one pass; slots: uint32[n], None for all; good: bool[n]."""
+    def fold(self, slots: np.ndarray, values: np.ndarray, good: np.ndarray, load: float) -> Verdict:
+        """Fold the readings of one pass; slots: uint32[m], values: float32[m], good: bool[m]."""
         self._begin(load)
-        parts = self._run(self._all if slots is None else slots, values, good)
+        parts = self._run(slots, values, good)
         states = self.states
         block.close_windows(self._arena, self._outlet, LATEST_TIME)
         rows, messages, alerts = self._outlet.take()
@@ -80,7 +86,8 @@ class BlockModel:
         if row is not None:
             self.fitness = row[_FITNESS]
         if parts:
-            messages, alerts = np.concatenate([*(part[1] for part in parts), messages]), np.concatenate([*(part[2] for part in parts), alerts])
+            messages = np.concatenate([*(part[1] for part in parts), messages])
+            alerts = np.concatenate([*(part[2] for part in parts), alerts])
         return Verdict(row, states, messages, alerts)
 
     def repair(self) -> int:

@@ -4,8 +4,8 @@
     resultado = await bloque.procesar(carga=0.5)
     resultado["mensajes"][0]    # {"id": "m0", "valor": 0.27, "activo": True, "emitido": True}
 
-A block works without a node.  A node gives its entities wire ids and takes the readings of each pass from
-`last_pass`, or as they come through `on_pass`.
+A block works without a node.  A node gives its entities wire ids and takes the readings of each pass through
+`on_pass`, or from `last_pass`.
 """
 import asyncio
 import logging
@@ -30,8 +30,6 @@ logger = logging.getLogger("BloqueSimbiotico")
 
 #: What an entity counts for against `max_size`: the seed's 1 KB.
 ENTITY_KB = 1
-#: outcome.Alert: two failed readings in a row; the entity restarts.
-RESTARTED = 4
 #: Seconds that functions which suspend may take, together, in one pass.
 TIME_LIMIT = 0.5
 
@@ -41,33 +39,40 @@ class BloqueSimbiotico:
 
     max_size: KB; an entity counts as 1 KB.  nucleus: the node it is to live in, or None.
     autoreparacion, filtro: as in corec_config.json.  time_limit: seconds for functions that suspend, in one pass.
+
+    last_pass: the readings of the last pass, or None.  on_pass: called with them after each pass.
+    passes: how many there were.
     """
 
     def __init__(self, id: str, canal: int, entidades: Iterable[MicroCeluEntidadCoreC], max_size: float = 1024,
                  nucleus: Any = None, *, autoreparacion: Mapping[str, Any] | None = None,
-                 filtro: Mapping[str, Any] | None = None, time_limit: float = TIME_LIMIT) -> None:
+                 filtro: Mapping[str, Any] | None = None, time_limit: float = TIME_LIMIT) -> None:  # fmt: skip
         check_id(id, "a block")
         check_channel(canal, f"block {id!r}")
         self.id, self.canal, self.max_size, self.nucleus = id, canal, max_size, nucleus
-        self.time_limit = _check_time_limit(time_limit)
         self.entidades = tuple(entidades)
-        self._check_size()
-        self._check_entities()
+        _check_size(id, len(self.entidades), max_size)
+        _check_entities(id, canal, self.entidades)
+        self.time_limit = _check_time_limit(time_limit)
         settings = {"autoreparacion": dict(autoreparacion or {}), "filtro": dict(filtro or {})}
         self._model = BlockModel(id, canal, len(self.entidades), settings)
-        self._log = FailureLog(f"BloqueSimbiotico-{id}", self._ids)
+        self.last_pass: Pass | None = None
+        self.on_pass: Callable[[Pass], None] | None = None
+        self.passes = 0
+        self._settle_in()
+
+    def _settle_in(self) -> None:
+        entities = len(self.entidades)
         self._awaited: set[int] = set()
         self._plan = Plan(self.entidades)
         self._awaiting, self._one_at_a_time = Awaiting(), asyncio.Lock()
+        self._log = FailureLog(f"BloqueSimbiotico-{self.id}", self._ids)
         self._received: dict[int, float] = {}
-        self._last_good = np.zeros(len(self.entidades))
-        self._active = np.ones(len(self.entidades), bool)
-        self._all = np.arange(len(self.entidades), dtype=np.uint32)
-        self.last_pass: Pass | None = None
-        self.on_pass: Callable[[BloqueSimbiotico, Pass], None] | None = None
-        self.passes = 0
+        self._all = np.arange(entities, dtype=np.uint32)
+        self._last_good, self._active = np.zeros(entities), np.ones(entities, bool)
+        home = ref(self)
         for slot, entidad in enumerate(self.entidades):
-            entidad.enter(ref(self), slot)
+            entidad.enter(home, slot)
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -91,34 +96,6 @@ class BloqueSimbiotico:
     def _slots(self) -> dict[str, int]:
         return {id: slot for slot, id in enumerate(self._ids)}
 
-    def _check_size(self) -> None:
-        count = len(self.entidades)
-        if not isinstance(self.max_size, int | float) or isinstance(self.max_size, bool) or not self.max_size > 0:
-            raise UsageError(f"block {self.id!r}: expected max_size in KB, above 0, got {self.max_size!r}",
-                             hint="1024 holds 1,024 entities")
-        if not count:
-            raise UsageError(f"block {self.id!r}: expected at least one entity, got none", hint="crear_entidad makes one")
-        if count * ENTITY_KB > self.max_size:
-            raise CapacityError(
-                f"block {self.id!r}: expected at most {int(self.max_size // ENTITY_KB):,} entities in max_size={self.max_size:g} KB,"
-                f" got {count:,} x {ENTITY_KB} KB", hint=f"make several blocks, or say max_size={count * ENTITY_KB}")
-
-    def _check_entities(self) -> None:
-        seen: set[str] = set()
-        for entidad in self.entidades:
-            if not isinstance(entidad, MicroCeluEntidadCoreC):
-                raise UsageError(f"block {self.id!r}: expected entities of crear_entidad, got {entidad!r:.80}")
-            if entidad.canal != self.canal:
-                raise UsageError(f"block {self.id!r}: expected entities on its channel {self.canal}, got {entidad.id!r} on {entidad.canal}",
-                                 hint="give the entity and the block the same channel")
-            if entidad.id in seen:
-                raise UsageError(f"block {self.id!r}: expected each entity id once, got {entidad.id!r} twice",
-                                 hint="an entity's id has to be unique within its block")
-            if entidad.bloque is not None:
-                raise UsageError(f"block {self.id!r}: expected entities that live in no block, got {entidad.id!r} of {entidad.bloque.id!r}",
-                                 hint="make one of its own for each block")
-            seen.add(entidad.id)
-
     # --- what it does --------------------------------------------------------------------------
 
     async def procesar(self, carga: float) -> dict[str, Any]:
@@ -128,7 +105,7 @@ class BloqueSimbiotico:
         "agregado" (count, mean, min, max, std, errors of the pass) and "reparadas" (id of each entity regenerated in it
         -> id of its donor, or None).  A function that fails makes a failed reading, never an error here.
         """
-        check_load(carga)
+        _check_load(carga)
         async with self._one_at_a_time:
             sample = Sample(len(self.entidades))
             received, self._received = self._received, {}
@@ -140,24 +117,23 @@ class BloqueSimbiotico:
 
     def receive(self, valores: Mapping[str, float]) -> None:
         """Raw values, by entity id, for entities without a function; each reads its latest one in the next pass."""
-        slots = {self._slot_of(id): valor for id, valor in valores.items()}
-        for slot, valor in slots.items():
-            if not isinstance(valor, int | float):
-                raise UsageError(f"expected a number for {self._ids[slot]!r}, got {valor!r}", hint="NaN says that the sensor failed")
-        self._received |= slots
+        self._received |= {self._slot_without_function(id): _check_value(id, valor) for id, valor in valores.items()}
 
     def reparar(self) -> dict[str, str | None]:
         """Regenerate every failing entity now, however few: id of each -> id of its donor, or None.
 
-        It takes over function and parameters of its fittest healthy neighbour and starts afresh.  A pass does the same
-        by itself where more than `max_errores` of the entities fail.
+        It takes over function and parameters of its fittest healthy neighbour and starts afresh.  A pass does so by
+        itself where more than `max_errores` of the entities fail.
         """
         inherited = donors(self.entidades, self._model.states)
         if not inherited:
             return {}
+        for slot, donor in inherited.items():
+            self.entidades[slot].restart()
+            if donor is not None:
+                self.entidades[slot].inherit(self.entidades[donor])
         self._model.repair()
         self._active = healthy(self._model.states)
-        self._inherit(inherited)
         self._plan = Plan(self.entidades, self._awaited)
         logger.info("[BloqueSimbiotico-%s] %d of %d entities regenerated", self.id, len(inherited), len(self.entidades))
         return {self._ids[slot]: None if donor is None else self._ids[donor] for slot, donor in inherited.items()}
@@ -165,17 +141,17 @@ class BloqueSimbiotico:
     # --- a pass from the inside ----------------------------------------------------------------
 
     def _judge(self, sample: Sample, carga: float) -> dict[str, Any]:
-        good, slots = sample.close(), None
-        values, states = sample.values.astype(np.float32), good
+        sample.close()
+        slots, values, good = self._all, sample.narrow, sample.good
         if sample.silent:
             slots = sample.heard()
-            values, states = values[slots], good[slots]
-        verdict = self._model.fold(slots, values, states, carga)
-        self._last_good = sample.values if good.all() else np.where(good, sample.values, self._last_good)
+            values, good = values[slots], good[slots]
+        verdict = self._model.fold(slots, values, good, carga)
+        self._last_good = sample.values if sample.whole else np.where(sample.good, sample.values, self._last_good)
         self._active = healthy(verdict.states)
         messages = Messages(self._ids, self._last_good, self._active, verdict.messages)
         repaired = self._see_to(sample, verdict)
-        self._hand_over(Pass(self._model.now, carga, self._all if slots is None else slots, values, states, repaired))
+        self._hand_over(Pass(self._model.now, carga, slots, values, good, repaired))
         return {"mensajes": messages, "bloque_id": self.id, "canal": self.canal, "fitness": self.fitness,
                 "agregado": verdict.aggregate, "reparadas": repaired}  # fmt: skip
 
@@ -183,7 +159,7 @@ class BloqueSimbiotico:
         """Report failures, restart what failed twice, and repair where too much fails."""
         if sample.failed:
             self._log.report(sample.failed)
-        for slot in verdict.alerts["id"][verdict.alerts["kind"] == RESTARTED].tolist() if len(verdict.alerts) else ():
+        for slot in verdict.restarted:
             self.entidades[slot].restart()
         learned = {job.key for job in sample.jobs} - self._awaited
         if learned:
@@ -191,35 +167,62 @@ class BloqueSimbiotico:
             self._plan = Plan(self.entidades, self._awaited)
         return self.reparar() if self._model.sick else {}
 
-    def _inherit(self, inherited: Mapping[int, int | None]) -> None:
-        for slot, donor in inherited.items():
-            self.entidades[slot].restart()
-            if donor is not None:
-                self.entidades[slot].inherit(self.entidades[donor])
-
     def _hand_over(self, last: Pass) -> None:
         self.last_pass = last
         self.passes += 1
         if self.on_pass is not None:
-            self.on_pass(self, last)
+            self.on_pass(last)
 
-    def _slot_of(self, id: str) -> int:
+    def _slot_without_function(self, id: str) -> int:
         slot = self._slots.get(id)
         if slot is None:
             raise UsageError(f"block {self.id!r} has no entity {id!r}")
         if self.entidades[slot].funcion is not None:
             raise UsageError(f"expected an entity without a function, got {id!r}, which has one",
-                             hint="crear_entidad(id, canal, procesador=...) makes one that takes values from outside")
+                             hint="crear_entidad(id, canal, procesador=...) makes one that takes values from outside")  # fmt: skip
         return slot
 
 
-def check_load(carga: Any) -> None:
-    """UsageError when *carga* is no load."""
+def _check_size(id: str, entities: int, max_size: Any) -> None:
+    if not isinstance(max_size, int | float) or isinstance(max_size, bool) or not max_size > 0:
+        raise UsageError(f"block {id!r}: expected max_size in KB, above 0, got {max_size!r}", hint="1024 holds 1,024 entities")
+    if not entities:
+        raise UsageError(f"block {id!r}: expected at least one entity, got none", hint="crear_entidad makes one")
+    if entities * ENTITY_KB > max_size:
+        raise CapacityError(f"block {id!r}: expected at most {int(max_size // ENTITY_KB):,} entities in max_size={max_size:g} KB,"
+                            f" got {entities:,} x {ENTITY_KB} KB",
+                            hint=f"make several blocks, or say max_size={entities * ENTITY_KB}")  # fmt: skip
+
+
+def _check_entities(id: str, canal: int, entidades: tuple[Any, ...]) -> None:
+    seen: set[str] = set()
+    for entidad in entidades:
+        if not isinstance(entidad, MicroCeluEntidadCoreC):
+            raise UsageError(f"block {id!r}: expected entities of crear_entidad, got {entidad!r:.80}")
+        if entidad.canal != canal:
+            raise UsageError(f"block {id!r}: expected entities on its channel {canal}, got {entidad.id!r} on {entidad.canal}",
+                             hint="give the entity and the block the same channel")  # fmt: skip
+        if entidad.id in seen:
+            raise UsageError(f"block {id!r}: expected each entity id once, got {entidad.id!r} twice",
+                             hint="an entity's id has to be unique within its block")  # fmt: skip
+        if entidad.bloque is not None:
+            raise UsageError(f"block {id!r}: expected entities that live in no block, got {entidad.id!r} of {entidad.bloque.id!r}",
+                             hint="make entities of its own for each block")  # fmt: skip
+        seen.add(entidad.id)
+
+
+def _check_load(carga: Any) -> None:
     if not isinstance(carga, int | float | np.floating) or not 0.0 <= carga <= 1.0:
         raise UsageError(f"expected a load from 0 to 1, got {carga!r}", hint="carga is the share of the machine that is busy")
 
 
+def _check_value(id: str, valor: Any) -> float:
+    if not isinstance(valor, int | float | np.floating):
+        raise UsageError(f"expected a number for {id!r}, got {valor!r}", hint="NaN says that the sensor failed")
+    return float(valor)
+
+
 def _check_time_limit(seconds: Any) -> float:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= 3600:
-        raise UsageError(f"expected a time_limit in seconds, above 0 to 3600, got {seconds!r}")
+        raise UsageError(f"expected a time_limit in seconds, above 0 and up to 3600, got {seconds!r}", hint="a pass comes once a second")
     return float(seconds)

@@ -25,6 +25,8 @@ Name = Annotated[
 ]
 WireId = Annotated[int, Meta(ge=0, le=MAX_WIRE_ID)]
 Limit = Annotated[float, Meta(ge=-MAX_FLOAT32, le=MAX_FLOAT32)]
+#: Keeps every value of a native function, a counter's 2**24 steps included, below the engine's bound of 1e18.
+Coefficient = Annotated[float, Meta(ge=-1e10, le=1e10)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -87,8 +89,8 @@ class Funcion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A native function that computes the values of the entry's entities."""
 
     nombre: Annotated[FunctionName, Meta(description="the function")]
-    a: Annotated[Limit, Meta(description="lower end, constant, offset or first count")] = 0.0
-    b: Annotated[Limit, Meta(description="upper end, amplitude or step")] = 1.0
+    a: Annotated[Coefficient, Meta(description="lower end, constant, offset or first count")] = 0.0
+    b: Annotated[Coefficient, Meta(description="upper end, amplitude or step")] = 1.0
     periodo: Annotated[
         float, Meta(gt=0, le=31_536_000, description="seconds of one period of a sine")
     ] = 60.0

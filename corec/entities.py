@@ -6,7 +6,8 @@
 Both unpack and index as the tuple (id, canal, funcion or procesador, activo).
 """
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from corec.errors import UsageError
@@ -33,11 +34,11 @@ class MicroCeluEntidadCoreC(Sequence):
 
     def __init__(self, id: str, canal: int, funcion: Any) -> None:
         self.id, self.canal, self.funcion = id, canal, funcion
-        self._home: Optional[ref[BloqueSimbiotico]] = None
+        self._home: ref[BloqueSimbiotico] | None = None
         self._slot = 0
 
     @property
-    def bloque(self) -> Optional["BloqueSimbiotico"]:
+    def bloque(self) -> "BloqueSimbiotico | None":
         """The block it lives in, or None."""
         return self._home and self._home()
 
@@ -130,6 +131,6 @@ def check_id(id: Any, what: str = "an entity") -> None:
 
 def check_channel(canal: Any, whose: str) -> None:
     """UsageError when *canal* is no channel."""
-    if not isinstance(canal, int) or isinstance(canal, bool) or not 0 <= canal <= 127:
+    if not isinstance(canal, Integral) or isinstance(canal, bool) or not 0 <= canal <= 127:
         raise UsageError(f"{whose}: expected a channel, an integer from 0 to 127, got {canal!r}",
                          hint="channels 2, 3 and 5 are critical; 1 is the usual one for sensors")

@@ -41,6 +41,8 @@ TICK_MS = 1000
 STOP_WITHIN_S = 0.3
 #: Entries of an output stream read at once.
 MOST_READ = 100_000
+#: Old rows are rolled up and dropped this often.
+HOUSE_EVERY_S = 0.5
 #: Pause before a commit that failed is tried again.
 RETRY_S = 1.0
 #: Weight of the newest turn in the load.
@@ -74,6 +76,7 @@ class Pipeline:
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
         self._heard_at = time.monotonic()
+        self._house_due = 0.0
         self.failure: BaseException | None = None
         self.load = 0.0
         self.ledger = self.engine.ledger    # between folds, when it balances: for other threads
@@ -179,7 +182,6 @@ class Pipeline:
         if self._record is not None:
             time.sleep(max(0.0, FOLD_EVERY_S - busy))
         else:
-            self._retention.run(self.engine.clock, self._journal.first)
             self._wake.wait(TICK_MS / 1000)
         self._wake.clear()
 
@@ -259,6 +261,7 @@ class Pipeline:
         self._record = None
         self._quiet_until = 0
         self.ledger = self.engine.ledger
+        self._keep_house()
         self._count(outcome)
         for _, waiting in self._applied:
             waiting.set_result(turn.turn)
@@ -275,14 +278,20 @@ class Pipeline:
                 return
             except (DamagedFile, FenceLost):
                 raise
-            except DiskFull as error:
-                log.error("[Pipeline-%s] turn %d waits for room: %s", self._config.instance_id, turn.turn, error)
-                self._retention.run(self.engine.clock, self._journal.first)
             except CoreCError as error:
                 log.error("[Pipeline-%s] turn %d is not committed yet: %s", self._config.instance_id, turn.turn, error)
             if self._stopping:
                 raise CoreCError(f"turn {turn.turn} was not committed before the stop; the journal holds its readings")
             time.sleep(RETRY_S)
+
+    def _keep_house(self) -> None:
+        """Roll up and drop old rows, a slice now and then, between two turns."""
+        if time.monotonic() >= self._house_due:
+            self._house_due = time.monotonic() + HOUSE_EVERY_S
+            try:
+                self._retention.run(self.engine.clock, self._journal.first)
+            except DiskFull as error:
+                log.error("[Pipeline-%s] old rows stay for now: %s", self._config.instance_id, error)
 
     def _count(self, outcome: Outcome) -> None:
         self.totals["messages"] += len(outcome.messages)

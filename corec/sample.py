@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from corec._core.calls import judge
 from corec.functions import LARGEST, BadReading, number_of
 
 
@@ -21,16 +22,19 @@ class Job(NamedTuple):
 
 
 class Sample:
-    """The raw values of one pass, float64[n], NaN where there is none, and why there is none.
+    """The values of one pass, float64[n], NaN where there is none, and why there is none.
 
     failed: slot -> the error.  silent: slots without a reading, because none came or the processor filtered it out.
-    jobs: calls of functions that turned out to give something to await.
+    jobs: calls of functions that turned out to give something to await.  Once it is closed: narrow, the values as
+    float32[n]; good, bool[n]; whole, whether all are good.
     """
 
-    __slots__ = ("closed", "failed", "jobs", "silent", "values")
+    __slots__ = ("closed", "failed", "good", "jobs", "narrow", "silent", "values", "whole")
 
     def __init__(self, entities: int) -> None:
-        self.values = np.full(entities, np.nan)
+        self.values, self.narrow, self.good = np.empty(entities), np.empty(entities, np.float32), np.empty(entities, bool)
+        self.values.fill(np.nan)
+        self.whole = True
         self.failed: dict[int, BaseException] = {}
         self.silent: list[int] = []
         self.jobs: list[Job] = []
@@ -63,13 +67,12 @@ class Sample:
         except BaseException as error:
             self.fail(slots, error)
 
-    def close(self) -> np.ndarray:
-        """Nothing more may come in; bool[n], where there is a good value."""
+    def close(self) -> None:
+        """Nothing more may come in; tell the good values from the others."""
         self.closed = True
-        good = np.abs(self.values) <= LARGEST
-        if not good.all():
-            self._explain(np.flatnonzero(~good))
-        return good
+        if judge(self.values, LARGEST, self.narrow, self.good.view(np.uint8)):
+            self.whole = False
+            self._explain(np.flatnonzero(~self.good))
 
     def heard(self) -> np.ndarray:
         """uint32[m]: the slots that gave a reading, good or failed."""
@@ -82,7 +85,6 @@ class Sample:
         for slot, value in zip(slots.tolist(), self.values[slots].tolist(), strict=True):
             if slot not in explained:
                 self.failed[slot] = BadReading("not finite", f"expected a value of at most {LARGEST:g}, got {value:g}")
-        self.values[slots] = np.nan
 
 
 def _array_of(got: Any, length: int) -> np.ndarray:

@@ -149,4 +149,5 @@ class Entities:
         if donor is not None:
             self.scale[e] = self.scale[donor]
         self.active[e], self.fails[e], self.level[e], self.warm[e] = False, 0, 0, 0
-        self.quality[e], self.change[e], self.peak[e] = REPAIRED, 0, 0
+        self.quality[e] = SILENT if self.quality[e] == SILENT else REPAIRED
+        self.change[e], self.peak[e] = 0, 0

@@ -237,9 +237,9 @@ def test_repair_wakes_a_segment():
         engine.feed_arrays([1], [1.0], at=T0 + number, channel=1, states=[False])
     engine.tick(T0 + 60_000)
     assert 0 in asleep(engine)
-    # When it is repaired, then it is
+    # When it is repaired, then it is, and known to be silent still
     assert engine.turn([], commands=[{"op": "repair", "block": "a/0"}]).repairs[0].entities == 1
-    assert engine.entity(1)["quality"] == "repaired"
+    assert (engine.entity(1)["quality"], engine.entity(1)["error_level"]) == ("silent", 0)
 
 
 def test_strangers_do_not_wake_a_segment():

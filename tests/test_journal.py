@@ -8,15 +8,22 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec.errors import DiskFull, StorageError
 from corec.streams.base import Entry
 from corec.streams.journal import Journal, verify
 from corec.streams.journal_files import HEADER_BYTES, file_name
+from tests.faults.memory import memory_folder
 
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
+
+
+@pytest.fixture
+def tmp_path():
+    with memory_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -429,10 +436,14 @@ def test_one_thread_may_read_and_trim_while_another_writes(folder):
     assert journal.gaps == []
 
 
-@settings(max_examples=150 if CHAOS else 40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500 if CHAOS else 60, deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from("ascrt"), st.integers(0, 400)), max_size=40))
-def test_any_order_of_use_gives_what_a_list_would(tmp_path_factory, steps):
-    folder = tmp_path_factory.mktemp("any") / "journal"
+def test_any_order_of_use_gives_what_a_list_would(steps):
+    with memory_folder() as folder:
+        _use(folder / "journal", steps)
+
+
+def _use(folder: Path, steps: list[tuple[str, int]]) -> None:
     journal, model, synced = Journal(folder, segment_bytes=4096), [], 0
     for step, number in steps:
         if step == "a":

@@ -357,6 +357,20 @@ def test_sick_block_repairs_its_failing_entities():
     assert len(hear(engine, 1.0, 5000, id=4).messages) == 1
 
 
+@pytest.mark.parametrize("silence", [4000, 8192, 8193])
+def test_repair_of_a_silent_entity_does_not_alert_its_silence_again(silence):
+    # Given a sensor that failed and fell silent, in a block that is repaired when its window closes, seconds later
+    engine = engine_of(silencio_max=5)
+    for number in range(2):
+        hear(engine, 1.0, number, good=False)
+    outcome = engine.tick(T0 + silence * 1000)
+    assert (kinds(outcome), len(outcome.repairs)) == ([SILENCE], 1)
+    # When more seconds pass, then nothing more is said until it is heard and falls silent anew
+    assert [kinds(engine.tick(T0 + silence * 1000 + 2500 * number)) for number in range(1, 9)] == [[]] * 8
+    assert len(hear(engine, 1.0, silence * 1000 + 30_000).messages) == 1
+    assert kinds(engine.tick(T0 + silence * 1000 + 40_000)) == [SILENCE]
+
+
 def test_share_of_errors_a_block_bears_is_no_repair():
     # Given as many failing entities as `max_errores` allows, and not one more
     engine = engine_of(entidades=10, autoreparacion={"max_errores": 0.2})

@@ -17,13 +17,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults import node, powercut, shim
+from tests.faults.memory import memory_folder
 
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
 PROGRAM = Path(node.__file__)
 TURNS = 26 if CHAOS else 14
 KINDS = ("lost", "kept", "random", "torn")
-#: Memory, where there is some to write to: the disk is simulated anyway.
-FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +34,8 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=FAST) as name:
-        yield Path(name).resolve()
+    with memory_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(autouse=True)

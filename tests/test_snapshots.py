@@ -9,8 +9,15 @@ import pytest
 
 from corec.errors import DamagedFile, DiskFull, InternalError
 from corec.storage.snapshots import Snapshots
+from tests.faults.memory import memory_folder
 
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
+
+
+@pytest.fixture
+def tmp_path():
+    with memory_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

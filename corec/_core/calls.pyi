@@ -14,3 +14,6 @@ def call_plain(
 def call_native(
     addresses: NDArray[np.uint64], slots: NDArray[np.int64], t: float, values: NDArray[np.float64]
 ) -> None: ...
+def judge(
+    values: NDArray[np.float64], largest: float, narrow: NDArray[np.float32], good: NDArray[np.uint8]
+) -> int: ...

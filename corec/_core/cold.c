@@ -183,10 +183,11 @@ static int healthy_neighbour(const Tile *tiles, const Segment *s, uint32_t slot)
 static void entity_repair(Tile *tiles, const Segment *s, uint32_t slot)
 {
     Tile *t = &tiles[slot >> 3];
-    const uint32_t j = slot & 7, seen = t->state[j] >> CC_SEEN_SHIFT;
+    const uint32_t j = slot & 7, seen = t->state[j] >> CC_SEEN_SHIFT, was = (t->state[j] >> CC_QUALITY_SHIFT) & 15;
+    const uint32_t quality = was == CC_SILENT ? CC_SILENT : CC_REPAIRED;    /* its silence is known and alerted */
     const int donor = healthy_neighbour(tiles, s, slot);
     if (donor >= 0) t->role[j] = tiles[donor >> 3].role[donor & 7];
-    t->state[j] = (CC_REPAIRED << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
+    t->state[j] = (quality << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
     t->trend[j] = 0;
 }
 

@@ -59,7 +59,7 @@ def crc32c(const uint8_t[::1] data not None, uint32_t value=0):
 
 def crc32c_rows(rows):
     """CRC-32C of each element of a structured array: uint32[n]."""
-    cdef const uint8_t[:, ::1] raw = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+    cdef const uint8_t[:, ::1] raw = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
     out = np.empty(len(rows), np.uint32)
     cdef uint32_t[::1] sums = out
     cdef Py_ssize_t i
