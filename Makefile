@@ -3,6 +3,8 @@
 # make test    everything that must hold before a merge
 # make chaos   the long form of the crash and fault tests
 # make bench   all budgets, one table
+# make wheels  a wheel for each CPython found, x86-64 and aarch64, into wheelhouse/
+# make wheels-test   each of them in an empty environment, aarch64 under qemu
 # make help    this list
 
 PYTHON ?= python3
@@ -12,9 +14,9 @@ BUILT := $(VENV)/.built
 TESTED := $(VENV)/.test-extras
 BENCHED := $(VENV)/.bench-extras
 SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
-GENERATED := corec/_core/arena.c corec/_core/block.c corec/_core/wire.c
+GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 
-.PHONY: help build run demo test chaos bench sanitize clean
+.PHONY: help build run demo test chaos bench wheels wheels-test sanitize clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -55,5 +57,11 @@ bench: $(BENCHED)
 sanitize: $(TESTED)
 	$(BIN)/python tests/sanitize.py
 
+wheels:
+	$(PYTHON) packaging/build_wheels.py
+
+wheels-test:
+	$(PYTHON) packaging/try_wheels.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info $(GENERATED) corec/_core/*.so
+	rm -rf $(VENV) build dist wheelhouse *.egg-info $(GENERATED) corec/_core/*.so

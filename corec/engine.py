@@ -11,7 +11,7 @@ import numpy as np
 
 from corec import topology
 from corec._core import block, dtypes
-from corec._core.wire import unpack_envelope, whole_frames
+from corec._core.wire import column, unpack_envelope, whole_frames
 from corec.columns import LATEST_TIME, check_lengths, check_time, cut, same_second
 from corec.commands import apply_command
 from corec.config import Config, load, parse
@@ -75,9 +75,9 @@ class Engine:
 
         at: one time in ms, or int64[n], one for each reading.  states: bool[n], False where the sensor says it failed.
         """
-        batch = {"ids": np.ascontiguousarray(ids, np.uint32), "values": np.ascontiguousarray(values, np.float32),
-                 "states": None if states is None else np.ascontiguousarray(states, np.uint8)}
-        times = None if np.ndim(at) == 0 else np.ascontiguousarray(at, np.int64)
+        batch = {"ids": column(ids, np.uint32), "values": column(values, np.float32),
+                 "states": None if states is None else column(states, np.uint8)}
+        times = None if np.ndim(at) == 0 else column(at, np.int64)
         check_lengths(batch | {"at": times})
         newest = check_time(at if times is None else times.max(initial=0))
         self._open(load)

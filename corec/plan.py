@@ -20,55 +20,45 @@ class Plan:
     """
 
     def __init__(self, entidades: Sequence[MicroCeluEntidadCoreC], awaited: Collection[int] = ()) -> None:
-        self._awaited = awaited
-        self._plain: list[tuple[int, Callable[[], Any]]] = []
-        self._native: list[tuple[int, int]] = []
-        self._shared: dict[Vectorizada, list[int]] = {}
-        self._suspending: list[Job] = []
-        self.received: list[int] = []
+        kinds: dict[str, list[int]] = {"received": [], "shared": [], "native": [], "suspending": [], "plain": []}
         for slot, entidad in enumerate(entidades):
-            self._sort(slot, entidad.funcion)
-        self._processors = [(slot, entidad) for slot, entidad in enumerate(entidades) if isinstance(entidad, CeluEntidadCoreC)]
-        self._functions = [function for _, function in self._plain]
-        self._slots = np.array([slot for slot, _ in self._plain], np.int64)
-        self._addresses = np.array([address for _, address in self._native], np.uint64)
-        self._native_slots = np.array([slot for slot, _ in self._native], np.int64)
-        self._groups = [(np.array(slots, np.int64), shared) for shared, slots in self._shared.items()]
-
-    def _sort(self, slot: int, funcion: Any) -> None:
-        if funcion is None:
-            self.received.append(slot)
-        elif isinstance(funcion, Vectorizada):
-            self._shared.setdefault(funcion, []).append(slot)
-        elif (address := native_address(funcion)) is not None:
-            self._native.append((slot, address))
-        elif slot in self._awaited or (plain := plain_form(funcion)) is None:
-            self._suspending.append(Job(slot, funcion))
-        else:
-            self._plain.append((slot, plain))
+            kinds[_kind(slot, entidad.funcion, awaited)].append(slot)
+        self._awaited, self._received = awaited, kinds["received"]
+        self._functions = [_plain_form(entidades[slot].funcion) for slot in kinds["plain"]]
+        self._slots = np.array(kinds["plain"], np.int64)
+        self._addresses = np.array([native_address(entidades[slot].funcion) for slot in kinds["native"]], np.uint64)
+        self._native_slots = np.array(kinds["native"], np.int64)
+        self._suspending = [Job(slot, entidades[slot].funcion) for slot in kinds["suspending"]]
+        self._groups = _groups(entidades, kinds["shared"])
+        celus = [(slot, entidad) for slot, entidad in enumerate(entidades) if isinstance(entidad, CeluEntidadCoreC)]
+        self._celus, self._celu_slots = [entidad for _, entidad in celus], np.array([slot for slot, _ in celus], np.int64)
 
     def call(self, sample: Sample, carga: float, seconds: float, received: Mapping[int, float]) -> list[Job]:
         """Call everything that cannot suspend; returns the jobs that may."""
         if self._functions:
             call_plain(self._functions, self._slots, sample.values, sample.put, sample.fail)
-        if self._native:
+        if len(self._addresses):
             call_native(self._addresses, self._native_slots, seconds, sample.values)
-        jobs = list(self._suspending)
+        for slot in self._received:
+            sample.values[slot] = received.get(slot, np.nan)
+        sample.silent += [slot for slot in self._received if slot not in received]
+        return self._suspending + self._call_groups(sample, carga) + sample.jobs
+
+    def _call_groups(self, sample: Sample, carga: float) -> list[Job]:
+        """Call the vectorised functions; returns those that may suspend."""
+        suspending = []
         for slots, shared in self._groups:
             job = Job(slots, partial(shared, slots, carga))
             if job.key in self._awaited or inspect.iscoroutinefunction(shared.funcion):
-                jobs.append(job)
+                suspending.append(job)
             else:
-                sample.run(*job)
-        for slot in self.received:
-            sample.values[slot] = received.get(slot, np.nan)
-        sample.silent += [slot for slot in self.received if slot not in received]
-        return jobs + sample.jobs
+                sample.run(job.slots, job.call)
+        return suspending
 
     def process(self, sample: Sample) -> None:
         """Let the processors of Celu entities have the raw values."""
         values = memoryview(sample.values)
-        for slot, entidad in self._processors:
+        for slot, entidad in zip(self._celu_slots.tolist(), self._celus, strict=True):
             valor = values[slot]
             if not abs(valor) <= LARGEST:
                 continue
@@ -76,13 +66,33 @@ class Plan:
                 processed = entidad.procesador(valor, entidad.estado)
                 if processed is None:
                     sample.silent.append(slot)
-                values[slot] = np.nan if processed is None else number_of(processed)
+                    values[slot] = np.nan
+                else:
+                    values[slot] = processed if type(processed) is float else number_of(processed)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
                 sample.fail(slot, error)
 
 
-def plain_form(funcion: Callable[[], Any]) -> Callable[[], Any] | None:
+def _kind(slot: int, funcion: Any, awaited: Collection[int]) -> str:
+    if funcion is None:
+        return "received"
+    if isinstance(funcion, Vectorizada):
+        return "shared"
+    if native_address(funcion) is not None:
+        return "native"
+    return "suspending" if slot in awaited or _plain_form(funcion) is None else "plain"
+
+
+def _plain_form(funcion: Callable[[], Any]) -> Callable[[], Any] | None:
     """The function itself, or what a coroutine function without `await` amounts to; None where it may suspend."""
     return without_await(funcion) if inspect.iscoroutinefunction(funcion) else funcion
+
+
+def _groups(entidades: Sequence[MicroCeluEntidadCoreC], slots: Sequence[int]) -> list[tuple[np.ndarray, Vectorizada]]:
+    """Each vectorised function, with the slots of all that share it."""
+    groups: dict[Vectorizada, list[int]] = {}
+    for slot in slots:
+        groups.setdefault(entidades[slot].funcion, []).append(slot)
+    return [(np.array(places, np.int64), shared) for shared, places in groups.items()]

@@ -215,6 +215,7 @@ cdef class Arena:
 
     def give_columns(self, uint32_t segment, uint32_t[::1] ids=None, float[::1] low=None, float[::1] high=None):
         """Let a segment use these 1,000-element arrays for its ids and limits; they are kept alive here."""
+        self.slab(segment)                      # IndexError when there is no such segment
         cdef Segment *s = &self.core.segments[segment]
         if ((ids is not None and ids.shape[0] < CC_SLOTS) or (low is not None and low.shape[0] < CC_SLOTS)
                 or (high is not None and high.shape[0] < CC_SLOTS)):
@@ -238,15 +239,17 @@ cdef class Arena:
 
     def read_segment(self, uint32_t segment):
         """The tiles in use of a segment, as bytes."""
+        cdef const char *start = <const char *>self.slab(segment)
         cdef size_t tiles = (self.core.segments[segment].used + 7) // 8
-        return (<const char *>self.slab(segment))[:tiles * sizeof(Tile)]
+        return start[:tiles * sizeof(Tile)]
 
     def write_segment(self, uint32_t segment, const uint8_t[::1] data not None):
         """Put back what read_segment gave."""
+        cdef Tile *start = self.slab(segment)
         cdef size_t tiles = (self.core.segments[segment].used + 7) // 8
         if <size_t>data.shape[0] != tiles * sizeof(Tile):
             raise ValueError(f"segment {segment}: expected {tiles * sizeof(Tile)} bytes, got {data.shape[0]}")
-        memcpy(self.slab(segment), &data[0], data.shape[0])
+        memcpy(start, &data[0], data.shape[0])
 
     def release_segment(self, uint32_t segment):
         """Give the pages of a segment back to the system; it reads as zero."""

@@ -108,12 +108,17 @@ def decode_into(const uint8_t[::1] frames not None, uint32_t[::1] ids not None, 
     return n
 
 
+def column(values, dtype):
+    """*values* as elements one behind the other and aligned, as C reads them; np.frombuffer may give others."""
+    return np.require(np.ascontiguousarray(values, dtype), requirements="A")
+
+
 def encode_frames(ids, canales, valores, estados):
     """n * 10 bytes of frames from four columns; scalars are repeated."""
-    ids = np.ascontiguousarray(ids, np.uint32)
+    ids = column(ids, np.uint32)
     n = len(ids)
     canales = np.ascontiguousarray(np.broadcast_to(np.asarray(canales, np.int8), n))
-    bits = np.ascontiguousarray(np.broadcast_to(np.asarray(valores, np.float32), n)).view(np.uint32)
+    bits = column(np.broadcast_to(np.asarray(valores, np.float32), n), np.float32).view(np.uint32)
     estados = np.ascontiguousarray(np.broadcast_to(np.asarray(estados, np.uint8), n))
     out = PyBytes_FromStringAndSize(NULL, n * 10)
     encode_into(<uint8_t[:n * 10]><uint8_t *>PyBytes_AS_STRING(out) if n else np.empty(0, np.uint8), ids, canales, bits, estados)

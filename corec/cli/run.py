@@ -54,9 +54,9 @@ def _say_whose_configuration(path: Path) -> None:
 
 
 def _folder(plugins: Path | None) -> Path | None:
-    """The folder of plugins: the one named, which must be there, or ./plugins where that is."""
+    """The folder of plugins: the one named, which must be there, or ./plugins, or those that come with CoreC."""
     from corec.errors import PluginError
 
     if plugins is not None and not plugins.is_dir():
         raise PluginError(f"expected a folder of plugins, got {plugins}, which is none")
-    return plugins or (Path("plugins") if Path("plugins").is_dir() else None)
+    return plugins or next((folder for folder in (Path("plugins"), PACKAGED / "plugins") if folder.is_dir()), None)

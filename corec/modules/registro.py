@@ -1,5 +1,6 @@
 """ModuloRegistro: the blocks that programs and plugins register, and the readings their functions give."""
 import logging
+import time
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,13 @@ from corec.ram_price import admit
 
 if TYPE_CHECKING:
     from corec.blocks import BloqueSimbiotico
+    from corec.messages import Pass
     from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("ModuloRegistro")
+
+#: A block that nobody else stepped for this long is stepped by the node, once a second.
+LEFT_ALONE_S = 2.5
 
 
 class Bloques(MutableMapping):
@@ -51,7 +56,8 @@ class ModuloRegistro(ModuloBase):
 
     def __init__(self) -> None:
         self.bloques = Bloques(self)
-        self._stepped: set[str] = set()
+        self._stepped_at: dict[str, float] = {}  # when somebody else last stepped a block, or it was attached
+        self._own: str | None = None  # the block that this module steps now
 
     async def inicializar(self, nucleus: "CoreCNucleus") -> None:
         """Remember the node."""
@@ -60,9 +66,10 @@ class ModuloRegistro(ModuloBase):
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
         """Step the registered blocks that nobody stepped since the last time."""
         for key, bloque in list(self.bloques.items()):
-            if key not in self._stepped:
+            if time.monotonic() - self._stepped_at[key] > LEFT_ALONE_S:
+                self._own = key
                 await bloque.procesar(carga)
-        self._stepped.clear()
+                self._own = None
 
     def attach(self, key: str, bloque: "BloqueSimbiotico", known: dict[str, Any]) -> None:
         """Bind *bloque* to the engine: to its recovered state, or to new ids."""
@@ -71,10 +78,11 @@ class ModuloRegistro(ModuloBase):
         if key in known:
             raise PluginError(f"there is a block {key!r} already: the first one stays", hint="give each block an id of its own")
         first = self._place(bloque)
+        self._stepped_at[key] = time.monotonic()
         producer = Producer(f"{self._nucleus.config.instance_id}/block/{key}")
-        ids = first + np.arange(len(bloque.entidades), dtype=np.uint32)
-        bloque.on_pass = lambda values, states: self._take(bloque, producer, ids, values, states)
-        log.info("Bloque registrado: %s, canal %d, %d entidades, ids %d-%d", key, bloque.canal, len(ids), first, first + len(ids) - 1)
+        bloque.on_pass = lambda last: self._take(bloque, producer, first, last)
+        last = first + len(bloque.entidades) - 1
+        log.info("Bloque registrado: %s, canal %d, %d entidades, ids %d-%d", key, bloque.canal, len(bloque.entidades), first, last)
 
     def detach(self, bloque: "BloqueSimbiotico") -> None:
         """Take no more readings from *bloque*; its rows and ids stay."""
@@ -96,7 +104,9 @@ class ModuloRegistro(ModuloBase):
         self._nucleus.command({"op": "attach", "entry": entry})
         return int(entry["ids"])
 
-    def _take(self, bloque: "BloqueSimbiotico", producer: Producer, ids: np.ndarray, values: np.ndarray, states: np.ndarray) -> None:
-        self._stepped.add(bloque.id)
-        frames = encode_frames(ids, bloque.canal, values, states)
+    def _take(self, bloque: "BloqueSimbiotico", producer: Producer, first: int, last: "Pass") -> None:
+        """The readings of a pass, on their way to the journal."""
+        if self._own != bloque.id:
+            self._stepped_at[bloque.id] = time.monotonic()
+        frames = encode_frames(np.uint32(first) + last.slots, bloque.canal, last.values, last.states)
         self._nucleus.submit(frames, time=wall_ms(), producer=producer)

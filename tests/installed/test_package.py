@@ -19,7 +19,7 @@ installed = pytest.mark.skipif(not WHEEL, reason="a checkout is no installation:
 
 @installed
 def test_version_is_the_wheels_own():
-    assert importlib.metadata.version("corec") == corec.__version__ == WHEEL.split("-")[1]
+    assert importlib.metadata.version("corec") == corec.__version__ == WHEEL.removesuffix(".tar.gz").split("-")[1]
 
 
 @installed
