@@ -1,11 +1,13 @@
-"""What every yardstick shares: the parameters of a filter, and readings to fold."""
-from dataclasses import dataclass
+"""What every yardstick shares: the parameters of a filter, the hash of place and count, the layout of a frame."""
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from corec._core import dtypes
 
 MESSAGE = dtypes.MESSAGE
+FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "u1")])
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,34 @@ class Params:
     heartbeat: int
 
     @classmethod
-    def of(cls, engine, canal=1):
-        """The policy of an engine's first entry."""
+    def of(cls, engine: Any) -> "Params":
+        """The policy of an engine's first entry, on channel 1."""
         row = engine.arena.policies[0]
-        return cls(canal, *(row[name].item() for name in cls.__annotations__ if name != "canal"))
+        return cls(1, *(row[name].item() for name in cls.__annotations__ if name != "canal"))
+
+    def at(self, tick: int) -> "Params":
+        """The same at another second."""
+        return replace(self, tick=tick)
+
+
+def seed(place: np.ndarray, count: Any) -> np.ndarray:
+    """What the hash of an entity's place and a count starts from."""
+    if not isinstance(count, np.ndarray):
+        count = np.uint32(count & 0xFFFFFFFF)
+    with np.errstate(over="ignore"):
+        return place * np.uint32(0x9E3779B1) + count * np.uint32(0x85EBCA6B)
+
+
+def stir(r: np.ndarray) -> np.ndarray:
+    """The hash; overwrites *r*."""
+    r ^= r >> np.uint32(16)
+    r *= np.uint32(0x7FEB352D)
+    r ^= r >> np.uint32(15)
+    return r
+
+
+def random_values(place: np.ndarray, steps: int) -> np.ndarray:
+    """float32[n] in [0, 1): the native function "random"."""
+    values = (stir(seed(place, steps)) >> np.uint32(8)).astype(np.float32)
+    values *= np.float32(2.0**-24)
+    return values

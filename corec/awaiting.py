@@ -82,6 +82,10 @@ class Awaiting:
         if late:
             await self._cancel({task: tasks[task] for task in late}, sample, limit)
 
+    def forget(self, slot: int) -> None:
+        """Its entity was regenerated: a call of its old function that still runs stands in nobody's way."""
+        self._stuck.pop(slot, None)
+
     def _begin(self, jobs: Sequence[Job], sample: Sample) -> dict["asyncio.Task[None]", Job]:
         """Drive all jobs up to where they suspend; returns a task for each that did."""
         tasks: dict[asyncio.Task[None], Job] = {}

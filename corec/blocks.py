@@ -129,6 +129,7 @@ class BloqueSimbiotico:
         if not inherited:
             return {}
         for slot, donor in inherited.items():
+            self._awaiting.forget(slot)
             self.entidades[slot].restart()
             if donor is not None:
                 self.entidades[slot].inherit(self.entidades[donor])

@@ -3,6 +3,8 @@ from collections import OrderedDict
 
 #: Producers remembered; the one heard longest ago is forgotten first.
 MOST_PRODUCERS = 65_536
+#: Where the count of gaps stops: producers choose their numbers, and a snapshot keeps it in 64 bits.
+MOST_GAPS = 2**63
 
 
 class Marks:
@@ -17,7 +19,7 @@ class Marks:
         """How many of the *count* readings from *sequence* on were seen before; moves the mark."""
         key = (producer, epoch)
         expected = self._next.pop(key, sequence)
-        self.gaps += max(0, sequence - expected)
+        self.gaps = min(self.gaps + max(0, sequence - expected), MOST_GAPS)
         self._next[key] = max(expected, sequence + count)
         if len(self._next) > MOST_PRODUCERS:
             self._next.popitem(last=False)

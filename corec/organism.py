@@ -108,7 +108,8 @@ def _module_named(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != f"corec.modules.{name}":
             raise
-        raise ConfigError(f"there is no module {name!r}", hint="put one into corec/modules, or offer it at the entry point corec.modules") from None
+        raise ConfigError(f"there is no module {name!r}",
+                          hint="put one into corec/modules, or offer it at the entry point corec.modules") from None  # fmt: skip
 
 
 def _is_module(kind: Any) -> bool:

@@ -84,7 +84,7 @@ class Sample:
         explained = self.failed.keys() | self.silent
         for slot, value in zip(slots.tolist(), self.values[slots].tolist(), strict=True):
             if slot not in explained:
-                self.failed[slot] = BadReading("not finite", f"expected a value of at most {LARGEST:g}, got {value:g}")
+                self.failed[slot] = BadReading("not finite", f"expected a finite number of at most {LARGEST:g}, got {value:g}")
 
 
 def _array_of(got: Any, length: int) -> np.ndarray:

@@ -5,14 +5,16 @@ snapshot unchanged while turns go on.
 """
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
 import zstandard
 
 from corec._core.arena import Arena
+from corec._core.dtypes import TILE
 from corec._core.wire import crc32c
+from corec.columns import LATEST_TIME
 from corec.config import parse
 from corec.errors import DamagedFile
 from corec.marks import Marks
@@ -24,6 +26,8 @@ HEARD, DIRTY, FROZEN, PENDING = 1, 2, 4, 8
 ATTENTION = FROZEN | PENDING
 VERSION = 1
 MAGIC = b"CCSNAP01"
+LANES = 8
+OLDER = "use an older snapshot; the journal replays what came since"
 #: Segments that hibernate in one go: 3 ms of work at most.
 HIBERNATE_AT_ONCE = 32
 
@@ -37,7 +41,7 @@ class SegmentKeeper:
         self._queue: OrderedDict[int, None] = OrderedDict()  # segments that are PENDING
         self._aside: deque[tuple[int, bytes]] = deque()
         self._pack = zstandard.ZstdCompressor(level=1).compress
-        self._unpack = zstandard.ZstdDecompressor().decompress
+        self._decompress = zstandard.ZstdDecompressor().decompress
 
     def refresh(self) -> None:
         """The arena has more segments now."""
@@ -58,7 +62,7 @@ class SegmentKeeper:
 
     def thaw(self, segment: int) -> None:
         """Wake a hibernated segment."""
-        self._arena.write_segment(segment, self._unpack(self._arena.frozen.pop(segment)))
+        self._arena.write_segment(segment, self._decompress(self._arena.frozen.pop(segment)))
         self._flags[segment] &= ~np.uint8(FROZEN)
 
     # --- hibernation ---------------------------------------------------------------------------
@@ -120,52 +124,117 @@ class SegmentKeeper:
     def restore(self, segments: Mapping[int, bytes]) -> None:
         """Put tiles back; what hibernated stays compressed."""
         for segment, piece in segments.items():
+            self._check_piece(segment, piece)
             if self._flags[segment] & FROZEN:
                 self._arena.frozen[segment] = bytes(piece)
             else:
-                self._arena.write_segment(segment, self._unpack(piece))
+                self._arena.write_segment(segment, self._unpack(segment, piece))
+        asleep = np.flatnonzero(self._flags & FROZEN).tolist()
+        if asleep != sorted(self._arena.frozen):
+            raise _misfit(f"segments {sorted(self._arena.frozen)} for those that hibernate, {asleep}")
+
+    def _check_piece(self, segment: int, piece: bytes) -> None:
+        """DamagedFile unless *piece* says that it unpacks to the tiles of *segment*."""
+        if not 0 <= segment < len(self._flags):
+            raise _misfit(f"segment {segment} of {len(self._flags)}")
+        expected = -(-int(self._arena.segments[segment]["used"]) // LANES) * TILE.itemsize
+        try:
+            declared = zstandard.frame_content_size(piece)
+        except zstandard.ZstdError as error:
+            raise _misfit(f"segment {segment}, which does not unpack: {error}") from None
+        if declared != expected:
+            raise _misfit(f"segment {segment} in {declared} bytes instead of {expected}")
+
+    def _unpack(self, segment: int, piece: bytes) -> bytes:
+        try:
+            return self._decompress(piece)
+        except zstandard.ZstdError as error:
+            raise _misfit(f"segment {segment}, which does not unpack: {error}") from None
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class State(msgspec.Struct):
+    """All state but the tiles, as a snapshot has it; columns as their bytes."""
+
+    version: int
+    config: dict[str, Any]
+    stepped_at: list[tuple[int, int]]
+    clock: Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIME)]
+    watermark: Annotated[int, msgspec.Meta(ge=-LATEST_TIME, le=LATEST_TIME)]
+    counters: tuple[Count, Count, Count]
+    ledger: bytes
+    blocks: bytes
+    flags: bytes
+    owners: bytes
+    last_ticks: bytes
+    marks: list[tuple[int, int, int]]
+    gaps: int
+    forgotten: int
 
 
 def capture_state(engine: "Engine") -> bytes:
     """All state but the tiles."""
-    arena = engine.arena
-    return msgspec.msgpack.encode({
-        "version": VERSION, "config": engine.config.to_mapping(), "stepped_at": sorted(engine._stepped_at.items()),
-        "clock": arena.clock, "watermark": arena.watermark, "counters": list(arena.counters), "ledger": arena.ledger.tobytes(),
-        "blocks": arena.blocks.tobytes(), "flags": arena.segments["flags"].tobytes(),
-        "owners": arena.segments["owner"].tobytes(), "last_ticks": arena.segments["last_tick"].tobytes(),
-        "marks": engine.marks.to_list(), "gaps": engine.marks.gaps, "forgotten": engine.marks.forgotten,
-    })
+    arena, marks = engine.arena, engine.marks
+    segments = arena.segments
+    return msgspec.msgpack.encode(State(
+        version=VERSION, config=engine.config.to_mapping(), stepped_at=sorted(engine._stepped_at.items()),
+        clock=arena.clock, watermark=arena.watermark, counters=arena.counters, ledger=arena.ledger.tobytes(),
+        blocks=arena.blocks.tobytes(), flags=segments["flags"].tobytes(), owners=segments["owner"].tobytes(),
+        last_ticks=segments["last_tick"].tobytes(), marks=marks.to_list(), gaps=marks.gaps, forgotten=marks.forgotten,
+    ))  # fmt: skip
 
 
 def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, bytes]) -> "Engine":
-    """The engine that `capture_state` saw, with these tiles."""
+    """The engine that `capture_state` saw, with these tiles; DamagedFile when they do not fit each other."""
     state = _decode(meta)
-    engine = cls(parse(state["config"], source="the snapshot"))
+    engine = cls(parse(state.config, source="the snapshot"))
     arena = engine.arena
-    for view, name in ((arena.ledger, "ledger"), (arena.blocks, "blocks")):
-        view[:] = np.frombuffer(state[name], view.dtype)
-    for column, name in (("flags", "flags"), ("owner", "owners"), ("last_tick", "last_ticks")):
-        view = arena.segments[column]
-        view[:] = np.frombuffer(state[name], view.dtype)
-    arena.segments["flags"] &= ~np.uint8(PENDING | DIRTY)
-    arena.advance(state["clock"], state["clock"] - state["watermark"])
-    arena.counters = state["counters"]
-    engine._stepped_at = dict(state["stepped_at"])
-    engine.marks = Marks.from_list(state["marks"], state["gaps"], state["forgotten"])
+    _restore_headers(arena, state)
+    arena.advance(state.clock, state.clock - state.watermark)
+    arena.counters = state.counters
+    engine._stepped_at = dict(state.stepped_at)
+    engine.marks = Marks.from_list(state.marks, state.gaps, state.forgotten)
     engine.restore_segments(segments)
     engine._begin()
     return engine
 
 
-def _decode(meta: bytes) -> dict[str, Any]:
+def _restore_headers(arena: Arena, state: State) -> None:
+    """Kernels trust indexes: none may lead out of the arena."""
+    rows, blocks = arena.segments, _elements("blocks", state.blocks, arena.blocks)
+    owners = _elements("owners", state.owners, rows["owner"])
+    if (blocks["policy"] != arena.blocks["policy"]).any() or (owners >= len(blocks)).any():
+        raise _misfit("blocks of another configuration")
+    arena.ledger[:] = _elements("ledger", state.ledger, arena.ledger)
+    arena.blocks[:], rows["owner"] = blocks, owners
+    rows["flags"] = _elements("flags", state.flags, rows["flags"]) & np.uint8(HEARD | FROZEN)
+    rows["last_tick"] = _elements("last_ticks", state.last_ticks, rows["last_tick"])
+
+
+def _elements(name: str, data: bytes, like: np.ndarray) -> np.ndarray:
+    if len(data) != like.nbytes:
+        raise _misfit(f"{len(data)} bytes of {name} instead of {like.nbytes}")
+    return np.frombuffer(data, like.dtype)
+
+
+def _misfit(got: str) -> DamagedFile:
+    return DamagedFile(f"expected a snapshot whose parts fit its configuration, got {got}", hint=OLDER)
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+def _decode(meta: bytes) -> State:
     try:
-        state = msgspec.msgpack.decode(meta)
+        version = msgspec.msgpack.decode(meta, type=_Versioned).version
+        if version != VERSION:
+            raise DamagedFile(f"expected a snapshot of version {VERSION}, got {version}")
+        return msgspec.msgpack.decode(meta, type=State)
     except msgspec.DecodeError as error:
-        raise DamagedFile(f"the snapshot does not decode: {error}") from None
-    if state.get("version") != VERSION:
-        raise DamagedFile(f"expected a snapshot of version {VERSION}, got {state.get('version')!r}")
-    return state
+        raise DamagedFile(f"the snapshot does not decode: {error}", hint=OLDER) from None
 
 
 def pack_whole(meta: bytes, segments: Mapping[int, bytes]) -> bytes:
@@ -179,7 +248,9 @@ def unpack_whole(blob: bytes) -> tuple[bytes, dict[int, bytes]]:
     view = memoryview(blob)
     body = view[12:]
     if len(view) < 12 or view[:8] != MAGIC or crc32c(body, crc32c(MAGIC)) != int.from_bytes(view[8:12], "little"):
-        raise DamagedFile("the snapshot does not match its checksum",
-                          hint="use an older snapshot; the journal replays what came since")
-    meta, segments = msgspec.msgpack.decode(body)
+        raise DamagedFile("the snapshot does not match its checksum", hint=OLDER)
+    try:
+        meta, segments = msgspec.msgpack.decode(body, type=tuple[bytes, list[tuple[int, bytes]]])
+    except msgspec.DecodeError as error:
+        raise DamagedFile(f"the snapshot does not decode: {error}", hint=OLDER) from None
     return meta, dict(segments)

@@ -44,7 +44,8 @@ class SourceRunner:
     def status(self) -> dict[str, Any]:
         """Name, entities, rate and the last problem."""
         span = max(time.monotonic() - self._began, 1e-9)
-        return {"name": self.source.name, "entities": self.source.entities, "per_s": self.sent / span, "detail": self.problem or self.source.detail}
+        detail = self.problem or self.source.detail
+        return {"name": self.source.name, "entities": self.source.entities, "per_s": self.sent / span, "detail": detail}
 
     def _run(self) -> None:
         pause, due = FIRST_PAUSE_S, time.monotonic()

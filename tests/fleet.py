@@ -1,7 +1,8 @@
 """Configurations that use every key the kernels see, and readings of every kind for them."""
 import numpy as np
-from corec._core.wire import encode_frames
 from hypothesis import strategies as st
+
+from corec._core.wire import encode_frames
 
 
 def entry(**keys):

@@ -271,7 +271,7 @@ class Oracle:
             self._refuse("malformed", count)
             return
         expected = self._expected.get((producer, epoch), sequence)
-        self.gaps += max(0, sequence - expected)
+        self.gaps = min(self.gaps + max(0, sequence - expected), 2**63)
         self._expected[producer, epoch] = max(expected, sequence + count)
         again = min(max(0, expected - sequence), count)
         self._refuse("repeated", again)

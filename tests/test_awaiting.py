@@ -8,6 +8,9 @@ import pytest
 
 from tests.entity_samples import block_of, passes, run
 
+#: No repair: failing functions are not replaced by their neighbours'.
+AS_THEY_ARE = {"max_errores": 1}
+
 
 def states(resultado):
     return [m["activo"] for m in resultado["mensajes"]]
@@ -85,7 +88,7 @@ def test_coroutine_that_will_not_be_cancelled_is_not_called_again_until_it_ends(
 
     async def story():
         # Given a function that ignores its cancellation
-        bloque = block_of(stubborn, lambda: 1.0, time_limit=0.05)
+        bloque = block_of(stubborn, lambda: 1.0, time_limit=0.05, autoreparacion=AS_THEY_ARE)
         seen = [states(await bloque.procesar(0))]
         # When further passes come, Then it is not called a second time while the first call runs
         seen.append(states(await bloque.procesar(0)))
@@ -98,6 +101,24 @@ def test_coroutine_that_will_not_be_cancelled_is_not_called_again_until_it_ends(
 
     assert asyncio.run(story()) == ([[False, True], [False, True]], [True, True], 2)
     assert "e0 failed: its call of an earlier pass has not ended" in caplog.text
+
+
+def test_stuck_function_is_in_nobodys_way_once_its_entity_is_regenerated():
+    async def stubborn():
+        for _ in range(30):
+            try:
+                await asyncio.sleep(0.02)
+            except asyncio.CancelledError:
+                pass
+
+    async def story():
+        # Given an entity that fails twice because its function will not end, beside one that suspends and works
+        bloque = block_of(stubborn, sleeper(0, 2.0), time_limit=0.02)
+        seen = [await bloque.procesar(0) for _ in range(3)]
+        return [states(resultado) for resultado in seen], seen[1]["reparadas"]
+
+    # Then it inherits after the second pass, and works in the third
+    assert asyncio.run(story()) == ([[False, True], [False, True], [True, True]], {"e0": "e1"})
 
 
 def test_late_end_changes_no_earlier_pass():
@@ -203,11 +224,9 @@ def test_cancelling_the_pass_cancels_its_functions():
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.sleep(0)
-        # The block is free for the next pass
-        bloque.entidades[0].funcion = None
-        return ended, bloque._one_at_a_time.locked()
+        return ended, bloque.passes
 
-    assert asyncio.run(story()) == ([1], False)
+    assert asyncio.run(story()) == ([1], 0)
 
 
 @types.coroutine
@@ -231,7 +250,8 @@ def test_whatever_a_function_does_stays_its_own():
 
 def test_function_that_turns_out_to_give_a_coroutine_is_awaited():
     # Given what does not look like a coroutine function
-    bloque = block_of(lambda: sleeper(0.001, 4.0)(), lambda: asyncio.sleep(0.001, 5.0), never_looks_so, time_limit=0.05)
+    functions = lambda: sleeper(0.001, 4.0)(), lambda: asyncio.sleep(0.001, 5.0), never_looks_so
+    bloque = block_of(*functions, time_limit=0.05, autoreparacion=AS_THEY_ARE)
     # Then its coroutine is awaited, from the first pass on, with the same time limit
     for _ in range(3):
         resultado = run(bloque)

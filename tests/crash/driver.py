@@ -12,8 +12,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from corec._core.wire import encode_frames
 
+from corec._core.wire import encode_frames
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
 from corec.pipeline import wall_ms

@@ -86,6 +86,7 @@ class Envelopes:
         engine.turn([(data, TIME), (self._samples[-1], TIME + 500)], tick=TIME + 3000)
         ledger = engine.ledger
         parts = sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
+        Engine.restore(engine.snapshot())
         assert ledger["in"] == parts >= 700, f"expected {ledger['in']} readings accounted for, got {parts}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import zstandard
 
 from corec._core.wire import crc32c, encode_frames
 from corec.engine import Engine
@@ -132,6 +133,7 @@ class SnapshotPieces:
     def __init__(self) -> None:
         engine = fed(fed(Engine(CONFIG), 1), 2)
         self._blob = engine.snapshot()
+        self._again = Engine.restore(self._blob).snapshot()
         self._meta, self._segments = msgspec.msgpack.decode(self._blob[12:])
 
     def check(self, choices: Choices) -> str:
@@ -143,7 +145,7 @@ class SnapshotPieces:
             engine = Engine.restore(data)
         except DamagedFile:
             return "refused"
-        assert engine.snapshot() == self._blob, "expected the engine that was saved"
+        assert engine.snapshot() == self._again, "expected the engine that was saved"
         return "the same"
 
     def _forged_meta(self, choices: Choices) -> str:
@@ -154,11 +156,17 @@ class SnapshotPieces:
         return self._use(msgspec.msgpack.encode(state), self._segments)
 
     def _forged_segment(self, choices: Choices) -> str:
-        """Tiles changed, or pieces that are none, under a true checksum."""
-        segments = [list(piece) for piece in self._segments]
-        piece = choices.one_of(segments)
-        piece[choices.below(2)] = choices.one_of(ODD[:9]) if choices.below(4) == 0 else mutated(piece[1], choices)
-        return self._use(self._meta, segments)
+        """Tiles that hold anything, pieces that are none, segments that are not there, under a true checksum."""
+        segments = dict(self._segments)
+        segment = choices.one_of(sorted(segments))
+        way = choices.below(8)
+        if way == 0:
+            segments[choices.one_of(ODD)] = segments.pop(segment)
+        elif way == 1:
+            segments[segment] = choices.one_of((None, 1, b"", mutated(segments[segment], choices)))
+        else:
+            segments[segment] = zstandard.compress(spoilt(zstandard.decompress(segments[segment]), choices))
+        return self._use(self._meta, list(segments.items()))
 
     def _use(self, meta: bytes, segments: list) -> str:
         body = msgspec.msgpack.encode([meta, segments])
@@ -168,10 +176,12 @@ class SnapshotPieces:
         except CoreCError:
             return "refused"
         fed(fed(engine, 3), 4).finish()
+        Engine.restore(engine.snapshot())
         return "taken"
 
 
 def spoilt(value: Any, choices: Choices) -> Any:
-    if isinstance(value, bytes) and value:
-        return mutated(value, choices)
+    if isinstance(value, bytes):
+        data = mutated(value, choices)
+        return data if choices.below(4) == 0 else data[: len(value)].ljust(len(value), b"\0")
     return choices.one_of((None, -1, 0, 2**40, "text", b"bytes", [], [1], {}, 1.5))

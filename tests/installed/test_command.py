@@ -12,7 +12,7 @@ import pytest
 def corec(tmp_path):
     """Runs a corec command in an empty folder; what it printed."""
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    if not env.get("COREC_WHEEL"):
+    if not env.get("COREC_INSTALLED"):
         env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
 
     def command(*words):

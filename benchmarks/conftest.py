@@ -1,0 +1,52 @@
+"""Options, the report that all benchmarks write into, and the one table at the end."""
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness import Report, race
+
+HERE = Path(__file__).parent
+REPORT = pytest.StashKey[Report]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="benchmarks: the short form, under a minute; the same budgets")
+
+
+def pytest_configure(config):
+    config.option.benchmark_quiet = True    # one table, ours; pytest-benchmark still saves and compares
+    config.stash[REPORT] = Report("quick" if config.getoption("quick") else "full")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    report = config.stash[REPORT]
+    if report.rows:
+        report.write(HERE)
+        terminalreporter.write_sep("=", "benchmarks")
+        terminalreporter.write_line(report.text())
+
+
+@pytest.fixture
+def report(request):
+    """The report of this session."""
+    return request.config.stash[REPORT]
+
+
+@pytest.fixture(scope="session")
+def quick(request):
+    """Whether the short form was asked for."""
+    return request.config.getoption("quick")
+
+
+@pytest.fixture
+def compete(benchmark, quick):
+    """Race sides of which the first is CoreC; pytest-benchmark takes note of CoreC's own runs too."""
+
+    def run(sides, *, seconds=20.0):
+        best = race(sides, seconds=min(seconds, 2.5) if quick else seconds)
+        ours = next(iter(sides))
+        benchmark.extra_info.update({name: best[name] for name in sides})
+        benchmark.pedantic(sides[ours], rounds=3)
+        return best
+
+    return run
