@@ -6,6 +6,8 @@ import pytest
 from benchmarks.harness import Report, race
 
 HERE = Path(__file__).parent
+#: A race of the short form takes no longer, a round apart.
+QUICK_RACE_S = 1.5
 REPORT = pytest.StashKey[Report]()
 
 
@@ -39,11 +41,18 @@ def quick(request):
 
 
 @pytest.fixture
+def full_form(quick):
+    """What has no budget is left out of the short form."""
+    if quick:
+        pytest.skip("only in the full form")
+
+
+@pytest.fixture
 def compete(benchmark, quick):
     """Race sides of which the first is CoreC; pytest-benchmark takes note of CoreC's own runs too."""
 
     def run(sides, *, seconds=20.0):
-        best = race(sides, seconds=min(seconds, 2.5) if quick else seconds)
+        best = race(sides, seconds=min(seconds, QUICK_RACE_S) if quick else seconds)
         ours = next(iter(sides))
         benchmark.extra_info.update({name: best[name] for name in sides})
         benchmark.pedantic(sides[ours], rounds=3)

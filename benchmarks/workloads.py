@@ -31,9 +31,9 @@ def random_frames(entities: int, readings: int, sets: int, seed: int = 1) -> lis
 
 
 def ordered_frames(entities: int, readings: int, sets: int, seed: int = 1) -> list[np.ndarray]:
-    """*sets* arrays of frames with ids in order, beginning anew when they have reached the end."""
+    """*sets* arrays of frames with ids in order, each going on where the last one ended."""
     rng = np.random.default_rng(seed)
-    return [frames_of(np.arange(readings, dtype=np.uint32) % np.uint32(entities), rng) for _ in range(sets)]
+    return [frames_of(np.arange(part * readings, (part + 1) * readings) % entities, rng) for part in range(sets)]
 
 
 def turning(work: Callable[[int], object], turns: Iterator[int] | None = None) -> Callable[[], object]:

@@ -175,13 +175,13 @@ def fold(frames, entities, owner, canales, touched, windows, p, counts, messages
 class ById:
     """Entities 0..n-1 in blocks of 1,000, folded by Numba."""
 
-    def __init__(self, entities: int, params: Params, first: float) -> None:
+    def __init__(self, entities: int, params: Params, origin: float = 0.0) -> None:
         segments = -(-entities // 1000)
         self.entities = np.zeros(entities, ENTITY)
         self.owner, self.canales = np.arange(segments, dtype=np.uint32), np.full(segments, params.canal, np.int8)
         self.touched, self.windows = np.zeros(segments, np.uint8), np.zeros(segments, WINDOW)
         self.windows["min"], self.windows["max"] = np.inf, -np.inf
-        self.windows["end"], self.windows["origin"] = 2**62, first
+        self.windows["end"], self.windows["origin"] = 2**62, origin
         self.counts, self.params = np.zeros(1, COUNTS), np.zeros(1, PARAMS)
         for name in PARAMS.names:
             self.params[name] = getattr(params, name)

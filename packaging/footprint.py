@@ -47,17 +47,21 @@ def install(python: str | Path, wheel: Path, folder: Path) -> tuple[Path, Footpr
     """Install a wheel into a new environment of *python*; its interpreter, and what that cost."""
     run(python, "-m", "venv", folder)
     inside = folder / "bin" / "python"
-    before = set(measure(folder))
-    start = time.monotonic()
-    run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", wheel)
-    taken = time.monotonic() - start
-    packages = {name: size for name, size in measure(folder).items() if name not in before}
-    return inside, Footprint(wheel, taken, packages)
-
-
-def measure(folder: Path) -> dict[str, int]:
-    """Bytes on disk of each package of an environment."""
     (site,) = folder.glob("lib/python3*/site-packages")
+    return inside, install_into(site, inside, wheel)
+
+
+def install_into(site: Path, python: str | Path, wheel: Path, *options: str | Path) -> Footprint:
+    """Have a Python's pip install a wheel, with *options*, into the folder *site*; what that cost."""
+    before = set(measure(site))
+    start = time.monotonic()
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", *options, wheel)
+    taken = time.monotonic() - start
+    return Footprint(wheel, taken, {name: size for name, size in measure(site).items() if name not in before})
+
+
+def measure(site: Path) -> dict[str, int]:
+    """Bytes on disk of each package in a folder of packages."""
     found = {}
     for package in importlib.metadata.distributions(path=[str(site)]):
         files = [Path(file.locate()) for file in package.files or ()]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import arm64
 from check_wheel import Wheel, problems, read_name
-from footprint import Footprint, install
+from footprint import MOST_BYTES, Footprint, install, install_into
 from tools import REPORT, ROOT, WHEELHOUSE, find_pythons, run, say
 
 #: Linux tags of wheels that the arm64 Pythons can use.
@@ -73,7 +73,7 @@ def try_wheel(wheel: Wheel, folder: Path, native: bool, trials: list[Trial], foo
     if wheel.machine == platform.machine():
         trials.extend(try_here(wheel, folder, native, footprints))
     elif not native:
-        trials.extend(try_under_qemu(wheel, folder))
+        trials.extend(try_under_qemu(wheel, folder, footprints))
 
 
 def copy_tests(folder: Path) -> None:
@@ -103,8 +103,9 @@ def try_here(wheel: Wheel, folder: Path, native: bool, footprints: list[Footprin
         return [note(Trial(wheel.path.name, "this machine", None, f"no CPython {wheel.python} here"))]
     inside, footprint = install(python.path, wheel.path, folder / "env")
     footprints.append(footprint)
+    trials = [try_footprint(footprint)]
     run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", folder / "requirements")
-    trials = [try_tests(wheel.path.name, folder, f"{python}, this processor", [inside])]
+    trials.append(try_tests(wheel.path.name, folder, f"{python}, this processor", [inside]))
     if not native and platform.machine() == "x86_64" and shutil.which(OLD_QEMU):
         old = [shutil.which(OLD_QEMU), "-cpu", OLD_CPU, inside.resolve()]
         paths = [str(next((folder / "env" / "lib").glob("python3*/site-packages")))]
@@ -112,7 +113,13 @@ def try_here(wheel: Wheel, folder: Path, native: bool, footprints: list[Footprin
     return trials
 
 
-def try_under_qemu(wheel: Wheel, folder: Path) -> list[Trial]:
+def try_footprint(footprint: Footprint) -> Trial:
+    """Hold what an installation takes on disk against its budget."""
+    said = f"{footprint.bytes / 1e6:.1f} MB of {MOST_BYTES / 1e6:.0f}"
+    return note(Trial(footprint.wheel.name, "base dependencies", footprint.fits, said))
+
+
+def try_under_qemu(wheel: Wheel, folder: Path, footprints: list[Footprint]) -> list[Trial]:
     """On an arm64 Python of Debian, at each size of memory pages."""
     lacking = arm64.missing()
     if lacking:
@@ -123,9 +130,12 @@ def try_under_qemu(wheel: Wheel, folder: Path) -> list[Trial]:
         return [note(Trial(wheel.path.name, "qemu", None, f"Debian has no arm64 Python 3.{minor}"))]
     target = folder / "packages"
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", target, *platforms,
-        "--python-version", f"3.{minor}", "--implementation", "cp", "--only-binary", ":all:", wheel.path, "-r", folder / "requirements")
-    return [try_pages(wheel, folder, python, minor, page, target) for page in TESTS]
+    into = ["--target", target, *platforms, "--python-version", f"3.{minor}", "--implementation", "cp", "--only-binary", ":all:"]
+    footprint = install_into(target, sys.executable, wheel.path, *into)
+    footprints.append(footprint)
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *into, "-r", folder / "requirements")
+    trials = [try_footprint(footprint)]
+    return trials + [try_pages(wheel, folder, python, minor, page, target) for page in TESTS]
 
 
 def try_pages(wheel: Wheel, folder: Path, python: Path, minor: int, page: int, target: Path) -> Trial:

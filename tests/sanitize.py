@@ -97,7 +97,7 @@ def first_report(text: str) -> str:
 
 def run_tests() -> str:
     files = [f"tests/test_{name}.py" for name in TESTS if (COPY / f"tests/test_{name}.py").exists()]
-    printed = run_sanitized(["-m", "pytest", "-x", "-q", "--capture=sys", "-p", "no:cacheprovider", "-p", "no:faulthandler",
+    printed = run_sanitized(["-m", "pytest", "-x", "--capture=sys", "-p", "no:cacheprovider", "-p", "no:faulthandler",
                              "-p", "tests.fuzz.few_examples", *files])  # fmt: skip
     return f"{len(files)} files, {printed.strip().splitlines()[-1].strip('= ')}"
 

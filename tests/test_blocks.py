@@ -1,5 +1,6 @@
 """corec.blocks: BloqueSimbiotico as the contract has it, detached from any node."""
 import asyncio
+import functools
 import json
 import random
 import time
@@ -7,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corec.blocks import BloqueSimbiotico
 from corec.entities import ProcesadorFiltro, crear_entidad, vectorizada
@@ -423,6 +426,49 @@ def test_time_of_passes_does_not_jump_with_the_wall_clock(monkeypatch):
     monkeypatch.setattr(time, "time_ns", lambda: 0)
     run(bloque)
     assert 0 <= bloque.last_pass.time - first < 5000
+
+
+async def suspended(value):
+    await asyncio.sleep(0)
+    return value
+
+
+async def awaited(value):
+    return await plainly(value)
+
+
+async def plainly(value):
+    return value
+
+
+def wrapped(kind, value):
+    """A function of a kind that gives *value*."""
+    async def later():
+        return await kind(value)
+
+    return later
+
+
+KINDS = {
+    "plain": lambda value: lambda: value, "mapping": lambda value: lambda: {"valor": value},
+    "async": lambda value: functools.partial(plainly, value), "awaits": lambda value: wrapped(awaited, value),
+    "suspends": lambda value: wrapped(suspended, value), "odd": lambda value: lambda: suspended(value),
+    "vectorised": lambda value: EACH_ITS_OWN, "raises": lambda value: broken, "text": lambda value: lambda: str(value),
+}  # fmt: skip
+EACH_ITS_OWN = vectorizada(lambda indices, carga: indices + 0.5)
+
+
+@given(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_whatever_the_mix_each_entity_has_its_own_value(kinds):
+    # Given a block of functions of any kinds in any order
+    bloque = block_of(*(KINDS[kind](i + 0.5) for i, kind in enumerate(kinds)), autoreparacion={"max_errores": 1})
+    # Then in every pass each entity has the value of its own function, or has failed
+    for _ in range(2):
+        mensajes = run(bloque)["mensajes"]
+        assert [m["activo"] for m in mensajes] == [kind not in ("raises", "text") for kind in kinds]
+        assert [m["valor"] for m in mensajes if m["activo"]] == [i + 0.5 for i, m in enumerate(mensajes) if m["activo"]]
+        assert bloque.last_pass.states.tolist() == [m["activo"] for m in mensajes]
 
 
 def test_a_thousand_of_the_seeds_functions():

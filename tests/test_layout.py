@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corec._core.arena import Arena, struct_sizes
 
 from corec._core import dtypes
+from corec._core.arena import Arena, struct_sizes
 
 CORE = Path(dtypes.__file__).parent
 COMPILER = shutil.which(os.environ.get("CC", "cc"))

@@ -2,9 +2,9 @@
 import itertools
 
 import numpy as np
-from corec._core.wire import encode_frames, pack_envelope
 
 from corec._core import dtypes
+from corec._core.wire import encode_frames, pack_envelope
 from corec.engine import Engine
 from corec.outcome import Outcome
 from tests.oracle import Oracle

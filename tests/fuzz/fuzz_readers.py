@@ -9,6 +9,7 @@ Each input must give the documented error or the same content: no other exceptio
 import argparse
 import importlib.util
 import logging
+import os
 import random
 import sys
 import tempfile
@@ -80,13 +81,17 @@ def fuzz_plainly(fuzzer: Fuzzer, seconds: float, seed: int) -> bool:
     return True
 
 
-def fuzz_guided(fuzzer: Fuzzer, seconds: float, seed: int) -> None:
-    """Under atheris, which ends the process."""
+def fuzz_guided(fuzzer: Fuzzer, seconds: float, seed: int) -> bool:
+    """Under atheris, in a process of its own, which it ends without clearing up."""
     import atheris
 
-    options = [f"-max_total_time={round(seconds) or 1}", f"-seed={seed % 2**31 or 1}", f"-max_len={INPUT_BYTES}"]
-    atheris.Setup([sys.argv[0], *options], fuzzer.one_input)
-    atheris.Fuzz()
+    options = [f"-max_total_time={round(seconds) or 1}", f"-seed={seed % 2**31 or 1}", f"-max_len={INPUT_BYTES}",
+               "-len_control=0", f"-artifact_prefix={tempfile.gettempdir()}/fuzz_readers-"]  # fmt: skip
+    child = os.fork()
+    if not child:
+        atheris.Setup([sys.argv[0], *options], fuzzer.one_input)
+        atheris.Fuzz()
+    return os.waitpid(child, 0)[1] == 0
 
 
 def replay(fuzzer: Fuzzer, inputs: Sequence[str]) -> bool:
@@ -119,11 +124,16 @@ def main(words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as folder:
         with instrumented() if guided else nullcontext():
             fuzzer = Fuzzer(Path(folder))
-        if guided:
-            fuzz_guided(fuzzer, options.seconds, options.seed)
-        fine = replay(fuzzer, options.replay) if options.replay else fuzz_plainly(fuzzer, options.seconds, options.seed)
-        fuzzer.report()
+        fine = carry_out(fuzzer, options, guided)
     return 0 if fine else 1
+
+
+def carry_out(fuzzer: Fuzzer, options: argparse.Namespace, guided: bool) -> bool:
+    if guided:
+        return fuzz_guided(fuzzer, options.seconds, options.seed)
+    fine = replay(fuzzer, options.replay) if options.replay else fuzz_plainly(fuzzer, options.seconds, options.seed)
+    fuzzer.report()
+    return fine
 
 
 if __name__ == "__main__":

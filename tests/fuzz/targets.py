@@ -116,7 +116,8 @@ class Target(NamedTuple):
         """Fuzz for *seconds* from the inputs in *corpus*, adding to them."""
         program = self.build()
         corpus.mkdir(parents=True, exist_ok=True)
-        command = self._libfuzzer(program, seconds, seed, corpus) if self.form == "libfuzzer" else self._driver(program, seconds, seed, corpus)
+        words = self._libfuzzer if self.form == "libfuzzer" else self._driver
+        command = words(program, seconds, seed, corpus)
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(), timeout=seconds + 120)
         text = done.stdout + done.stderr
         counts = re.findall(r"^(?:Done )?(\d+) (?:inputs|runs)", text, re.MULTILINE)

@@ -1,0 +1,81 @@
+"""The whole pass: every entity computes its value, is filtered and added up; messages and all other output included."""
+import numpy as np
+import pytest
+
+from benchmarks.harness import millions
+from benchmarks.workloads import START, WARM, engine_of, turning
+from benchmarks.yardstick_numpy import Fleet
+from benchmarks.yardsticks import Params
+from corec._core import block
+from corec.errors import ConfigError
+
+ENTITIES = 1_000_000
+#: 1,000 segments of 32 KiB: every byte that a pass goes through.
+BYTES = 32_768_000
+KERNELS = ("base", "avx2", "avx512")
+
+
+@pytest.fixture(autouse=True)
+def own_kernels():
+    yield
+    block.use_kernels()
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """One whose entities know what is usual for them."""
+    engine = engine_of(ENTITIES, ventana=3600, funcion="random")
+    for turn in range(WARM):
+        engine.step(START + 1000 * turn)
+    return engine
+
+
+def stepping(engine):
+    """A pass, 10 ms of event time behind the last."""
+    start = engine.clock
+    return turning(lambda turn: engine.step(start + 10 * turn))
+
+
+def has_kernels(name):
+    try:
+        return bool(block.use_kernels(name))
+    except ConfigError:
+        return False
+
+
+def test_pass_against_scale(compete, report, engine):
+    """The budget: a pass takes at most twice as long as reading and writing its bytes."""
+    scaled, source = np.ones(BYTES // 4, np.float32), np.ones(BYTES // 4, np.float32)
+    best = compete({"ours": stepping(engine), "scale": lambda: np.multiply(scaled, np.float32(1.0001), out=scaled),
+                    "memcpy": lambda: np.copyto(scaled, source)})
+    ours = ENTITIES / best["ours"]
+    report.at_most("pass", "1 M entities, against an in-place scale", 2.0, ours=(best["ours"], millions(ours, " entities")),
+                   yardstick=(best["scale"], f"scale {BYTES / best['scale'] / 1e9:.1f} GB/s"))
+    report.note("pass", "1 M entities, against memcpy", millions(ours, " entities"), f"memcpy {BYTES / best['memcpy'] / 1e9:.1f} GB/s",
+                best["ours"] / best["memcpy"])
+
+
+def test_pass_against_numpy(compete, report, engine):
+    fleet = Fleet(ENTITIES, Params.of(engine))
+    for _ in range(2):
+        fleet.step(0, 1, START)
+    best = compete({"ours": stepping(engine), "numpy": lambda: fleet.step(0, 1, START)})
+    report.at_least("pass", "1 M entities, against NumPy", 6, ours=(1 / best["ours"], millions(ENTITIES / best["ours"], " entities")),
+                    yardstick=(1 / best["numpy"], f"NumPy {millions(ENTITIES / best['numpy'])}"))
+
+
+def test_each_instruction_set(compete, report, full_form, engine):
+    """How fast each is here; all give the same bits."""
+    names = [name for name in KERNELS if has_kernels(name)]
+    step = stepping(engine)
+
+    def side(name):
+        def run():
+            block.use_kernels(name)
+            step()
+        return run
+
+    best = compete({name: side(name) for name in reversed(names)}, seconds=10)
+    for name in names:
+        report.note("pass", f"kernels {name}", millions(ENTITIES / best[name], " entities"), ratio=best["base"] / best[name],
+                    yardstick="base")

@@ -1,0 +1,64 @@
+"""An engine in a process of its own: what it weighs and how long its work takes, as one line of JSON.
+
+python -m benchmarks.child_engine ENTITIES [memory]
+"""
+import json
+import sys
+
+import numpy as np
+
+from benchmarks.harness import clocked
+from benchmarks.workloads import START, engine_of, frames_of
+from corec._core.wire import encode_frames
+from corec.node_status import rss_bytes
+
+#: Frames at once, so that what is measured is the engine and not its input.
+PIECE = 100_000
+RUNS = 7
+#: Readings of a race by id.
+READINGS = 200_000
+
+
+def touch_all(engine, entities, rng):
+    """Two readings of every entity, in order, in two windows of which the first closes: every page is in use."""
+    valores = rng.normal(20, 1, PIECE).astype(np.float32)
+    for at in (START, START + 4000):
+        for first in range(0, entities, PIECE):
+            ids = np.arange(first, min(first + PIECE, entities), dtype=np.uint32)
+            engine.feed(encode_frames(ids, 1, valores[: len(ids)], True), at=at)
+
+
+def seconds_by_id(engine, entities, rng):
+    """The shortest of a few runs of random readings, for each reading."""
+    sets = [frames_of(rng.integers(0, entities, READINGS, np.uint32), rng) for _ in range(RUNS)]
+    return min(clocked(lambda frames=frames, turn=turn: engine.feed(frames, at=START + 5000 + turn)) for turn, frames in enumerate(sets)) / READINGS
+
+
+def seconds_a_pass(entities):
+    """The shortest of a few passes, of a second engine whose entities have a native function."""
+    engine = engine_of(entities, funcion="random", ventana=3600)
+    runs = [clocked(lambda turn=turn: engine.step(START + 1000 * turn)) for turn in range(5 + RUNS)]
+    return min(runs[5:])
+
+
+def weigh(entities, memory_only):
+    """Everything of one size."""
+    rng = np.random.default_rng(1)
+    touch_all(engine_of(1000), 1000, rng)   # what importing and first use cost is not the entities'
+    before = rss_bytes()
+    engine = engine_of(entities)
+    empty = rss_bytes()
+    touch_all(engine, entities, rng)
+    full = rss_bytes()
+    tiles = engine.arena.tiles
+    found = {"entities": entities, "empty": empty - before, "all_in": full - before, "process": full,
+             "arena": tiles.shape[0] * tiles.shape[1] * tiles.dtype.itemsize}
+    if not memory_only:
+        found["by_id"] = seconds_by_id(engine, entities, rng)
+        del engine, tiles
+        found["pass"] = seconds_a_pass(entities)
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(weigh(int(sys.argv[1]), "memory" in sys.argv)))

@@ -1,0 +1,62 @@
+"""Alerts: what the node raises, and blocks whose anomaly score stays high, onto the stream `alertas`.
+
+Once a burst: a block is told of when its score rises above `puntaje_alto`, and again only after it fell below
+`puntaje_bajo`.  No more than `por_minuto` messages a minute leave; the rest are counted and said once.
+"""
+from collections import deque
+
+from corec.core import enviar_mensaje_redis, logging, serializar_mensaje
+
+STREAM = "alertas"
+
+
+class AlertsPlugin:
+    """Sends alerts; see the module for when."""
+
+    def __init__(self, nucleus, config):
+        self.nucleus, self.canal = nucleus, config.get("canal", 5)
+        self.high, self.low = config.get("puntaje_alto", 12.0), config.get("puntaje_bajo", 6.0)
+        self.per_minute = config.get("por_minuto", 60)
+        self.logger = logging.getLogger("AlertsPlugin")
+        self.loud: set[int] = set()  # blocks in a burst
+        self.sent_at: deque[int] = deque()  # ms
+        self.held_back = 0
+
+    async def procesar(self, datos, carga):
+        """Tell of new alerts of entities, then of blocks whose score rose."""
+        now, before = datos["ahora"], self.held_back
+        for alert in datos["alertas"]:
+            name, unit = self.nucleus.entity_name(int(alert["id"]))
+            await self._send(now, int(alert["id"]), float(alert["valor"]), f"{name}: valor {alert['valor']:g} {unit}".rstrip())
+        for row in self._risen(datos["bloques"]):
+            block = int(row["block"])
+            await self._send(now, block, float(row["score"]), f"bloque {self.nucleus.engine.block_ids[block]}: puntaje {row['score']:.1f}")
+        if self.held_back > before:
+            self.logger.warning(f"{self.held_back - before} alertas retenidas: más de {self.per_minute} por minuto")
+        return {"enviadas": len(self.sent_at), "retenidas": self.held_back}
+
+    def _risen(self, rows):
+        """Rows of blocks whose score rose above the upper bound; a block is quiet again below the lower one."""
+        for row in rows:
+            block = int(row["block"])
+            if row["score"] < self.low:
+                self.loud.discard(block)
+            elif row["score"] > self.high and block not in self.loud:
+                self.loud.add(block)
+                yield row
+
+    async def _send(self, now, id, valor, text):
+        while self.sent_at and self.sent_at[0] <= now - 60_000:
+            self.sent_at.popleft()
+        if len(self.sent_at) >= self.per_minute:
+            self.held_back += 1
+            return
+        self.sent_at.append(now)
+        message = await serializar_mensaje(id, self.canal, valor, True)
+        await enviar_mensaje_redis(self.nucleus.redis_client, STREAM, message, prioridad="critical")
+        self.logger.info(f"Alerta enviada: {text}")
+
+
+def inicializar(nucleus, config):
+    """Entry point."""
+    nucleus.registrar_plugin("alerts", AlertsPlugin(nucleus, config))
