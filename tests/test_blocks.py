@@ -359,6 +359,23 @@ def test_donor_is_the_fittest_then_the_nearest():
     assert bloque.reparar() == {"e1": "e0"}
 
 
+def test_entity_that_just_failed_is_no_donor():
+    bloque = block_of(switch(1.0, 1.0, NAN), broken, autoreparacion={"max_errores": 1})
+    run(bloque, 3)
+    assert bloque.reparar() == {"e1": None}
+
+
+def test_regenerated_celu_starts_afresh_though_it_never_failed_twice_in_a_row():
+    # Given an entity whose every other reading fails, and whose processor remembers
+    flickers = switch(*[NAN, 1.0] * 3)
+    bloque = BloqueSimbiotico("b", 1, [crear_entidad("c", 1, flickers, lambda valor, estado: estado.setdefault("first", valor))],
+                              autoreparacion={"max_errores": 1})
+    run(bloque, 6)
+    assert bloque.entidades[0].estado == {"first": 1.0}
+    # When it is regenerated, Then it remembers nothing
+    assert bloque.reparar() == {"c": None} and bloque.entidades[0].estado == {}
+
+
 def test_celu_inherits_function_and_processor_from_a_celu_and_starts_afresh():
     def good(valor, estado):
         estado["n"] = estado.get("n", 0) + 1

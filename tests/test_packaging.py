@@ -81,6 +81,8 @@ def test_wheel_runs_where_the_checkout_is_not(wheel, site):
 def test_init_copies_the_bundled_plugins(site, tmp_path):
     run(sys.executable, "-m", "corec", "init", cwd=tmp_path, PYTHONPATH=str(site / "packages"))
     assert (tmp_path / "plugins" / "hello" / "main.py").read_text() == PLUGIN
+    own = {folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "main.py").is_file()}
+    assert {folder.name for folder in (tmp_path / "plugins").iterdir()} == own | {"hello"}
 
 
 @pytest.mark.parametrize(("name", "problem"), [

@@ -59,13 +59,26 @@ static void sweep_segment(World *w, uint32_t segment, uint32_t since)
     CHECK(!cc_sweep_due(&w->core, segment, since), "segment %u: somebody is silent and was not marked", segment);
 }
 
+/* An age is told modulo 8,192 ticks, and no limit reaches that. */
+static void check_swept(const World *w, int segment)
+{
+    const Policy *p = &w->core.policies[w->core.segments[segment].policy];
+    for (uint32_t slot = 0; slot < PLACES[segment].used; slot++) {
+        const uint32_t state = slab(w, segment)[slot >> 3].state[slot & 7], quality = state >> CC_QUALITY_SHIFT & 15;
+        const uint32_t age = (p->tick - (state >> CC_SEEN_SHIFT)) & CC_SEEN_MASK;
+        CHECK(quality == CC_NEVER || quality == CC_SILENT || age <= p->silence, "segment %d slot %u: %u ticks", segment, slot, age);
+    }
+}
+
 static void sweep(World *w)
 {
     for (uint32_t i = 0; i < SEGMENTS; i++) {
         const Segment *s = &w->core.segments[i];
         const uint32_t shift = w->core.policies[s->policy].tick_shift;
         if (!(s->flags & CC_SEG_HEARD) || s->flags & CC_SEG_FROZEN) continue;
-        if (w->core.tick >> shift != w->swept_at >> shift) sweep_segment(w, i, w->swept_at >> shift);
+        if (w->core.tick >> shift == w->swept_at >> shift) continue;
+        sweep_segment(w, i, w->swept_at >> shift);
+        check_swept(w, (int)i);
     }
     w->swept_at = w->core.tick;
 }

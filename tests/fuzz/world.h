@@ -30,7 +30,7 @@
 
 enum { SEGMENTS = 9, BLOCKS = 8, POLICIES = 4, FUNCTIONS = 6, RANGES = 3, DEVICES = 32, LISTED = 13, MOST_WORLDS = 3 };
 /* Room of the sink: what the kernels ask for and nothing more. */
-enum { ROOM = CC_SLOTS, ROWS = 64 };
+enum { ROOM = CC_SLOTS, ROWS = 32 };
 enum { LATENESS = 2000 };
 
 typedef struct {
