@@ -2,7 +2,7 @@
 # make demo    one million entities at 200,000 readings/s, faults injected
 # make test    everything that must hold before a merge
 # make chaos   the long form of the crash and fault tests
-# make bench   all budgets, one table
+# make bench   all budgets, one table; make bench-quick in two minutes
 # make wheels  a wheel for each CPython found, x86-64 and aarch64, into wheelhouse/
 # make wheels-test   each of them in an empty environment, aarch64 under qemu
 # make help    this list
@@ -16,7 +16,7 @@ BENCHED := $(VENV)/.bench-extras
 SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
 GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 
-.PHONY: help build run demo test chaos bench wheels wheels-test sanitize clean
+.PHONY: help build run demo test chaos bench bench-quick wheels wheels-test sanitize clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -53,6 +53,9 @@ chaos: $(TESTED)
 
 bench: $(BENCHED)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'
+
+bench-quick: $(BENCHED)
+	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py' --quick
 
 sanitize: $(TESTED)
 	$(BIN)/python tests/sanitize.py

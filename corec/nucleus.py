@@ -16,8 +16,8 @@ from corec.config import Config, load
 from corec.config_registered import keeping_registered
 from corec.control import ControlServer
 from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
-from corec.node_status import AlertLog, Rates, status_of
 from corec.modules.base import ModuloBase
+from corec.node_status import AlertLog, Rates, status_of
 from corec.organism import Organism
 from corec.outcome import Outcome
 from corec.pipeline import Pipeline, wall_ms

@@ -3,8 +3,8 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
-from corec._core.wire import encode_frames
 
+from corec._core.wire import encode_frames
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
 
