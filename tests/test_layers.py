@@ -17,7 +17,7 @@ LAYERS = (
     {"_core", "errors", "version", "wording", "timestamps", "logs", "messages", "functions", "failure_log", "await_free"},
     {"config*", "device_table", "ram_price"},
     {"engine", "topology", "outcome", "snapshot", "commands", "marks", "columns", "describe", "restructure",
-     "entities", "processors", "calls", "sample", "plan", "awaiting", "block_model", "inheritance", "blocks"},
+     "entities", "processors", "sample", "plan", "awaiting", "block_model", "inheritance", "blocks"},
     {"streams", "storage"},
     {"core", "producer", "recovery", "checkpoints", "pipeline", "sources", "source_runner", "control", "bus", "node_status",
      "quick_bench"},

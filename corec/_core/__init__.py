@@ -4,7 +4,7 @@ Plugin authors want `corec.core`; gateway programs want `corec.Engine`.  The .px
 API and ship with the package.
 """
 try:
-    from corec._core import arena, block, wire  # noqa: F401
+    from corec._core import arena, block, calls, wire  # noqa: F401
 except ImportError as error:
     raise ImportError(
         f"corec's compiled part does not load: {error}\n"

@@ -106,6 +106,8 @@ class ModuloRegistro(ModuloBase):
 
     def _take(self, bloque: "BloqueSimbiotico", producer: Producer, first: int, last: "Pass") -> None:
         """The readings of a pass, on their way to the journal."""
+        if not len(last.slots):
+            return
         if self._own != bloque.id:
             self._stepped_at[bloque.id] = time.monotonic()
         frames = encode_frames(np.uint32(first) + last.slots, bloque.canal, last.values, last.states)
