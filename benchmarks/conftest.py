@@ -52,12 +52,12 @@ def full_form(quick):
 def compete(benchmark, quick):
     """Race sides of which the first is CoreC (harness.race); pytest-benchmark takes note of CoreC's own runs too."""
 
-    def run(sides, *, seconds=RACE_S, wanted=None):
+    def run(sides, *, seconds=RACE_S, wanted=None, tidy=lambda: None):
         limits = (min(seconds, QUICK_RACE_S), QUICK_PATIENCE_S) if quick else (seconds, PATIENCE_S)
-        best = race(sides, seconds=limits[0], wanted=wanted, patience=limits[1])
+        best = race(sides, seconds=limits[0], wanted=wanted, patience=limits[1], tidy=tidy)
         ours = next(iter(sides))
         benchmark.extra_info.update({name: best[name] for name in sides})
-        benchmark.pedantic(sides[ours], rounds=3)
+        benchmark.pedantic(sides[ours], setup=tidy, rounds=3)
         return best
 
     return run

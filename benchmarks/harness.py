@@ -19,17 +19,18 @@ Run = Callable[[], Any]
 
 
 def race(sides: Mapping[str, Run], *, seconds: float, wanted: Mapping[str, float] | None = None,
-         patience: float = 0.0) -> dict[str, float]:
+         patience: float = 0.0, tidy: Run = lambda: None) -> dict[str, float]:
     """The shortest run of each side; settled, or over after *seconds* and the round under way.
 
     wanted: how many times as fast as each of these the first side has to be.  As long as it is not, the race goes
-    on, *patience* seconds more at most: a neighbour on the machine must not decide.
+    on, *patience* seconds more at most: a neighbour on the machine must not decide.  tidy: runs between runs, and is not timed.
     """
     best = dict.fromkeys(sides, float("inf"))
     began, quiet = time.monotonic(), 0
     while True:
         quiet += 1
         for name, run in sides.items():
+            tidy()
             taken = clocked(run)
             if taken < best[name] * (1 - SETTLED_BY):
                 quiet = 0

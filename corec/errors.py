@@ -2,14 +2,14 @@
 
     CoreCError
     ├── InputError             yours to put right: what you gave, or the machine it runs on
-    │   ├── UsageError           a command that cannot be carried out as typed
+    │   ├── UsageError           a command or a call that cannot be carried out as given
     │   ├── ConfigError          either configuration file, or a file that one of them names
     │   ├── ServerNotBuilt       a server section, before this CoreC can use servers
     │   ├── PluginError          a plugin that cannot be loaded or breaks its contract
     │   ├── FrameError           bytes that are no readings
     │   │   ├── PartialFrame       a length that is no multiple of 10
     │   │   └── DamagedBatch       an envelope whose bytes are not what its producer wrote
-    │   ├── CapacityError        more than `max_ram_mb` allows
+    │   ├── CapacityError        more than `max_ram_mb` or a block's `max_size` allows
     │   └── StorageError         the data folder
     │       ├── DamagedFile        a checksum that does not match
     │       ├── FolderInUse        another node runs on it

@@ -103,25 +103,31 @@ static void advance(World *w, int64_t to)
     close_windows(w, w->core.watermark);
 }
 
-static void fold_all(World *w, const Batch *batch)
+static void fold_all(World *w, const Batch *batch, size_t room)
 {
     const uint64_t arrived = w->core.ledger.arrived;
     size_t done = 0;
+    drain(w);
+    sink_narrow(&w->sink, room);
     for (;;) {
         const Progress p = w->kernels->fold(&w->core, &w->sink, batch, done);
         CHECK(p.done >= done && p.done <= batch->n, "%zu of %zu", p.done, batch->n);
         CHECK(w->core.ledger.arrived == arrived + p.done, "%zu done", p.done);
         check_ledger(w);
+        check_sink(w);
         done = p.done;
         if (p.stop == CC_DONE) break;
         if (p.stop == CC_ATTENTION) {
             CHECK(w->core.segments[p.segment].flags & CC_SEG_ATTENTION, "segment %u needs none", p.segment);
             settle(w, p.segment);
-        } else {
-            CHECK(w->sink.n_messages + w->sink.n_alerts + w->sink.n_rows, "no room in an empty sink");
+        } else if (w->sink.n_messages + w->sink.n_alerts + w->sink.n_rows) {
             drain(w);
+        } else {                                /* how much a fold asks for is its own affair */
+            CHECK(room < ROOM, "no room in an empty sink");
+            sink_narrow(&w->sink, room *= 2);
         }
     }
+    sink_narrow(&w->sink, ROOM);
     CHECK(done == batch->n, "%zu of %zu", done, batch->n);
 }
 
@@ -197,14 +203,15 @@ static void readings_list(Readings *r, Choices *c)
     }
 }
 
-/* Many from a few bytes: neighbours, every one the same, or in strides. */
+/* Many from a few bytes: neighbours, in strides, whole tiles, again and again. */
 static void readings_run(Readings *r, Choices *c)
 {
     int8_t canal;
     const uint32_t id = id_choose(c, &canal), stride = choose_below(c, 9), odd = choose_byte(c);
     const float value = value_choose(c), slope = (float)choose_below(c, 16);
+    const uint32_t aligned = odd & 1 ? id & ~7u : id, again = (const uint32_t[]){256, 8, 16, 11}[choose_below(c, 4)];
     for (uint32_t i = 0, n = 1 + choose_byte(c); i < n; i++)
-        reading_put(r, id + i * stride, canal, value + slope * (float)(i % 32), odd, offset_choose(odd + (i & 28)));
+        reading_put(r, aligned + i % again * stride, canal, value + slope * (float)(i % 32), odd, offset_choose(odd + (i & 28)));
 }
 
 static uint8_t *frames_of(const Readings *r)
@@ -219,7 +226,7 @@ static uint8_t *frames_of(const Readings *r)
 
 static void *column(const void *from, size_t bytes) { return memcpy(exactly(bytes), from, bytes); }
 
-static void readings_fold(const Readings *r, int64_t time)
+static void readings_fold(const Readings *r, int64_t time, size_t room)
 {
     Batch batch = {.n = r->n, .time = time, .canal = r->canales[0]};
     if (r->columns) {
@@ -229,7 +236,7 @@ static void readings_fold(const Readings *r, int64_t time)
     } else
         batch.frames = frames_of(r);
     batch.offsets = r->has_offsets ? column(r->offsets, r->n * 4) : NULL;
-    for (int i = 0; i < n_worlds; i++) fold_all(&worlds[i], &batch);
+    for (int i = 0; i < n_worlds; i++) fold_all(&worlds[i], &batch, room);
     free((void *)batch.frames);
     free((void *)batch.ids);
     free((void *)batch.values);
@@ -245,7 +252,7 @@ static void op_fold(Choices *c)
     r.has_states = how >> 1 & 1;
     r.has_offsets = how >> 2 & 1;
     if (how & 8) readings_run(&r, c); else readings_list(&r, c);
-    if (r.n) readings_fold(&r, worlds[0].core.clock - (how & 16 ? how * 16 : 0));
+    if (r.n) readings_fold(&r, worlds[0].core.clock - (how & 16 ? how * 16 : 0), LEAST_ROOM << (how >> 5));
 }
 
 /* Any bytes as frames. */
@@ -254,7 +261,7 @@ static void op_fold_raw(Choices *c)
     const size_t most = choose_byte(c), left = (size_t)(c->end - c->at) / CC_FRAME, n = most < left ? most : left;
     Batch batch = {.n = n, .frames = column(c->at, n * CC_FRAME), .time = worlds[0].core.clock};
     c->at += n * CC_FRAME;
-    for (int i = 0; i < n_worlds; i++) fold_all(&worlds[i], &batch);
+    for (int i = 0; i < n_worlds; i++) fold_all(&worlds[i], &batch, ROOM);
     free((void *)batch.frames);
 }
 

@@ -29,8 +29,8 @@
 #endif
 
 enum { SEGMENTS = 9, BLOCKS = 8, POLICIES = 4, FUNCTIONS = 6, RANGES = 3, DEVICES = 32, LISTED = 13, MOST_WORLDS = 3 };
-/* Room of the sink: what the kernels ask for and nothing more. */
-enum { ROOM = CC_SLOTS, ROWS = 32 };
+/* Room of the sink, as block.pyx has it. */
+enum { ROOM = CC_SLOTS, ROWS = 2 * BLOCKS + 1024, LEAST_ROOM = 8 };
 enum { LATENESS = 2000 };
 
 typedef struct {
@@ -162,6 +162,13 @@ static void functions_reset(World *w)
     static const Function functions[FUNCTIONS] = {{0}, {CC_FN_RANDOM, -5, 10, 0, 0}, {CC_FN_SINE, 1, 2, 0, 5000},
                                                   {CC_FN_COUNTER, 0, 1, 0, 0}, {CC_FN_CONSTANT, 7, 0, 0, 0}, {CC_FN_RANDOM, 1e17f, 1e17f, 0, 0}};
     memcpy(w->core.functions, functions, sizeof functions);
+}
+
+/* Give the sink room for fewer than it has, so that folds stop for want of it. */
+static void sink_narrow(Sink *s, size_t room)
+{
+    s->max_messages = s->max_alerts = room < ROOM ? room : ROOM;
+    s->max_rows = room < ROOM ? room : ROWS;
 }
 
 static void clocks_reset(World *w, int64_t start)
