@@ -24,17 +24,18 @@ help:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
+# Each builds the extensions, once: what a larger set of extras brings serves the smaller ones too.
 $(BUILT): $(filter-out $(GENERATED),$(SOURCES)) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(TESTED): $(BUILT)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
-	@touch $@
-
-$(BENCHED): $(BUILT)
+$(BENCHED): $(filter-out $(GENERATED),$(SOURCES)) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@touch $@
+	@touch $(BUILT) $@
+
+$(TESTED): $(filter-out $(GENERATED),$(SOURCES)) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
+	@touch $(BUILT) $(BENCHED) $@
 
 build: $(BUILT)
 

@@ -1,8 +1,10 @@
 """Readings by id, one core: frames decoded, filtered in full and added to their blocks, with all that leaves."""
+from itertools import count
+
 import pytest
 
 from benchmarks.harness import millions
-from benchmarks.workloads import START, engine_of, ordered_frames, random_frames, turning
+from benchmarks.workloads import START, Load, engine_of, ordered_ids, random_ids
 from benchmarks.yardstick_numpy import Fleet
 from benchmarks.yardsticks import Params
 from corec._core.wire import pack_envelope
@@ -14,7 +16,7 @@ READINGS, SETS = 250_000, 8
 WARM_ROUNDS = 12
 #: At least so many times as fast as these.
 NUMPY_TIMES, NUMBA_TIMES = 4, {"random ids": 2, "ids in order": 1}
-KINDS = {"random ids": random_frames, "ids in order": ordered_frames}
+KINDS = {"random ids": random_ids, "ids in order": ordered_ids}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -24,54 +26,62 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def sets(name):
-    """Sets of frames."""
-    return KINDS[name](ENTITIES, READINGS, SETS)
+def load(name):
+    return Load(KINDS[name](ENTITIES, READINGS, SETS))
 
 
 @pytest.fixture(scope="module")
-def engine(sets):
+def engine(load):
     """A warm one."""
     engine = engine_of(ENTITIES, ventana=3600)
     for turn in range(WARM_ROUNDS * SETS):
-        engine.feed(sets[turn % SETS], at=START + 1000 * turn)
+        load.turn()
+        engine.feed(load.frames, at=START + 1000 * turn)
     return engine
 
 
-def feeding(engine, sets):
-    """A set after the other, 10 ms apart."""
-    start = engine.clock
-    return turning(lambda turn: engine.feed(sets[turn % SETS], at=start + 10 * turn))
+def feeding(engine, load):
+    """What comes next, 10 ms later."""
+    return lambda: engine.feed(load.frames, at=engine.clock + 10)
 
 
-def folding(yardstick, sets):
-    """The same of a yardstick, as warm as the engine."""
-    for turn in range(SETS):
-        yardstick.fold(sets[turn], START)
-    return turning(lambda turn: yardstick.fold(sets[turn % SETS], START))
+def folding(yardstick, load):
+    """The same of a yardstick, whose entities were all heard before."""
+    for _ in range(SETS):
+        load.turn()
+        yardstick.fold(load.frames, START)
+    return lambda: yardstick.fold(load.frames, START)
 
 
 def in_words(name, best):
     return READINGS / best, f"{name}{millions(READINGS / best)}"
 
 
-def test_against_numpy(compete, report, name, sets, engine):
-    best = compete({"ours": feeding(engine, sets), "numpy": folding(Fleet(ENTITIES, Params.of(engine)), sets)},
-                   wanted={"numpy": NUMPY_TIMES})
-    report.at_least("by id", f"{name}, against NumPy", NUMPY_TIMES, ours=in_words("", best["ours"]), yardstick=in_words("NumPy ", best["numpy"]))
+def test_against_numpy(compete, report, name, load, engine):
+    numpy = folding(Fleet(ENTITIES, Params.of(engine)), load)
+    best = compete({"ours": feeding(engine, load), "numpy": numpy}, wanted={"numpy": NUMPY_TIMES}, tidy=load.turn)
+    report.at_least("by id", f"{name}, against NumPy", NUMPY_TIMES, ours=in_words("", best["ours"]),
+                    yardstick=in_words("NumPy ", best["numpy"]))
 
 
-def test_against_numba(compete, report, name, sets, engine):
-    numba = pytest.importorskip("benchmarks.yardstick_numba")
-    best = compete({"ours": feeding(engine, sets), "numba": folding(numba.ById(ENTITIES, Params.of(engine)), sets)},
-                   wanted={"numba": NUMBA_TIMES[name]})
-    report.at_least("by id", f"{name}, against Numba", NUMBA_TIMES[name], ours=in_words("", best["ours"]), yardstick=in_words("Numba ", best["numba"]))
+def test_against_numba(compete, report, name, load, engine):
+    yardstick = pytest.importorskip("benchmarks.yardstick_numba").ById(ENTITIES, Params.of(engine))
+    times = NUMBA_TIMES[name]
+    best = compete({"ours": feeding(engine, load), "numba": folding(yardstick, load)}, wanted={"numba": times}, tidy=load.turn)
+    report.at_least("by id", f"{name}, against Numba", times, ours=in_words("", best["ours"]), yardstick=in_words("Numba ", best["numba"]))
+    sent = len(engine.feed(load.frames, at=engine.clock + 10).messages) / READINGS
+    report.note("by id", f"{name}, share that leaves as messages", f"{sent:.1%}")
 
 
-def test_batches_of_a_thousand(compete, report, full_form, name, sets, engine):
+def test_in_envelopes(compete, report, full_form, name, load, engine):
     """What a node folds: envelopes of 1,000 readings, each unpacked, checked and folded."""
-    turns = iter([envelopes(sets[turn % SETS], turn, engine.clock) for turn in range(64)])
-    best = compete({"ours": lambda: engine.turn(next(turns))}, seconds=0.5)
+    producers, waiting = count(1), []
+
+    def pack():
+        load.turn()
+        waiting[:] = envelopes(load.frames, next(producers), engine.clock)
+
+    best = compete({"ours": lambda: engine.turn(waiting)}, seconds=3, tidy=pack)
     report.note("by id", f"{name}, in envelopes of 1,000", in_words("", best["ours"])[1])
 
 

@@ -20,7 +20,8 @@ ARENA_BYTES, ALL_IN_BYTES = 32, 40
 @cache
 def weighed(entities, *options):
     """What child_engine says of this size."""
-    done = subprocess.run([sys.executable, "-m", "benchmarks.child_engine", str(entities), *options], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.child_engine", str(entities), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -41,7 +42,8 @@ def test_bytes_of_an_entity(report, weigh, size):
     """In the arena they are exact; all in, the little that every process needs tells only where entities are few."""
     found = weigh(size)
     in_arena, all_in = found["arena"] / size, found["all_in"] / size
-    report.judge("memory", f"{size:,} entities, in the arena", f"{in_arena:.2f} B each", f"<= {ARENA_BYTES} B", round(in_arena, 1) <= ARENA_BYTES)
+    report.judge("memory", f"{size:,} entities, in the arena", f"{in_arena:.2f} B each", f"<= {ARENA_BYTES} B",
+                 round(in_arena, 1) <= ARENA_BYTES)
     if size >= 1_000_000:
         report.judge("memory", f"{size:,} entities, all in", f"{all_in:.2f} B each", f"<= {ALL_IN_BYTES} B", all_in <= ALL_IN_BYTES)
 

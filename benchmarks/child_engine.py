@@ -13,7 +13,7 @@ from corec._core.wire import encode_frames
 from corec.node_status import rss_bytes
 
 #: Frames at once, so that what is measured is the engine and not its input.
-PIECE = 100_000
+PIECE = 10_000
 RUNS = 7
 #: Readings of a race by id.
 READINGS = 200_000
@@ -31,7 +31,7 @@ def touch_all(engine, entities, rng):
 def seconds_by_id(engine, entities, rng):
     """The shortest of a few runs of random readings, for each reading."""
     sets = [frames_of(rng.integers(0, entities, READINGS, np.uint32), rng) for _ in range(RUNS)]
-    return min(clocked(lambda frames=frames, turn=turn: engine.feed(frames, at=START + 5000 + turn)) for turn, frames in enumerate(sets)) / READINGS
+    return min(clocked(lambda frames=frames: engine.feed(frames, at=engine.clock + 1)) for frames in sets) / READINGS
 
 
 def seconds_a_pass(entities):
@@ -44,7 +44,7 @@ def seconds_a_pass(entities):
 def weigh(entities, memory_only):
     """Everything of one size."""
     rng = np.random.default_rng(1)
-    touch_all(engine_of(1000), 1000, rng)   # what importing and first use cost is not the entities'
+    touch_all(engine_of(PIECE), PIECE, rng)     # what importing and first use cost is not the entities'
     before = rss_bytes()
     engine = engine_of(entities)
     empty = rss_bytes()

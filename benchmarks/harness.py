@@ -46,6 +46,16 @@ def fast_enough(best: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
     return all(best[name] >= times * ours for name, times in wanted.items())
 
 
+def best_of(measure: Callable[[int], float], *, wanted: float, least: int, most: int) -> float:
+    """The smallest of *least* figures, and of more, *most* at the utmost, as long as it is not below *wanted*."""
+    best = float("inf")
+    for number in range(most):
+        best = min(best, measure(number))
+        if number + 1 >= least and best < wanted:
+            break
+    return best
+
+
 def clocked(run: Run) -> float:
     """Seconds of a core that *run* takes in this thread: what it waits for a core that others use does not count."""
     began = time.thread_time()

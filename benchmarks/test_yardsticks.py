@@ -59,8 +59,9 @@ def test_by_id(which):
     assert_same_windows(engine, yardstick.windows)
     for ours, theirs in sent:
         np.testing.assert_array_equal(np.sort(ours, order=MESSAGE.names), np.sort(theirs, order=MESSAGE.names))
-    counts, ledger = yardstick.counts if which == "numpy" else yardstick.counts[0], engine.ledger
-    assert [int(counts[name]) for name in ("malformed", "channel", "id")] == [ledger[f"rejected_{name}"] for name in ("malformed", "channel", "id")]
+    counts = yardstick.counts if which == "numpy" else yardstick.counts[0]
+    for cause in ("malformed", "channel", "id"):
+        assert int(counts[cause]) == engine.ledger[f"rejected_{cause}"] > 0
 
 
 def set_origin(yardstick, engine):

@@ -150,7 +150,7 @@ def try_pages(wheel: Wheel, folder: Path, python: Path, minor: int, page: int, t
 def try_tests(name: str, folder: Path, where: str, python: list[str | Path], *tests: str, **env: str) -> Trial:
     """Run tests by one interpreter; all of them where none are named."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COREC_"))}
-    command = [*map(str, python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *(tests or ["tests"])]
+    command = [*map(str, python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci", *(tests or ["tests"])]
     done = subprocess.run(command, cwd=folder, text=True, capture_output=True, env={**clean, "COREC_INSTALLED": "1", **env})
     lines = (done.stdout + done.stderr).strip().splitlines()
     if done.returncode:
