@@ -72,11 +72,11 @@ def refused(code, *arguments):
 
 
 def started(*arguments, cwd):
-    """A command as a process of its own."""
+    """A command as a process of its own, which Ctrl-C reaches even where the tests run in the background."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "corec", *map(str, arguments)], cwd=cwd, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
