@@ -1,7 +1,7 @@
 """The same readings folded by Numba: 32-byte structs, one reading after the other, every formula of kernels.h.
 
 The plain loop is what Numba does best by id: tiles of eight, or sorting first, were slower.  Compiled without
-fastmath, so that the entities come out the same bits as the engine's (test_yardsticks.py).
+fastmath, so that the entities come out the same bits as the engine's (bench_yardsticks.py).
 """
 import numpy as np
 from numba import njit, types, uint32

@@ -210,8 +210,10 @@ static void readings_run(Readings *r, Choices *c)
     const uint32_t id = id_choose(c, &canal), stride = choose_below(c, 9), odd = choose_byte(c);
     const float value = value_choose(c), slope = (float)choose_below(c, 16);
     const uint32_t aligned = odd & 1 ? id & ~7u : id, again = (const uint32_t[]){256, 8, 16, 11}[choose_below(c, 4)];
-    for (uint32_t i = 0, n = 1 + choose_byte(c); i < n; i++)
-        reading_put(r, aligned + i % again * stride, canal, value + slope * (float)(i % 32), odd, offset_choose(odd + (i & 28)));
+    for (uint32_t i = 0, n = 1 + choose_byte(c); i < n; i++) {
+        const int32_t offset = odd & 2 ? ((int32_t)i - (int32_t)n) * 100 : offset_choose(odd + (i & 28));
+        reading_put(r, aligned + i % again * stride, canal, value + slope * (float)(i % 32), odd, offset);
+    }
 }
 
 static uint8_t *frames_of(const Readings *r)
