@@ -85,13 +85,14 @@ def config_folder(tmp_path):
 
 def test_idle(report, quick, tmp_path):
     """The seed's configuration, a million entities, and this machine's own sensors once a second: what `make run` starts."""
-    process = corec_run(ROOT / "configs", tmp_path / "data", 60)
+    process = corec_run(ROOT / "configs", tmp_path / "data", 600)
     try:
         seconds_until(tmp_path / "data", lambda status: status["commit"]["turns"] > 0, time.monotonic())
         time.sleep(1)
         node = psutil.Process(process.pid)
         share = best_of(lambda _: share_of_a_core(node, 3 if quick else 20), wanted=IDLE_SHARE, least=1, most=4)
         rss = node.memory_info().rss
+        assert process.poll() is None, "the node ended while it was measured"
     finally:
         ended(process)
     report.judge("node", "idle, memory", f"{rss / MB:.0f} MB RSS", f"<= {IDLE_MB} MB", rss <= IDLE_MB * MB)
