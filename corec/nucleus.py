@@ -63,6 +63,7 @@ class CoreCNucleus:
         self._shed_lock = threading.Lock()
         self._over = threading.Event()
         self.heals = self._told = 0
+        self.control: ControlServer | None = None
         self._names: dict[int, tuple[str, str]] = {}
 
     # --- life ----------------------------------------------------------------------------------
@@ -79,6 +80,21 @@ class CoreCNucleus:
             self.folder.close()
             raise
         self._take(opened)
+        try:
+            self._begin(opened)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """The start failed half way: stop what runs already, so that the process can end."""
+        self.state = "running"
+        try:
+            self.stop()
+        except Exception as error:  # the reason that the start failed for is the one to tell
+            log.error("[CoreCNucleus-%s] while giving up: %s", self.config.instance_id, error)
+
+    def _begin(self, opened: Opened) -> None:
         self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
         self._producer = Producer(f"{self.config.instance_id}/submit")
         self.pipeline.start()
@@ -86,9 +102,9 @@ class CoreCNucleus:
         self.state = "running"
         if opened.replayed:
             log.info("[CoreCNucleus-%s] %d turns replayed, at turn %d", self.config.instance_id, opened.replayed, self.store.state.turn)
-        log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)
         self._names = NameTable(self.data, self.config).names()
         self._organism.start()
+        log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)
         if self._with_sources:
             self._open_sources()
 
@@ -133,7 +149,8 @@ class CoreCNucleus:
         for runner in self.runners:
             runner.stop()
         self._organism.stop()
-        self.control.stop()
+        if self.control:
+            self.control.stop()
         self.committer.stop()
         self._tell_shed()
         self.pipeline.stop()

@@ -46,6 +46,8 @@ class Organism:
 
     def stop(self) -> None:
         """Stop plugins, then modules; a plugin that holds the loop up is left behind after a moment."""
+        if not self._thread.is_alive():
+            return
         try:
             asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=0.5)
         except StopTimeout:
@@ -106,7 +108,7 @@ def _module_named(name: str) -> Any:
     try:
         return importlib.import_module(f"corec.modules.{name}")
     except ModuleNotFoundError as error:
-        if error.name != f"corec.modules.{name}":
+        if not f"corec.modules.{name}".startswith(str(error.name)):
             raise
         raise ConfigError(f"there is no module {name!r}",
                           hint="put one into corec/modules, or offer it at the entry point corec.modules") from None  # fmt: skip

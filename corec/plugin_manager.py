@@ -83,7 +83,7 @@ class PluginManager:
         for main in sorted(self._folder.glob("*/main.py")):
             try:
                 await self._load(main)
-            except Exception as error:  # whatever a plugin's code may raise: the others go on
+            except (Exception, SystemExit) as error:  # whatever a plugin's code may raise: the others go on
                 log.error("[PluginManager] plugin %s not loaded: %s", main.parent.name, _told(error))
 
     async def _load(self, main: Path) -> None:
@@ -120,7 +120,7 @@ class PluginManager:
             if inspect.isawaitable(result):
                 await asyncio.wait_for(result, START_LIMIT_S)
             running.ready = True
-        except Exception as error:  # whatever a plugin's code may raise
+        except (Exception, SystemExit) as error:  # whatever a plugin's code may raise
             running.failed(f"inicializar: {_told(error)}")
 
     async def _run(self, running: Running) -> None:
@@ -140,7 +140,7 @@ class PluginManager:
             return running.passed()
         except TimeoutError:
             return running.failed(f"procesar took more than {PASS_LIMIT_S:g} s")
-        except Exception as error:  # whatever a plugin's code may raise
+        except (Exception, SystemExit) as error:  # whatever a plugin's code may raise
             return running.failed(f"procesar: {_told(error)}")
 
     async def stop_all(self) -> None:

@@ -55,8 +55,10 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     opened = Opened(engine, journal, store, snapshots)
     if saved:
         _replay(opened, saved.turn, name)
-    elif store.state.turn:
+    elif store.state.turn and journal.first > 1:
         _without_snapshot(opened, name)
+    elif store.state.turn:      # no snapshot, but the journal reaches back to the first reading
+        _replay(opened, 0, name)
     else:       # replay must know the configuration that the first turns were folded under
         snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), 0, 0)
     _take_config(opened, config)

@@ -235,3 +235,19 @@ def test_damaged_file_loses_nothing_accepted(tmp_path, victim, caplog):
         assert until(lambda: not nucleus.pipeline.pending)
         time.sleep(0.7)
     assert nucleus.state == "stopped"
+
+
+def test_lost_snapshots_lose_nothing_while_the_journal_reaches_back(tmp_path):
+    # Given a node whose journal was never trimmed
+    with running(small(), tmp_path) as nucleus:
+        for k in range(5):
+            nucleus.submit(readings(range(500), values=20 + k), time=now_ms()).result(5)
+        until(lambda: nucleus.engine.ledger["in"] == 2500)
+    entities, ledger = nucleus.engine.entities.copy(), nucleus.engine.ledger
+    # When every snapshot is gone
+    for file in tmp_path.glob("snapshots/*.snap"):
+        file.unlink()
+    # Then the state follows from the journal
+    with running(small(), tmp_path) as nucleus:
+        assert np.array_equal(nucleus.engine.entities, entities)
+        assert nucleus.engine.ledger == ledger

@@ -267,3 +267,24 @@ def test_client_has_streams_and_names_the_setting_for_the_rest(node):
         assert asyncio.run(client.xread({"cosas": first})) == [[b"cosas", [stream(nucleus, "cosas")[1]]]]
         with pytest.raises(Exception, match="redis_config"):
             client.get("x")
+
+
+def test_start_that_fails_leaves_nothing_behind(tmp_path):
+    # Given a module that does not exist
+    from corec.errors import ConfigError
+
+    wrong = parse({**SMALL, "modules": ["registro", "auditori"]})
+    with pytest.raises(ConfigError, match="there is no module 'auditori'"):
+        CoreCNucleus(wrong, data=tmp_path, with_sources=False).start()
+    # Then the folder is free for a node that starts
+    nucleus = CoreCNucleus(small(), data=tmp_path, with_sources=False)
+    nucleus.start()
+    nucleus.stop()
+
+
+def test_plugin_that_exits_is_left_out(node, caplog):
+    node.plugin("bad", "import sys; sys.exit(3)")
+    node.plugin("good", GOOD)
+    with node as nucleus:
+        assert list(nucleus.plugins.plugins) == ["good"]
+    assert "plugin bad not loaded: SystemExit" in caplog.text

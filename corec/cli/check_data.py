@@ -56,9 +56,9 @@ def _journal(folder: Path) -> Verdict:
 
 
 def _gap_text(gap: "journal.Gap") -> str:
-    if not gap.accepted:
-        return f"unfinished write in {gap.file} at byte {gap.position:,}: nothing that was accepted"
-    return f"damage in {gap.file} at byte {gap.position:,}: {counted(max(gap.lost, 0), 'batch')} lost"
+    if gap.lost <= 0:
+        return f"unfinished write or damage in {gap.file} at byte {gap.position:,}: no batch lost"
+    return f"damage in {gap.file} at byte {gap.position:,}: {counted(gap.lost, 'batch')} lost"
 
 
 def _snapshots(folder: Path) -> Verdict:
