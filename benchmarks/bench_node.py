@@ -90,7 +90,7 @@ def test_idle(report, quick, tmp_path):
         seconds_until(tmp_path / "data", lambda status: status["commit"]["turns"] > 0, time.monotonic())
         time.sleep(1)
         node = psutil.Process(process.pid)
-        share = best_of(lambda _: share_of_a_core(node, 3 if quick else 20), wanted=IDLE_SHARE, least=1, most=4)
+        share = best_of(lambda _: share_of_a_core(node, 5 if quick else 20), wanted=IDLE_SHARE, least=1, most=4)
         rss = node.memory_info().rss
         assert process.poll() is None, "the node ended while it was measured"
     finally:

@@ -155,7 +155,7 @@ def try_tests(name: str, folder: Path, where: str, python: list[str | Path], *te
     lines = (done.stdout + done.stderr).strip().splitlines()
     if done.returncode:
         print("\n".join(lines), file=sys.stderr)
-    return note(Trial(name, where, done.returncode == 0, lines[-1] if lines else "nothing was printed"))
+    return note(Trial(name, where, done.returncode == 0, lines[-1] if lines else f"it printed nothing and ended with {done.returncode}"))
 
 
 def note(trial: Trial) -> Trial:
