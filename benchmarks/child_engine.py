@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.harness import clocked
 from benchmarks.workloads import START, WARM, engine_of, frames_of
 from corec._core.wire import encode_frames
-from corec.node_status import rss_bytes
+from corec.node.status import rss_bytes
 
 #: Frames at once, so that what is measured is the engine and not its input.
 PIECE = 10_000

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.workloads import frames_of
 from corec.config import parse
-from corec.node_status import rss_bytes
+from corec.node.status import rss_bytes
 from corec.nucleus import CoreCNucleus
 
 #: Readings a batch, as the budgets say; distinct batches that a load is made of.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from corec.engine import Engine
-    from corec.outcome import Outcome
+    from corec.engine.outcome import Outcome
 
 from corec.version import VERSION as __version__
 
 __all__ = ["Engine", "Outcome", "__version__", "get_include"]
 
-_HOMES = {"Engine": "corec.engine", "Outcome": "corec.outcome"}
+_HOMES = {"Engine": "corec.engine", "Outcome": "corec.engine.outcome"}
 
 
 def get_include() -> str:

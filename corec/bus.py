@@ -13,7 +13,7 @@ import msgspec
 from corec.errors import PluginError
 
 if TYPE_CHECKING:
-    from corec.pipeline import Pipeline
+    from corec.node.pipeline import Pipeline
 
 #: Entries that may wait for a commit: a plugin that adds more is told so.
 MOST_WAITING = 10_000

@@ -13,19 +13,19 @@ import numpy as np
 from corec._core import dtypes
 from corec.bus import EmbeddedRedis
 from corec.config import Config, load
-from corec.config_registered import keeping_registered
-from corec.control import ControlServer
+from corec.config.ram_price import admit
+from corec.config.registered import keeping_registered
+from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
 from corec.modules.base import ModuloBase
-from corec.node_status import AlertLog, Rates, status_of
+from corec.node.control import ControlServer
+from corec.node.pipeline import Pipeline, wall_ms
+from corec.node.producer import Producer
+from corec.node.recovery import Opened, open_node
+from corec.node.source_runner import SourceRunner
+from corec.node.status import AlertLog, Rates, status_of
 from corec.organism import Organism
-from corec.outcome import Outcome
-from corec.pipeline import Pipeline, wall_ms
 from corec.plugin_manager import PluginManager
-from corec.producer import Producer
-from corec.ram_price import admit
-from corec.recovery import Opened, open_node
-from corec.source_runner import SourceRunner
 from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GroupCommitter

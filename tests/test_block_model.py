@@ -1,11 +1,11 @@
-"""corec.block_model: the model of a block is the engine's, bit for bit."""
+"""corec.blocks.block_model: the model of a block is the engine's, bit for bit."""
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corec
-from corec.block_model import FAILING, WINDOW_MS, BlockModel, healthy, levels
+from corec.blocks.block_model import FAILING, WINDOW_MS, BlockModel, healthy, levels
 
 START = 1_700_000_000_000
 

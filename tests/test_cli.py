@@ -573,9 +573,9 @@ def test_every_command_and_option_is_in_the_docs(name):
 
 
 def test_quick_bench_prints_figures_beside_yardsticks(monkeypatch):
-    monkeypatch.setattr("corec.quick_bench.ENTITIES", 20_000)
-    monkeypatch.setattr("corec.quick_bench.READINGS", 2_000)
-    monkeypatch.setattr("corec.quick_bench.REPEATS", 1)
+    monkeypatch.setattr("corec.cli.quick_bench.ENTITIES", 20_000)
+    monkeypatch.setattr("corec.cli.quick_bench.READINGS", 2_000)
+    monkeypatch.setattr("corec.cli.quick_bench.REPEATS", 1)
     lines = succeeded("bench", "--quick").splitlines()
     assert [line.split("  ")[0] for line in lines[3:]] == [
         "whole pass, entities", "readings by random id", "frames encoded", "frames decoded"]  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from corec import config as configuration
 from corec.config import fold_accents, load, next_wire_id, parse, wire_ranges
-from corec.config_types import FuenteHost, FuenteSimulada
+from corec.config.types import FuenteHost, FuenteSimulada
 from corec.errors import ConfigError
 from tests.config_samples import CONFIGS, FULL, block, node, text_of
 
@@ -300,8 +300,8 @@ def test_import_brings_no_heavy_library():
     ran = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parent, check=True)
     # Then what only a few configurations need stays out
     loaded = set(ran.stdout.split())
-    assert "corec.config_document" in loaded
-    assert not {"numpy", "hashlib", "corec.device_table"} & loaded
+    assert "corec.config.document" in loaded
+    assert not {"numpy", "hashlib", "corec.config.device_table"} & loaded
 
 
 def test_all_lists_what_is_there():

@@ -1,4 +1,4 @@
-"""corec.config_blocks: sizes, bounds and wire ids of the entries."""
+"""corec.config.blocks: sizes, bounds and wire ids of the entries."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""corec.config_document: JSON mistakes are told by line, and every path knows its place."""
+"""corec.config.document: JSON mistakes are told by line, and every path knows its place."""
 
 import json
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec.config import load, parse
-from corec.config_document import Document, places, render_path, show
+from corec.config.document import Document, places, render_path, show
 from corec.errors import ConfigError
 from tests.config_samples import FULL, every_key, node, text_of
 

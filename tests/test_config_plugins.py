@@ -1,4 +1,4 @@
-"""corec.config_plugins: plugins_config.json, a plugin's own file, and who wins."""
+"""corec.config.plugins: plugins_config.json, a plugin's own file, and who wins."""
 
 import pytest
 

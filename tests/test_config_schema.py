@@ -1,10 +1,10 @@
-"""corec.config_schema: the schemas that editors read are the ones the types give."""
+"""corec.config.schema: the schemas that editors read are the ones the types give."""
 
 import json
 
 import pytest
 
-from corec.config_schema import core_schema, main, plugins_schema, schemas
+from corec.config.schema import core_schema, main, plugins_schema, schemas
 from tests.config_samples import CONFIGS, FULL, every_key
 
 
@@ -18,7 +18,7 @@ def properties(schema):
 @pytest.mark.parametrize("name", schemas())
 def test_committed_schema_is_current(name):
     committed = (CONFIGS / name).read_text(encoding="utf-8")
-    assert committed == schemas()[name], "run python -m corec.config_schema --write configs"
+    assert committed == schemas()[name], "run python -m corec.config.schema --write configs"
 
 
 @pytest.mark.parametrize("schema", [core_schema(), plugins_schema()], ids=["core", "plugins"])

@@ -1,13 +1,13 @@
-"""corec.config_servers: secrets, placeholders, and a node that cannot use servers yet."""
+"""corec.config.servers: secrets, placeholders, and a node that cannot use servers yet."""
 
 import json
 
 import pytest
 
 from corec.config import load, parse
-from corec.config_document import Document
-from corec.config_servers import Secret, resolve_db, resolve_redis
-from corec.config_types import DbSection, RedisSection
+from corec.config.document import Document
+from corec.config.servers import Secret, resolve_db, resolve_redis
+from corec.config.types import DbSection, RedisSection
 from corec.errors import ConfigError, ExitCode, ServerNotBuilt, exit_code
 from tests.config_samples import CONFIGS, block, node, text_of
 

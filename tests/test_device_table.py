@@ -1,4 +1,4 @@
-"""corec.device_table: a CSV of devices, and everything that can be wrong with one."""
+"""corec.config.device_table: a CSV of devices, and everything that can be wrong with one."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec.config import parse
-from corec.device_table import DeviceTable, read_table
+from corec.config.device_table import DeviceTable, read_table
 from corec.errors import ConfigError
 from tests.config_samples import block, node
 

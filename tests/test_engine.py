@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import corec
 from corec._core.wire import encode_frames
-from corec.commands import check_command
 from corec.config import parse
 from corec.engine import Engine
+from corec.engine.commands import check_command
+from corec.engine.marks import MOST_PRODUCERS, Marks
 from corec.errors import ConfigError, FrameError, UsageError
-from corec.marks import MOST_PRODUCERS, Marks
 from tests.fleet import FLEET, STEPPED, entry
 from tests.twin import T0, Twin, check_ledger, check_rows, envelope, same_state
 

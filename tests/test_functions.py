@@ -1,4 +1,4 @@
-"""corec.functions and corec.await_free: which kinds of functions there are, and what each gives."""
+"""corec.functions and corec.blocks.await_free: which kinds of functions there are, and what each gives."""
 import asyncio
 import contextlib
 import ctypes
@@ -10,7 +10,7 @@ import traceback
 import numpy as np
 import pytest
 
-from corec.await_free import without_await
+from corec.blocks.await_free import without_await
 from corec.errors import UsageError
 from corec.functions import BadReading, Vectorizada, native_address, number_of, vectorizada
 from tests.entity_samples import block_of, run

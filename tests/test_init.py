@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from corec.cli import init, main, service
 from corec.config import load
-from corec.config_schema import schemas
+from corec.config.schema import schemas
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from corec.config import parse
-from corec.control import NodeNotRunning, ask
 from corec.errors import CapacityError, DiskFull, FolderInUse, UsageError
+from corec.node.control import NodeNotRunning, ask
 from corec.nucleus import CoreCNucleus
 from tests.nodes import SMALL, now_ms, readings, running, small, until
 

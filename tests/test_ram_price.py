@@ -1,12 +1,11 @@
-"""corec.ram_price: the bill of a configuration, and the refusal of one that cannot fit."""
+"""corec.config.ram_price: the bill of a configuration, and the refusal of one that cannot fit."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec.config import load, parse
-from corec.errors import CapacityError, ExitCode, exit_code
-from corec.ram_price import (
+from corec.config.ram_price import (
     BASE_BYTES,
     BUFFER_BYTES,
     MB,
@@ -17,6 +16,7 @@ from corec.ram_price import (
     block_bytes,
     price,
 )
+from corec.errors import CapacityError, ExitCode, exit_code
 from tests.config_samples import CONFIGS, block, node
 
 

@@ -1,4 +1,4 @@
-"""corec.status_text, corec.status_view, corec.logs and corec.wording: what a node shows of itself."""
+"""corec.cli.status_text, corec.cli.status_view, corec.logs and corec.wording: what a node shows of itself."""
 
 import io
 import logging
@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from corec import logs
-from corec.status_text import alert_text, as_text, chart, ledger_line, one_line, status_lines
-from corec.status_view import LineView, LiveView
+from corec.cli.status_text import alert_text, as_text, chart, ledger_line, one_line, status_lines
+from corec.cli.status_view import LineView, LiveView
 from corec.wording import amount, counted, duration
 from tests.status_samples import FakeNode, status
 

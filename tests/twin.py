@@ -6,7 +6,7 @@ import numpy as np
 from corec._core import dtypes
 from corec._core.wire import encode_frames, pack_envelope
 from corec.engine import Engine
-from corec.outcome import Outcome
+from corec.engine.outcome import Outcome
 from tests.oracle import Oracle
 from tests.oracle_entities import NEVER, SILENT
 

@@ -24,7 +24,7 @@ def bench(quick: bool) -> None:
     """
     benchmarks = CHECKOUT / "benchmarks"
     if quick or not benchmarks.is_dir() or find_spec("pytest_benchmark") is None:
-        from corec.quick_bench import report
+        from corec.cli.quick_bench import report
 
         click.echo(report())
         return

@@ -34,7 +34,7 @@ def check(config: Path | None, embedded: bool, data: Path | None) -> None:
 
 def _check_config(config: "Config") -> None:
     from corec.cli.table import columns
-    from corec.ram_price import admit, price
+    from corec.config.ram_price import admit, price
 
     entities = sum(entry.entidades for entry in config.bloques)
     blocks = sum(entry.blocks for entry in config.bloques)

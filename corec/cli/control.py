@@ -16,7 +16,7 @@ def repair(block: str, data: Path) -> None:
     \b
     corec repair enjambre_sensor/17
     """
-    from corec.control import ask
+    from corec.node.control import ask
 
     answer = ask(data, {"op": "repair", "block": block}, timeout=30.0)
     healthy = "no entity of it was failing" if not answer.get("repairs") else "its failing entities are regenerated"
@@ -33,7 +33,7 @@ def reload(data: Path) -> None:
     \b
     corec reload
     """
-    from corec.control import ask
+    from corec.node.control import ask
 
     answer = ask(data, {"op": "reload"}, timeout=30.0)
     click.echo(f"configuration reloaded (turn {answer['turn']:,})")

@@ -9,7 +9,7 @@ import numpy as np
 
 from corec.cli.base import config_path
 from corec.errors import ConfigError
-from corec.node_status import KINDS
+from corec.node.status import KINDS
 from corec.sources.names import Names, NameTable, kept_names
 from corec.storage.sqlite_read import FOREVER, StoreReader
 

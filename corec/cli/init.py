@@ -44,7 +44,7 @@ def write(path: Path, content: bytes) -> bool:
 
 def configs() -> dict[Path, bytes]:
     """Both configuration files, and the schemas by which editors check them."""
-    from corec.config_schema import schemas
+    from corec.config.schema import schemas
 
     files = {file.name: file.read_bytes() for file in sorted(PACKAGED.glob("*.json"))}
     files |= {name: text.encode() for name, text in schemas().items()}

@@ -9,16 +9,16 @@ from typing import Any
 
 from corec.cli.base import on_terminal
 from corec.cli.replay_store import ReplayStore
+from corec.cli.status_text import ledger_line
 from corec.config import Config
+from corec.config.ram_price import admit
 from corec.engine import Engine
+from corec.engine.outcome import Outcome
 from corec.errors import FrameError
-from corec.node_status import KINDS
-from corec.outcome import Outcome
-from corec.ram_price import admit
+from corec.node.status import KINDS
 from corec.sources.names import NameTable
 from corec.sources.recording import Piece
 from corec.sources.replay import fold, open_recording
-from corec.status_text import ledger_line
 from corec.timestamps import iso
 from corec.wording import counted, duration
 

@@ -6,9 +6,9 @@ from types import TracebackType
 import numpy as np
 
 from corec.engine import Engine
+from corec.engine.outcome import Outcome
 from corec.errors import StorageError
-from corec.outcome import Outcome
-from corec.recovery import commit
+from corec.node.recovery import commit
 from corec.storage.base import Block, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.snapshots import Snapshots

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corec.node_status import KINDS
+from corec.node.status import KINDS
 from corec.sources.names import Names
 
 

@@ -35,8 +35,8 @@ def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, s
     corec run --config configs/demo --data /tmp/demo --for 60
     """
     from corec import logs
+    from corec.cli.status_view import LineView, LiveView
     from corec.nucleus import CoreCNucleus
-    from corec.status_view import LineView, LiveView
 
     logs.setup()
     _say_whose_configuration(config_path(config))

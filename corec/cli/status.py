@@ -22,7 +22,7 @@ def status(data: Path, as_json: bool) -> None:
     """
     import json
 
-    from corec.control import NodeNotRunning, ask
+    from corec.node.control import NodeNotRunning, ask
 
     try:
         found = ask(data, {"op": "status"})
@@ -34,7 +34,7 @@ def status(data: Path, as_json: bool) -> None:
 
 
 def _running(found: dict[str, Any]) -> str:
-    from corec.status_text import as_text
+    from corec.cli.status_text import as_text
 
     return as_text(found)
 
@@ -68,7 +68,7 @@ def _stopped(found: dict[str, Any]) -> str:
         f"the store of {store['instance_id']} ends at turn {store['turn']:,}{when}",
     ]
     if store["ledger"]:
-        from corec.status_text import ledger_line
+        from corec.cli.status_text import ledger_line
 
         lines.append(ledger_line(store["ledger"]))
     return "\n".join(lines)

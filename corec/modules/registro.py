@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core.wire import encode_frames
-from corec.config_registered import entry_for, with_entries
+from corec.config.ram_price import admit
+from corec.config.registered import entry_for, with_entries
 from corec.errors import PluginError
 from corec.modules.base import ModuloBase
-from corec.pipeline import wall_ms
-from corec.producer import Producer
-from corec.ram_price import admit
+from corec.node.pipeline import wall_ms
+from corec.node.producer import Producer
 
 if TYPE_CHECKING:
     from corec.blocks import BloqueSimbiotico
-    from corec.messages import Pass
+    from corec.blocks.messages import Pass
     from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("ModuloRegistro")

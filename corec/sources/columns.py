@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corec.config import BlockEntry, Config
-from corec.config_problem import did_you_mean
+from corec.config.problem import did_you_mean
 from corec.errors import UsageError
 from corec.sources.names import device_ids
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from corec.config import Config
-from corec.config_types import FuenteHost
+from corec.config.types import FuenteHost
 from corec.sources.base import Source
 from corec.sources.host import HostSource
 from corec.sources.names import NameTable

@@ -13,8 +13,8 @@ import numpy as np
 from corec._core.wire import envelope_head
 from corec.config import Config
 from corec.engine import Engine
+from corec.engine.outcome import Outcome
 from corec.errors import FrameError, UsageError
-from corec.outcome import Outcome
 from corec.sources.base import Batch
 from corec.sources.csv_recording import CsvRecording
 from corec.sources.frames_recording import MAGIC, BareRecording, FramesRecording

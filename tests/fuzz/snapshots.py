@@ -10,8 +10,8 @@ import zstandard
 
 from corec._core.wire import crc32c, encode_frames
 from corec.engine import Engine
+from corec.engine.snapshot import MAGIC
 from corec.errors import CoreCError, DamagedFile
-from corec.snapshot import MAGIC
 from corec.storage import snapshot_files as form
 from corec.storage.snapshots import Snapshots
 from tests.fuzz.envelopes import CONFIG, TIME

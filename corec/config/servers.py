@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from corec.config_document import Document
-from corec.config_types import CoreFile, DbSection, RedisSection
+from corec.config.document import Document
+from corec.config.types import CoreFile, DbSection, RedisSection
 from corec.errors import ServerNotBuilt
 
 SECTIONS = ("db_config", "redis_config")

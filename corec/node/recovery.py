@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from corec.config import Config
-from corec.config_registered import keeping_registered
+from corec.config.registered import keeping_registered
 from corec.engine import Engine
-from corec.outcome import Outcome
-from corec.restructure import carry_over, same_shape
+from corec.engine.outcome import Outcome
+from corec.node.restructure import carry_over, same_shape
 from corec.storage.base import Base, Block, LateBatch, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.snapshots import Snapshot, Snapshots

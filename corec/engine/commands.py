@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from corec.config import Config, parse
-from corec.config_registered import with_entries
+from corec.config.registered import with_entries
 from corec.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from corec.config_document import Document, KeyPath, kind, read_document
-from corec.config_problem import problem, suggestion
-from corec.config_types import PluginFile, PluginSection
+from corec.config.document import Document, KeyPath, kind, read_document
+from corec.config.problem import problem, suggestion
+from corec.config.types import PluginFile, PluginSection
 
 OWN_KEYS = frozenset(PluginSection.__struct_fields__)
 #: How alike a plugin's key must be to one of CoreC's before it counts as a likely typo.

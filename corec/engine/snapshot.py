@@ -14,10 +14,10 @@ import zstandard
 from corec._core.arena import Arena
 from corec._core.dtypes import TILE
 from corec._core.wire import crc32c
-from corec.columns import LATEST_TIME
 from corec.config import parse
+from corec.engine.columns import LATEST_TIME
+from corec.engine.marks import Marks
 from corec.errors import DamagedFile
-from corec.marks import Marks
 
 if TYPE_CHECKING:
     from corec.engine import Engine

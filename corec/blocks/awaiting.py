@@ -11,8 +11,8 @@ import inspect
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
+from corec.blocks.sample import Job, Sample
 from corec.functions import BadReading
-from corec.sample import Job, Sample
 
 #: How long a cancelled function may take to come to its end, in seconds.
 GRACE = 0.05

@@ -5,8 +5,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from corec.errors import CoreCError
-from corec.pipeline import wall_ms
-from corec.producer import Producer
+from corec.node.pipeline import wall_ms
+from corec.node.producer import Producer
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus

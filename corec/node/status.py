@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core import block
-from corec.outcome import Outcome
+from corec.engine.outcome import Outcome
 from corec.version import VERSION
 
 if TYPE_CHECKING:

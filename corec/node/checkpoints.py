@@ -4,7 +4,7 @@ import threading
 import time
 
 from corec.errors import CoreCError
-from corec.recovery import Opened
+from corec.node.recovery import Opened
 from corec.storage.snapshots import SnapshotWriter
 
 log = logging.getLogger(__name__)

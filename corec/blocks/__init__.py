@@ -16,15 +16,15 @@ from weakref import ref
 
 import numpy as np
 
-from corec.awaiting import Awaiting
-from corec.block_model import BlockModel, Verdict, healthy
+from corec.blocks.awaiting import Awaiting
+from corec.blocks.block_model import BlockModel, Verdict, healthy
+from corec.blocks.failure_log import FailureLog
+from corec.blocks.inheritance import donors
+from corec.blocks.messages import Messages, Pass
+from corec.blocks.plan import Plan
+from corec.blocks.sample import Sample
 from corec.entities import MicroCeluEntidadCoreC, check_channel, check_id
 from corec.errors import CapacityError, UsageError
-from corec.failure_log import FailureLog
-from corec.inheritance import donors
-from corec.messages import Messages, Pass
-from corec.plan import Plan
-from corec.sample import Sample
 
 logger = logging.getLogger("BloqueSimbiotico")
 
@@ -101,7 +101,7 @@ class BloqueSimbiotico:
     async def procesar(self, carga: float) -> dict[str, Any]:
         """Call every entity once, at a load of 0..1.
 
-        Returns "mensajes" (`corec.messages.Messages`: one mapping for each entity), "bloque_id", "canal", "fitness",
+        Returns "mensajes" (`corec.blocks.messages.Messages`: one mapping for each entity), "bloque_id", "canal", "fitness",
         "agregado" (count, mean, min, max, std, errors of the pass) and "reparadas" (id of each entity regenerated in it
         -> id of its donor, or None).  A function that fails makes a failed reading, never an error here.
         """

@@ -1,7 +1,7 @@
-"""The JSON Schemas for editors, generated from `config_types`.
+"""The JSON Schemas for editors, generated from `types`.
 
-python -m corec.config_schema                  prints the schema of corec_config.json
-python -m corec.config_schema --write configs  writes both schemas into a folder
+python -m corec.config.schema                  prints the schema of corec_config.json
+python -m corec.config.schema --write configs  writes both schemas into a folder
 """
 
 import json
@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from corec.config_types import CoreFile, PluginSection
+from corec.config.types import CoreFile, PluginSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-USAGE = "usage: python -m corec.config_schema [--write FOLDER]"
+USAGE = "usage: python -m corec.config.schema [--write FOLDER]"
 
 
 def core_schema() -> dict[str, Any]:

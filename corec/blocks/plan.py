@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from corec._core.calls import call_native, call_plain
-from corec.await_free import without_await
+from corec.blocks.await_free import without_await
+from corec.blocks.sample import Job, Sample
 from corec.entities import CeluEntidadCoreC, MicroCeluEntidadCoreC
 from corec.functions import LARGEST, Vectorizada, native_address, number_of
-from corec.sample import Job, Sample
 
 
 class Plan:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from corec.config_document import Document, KeyPath, kind, show
+from corec.config.document import Document, KeyPath, kind, show
 from corec.errors import ConfigError
 
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>\$.*)`)?", re.DOTALL)

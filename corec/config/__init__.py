@@ -3,9 +3,9 @@
     config = load("configs")            # a folder, or corec_config.json itself
     config = parse({"bloques": [...]})  # a mapping, or JSON text
 
-`config_types` says what the files may hold, `config_document` where in them a mistake
-stands, `config_problem` how it is told, `config_blocks` what the entries come to,
-`config_servers` where secrets come from, `config_plugins` what the plugins get.
+`types` says what the files may hold, `document` where in them a mistake
+stands, `problem` how it is told, `blocks` what the entries come to,
+`servers` where secrets come from, `plugins` what the plugins get.
 """
 
 import os
@@ -18,11 +18,11 @@ from unicodedata import combining, normalize
 import msgspec
 from msgspec.structs import asdict
 
-from corec.config_blocks import BlockEntry, next_wire_id, resolve_entries
-from corec.config_document import Document, read_document, show
-from corec.config_plugins import load_plugin_config, load_plugins, merge_plugin_config
-from corec.config_problem import did_you_mean, problem
-from corec.config_servers import (
+from corec.config.blocks import BlockEntry, next_wire_id, resolve_entries
+from corec.config.document import Document, read_document, show
+from corec.config.plugins import load_plugin_config, load_plugins, merge_plugin_config
+from corec.config.problem import did_you_mean, problem
+from corec.config.servers import (
     SECTIONS,
     DbServer,
     RedisServer,
@@ -32,7 +32,7 @@ from corec.config_servers import (
     resolve_redis,
     without_servers,
 )
-from corec.config_types import ROLES, CoreFile, FuenteHost, FuenteSimulada, PluginFile
+from corec.config.types import ROLES, CoreFile, FuenteHost, FuenteSimulada, PluginFile
 from corec.errors import ConfigError
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 These structs are the one source: they check the files, the hints of errors quote their
 descriptions, and the JSON Schema for editors is generated from them.  A default that
-depends on another key is `UNSET` here and resolved in `config_blocks`.
+depends on another key is `UNSET` here and resolved in `blocks`.
 """
 
 from typing import Annotated, Any, Literal

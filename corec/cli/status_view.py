@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from corec import logs
-from corec.status_text import Line, alert_text, one_line, status_lines
+from corec.cli.status_text import Line, alert_text, one_line, status_lines
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import asdict
 
-from corec.config_document import Document, KeyPath
-from corec.config_types import MAX_WIRE_ID, BlockSpec, Dispositivos, Funcion
+from corec.config.document import Document, KeyPath
+from corec.config.types import MAX_WIRE_ID, BlockSpec, Dispositivos, Funcion
 from corec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from corec.device_table import DeviceTable
+    from corec.config.device_table import DeviceTable
 
 #: What an entity counts for against `max_size_mb`: the seed's 1 KB.
 ENTITY_KB = 1
@@ -118,7 +118,7 @@ def _table(
 
 
 def _table_from_file(document: Document, path: KeyPath, file: Path, entities: int) -> "DeviceTable":
-    from corec.device_table import read_table  # NumPy, only where devices are named
+    from corec.config.device_table import read_table  # NumPy, only where devices are named
 
     if not file.is_file():
         hint = "the path is relative to the configuration file"
@@ -129,7 +129,7 @@ def _table_from_file(document: Document, path: KeyPath, file: Path, entities: in
 def _table_from_columns(
     document: Document, path: KeyPath, columns: Dispositivos, entities: int
 ) -> "DeviceTable":
-    from corec.device_table import table_from_columns  # NumPy, only where devices are named
+    from corec.config.device_table import table_from_columns  # NumPy, only where devices are named
 
     def fail(row: int, column: str, expected: str, got: str, hint: str | None) -> ConfigError:
         return document.error((*path, column, row), expected, got, hint=hint)

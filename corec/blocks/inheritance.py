@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from corec.block_model import FAILING, healthy, levels
+from corec.blocks.block_model import FAILING, healthy, levels
 from corec.entities import MicroCeluEntidadCoreC
 
 

@@ -3,9 +3,9 @@ import logging
 
 import numpy as np
 
-from corec.commands import shape_of
 from corec.config import BlockEntry, Config
 from corec.engine import Engine
+from corec.engine.commands import shape_of
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from corec.config_document import show
-from corec.config_problem import did_you_mean
-from corec.config_types import MAX_FLOAT32, MAX_WIRE_ID, Dispositivos
+from corec.config.document import show
+from corec.config.problem import did_you_mean
+from corec.config.types import MAX_FLOAT32, MAX_WIRE_ID, Dispositivos
 from corec.errors import ConfigError
 
 COLUMNS = ("device", "name", "unit", "low", "high")

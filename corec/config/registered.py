@@ -2,7 +2,7 @@
 from typing import Any
 
 from corec.config import Config, parse
-from corec.config_blocks import next_wire_id
+from corec.config.blocks import next_wire_id
 from corec.errors import ConfigError
 
 #: Wire ids of registered blocks start here, so that a configuration can grow without meeting them.

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from corec import topology
 from corec._core import block, dtypes
 from corec._core.wire import column, unpack_envelope, whole_frames
-from corec.columns import LATEST_TIME, check_lengths, check_time, cut, same_second
-from corec.commands import apply_command
 from corec.config import Config, load, parse
-from corec.describe import describe
+from corec.engine import topology
+from corec.engine.columns import LATEST_TIME, check_lengths, check_time, cut, same_second
+from corec.engine.commands import apply_command
+from corec.engine.describe import describe
+from corec.engine.marks import Marks
+from corec.engine.outcome import Outcome, PutAside, Repair
+from corec.engine.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
 from corec.errors import DamagedBatch
-from corec.marks import Marks
-from corec.outcome import Outcome, PutAside, Repair
-from corec.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
 
 #: Load is kept in 255 steps, so that a turn record can give it back exactly.
 LOAD_STEPS = 255

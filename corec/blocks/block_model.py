@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from corec import topology
 from corec._core import block, dtypes
-from corec.columns import LATEST_TIME
 from corec.config import parse
+from corec.engine import topology
+from corec.engine.columns import LATEST_TIME
 
 #: A pass is one window of the model: it closes with the pass, so that its aggregate is there at once.
 WINDOW_MS = 100

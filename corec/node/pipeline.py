@@ -12,14 +12,14 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
-from corec.checkpoints import Checkpoints
-from corec.commands import check_command
 from corec.config import Config
-from corec.config_registered import keeping_registered
+from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
+from corec.engine.commands import check_command
+from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost
-from corec.outcome import Outcome
-from corec.recovery import Opened, commit
+from corec.node.checkpoints import Checkpoints
+from corec.node.recovery import Opened, commit
 from corec.storage.base import TurnRecord
 from corec.storage.retention import Retention
 from corec.storage.sqlite_read import StoreReader
