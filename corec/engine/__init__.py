@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from corec._core import block, dtypes
-from corec._core.wire import column, unpack_envelope, whole_frames
+from corec._core.wire import unpack_envelope
 from corec.config import Config, load, parse
-from corec.engine import topology
-from corec.engine.columns import LATEST_TIME, check_lengths, check_time, cut, same_second
+from corec.engine import columns, topology
+from corec.engine.columns import LATEST_TIME, check_channel, check_frames, check_lengths, check_load, check_time, cut, same_second
 from corec.engine.commands import apply_command
 from corec.engine.describe import describe
 from corec.engine.marks import Marks
@@ -61,11 +61,10 @@ class Engine:
     def feed(self, frames: Any, *, at: int, load: float = 0.0) -> Outcome:
         """Fold frames (bytes-like, n * 10) of time *at* (ms since 1970) at *load* (0..1).
 
-        Raises FrameError when the length is no multiple of 10 or *at* is no time; single bad frames are counted
-        in `outcome.rejected`.
+        Raises FrameError when they are no whole frames or *at* is no time; single bad frames are counted in
+        `outcome.rejected`.
         """
-        frames, at = memoryview(frames).cast("B"), check_time(at)
-        whole_frames(len(frames))
+        frames, at = check_frames(frames), check_time(at)
         self._open(load)
         self._fold(at, frames=frames)
         return self._close()
@@ -74,10 +73,10 @@ class Engine:
         """Fold values (float32[n]) of ids (uint32[n]) on one *channel*.
 
         at: one time in ms, or int64[n], one for each reading.  states: bool[n], False where the sensor says it failed.
+        Other types are taken where they hold the same numbers; FrameError, and nothing is folded, where they do not.
         """
-        batch = {"ids": column(ids, np.uint32), "values": column(values, np.float32),
-                 "states": None if states is None else column(states, np.uint8)}
-        times = None if np.ndim(at) == 0 else column(at, np.int64)
+        batch = {"ids": columns.id_column(ids), "values": columns.value_column(values), "states": columns.state_column(states)}
+        channel, times = check_channel(channel), columns.time_column(at)
         check_lengths(batch | {"at": times})
         newest = check_time(at if times is None else times.max(initial=0))
         self._open(load)
@@ -295,6 +294,7 @@ class Engine:
         row["shed"] += np.uint64(readings)
 
     def _open(self, load: float) -> None:
+        load = check_load(load)
         self._begin()
         self._set_load(load)
 
@@ -307,7 +307,7 @@ class Engine:
         self.load = 0.0
 
     def _set_load(self, load: float) -> None:
-        self.load = round(min(max(load, 0.0), 1.0) * LOAD_STEPS) / LOAD_STEPS
+        self.load = round(load * LOAD_STEPS) / LOAD_STEPS
         constants = np.array([entry.filtro.carga for entry in self.config.bloques], np.float32)
         self.arena.policies["gain"] = (1 + constants * np.float32(self.load)) / np.float32(256)
 

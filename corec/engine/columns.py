@@ -1,21 +1,90 @@
-"""The columns of a batch: whether they fit together, and how they are cut where the clock has to move."""
+"""What a program hands in: checked before anything is cast or folded, and cut where the clock has to move."""
 import itertools
+import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from corec.errors import FrameError
+from corec._core.wire import column, whole_frames
+from corec.errors import FrameError, UsageError
 
 LATEST_TIME = 2**53
+MOST_CHANNEL = 127
+_TIME_HINT = "1_700_000_000_000 is in November 2023; of a datetime it is round(1000 * moment.timestamp())"
+
+_FAILED = "a reading that failed is NaN"
 
 
-def check_time(at: int) -> int:
+def check_time(at: Any) -> int:
     """*at* in ms since 1970, or FrameError."""
-    if not 0 <= int(at) < LATEST_TIME:
-        raise FrameError(f"expected a time in milliseconds since 1970, got {at!r}",
-                         hint="1_700_000_000_000 is in November 2023")
+    if not (_is_number(at) and 0 <= at < LATEST_TIME):
+        raise FrameError(f"at: expected a time in milliseconds since 1970, got {at!r}", hint=_TIME_HINT)
     return int(at)
+
+
+def check_load(load: Any) -> float:
+    """*load* from 0 to 1; beyond them it counts as the nearer one."""
+    if not _is_number(load) or math.isnan(load):
+        raise UsageError(f"load: expected a number from 0 (idle) to 1 (all a node can do), got {load!r}",
+                         hint="leave it out for 0; a node passes the share of its time that it is busy")
+    return min(max(float(load), 0.0), 1.0)
+
+
+def check_channel(channel: Any) -> int:
+    """*channel* from 0 to 127, or FrameError."""
+    if not (isinstance(channel, int | np.integer) and 0 <= channel <= MOST_CHANNEL):
+        raise FrameError(f"channel: expected an integer from 0 to {MOST_CHANNEL}, got {channel!r}",
+                         hint="it is the `canal` of the ids' entry; readings of several channels are fed one by one, or as frames")
+    return int(channel)
+
+
+def check_frames(frames: Any) -> memoryview:
+    """Whole frames as bytes, or FrameError."""
+    try:
+        view = memoryview(frames)
+        plain = view if view.format in ("B", "b", "c") and view.contiguous else None
+    except (TypeError, ValueError):
+        plain = None
+    if plain is None:
+        raise FrameError(f"frames: expected bytes, 10 for each reading, got {_named(frames)}",
+                         hint="array.tobytes() of dtype [('id', '>u4'), ('canal', 'i1'), ('valor', '>f4'), ('estado', '?')];"
+                              " columns go to feed_arrays")  # fmt: skip
+    whole_frames(plain.nbytes)
+    return plain.cast("B")
+
+
+def id_column(ids: Any) -> np.ndarray:
+    """uint32[n]; FrameError for what no wire id can be, never another id."""
+    return _integers("ids", ids, np.uint32, 2**32 - 1, "ids on the wire are integers; a fraction is none")
+
+
+def value_column(values: Any) -> np.ndarray:
+    """float32[n]; NaN and infinity stay what they are, a finite number beyond float32 is refused."""
+    given = _array("values", values, "numbers", _FAILED)
+    if given.dtype == np.float32:
+        return column(given, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = column(given, np.float32)
+    lost = np.isinf(cast) & np.isfinite(given)
+    if lost.any():
+        raise _refused("values", "numbers up to 3.4e38, as 32-bit floats hold them", given, lost, _FAILED)
+    return cast
+
+
+def state_column(states: Any) -> np.ndarray | None:
+    """uint8[n] of 0 and 1, or None."""
+    return None if states is None else _integers("states", states, np.uint8, 1, "False where the sensor says that it failed")
+
+
+def time_column(at: Any) -> np.ndarray | None:
+    """int64[n] of ms, or None where *at* is one time."""
+    if np.ndim(at) == 0:
+        return None
+    hint = f"{_TIME_HINT}; of datetime64 they are at.astype('M8[ms]').astype('i8')"
+    given = _array("at", at, "times in ms since 1970", hint)
+    return _integers("at", np.floor(given) if given.dtype.kind == "f" else given, np.int64, LATEST_TIME - 1, hint)
 
 
 def check_lengths(columns: Mapping[str, np.ndarray | None]) -> None:
@@ -40,3 +109,51 @@ def cut(batch: dict[str, Any], run: slice) -> dict[str, Any]:
     if "frames" in batch:
         part["frames"] = batch["frames"][run.start * 10 : run.stop * 10]
     return {**batch, **part}
+
+
+def _integers(name: str, values: Any, dtype: type, most: int, hint: str) -> np.ndarray:
+    """Integers from 0 to *most*, looked at only where their type could hold another number."""
+    expected = f"integers from 0 to {most:,}"
+    given = _array(name, values, expected, hint)
+    if not _fits(given.dtype, most):
+        wrong = ~((given >= 0) & (given <= most) & (given.dtype.kind != "f" or given == np.floor(given)))
+        if wrong.any():
+            raise _refused(name, expected, given, wrong, hint)
+    return column(given, dtype)
+
+
+@cache
+def _fits(dtype: np.dtype, most: int) -> bool:
+    """Whether all that *dtype* holds is an integer from 0 to *most*."""
+    return dtype.kind == "b" or (dtype.kind == "u" and np.iinfo(dtype).max <= most)
+
+
+def _array(name: str, values: Any, expected: str, hint: str) -> np.ndarray:
+    try:
+        given = np.asarray(values)
+        if given.dtype.kind in "biuf":
+            return given
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FrameError(f"{name}: expected {expected}, got {_named(values)} ({error})", hint=hint) from None
+    if given.dtype.kind == "O" and given.size and all(isinstance(item, int) for item in given.flat):    # beyond 64 bits
+        raise FrameError(f"{name}: expected {expected}, got {max(given.flat, key=abs)}", hint=hint)
+    raise FrameError(f"{name}: expected {expected}, got an array of {given.dtype}", hint=hint)
+
+
+def _refused(name: str, expected: str, given: np.ndarray, wrong: np.ndarray, hint: str) -> FrameError:
+    first, count = int(np.flatnonzero(wrong)[0]), int(wrong.sum())
+    more = f", the first of {count:,}" if count > 1 else ""
+    return FrameError(f"{name}: expected {expected}, got {_item(given, first)} - at [{first}]{more}", hint=hint)
+
+
+def _item(given: np.ndarray, index: int) -> Any:
+    return given.reshape(-1)[index].item()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_)
+
+
+def _named(value: Any) -> str:
+    kind = type(value).__name__
+    return f"{kind} of {value.dtype}" if isinstance(value, np.ndarray) else kind
