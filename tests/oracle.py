@@ -177,6 +177,9 @@ class Oracle:
         self._count("in", command["readings"])
         self._count("shed", command["readings"])
 
+    def _do_read(self, command):
+        """Where a log was read to is nothing that a result depends on."""
+
     def _do_advance(self, command):
         self._advance(command["to"])
 
@@ -260,6 +263,12 @@ class Oracle:
 
     # --- readings ------------------------------------------------------------------------------
 
+    def _repeated(self, producer, epoch, sequence, count):
+        expected = self._expected.get((producer, epoch), sequence)
+        self.gaps = min(self.gaps + max(0, sequence - expected), 2**63)
+        self._expected[producer, epoch] = max(expected, sequence + count)
+        return min(max(0, expected - sequence), count)
+
     def _fold_batch(self, data, arrival):
         batch = data if isinstance(data, Opened) else read_envelope(data)
         if batch is None:
@@ -270,10 +279,7 @@ class Oracle:
         if sequence + count >= 2**64:
             self._refuse("malformed", count)
             return
-        expected = self._expected.get((producer, epoch), sequence)
-        self.gaps = min(self.gaps + max(0, sequence - expected), 2**63)
-        self._expected[producer, epoch] = max(expected, sequence + count)
-        again = min(max(0, expected - sequence), count)
+        again = self._repeated(producer, epoch, sequence, count) if producer or epoch else 0
         self._refuse("repeated", again)
         frames, offsets = frames[again * 10 :], None if offsets is None else offsets[again:]
         if again == count:

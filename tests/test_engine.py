@@ -318,6 +318,26 @@ def test_part_of_a_batch_sent_again_counts_once():
     assert outcome.messages[["id", "time"]].tolist() == [(id, T0 + 10 + id - 5) for id in range(10, 15)]
 
 
+def test_batches_without_a_number_are_never_repeats():
+    # Given a batch of producer 0 and epoch 0, which bare frames of small devices travel in
+    twin = Twin(FLEET)
+    batch = envelope([1, 2, 3], [1, 2, 3], at=T0, producer=0, epoch=0)
+    # When it comes twice
+    twin.turn([batch])
+    outcome = twin.turn([batch])
+    # Then both count
+    assert (outcome.rejected, twin.engine.ledger["in"]) == ({}, 6)
+
+
+def test_cursor_of_a_log_survives_in_snapshots():
+    # Given an engine that was told what was read of two streams
+    engine = Engine(CONFIG)
+    engine.turn([], commands=[{"op": "read", "runs": [], "cursor": {"a": "5-0"}}])
+    engine.turn([], commands=[{"op": "read", "runs": [], "cursor": {"b": "7-1"}}])
+    # Then a restored one knows both
+    assert Engine.restore(engine.snapshot()).cursor == {"a": "5-0", "b": "7-1"}
+
+
 def test_gaps_are_counted_and_another_epoch_starts_anew():
     # Given a producer that loses ten readings, and then boots again
     engine = Engine(CONFIG)

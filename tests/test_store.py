@@ -406,9 +406,9 @@ def test_turn_records_are_kept_as_long_as_they_can_be_replayed(store, path):
     store.note_snapshot(1_000, 10_000, 1)
     store.note_snapshot(2_900, 29_000, 2)
     retention = Retention(store, roll_up_after_ms=1 << 50, days=1e6)
-    run_all(retention, START, journal_first=100)
+    run_all(retention, START, log_first=100)
     assert next(store.turns()).turn == 1
-    run_all(retention, START, journal_first=29_000)
+    run_all(retention, START, log_first=29_000)
     assert 1 < next(store.turns()).turn <= 1_000
     assert verify(path) == []
 

@@ -45,6 +45,7 @@ class Engine:
         self.marks = Marks()
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper = SegmentKeeper(self.arena)
+        self.cursor: dict[str, str] = {}  # stream -> last entry read, where offsets do not say it
         self._stepped_at: dict[int, int] = {}  # entry -> ms of its last pass
         self._begin()
 
@@ -259,7 +260,7 @@ class Engine:
         self.arena.advance(other.clock, self.lateness)
         self.arena.counters = other.arena.counters
         self.arena.ledger[:] = other.arena.ledger
-        self.marks, self._stepped_at = other.marks, other._stepped_at
+        self.marks, self.cursor, self._stepped_at = other.marks, other.cursor, other._stepped_at
 
     def repair(self, index: int) -> int:
         """Regenerate the failing entities of a block; returns how many."""
@@ -412,7 +413,8 @@ class Engine:
         if batch.sequence + batch.count > LAST_SEQUENCE:
             self._refuse("malformed", batch.count)
             return
-        skip = self.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count)
+        numbered = batch.producer or batch.epoch
+        skip = self.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if numbered else 0
         frames, offsets = batch.frames, batch.offsets
         if skip:
             self._refuse("repeated", skip)

@@ -34,7 +34,11 @@ def _advance(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.advance(command["to"])
 
 
-COMMANDS = {"attach": _attach, "advance": _advance, "finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
+def _read(engine: "Engine", command: Mapping[str, Any]) -> None:
+    engine.cursor = {**engine.cursor, **command["cursor"]}
+
+
+COMMANDS = {"read": _read, "attach": _attach, "advance": _advance, "finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
 
 
 def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:

@@ -172,6 +172,7 @@ class State(msgspec.Struct):
     marks: list[tuple[int, int, int]]
     gaps: int
     forgotten: int
+    cursor: dict[str, str] = {}
 
 
 def capture_state(engine: "Engine") -> bytes:
@@ -183,6 +184,7 @@ def capture_state(engine: "Engine") -> bytes:
         clock=arena.clock, watermark=arena.watermark, counters=arena.counters, ledger=arena.ledger.tobytes(),
         blocks=arena.blocks.tobytes(), flags=segments["flags"].tobytes(), owners=segments["owner"].tobytes(),
         last_ticks=segments["last_tick"].tobytes(), marks=marks.to_list(), gaps=marks.gaps, forgotten=marks.forgotten,
+        cursor=engine.cursor,
     ))  # fmt: skip
 
 
@@ -195,6 +197,7 @@ def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, byte
     arena.advance(state.clock, state.clock - state.watermark)
     arena.counters = state.counters
     engine._stepped_at = dict(state.stepped_at)
+    engine.cursor = state.cursor
     engine.marks = Marks.from_list(state.marks, state.gaps, state.forgotten)
     engine.restore_segments(segments)
     engine._begin()

@@ -103,7 +103,7 @@ class Checkpoints:
         self.last_ms = 1000 * (time.monotonic() - self._began)
         self.last_bytes = self._bytes
         if self._opened.store.note_snapshot(head.turn, head.offset, head.generation):
-            self._opened.journal.trim(self._opened.snapshots.safe_offset)
+            self._opened.intake.trim(self._opened.snapshots.safe_offset)
 
     def _failed(self, error: CoreCError) -> None:
         log.error("[Checkpoints-%s] no snapshot this time, the journal is kept: %s", self._instance, error)

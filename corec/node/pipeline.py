@@ -1,4 +1,4 @@
-"""The loop of a node: batches from the journal into the engine, what comes out into the store.
+"""The loop of a node: batches from the log into the engine, what comes out into the store.
 
 A turn is folded as its batches come and committed when it holds an alert or a critical reading, when it
 has grown, or half a second after it began.
@@ -9,20 +9,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing
 from typing import Any
 
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
-from corec.engine.commands import check_command
+from corec.engine.commands import apply_command, check_command
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost
 from corec.node.checkpoints import Checkpoints
 from corec.node.recovery import Opened, commit
 from corec.storage.base import TurnRecord
-from corec.storage.retention import Retention
-from corec.storage.sqlite_read import StoreReader
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +30,7 @@ FOLD_EVERY_S = 0.01
 COMMIT_EVERY_S = 0.5
 #: Bytes of batches that end a turn: what a commit holds in memory stays bounded.
 TURN_BYTES = 2 * MB
-#: A journal read in one go.
+#: Bytes of the log read in one go.
 READ_BYTES = 256 * 1024
 #: Quiet for this long, time goes on by a tick.
 TICK_MS = 1000
@@ -59,15 +56,13 @@ class Pipeline:
 
     def __init__(self, opened: Opened, config: Config, *, now: Callable[[], int] = wall_ms) -> None:
         self._opened, self._config, self._now = opened, config, now
-        self.engine, self._journal, self._store = opened.engine, opened.journal, opened.store
+        self.engine, self._intake, self._store = opened.engine, opened.intake, opened.store
         self.checkpoints = Checkpoints(opened, config.instance_id)
-        self._retention = Retention(self._store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB)
         self._wake = threading.Event()
         self._commands: deque[tuple[dict[str, Any], Future]] = deque()
         self._thread = threading.Thread(target=self._run, name="pipeline")
         self._stopping, self._stop_by = False, 0.0
         self._urgent = False
-        self._folded = self._store.state.offset
         self._quiet_until = 0   # ms; time that passed without a turn record
         self._turn_bytes = 0
         self._snapshots: deque[Future] = deque()
@@ -133,13 +128,13 @@ class Pipeline:
 
     def read_out(self, stream: str) -> list[tuple[int, int, bytes]]:
         """(number, time, entry) of all that is committed of an output stream."""
-        with closing(StoreReader(self._store.path)) as reader:
+        with self._store.reader() as reader:
             return reader.outbox(stream, limit=MOST_READ)
 
     @property
     def pending(self) -> int:
         """Accepted batches that are not folded yet."""
-        return self._journal.last - self._folded
+        return self._intake.pending
 
     # --- the thread ----------------------------------------------------------------------------
 
@@ -198,13 +193,12 @@ class Pipeline:
 
     def _take_in(self) -> None:
         """Fold what the journal has, up to a bounded amount."""
-        entries = self._journal.read(self._folded, READ_BYTES) if self.pending else []
+        entries = self._intake.read(READ_BYTES)
         if not entries and not self._commands and not self._out:
             return
         self._open_turn()
         self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
         if entries:
-            self._folded = entries[-1].offset
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.ledger = self.engine.ledger
@@ -248,11 +242,18 @@ class Pipeline:
     def _end_turn(self, tick: int = 0) -> None:
         if self._record is not None:
             self._urgent = False
+            self._note_what_was_read(self._record["commands"])
             self._commit(self.engine.end_turn(tick), tick)
+
+    def _note_what_was_read(self, commands: list[dict[str, Any]]) -> None:
+        note = self._intake.note()
+        if note:
+            apply_command(self.engine, note)
+            commands.append(note)
 
     def _commit(self, outcome: Outcome, tick: int) -> None:
         record, state = self._record, self._store.state
-        turn = TurnRecord(state.turn + 1, state.offset, self._folded, record["load_q"], tick, record["commands"],
+        turn = TurnRecord(state.turn + 1, state.offset, self._intake.offset, record["load_q"], tick, record["commands"],
                           record["config_hash"], self._now())  # fmt: skip
         began = time.monotonic()
         sent = [self._out.popleft() for _ in range(len(self._out))]
@@ -289,7 +290,7 @@ class Pipeline:
         if time.monotonic() >= self._house_due:
             self._house_due = time.monotonic() + HOUSE_EVERY_S
             try:
-                self._retention.run(self.engine.clock, self._journal.first)
+                self._opened.house.run(self.engine.clock, self._intake.first)
             except DiskFull as error:
                 log.error("[Pipeline-%s] old rows stay for now: %s", self._config.instance_id, error)
 

@@ -4,7 +4,7 @@ The newest sound snapshot, then the committed turns behind it, folded again from
 they were; what the journal holds beyond them is folded by the node as new turns.
 """
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from corec.config import Config
@@ -12,12 +12,12 @@ from corec.config.registered import keeping_registered
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.node.restructure import carry_over, same_shape
-from corec.storage.base import Base, Block, LateBatch, TurnRecord
+from corec.storage.base import Base, Block, House, LateBatch, TurnRecord
 from corec.storage.folder import DataFolder
+from corec.storage.opening import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
 from corec.storage.sqlite import SqliteStore
-from corec.storage.store_recovery import open_store
-from corec.streams.base import Log
+from corec.streams.intake import Intake, JournalIntake
 from corec.streams.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,10 @@ class Opened:
     """Everything a pipeline works on."""
 
     engine: Engine
-    journal: Journal
+    journal: Journal  # where this node makes durable what its own sources bring
+    intake: Intake  # what the pipeline reads
     store: SqliteStore
+    house: House
     snapshots: Snapshots
     replayed: int = 0  # turns folded again
     reload: bool = False  # the configuration differs from the engine's: the first turn takes it over
@@ -46,13 +48,13 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     snapshots = Snapshots(folder.snapshots, instance=name)
     saved = snapshots.load()
     engine = _assembled(saved, config)
-    store = open_store(folder.store, base=_base(saved, engine), instance=name, messages_bytes=config.mensajes_mb * MB)
+    store, house = open_store(config, folder.store, base=_base(saved, engine))
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
         saved = snapshots.load(upto_turn=store.state.turn)
         engine = _assembled(saved, config)
     journal = journal or Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
                       keep_bytes=config.conservar_diario_mb * MB, instance=name)  # fmt: skip
-    opened = Opened(engine, journal, store, snapshots)
+    opened = Opened(engine, journal, JournalIntake(journal), store, house, snapshots)
     if saved:
         _replay(opened, saved.turn, name)
     elif store.state.turn and journal.first > 1:
@@ -62,6 +64,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     else:       # replay must know the configuration that the first turns were folded under
         snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), 0, 0)
     _take_config(opened, config)
+    opened.intake.seek(store.state.offset, opened.engine.cursor)
     return opened
 
 
@@ -74,12 +77,12 @@ def _base(saved: Snapshot | None, engine: Engine) -> Base:
 
 
 def _replay(opened: Opened, after: int, name: str) -> None:
-    engine, journal, store = opened.engine, opened.journal, opened.store
+    engine, intake, store = opened.engine, opened.intake, opened.store
     for record in store.turns(after):
-        refold(engine, journal, record)
+        refold(engine, intake, record)
         opened.replayed += 1
     for record in store.salvaged:
-        commit(store, record, refold(engine, journal, record), engine)
+        commit(store, record, refold(engine, intake, record), engine)
         opened.replayed += 1
     if store.state.turn and engine.ledger != dict(store.state.ledger):
         log.error("[Recovery-%s] expected the ledger %s, got %s after replay: the journal lost readings that were committed",
@@ -95,23 +98,9 @@ def _without_snapshot(opened: Opened, name: str) -> None:
     opened.snapshots.write(opened.engine.snapshot_begin(), opened.engine.snapshot_segments(), state.turn, state.offset)
 
 
-def refold(engine: Engine, journal: Log, record: TurnRecord) -> Outcome:
+def refold(engine: Engine, intake: Intake, record: TurnRecord) -> Outcome:
     """Fold a committed turn again."""
-    batches = entries_between(journal, record.from_offset, record.to_offset)
-    return engine.turn(batches, load_q=record.load_q, commands=record.commands, tick=record.tick)
-
-
-def entries_between(journal: Log, after: int, upto: int) -> Iterator[tuple[bytes, int]]:
-    """(envelope, arrival) of the entries in (*after*, *upto*]."""
-    while after < upto:
-        entries = journal.read(after)
-        if not entries:
-            return
-        for entry in entries:
-            if entry.offset > upto:
-                return
-            yield entry.payload, entry.arrival
-        after = entries[-1].offset
+    return engine.turn(intake.again(record), load_q=record.load_q, commands=record.commands, tick=record.tick)
 
 
 def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine, sent: Sequence[tuple[str, int, bytes]] = ()) -> None:

@@ -1,6 +1,7 @@
 """What the node asks of a store: turns committed whole, once, in order, by one owner."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -91,5 +92,22 @@ class Store(Protocol):
     def alerts(self, since: int, until: int) -> np.ndarray:
         """Alerts in [since, until)."""
 
+    def reader(self) -> AbstractContextManager["Reader"]:
+        """A reader of its own, for another thread."""
+
     def close(self) -> None:
         """Let go of the store."""
+
+
+class Reader(Protocol):
+    """Looks at what is committed."""
+
+    def outbox(self, stream: str, after: int = 0, limit: int = 1000) -> list[tuple[int, int, bytes]]:
+        """(number, time, entry) of an output stream behind number *after*."""
+
+
+class House(Protocol):
+    """Keeps a store in its bounds, a slice at a time, in the thread that commits."""
+
+    def run(self, now: int, log_first: int) -> None:
+        """*now*: the engine's clock; *log_first*: turns that the log can still give again are kept."""

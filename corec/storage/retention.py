@@ -46,11 +46,11 @@ class Retention:
         self._roll_up = RollUp(store, slice_rows)
         self.worst_ms = 0.0  # longest slice so far
 
-    def step(self, now: int, journal_first: int = 0) -> bool:
+    def step(self, now: int, log_first: int = 0) -> bool:
         """Do one slice of whatever is due; False when nothing is.
 
         now: the engine's clock, so that history played again is not old at once.
-        journal_first: oldest offset in the journal; turn records that could still be replayed are kept.
+        log_first: oldest offset in the log; turn records that could still be replayed are kept.
         """
         before = time.perf_counter()
         with self._store.guard():
@@ -58,16 +58,16 @@ class Retention:
                 self._roll_up.step(now - self._settled())
                 or self._drop_expired(now - self._keep_ms)
                 or self._drop_for_space()
-                or self._prune_turns(journal_first)
+                or self._prune_turns(log_first)
                 or self._give_back()
             )
         self.worst_ms = max(self.worst_ms, 1000 * (time.perf_counter() - before))
         return done
 
-    def run(self, now: int, journal_first: int = 0, budget_s: float = 0.005) -> None:
+    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005) -> None:
         """Slices until *budget_s* is used up; the last may exceed it by `worst_ms`."""
         until = time.perf_counter() + budget_s
-        while self.step(now, journal_first) and time.perf_counter() < until:
+        while self.step(now, log_first) and time.perf_counter() < until:
             pass
 
     def _settled(self) -> int:
@@ -142,14 +142,14 @@ class Retention:
         self._store.totals = totals
         return True
 
-    def _prune_turns(self, journal_first: int) -> bool:
+    def _prune_turns(self, log_first: int) -> bool:
         """Turn records that neither a snapshot nor the journal could be replayed from."""
         snapshots = self._store.snapshots()
         if len(snapshots) < 2:
             return False
         end = (self._oldest("turns", "turn") or 0) + TURNS_SLICE
         row = self._db.execute("SELECT to_offset FROM turns WHERE turn = ?", (end,)).fetchone()
-        if row is None or end > snapshots[-1][0] or row[0] >= journal_first:
+        if row is None or end > snapshots[-1][0] or row[0] >= log_first:
             return False
         with self._store.write() as db:
             db.execute("DELETE FROM turns WHERE turn < ?", (end,))

@@ -4,7 +4,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +113,9 @@ class SqliteStore(StoreReader):
             kept = "SELECT turn FROM snapshots ORDER BY turn DESC LIMIT ?"
             db.execute(f"DELETE FROM snapshots WHERE turn NOT IN ({kept})", (SNAPSHOTS_KEPT,))
         return self.checkpoint()
+
+    def reader(self) -> AbstractContextManager[StoreReader]:
+        return closing(StoreReader(self.path))
 
     def checkpoint(self) -> bool:
         """Copy the WAL into the main file; False when a reader that is in the middle of something prevents it."""

@@ -1,0 +1,79 @@
+"""Where a shard's batches are read from: once, in order, and again in the same order when turns are replayed."""
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from corec.streams.base import Entry, Log
+
+if TYPE_CHECKING:
+    from corec.storage.base import TurnRecord
+
+
+class Intake(Protocol):
+    """What the pipeline asks of a log that it reads; used by one thread."""
+
+    @property
+    def offset(self) -> int:
+        """Entries read since the log began, counted: what turn records carry."""
+
+    @property
+    def pending(self) -> int:
+        """Entries known to wait; a guess where only a server knows."""
+
+    @property
+    def first(self) -> int:
+        """Offset of the oldest entry that can be read again."""
+
+    def seek(self, offset: int, cursor: dict[str, str]) -> None:
+        """Go on behind *offset*; *cursor* is what the engine kept of the last `note`."""
+
+    def read(self, max_bytes: int) -> list[Entry]:
+        """What comes next; empty when nothing waits."""
+
+    def note(self) -> dict[str, Any] | None:
+        """A command that says what was read since the last note, for the turn record; None where offsets say it all."""
+
+    def again(self, record: "TurnRecord") -> Iterator[tuple[bytes, int]]:
+        """(envelope, arrival ms) of a committed turn, in the order it was folded."""
+
+    def trim(self, offset: int) -> None:
+        """A snapshot at *offset* is durable, and another one behind it: what came before may go."""
+
+
+class JournalIntake:
+    """The embedded journal: offsets say everything."""
+
+    def __init__(self, journal: Log) -> None:
+        self._journal = journal
+        self.offset = 0
+
+    @property
+    def pending(self) -> int:
+        return self._journal.last - self.offset
+
+    @property
+    def first(self) -> int:
+        return self._journal.first
+
+    def seek(self, offset: int, cursor: dict[str, str]) -> None:
+        self.offset = offset
+
+    def read(self, max_bytes: int) -> list[Entry]:
+        entries = self._journal.read(self.offset, max_bytes) if self.pending else []
+        if entries:
+            self.offset = entries[-1].offset
+        return entries
+
+    def note(self) -> None:
+        return None
+
+    def again(self, record: "TurnRecord") -> Iterator[tuple[bytes, int]]:
+        after = record.from_offset
+        while after < record.to_offset and (entries := self._journal.read(after)):
+            for entry in entries:
+                if entry.offset > record.to_offset:
+                    return
+                yield entry.payload, entry.arrival
+            after = entries[-1].offset
+
+    def trim(self, offset: int) -> None:
+        self._journal.trim(offset)
