@@ -1,16 +1,18 @@
-"""corec.functions and corec.blocks.await_free: which kinds of functions there are, and what each gives."""
+"""corec.functions: which kinds of functions there are, and what each gives."""
 import asyncio
 import contextlib
 import ctypes
 import functools
+import gc
 import random
-import sys
-import traceback
+import types
+import warnings
 
 import numpy as np
 import pytest
 
-from corec.blocks.await_free import without_await
+from corec._core.calls import call_python
+from corec.blocks.awaiting import may_suspend
 from corec.errors import UsageError
 from corec.functions import BadReading, Vectorizada, native_address, number_of, vectorizada
 from tests.entity_samples import block_of, run
@@ -72,41 +74,37 @@ def test_seeds_functions_run_without_an_event_loop():
     assert [m["activo"] for m in ended.value.value["mensajes"]] == [True, True, True]
 
 
-async def closing_over(depth, seen):
-    return depth
-
-
 def counting():
     calls = 0
 
     async def count(*, step=2):
         nonlocal calls
         calls += step
-        try:
-            if calls > 4:
-                raise ValueError("too many")
-            with contextlib.nullcontext():
-                return {"valor": [calls * x for x in (1, 2)][-1]}
-        finally:
-            calls += 0
+        if calls > 4:
+            raise ValueError("too many")
+        with contextlib.nullcontext():
+            return {"valor": [calls * x for x in (1, 2)][-1]}
 
     return count
 
 
-def test_function_without_await_gives_the_same_as_its_coroutine():
-    # Given two of the same, one driven as a coroutine, one as the plain function
-    driven, plain = counting(), without_await(counting())
-    for _ in range(2):
-        with pytest.raises(StopIteration) as ended:
-            driven().send(None)
-        assert plain() == ended.value.value
-    # Then they fail alike too, and the traceback shows the line
-    with pytest.raises(ValueError, match="too many") as coroutine:
-        driven().send(None)
-    with pytest.raises(ValueError, match="too many") as called:
-        plain()
-    lines = [traceback.extract_tb(error.tb)[-1].line for error in (coroutine, called)]
-    assert lines[0] == lines[1] == 'raise ValueError("too many")'
+def test_coroutine_function_without_await_keeps_closure_and_errors(caplog):
+    bloque = block_of(counting())
+    assert [run(bloque)["mensajes"][0]["valor"] for _ in range(3)] == [4.0, 8.0, 8.0]
+    assert not bloque.entidades[0].activo
+    assert "e0 failed: ValueError: too many (test_functions.py:" in caplog.text
+
+
+async def raises():
+    raise ValueError
+
+
+def test_coroutines_leave_nothing_behind():
+    # Given functions of which one raises, When they are called, Then each coroutine has ended and is gone
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(block_of(gives_a_number, raises, Sensor(2.0).read_later))
+    assert [each for each in gc.get_objects() if isinstance(each, types.CoroutineType)] == []
 
 
 async def waits():
@@ -131,15 +129,22 @@ async def generates():
     yield 1
 
 
-@pytest.mark.parametrize("function", [waits, loops, enters, comprehends, generates, random.random, Sensor.read, Sensor(1.0)])
-def test_function_that_may_suspend_is_left_as_it_is(function):
-    assert without_await(function) is None
+@pytest.mark.parametrize("function", [waits, loops, enters, comprehends, generates, random.random, Sensor(1.0), awaits_another])
+def test_function_that_may_suspend_is_told(function):
+    assert may_suspend(function)
 
 
-@pytest.mark.skipif(sys.version_info[:2] > (3, 14), reason="not tested there, and not used there")
-def test_without_await_works_on_this_python():
-    assert without_await(gives_a_number)() == 8
-    assert without_await(Sensor(2.0).read_later)() == {"valor": 2.0}
+@pytest.mark.parametrize("function", [gives_a_number, Sensor(2.0).read_later, counting()])
+def test_function_without_await_cannot_suspend(function):
+    assert not may_suspend(function)
+
+
+def test_coroutine_that_suspends_against_its_looks_is_a_failed_reading():
+    # Given what the check of its code cannot foresee, When it is called as one that cannot suspend
+    values, failed = np.zeros(1), {}
+    call_python([waits], np.array([0]), values, failed.__setitem__, failed.__setitem__, True)
+    # Then it has failed, and no coroutine is left waiting
+    assert str(failed[0]) == "a coroutine without await has suspended"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ the start, which takes a third of the time.
 """
 import asyncio
 import contextvars
+import dis
 import inspect
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import lru_cache
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from corec.blocks.sample import Job, Sample
@@ -18,6 +21,19 @@ from corec.functions import BadReading
 GRACE = 0.05
 
 _ENDED = object()
+
+
+def may_suspend(function: Callable[..., Any]) -> bool:
+    """Whether a coroutine function may wait for something; False only where its code has no place to do so."""
+    if isinstance(function, MethodType):
+        return may_suspend(function.__func__)
+    return not isinstance(function, FunctionType) or _yields(function.__code__)
+
+
+@lru_cache(maxsize=256)
+def _yields(code: CodeType) -> bool:
+    """Every `await`, `async for` and `async with` compiles to an instruction that yields, in every CPython so far."""
+    return any("YIELD" in instruction.opname for instruction in dis.get_instructions(code))
 
 
 class Held:

@@ -1,13 +1,13 @@
 """Which functions a pass over a block calls, sorted by how they are called."""
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from corec._core.calls import call_native, call_plain
-from corec.blocks.await_free import without_await
+from corec._core.calls import call_native, call_python
+from corec.blocks.awaiting import may_suspend
 from corec.blocks.sample import Job, Sample
 from corec.entities import CeluEntidadCoreC, MicroCeluEntidadCoreC
 from corec.functions import LARGEST, Vectorizada, native_address, number_of
@@ -20,12 +20,12 @@ class Plan:
     """
 
     def __init__(self, entidades: Sequence[MicroCeluEntidadCoreC], awaited: Collection[int] = ()) -> None:
-        kinds: dict[str, list[int]] = {"received": [], "shared": [], "native": [], "suspending": [], "plain": []}
+        kinds: dict[str, list[int]] = {"received": [], "shared": [], "native": [], "suspending": [], "ending": [], "plain": []}
         for slot, entidad in enumerate(entidades):
             kinds[_kind(slot, entidad.funcion, awaited)].append(slot)
         self._awaited, self._received = awaited, kinds["received"]
-        self._functions = [_plain_form(entidades[slot].funcion) for slot in kinds["plain"]]
-        self._slots = np.array(kinds["plain"], np.int64)
+        self._called = [([entidades[slot].funcion for slot in kinds[kind]], np.array(kinds[kind], np.int64), kind == "ending")
+                        for kind in ("plain", "ending") if kinds[kind]]  # fmt: skip
         self._addresses = np.array([native_address(entidades[slot].funcion) for slot in kinds["native"]], np.uint64)
         self._native_slots = np.array(kinds["native"], np.int64)
         self._suspending = [Job(slot, entidades[slot].funcion) for slot in kinds["suspending"]]
@@ -35,8 +35,8 @@ class Plan:
 
     def call(self, sample: Sample, carga: float, seconds: float, received: Mapping[int, float]) -> list[Job]:
         """Call everything that cannot suspend; returns the jobs that may."""
-        if self._functions:
-            call_plain(self._functions, self._slots, sample.values, sample.put, sample.fail)
+        for functions, slots, coroutines in self._called:
+            call_python(functions, slots, sample.values, sample.put, sample.fail, coroutines)
         if len(self._addresses):
             call_native(self._addresses, self._native_slots, seconds, sample.values)
         for slot in self._received:
@@ -82,12 +82,11 @@ def _kind(slot: int, funcion: Any, awaited: Collection[int]) -> str:
         return "shared"
     if native_address(funcion) is not None:
         return "native"
-    return "suspending" if slot in awaited or _plain_form(funcion) is None else "plain"
-
-
-def _plain_form(funcion: Callable[[], Any]) -> Callable[[], Any] | None:
-    """The function itself, or what a coroutine function without `await` amounts to; None where it may suspend."""
-    return without_await(funcion) if inspect.iscoroutinefunction(funcion) else funcion
+    if slot in awaited:
+        return "suspending"
+    if not inspect.iscoroutinefunction(funcion):
+        return "plain"
+    return "suspending" if may_suspend(funcion) else "ending"
 
 
 def _groups(entidades: Sequence[MicroCeluEntidadCoreC], slots: Sequence[int]) -> list[tuple[np.ndarray, Vectorizada]]:
