@@ -177,8 +177,7 @@ static inline uint32_t locate(const Core *core, uint32_t id)
 typedef struct {
     Tile     tile;
     Lot      lot;
-    bool     whole;             /* they are the lanes of one tile of the arena, in order */
-    uint32_t spare[7];          /* 512 bytes: places are found by shifts */
+    uint32_t spare[8];          /* 512 bytes: places are found by shifts */
 } Team;
 
 /* Readings of distinct entities of one policy.  While one gang is folded, the tiles of the next are on
@@ -219,10 +218,10 @@ static inline int gang_take(Core *core, Gang *g, uint32_t index, uint32_t id, in
     return 1;
 }
 
-/* Take up to GANG readings from `from` on; returns the first one not taken. */
-static inline size_t gang_fill(Core *core, Gang *g, const Batch *b, size_t from)
+/* Take up to `most` readings from `from` on; returns the first one not taken. */
+static inline size_t gang_fill(Core *core, Gang *g, const Batch *b, size_t from, size_t most)
 {
-    const size_t end = b->n - from < GANG ? b->n : from + GANG;
+    const size_t end = b->n - from < most ? b->n : from + most;
     size_t i = from;
     if (b->frames) {
         for (; i < end; i++) {
@@ -318,36 +317,29 @@ static inline uint32_t team_settle(Core *core, const Team *team, const uint32_t 
 {
     const Lot *lot = &team->lot;
     uint32_t messages = 0;
-    if (team->whole) {
-        core->tiles[loc[0] >> 3] = team->tile;
-        Window w = *window[0];
-        for (unsigned j = 0; j < CC_LANES; j++) window_add(&w, lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
-        messages = w.messages - window[0]->messages;
-        *window[0] = w;
-    } else {
-        for (unsigned j = first; j < end; j++) {
-            tile_copy_out(&core->tiles[loc[j] >> 3], loc[j] & 7, &team->tile, j);
-            window_add(window[j], lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
-            messages += lot->event[j] & EVENT_MESSAGE;
-        }
+    for (unsigned j = first; j < end; j++) {
+        tile_copy_out(&core->tiles[loc[j] >> 3], loc[j] & 7, &team->tile, j);
+        window_add(window[j], lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
+        messages += lot->event[j] & EVENT_MESSAGE;
     }
     return messages;
 }
 
 /* What came of a reading beside its numbers: a message, an alert, a count of its block. */
-static void gang_tell(Core *core, Sink *sink, Gang *g, const Batch *b, unsigned k)
+static inline void tell(Core *core, Sink *sink, const Segment *s, const Lot *lot, unsigned j, uint32_t id, int64_t time)
 {
-    const Lot *lot = gang_lot(g, k);
-    const unsigned j = k % CC_LANES;
     const uint32_t event = lot->event[j];
-    const Segment *s = &core->segments[g->loc[k] >> 10];
-    const int64_t time = batch_time(b, g->index[k]);
-    if (event & EVENT_MESSAGE) message_put(sink, g->id[k], s->canal, lot->x[j], 1, time);
+    if (event & EVENT_MESSAGE) message_put(sink, id, s->canal, lot->x[j], 1, time);
     core->blocks[s->owner].heard += (event >> 10) & 1;
     core->blocks[s->owner].failing -= (event >> 20) & 1;
     if (EVENT_ALARM(event))
-        alert_put(sink, time, g->id[k], s, (uint8_t)EVENT_ALARM(event), lot->x[j],
+        alert_put(sink, time, id, s, (uint8_t)EVENT_ALARM(event), lot->x[j],
                   EVENT_ALARM(event) == CC_ALERT_HIGH ? lot->high[j] : lot->low[j]);
+}
+
+static void gang_tell(Core *core, Sink *sink, Gang *g, const Batch *b, unsigned k)
+{
+    tell(core, sink, &core->segments[g->loc[k] >> 10], gang_lot(g, k), k % CC_LANES, g->id[k], batch_time(b, g->index[k]));
 }
 
 /* Fold those that joined, up to `end`, and put them back. */
@@ -423,36 +415,14 @@ static inline void gang_join(Core *core, Sink *sink, Gang *g, const Batch *b, un
     if (w) segment_touch(core, s, block);
     if (!w || !g->good[k]) { gang_pass_by(core, sink, g, b, k, w); return; }
     g->window[k] = w;
-    team->whole = false;
     tile_copy_in(&team->tile, k % CC_LANES, t, loc & 7);
     t->state[loc & 7] = BUSY;
-}
-
-/* Devices that report in id order fill tiles lane by lane: then eight join at once, or none (false). */
-static inline bool gang_join_tile(Core *core, Gang *g, const Batch *b, unsigned k)
-{
-    const uint32_t *loc = &g->loc[k];
-    if ((k | loc[0]) % CC_LANES || k + CC_LANES > g->n || loc[7] != loc[0] + 7 || b->offsets) return false;
-    Segment *s = &core->segments[loc[0] >> 10];
-    Block *block = &core->blocks[s->owner];
-    Window *w = block_window(block, b->time);
-    Tile *t = &core->tiles[loc[0] >> 3];
-    bool plain = w && s->policy == g->policy;
-    for (unsigned j = 0; j < CC_LANES; j++) plain &= (loc[j] == loc[0] + j) & g->good[k + j] & (t->state[j] != BUSY);
-    if (!plain) return false;
-    segment_touch(core, s, block);
-    g->team[k / CC_LANES].whole = true;
-    g->team[k / CC_LANES].tile = *t;
-    for (unsigned j = 0; j < CC_LANES; j++) { t->state[j] = BUSY; g->window[k + j] = w; }
-    return true;
 }
 
 static void gang_fold(Core *core, Sink *sink, Gang *g, const Batch *b)
 {
     g->first = 0;
-    for (unsigned k = 0; k < g->n;)
-        if (gang_join_tile(core, g, b, k)) k += CC_LANES;
-        else gang_join(core, sink, g, b, k++);
+    for (unsigned k = 0; k < g->n; k++) gang_join(core, sink, g, b, k);
     gang_settle(core, sink, g, b, g->n);
     g->n = 0;
 }
@@ -464,19 +434,137 @@ static inline int sink_has_room(const Sink *s)
         && s->max_rows - s->n_rows >= 2 * GANG;
 }
 
+/* --- readings in order of their ids: whole tiles, folded where they are ------------------------- */
+
+static inline uint32_t batch_id(const Batch *b, size_t i)
+{
+    uint32_t id;
+    if (!b->frames) return b->ids[i];
+    memcpy(&id, b->frames + i * CC_FRAME, 4);
+    return __builtin_bswap32(id);
+}
+
+/* Whether eight readings from `i` on may be those of one tile; exact only where `run_tile` looks. */
+static inline bool run_begins(const Batch *b, size_t i)
+{
+    return b->n - i >= CC_LANES && !b->offsets && batch_id(b, i + 7) == batch_id(b, i) + 7;
+}
+
+/* Eight values, if their readings are good ones of the ids from `id` on, in order. */
+static inline bool run_values(const Batch *b, size_t i, uint32_t id, int8_t canal, float *restrict x)
+{
+    uint32_t wrong = 0;
+    if (b->frames) {
+        for (uint32_t j = 0; j < CC_LANES; j++) {
+            const uint8_t *f = b->frames + (i + j) * CC_FRAME;
+            uint32_t head, bits;
+            memcpy(&head, f, 4);
+            memcpy(&bits, f + 5, 4);
+            x[j] = as_float(__builtin_bswap32(bits));
+            wrong |= (__builtin_bswap32(head) ^ (id + j)) | (uint8_t)(f[4] ^ canal) | (f[9] ^ 1u);
+        }
+    } else {
+        if (b->canal != canal) return false;
+        for (uint32_t j = 0; j < CC_LANES; j++) {
+            x[j] = b->values[i + j];
+            wrong |= (b->ids[i + j] ^ (id + j)) | (b->states ? b->states[i + j] ^ 1u : 0);
+        }
+    }
+    bool fine = true;
+    for (int j = 0; j < CC_LANES; j++) fine &= magnitude(x[j]) <= 1e18f;
+    return fine & !wrong;
+}
+
+/* Dice, phase and limits of a whole tile. */
+static inline void lot_fill_tile(const Core *core, Lot *restrict lot, uint32_t loc, const Segment *s, const Policy *p)
+{
+    const uint32_t count = (uint32_t)core->folds, phase = heartbeat_phase(p, loc >> 3), slot = loc & 1023;
+    VECTOR for (uint32_t j = 0; j < CC_LANES; j++) lot->dice[j] = stir(seed(loc + j, count + j));
+    VECTOR for (int j = 0; j < CC_LANES; j++) lot->phase[j] = phase;
+    if (!p->limited) return;
+    for (int j = 0; j < CC_LANES; j++) {
+        lot->low[j] = s->low ? s->low[slot + j] : p->low;
+        lot->high[j] = s->high ? s->high[slot + j] : p->high;
+    }
+}
+
+/* One tile; returns how many messages leave. */
+static inline uint32_t run_tile(Core *core, Sink *sink, const Batch *b, Lot *lot, uint32_t id, uint32_t loc, Segment *s, Window *w)
+{
+    const Policy *p = &core->policies[s->policy];
+    const uint32_t before = w->messages;
+    uint32_t events = 0;
+    lot_fill_tile(core, lot, loc, s, p);
+    tile_fold(&core->tiles[loc >> 3], lot, p);
+    for (unsigned j = 0; j < CC_LANES; j++) window_add(w, lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
+    for (unsigned j = 0; j < CC_LANES; j++) events |= lot->event[j];
+    if (events)
+        for (unsigned j = 0; j < CC_LANES; j++)
+            if (lot->event[j]) tell(core, sink, s, lot, j, id + j, b->time);
+    core->folds += CC_LANES;
+    return w->messages - before;
+}
+
+/* Whole tiles of one segment from reading `from` on, while all is plain; returns the first reading not folded. */
+static size_t run_segment(Core *core, Sink *sink, const Batch *b, size_t from)
+{
+    const uint32_t id = batch_id(b, from), loc = locate(core, id);
+    if (loc == CC_NOWHERE || loc % CC_LANES) return from;
+    Segment *s = &core->segments[loc >> 10];
+    Block *block = &core->blocks[s->owner];
+    Window *open = block_window(block, b->time);
+    if (!open || s->ids || s->flags & CC_SEG_ATTENTION) return from;
+    const uint32_t whole = (s->used - (loc & 1023)) / CC_LANES;
+    Window w = *open;
+    Lot lot;
+    uint32_t n = 0, messages = 0;
+    for (; n < whole && run_begins(b, from) && sink_has_room(sink); n++, from += CC_LANES) {
+        if (!run_values(b, from, id + n * CC_LANES, s->canal, lot.x)) break;
+        for (int line = 0; line < 4; line++) PREFETCH((const char *)&core->tiles[(loc >> 3) + n + AHEAD] + 64 * line);
+        messages += run_tile(core, sink, b, &lot, id + n * CC_LANES, loc + n * CC_LANES, s, &w);
+    }
+    if (n) segment_touch(core, s, block);
+    *open = w;
+    core->ledger.stored += messages;
+    core->ledger.filtered += n * CC_LANES - messages;
+    return from;
+}
+
+/* As many whole tiles as follow one another. */
+static size_t run(Core *core, Sink *sink, const Batch *b, size_t from)
+{
+    for (size_t before = b->n; from != before && run_begins(b, from);) {
+        before = from;
+        from = run_segment(core, sink, b, from);
+    }
+    return from;
+}
+
+/* How many readings a gang takes from `i` on: where ids follow one another, it stops where a tile begins. */
+static inline size_t gang_size(const Core *core, const Batch *b, size_t i)
+{
+    if (!run_begins(b, i)) return GANG;
+    const uint32_t loc = locate(core, batch_id(b, i));
+    return loc == CC_NOWHERE ? GANG : CC_LANES - loc % CC_LANES;
+}
+
 /* Fold a batch from reading `from` on.  Stops where a segment needs attention or the sink is full. */
 static Progress fold(Core *core, Sink *sink, const Batch *b, size_t from)
 {
     Gang gangs[2], *now = &gangs[0], *ahead = &gangs[1];
-    size_t taken = from, before;
+    size_t taken = run(core, sink, b, from), before;
     memset(gangs, 0, sizeof gangs);
     do {
         before = taken;
-        if (sink_has_room(sink)) taken = gang_fill(core, ahead, b, taken);
+        if (sink_has_room(sink)) taken = gang_fill(core, ahead, b, taken, gang_size(core, b, taken));
         gang_fold(core, sink, now, b);
         Gang *folded = now;
         now = ahead;
         ahead = folded;
+        if (taken < b->n && run_begins(b, taken)) {         /* what came before leaves first */
+            gang_fold(core, sink, now, b);
+            taken = run(core, sink, b, taken);
+        }
     } while (taken > before);
     core->ledger.arrived += taken - from;
     if (taken == b->n) return (Progress){taken, CC_DONE, 0};
