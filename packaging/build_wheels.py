@@ -11,7 +11,6 @@ import platform
 import re
 import shutil
 import sys
-import tarfile
 from pathlib import Path
 
 from check_wheel import problems, read_name
@@ -66,8 +65,7 @@ def unpacked(sdist: Path) -> Path:
     """Its content, where no file of the checkout is near."""
     target = WORK / "source"
     shutil.rmtree(target, ignore_errors=True)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(target, filter="data")
+    shutil.unpack_archive(sdist, target)    # tarfile's own filter is not in Debian 12's Python
     return next(target.iterdir())
 
 

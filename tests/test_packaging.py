@@ -3,7 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -23,8 +22,7 @@ def run(*command, cwd, **env):
 
 
 def unpacked(archive, into):
-    with tarfile.open(archive) as file:
-        file.extractall(into, filter="data")
+    shutil.unpack_archive(archive, into)
     return next(into.iterdir())
 
 
