@@ -12,9 +12,9 @@ import struct
 from typing import NamedTuple
 
 import numpy as np
-import zstandard
 
 from corec.errors import DamagedBatch, FrameError
+from corec.packing import PackingError, declared_size, declared_window, pack, unpack
 
 cdef extern from "wire.h" nogil:
     void cc_crc32c_choose(int hardware)
@@ -33,9 +33,6 @@ ZSTD, OFFSETS = 1, 2
 COMPRESS_FROM = 64
 #: Frames that one envelope may carry: what a reader must be ready to hold (14 MB with offsets).
 MAX_FRAMES = 1_000_000
-
-_compressor = zstandard.ZstdCompressor(level=1)
-_decompressor = zstandard.ZstdDecompressor()
 
 
 class Envelope(NamedTuple):
@@ -144,7 +141,7 @@ def pack_envelope(frames, *, producer, epoch, sequence, time, offsets=None):
     if offsets is not None:
         payload, flags = payload + np.ascontiguousarray(offsets, ">i4").tobytes(), OFFSETS
     if count >= COMPRESS_FROM:
-        payload, flags = _compressor.compress(payload), flags | ZSTD
+        payload, flags = pack(payload), flags | ZSTD
     head = HEADER.pack(MAGIC, VERSION, flags, count, producer, epoch, sequence, time, len(payload), 0)[:-4]
     return b"".join((head, crc32c(payload, crc32c(head)).to_bytes(4, "big"), payload))
 
@@ -180,11 +177,11 @@ def unpack_envelope(data):
 
 
 def _decompress(body, expected):
-    """Checks the declared size first: max_output_size is ignored when a frame declares one."""
+    """Checks the declared size and window first: they are what a reader would have to hold."""
     try:
-        declared = zstandard.get_frame_parameters(body)
-        if declared.content_size != expected or declared.window_size > max(expected, 1024):
-            raise DamagedBatch(f"expected a compressed payload of {expected} bytes, it declares {declared.content_size}")
-        return _decompressor.decompress(body, max_output_size=expected)
-    except zstandard.ZstdError as error:
+        declared = declared_size(body)
+        if declared != expected or declared_window(body) > max(expected, 1024):
+            raise DamagedBatch(f"expected a compressed payload of {expected} bytes, it declares {declared}")
+        return unpack(body, expected)
+    except PackingError as error:
         raise DamagedBatch(f"the compressed payload does not unpack: {error}") from None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
-import zstandard
 
 from corec._core.arena import Arena
 from corec._core.dtypes import TILE
@@ -18,6 +17,7 @@ from corec.config import parse
 from corec.engine.columns import LATEST_TIME
 from corec.engine.marks import Marks
 from corec.errors import DamagedFile
+from corec.packing import PackingError, declared_size, pack, unpack
 
 if TYPE_CHECKING:
     from corec.engine import Engine
@@ -40,8 +40,6 @@ class SegmentKeeper:
         self._flags = arena.segments["flags"]
         self._queue: OrderedDict[int, None] = OrderedDict()  # segments that are PENDING
         self._aside: deque[tuple[int, bytes]] = deque()
-        self._pack = zstandard.ZstdCompressor(level=1).compress
-        self._decompress = zstandard.ZstdDecompressor().decompress
 
     def refresh(self) -> None:
         """The arena has more segments now."""
@@ -49,7 +47,7 @@ class SegmentKeeper:
 
     def packed(self, segment: int) -> bytes:
         """A segment as compressed tiles, awake or not."""
-        return self._arena.frozen.get(segment) or self._pack(self._arena.read_segment(segment))
+        return self._arena.frozen.get(segment) or pack(self._arena.read_segment(segment))
 
     # --- before a write ------------------------------------------------------------------------
 
@@ -62,7 +60,8 @@ class SegmentKeeper:
 
     def thaw(self, segment: int) -> None:
         """Wake a hibernated segment."""
-        self._arena.write_segment(segment, self._decompress(self._arena.frozen.pop(segment)))
+        piece = self._arena.frozen.pop(segment)
+        self._arena.write_segment(segment, unpack(piece, declared_size(piece)))
         self._flags[segment] &= ~np.uint8(FROZEN)
 
     # --- hibernation ---------------------------------------------------------------------------
@@ -79,7 +78,7 @@ class SegmentKeeper:
             self._freeze(segment)
 
     def _freeze(self, segment: int) -> None:
-        self._arena.frozen[segment] = self._pack(self._arena.read_segment(segment))
+        self._arena.frozen[segment] = pack(self._arena.read_segment(segment))
         self._flags[segment] |= FROZEN
         self._arena.release_segment(segment)
 
@@ -139,16 +138,16 @@ class SegmentKeeper:
             raise _misfit(f"segment {segment} of {len(self._flags)}")
         expected = -(-int(self._arena.segments[segment]["used"]) // LANES) * TILE.itemsize
         try:
-            declared = zstandard.frame_content_size(piece)
-        except zstandard.ZstdError as error:
+            declared = declared_size(piece)
+        except PackingError as error:
             raise _misfit(f"segment {segment}, which does not unpack: {error}") from None
         if declared != expected:
             raise _misfit(f"segment {segment} in {declared} bytes instead of {expected}")
 
     def _unpack(self, segment: int, piece: bytes) -> bytes:
         try:
-            return self._decompress(piece)
-        except zstandard.ZstdError as error:
+            return unpack(piece, declared_size(piece))
+        except PackingError as error:
             raise _misfit(f"segment {segment}, which does not unpack: {error}") from None
 
 
