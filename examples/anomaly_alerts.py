@@ -1,0 +1,57 @@
+"""Alerts on a recording: limits where they are known, an anomaly score where they are not, failures in any case.
+
+The recording, data/cold_room.csv, is made by data/make_cold_room.py.  A score is how many standard deviations a reading is from
+what its sensor does on the slow clock; an alert only where it tops all scores of the last hour is one alert, not thirty.
+"""
+import csv
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+import corec
+
+RECORDING = Path(__file__).parent / "data" / "cold_room.csv"
+KINDS = {1: "too warm", 2: "too cold", 3: "silent", 4: "failed twice"}
+COLUMNS = ("room", "compressor")
+
+ONE = {"canal": 1, "entidades": 1, "ventana": 60, "autoreparacion": {"max_errores": 1.0}}  # it has no neighbour to inherit from
+engine = corec.Engine({"retraso_max": 0, "bloques": [{"id": "room", "limites": {"alto": -12.0}, **ONE}, {"id": "compressor", **ONE}]})
+last_hour = deque([4.0], maxlen=60)  # scores below 4 are nothing to tell
+
+
+def number(cell):
+    try:
+        return float(cell)
+    except ValueError:  # text is a reading that failed
+        return np.nan
+
+
+def report(outcome):
+    for alert in outcome.alerts:
+        print(f"{clock(alert['time'])}  {COLUMNS[alert['id']]} {KINDS[alert['kind']]}: {alert['valor']:.1f}")
+    for row in outcome.aggregates[outcome.aggregates["block"] == 1]:
+        if row["score"] > max(last_hour):
+            print(f"{clock(row['window'])}  compressor unusual: {row['mean']:.0f} W, score {row['score']:.1f}")
+        last_hour.append(float(row["score"]))
+
+
+def clock(ms):
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M")
+
+
+with RECORDING.open() as file:
+    for line in csv.DictReader(file):
+        at = round(datetime.fromisoformat(line["time"]).timestamp() * 1000)
+        report(engine.feed_arrays([0, 1], [number(line[name]) for name in COLUMNS], channel=1, at=at))
+report(engine.finish())
+ledger = engine.ledger
+print(f"{ledger['in']} readings, {ledger['stored']} left as messages")
+
+# It prints:
+#
+#     05:10  compressor unusual: 693 W, score 6.0
+#     06:11  room too warm: -11.6
+#     07:01  room failed twice: -17.4
+#     480 readings, 471 left as messages
