@@ -6,13 +6,13 @@
 `python -m corec` runs a node.  Names are loaded on first use: `import corec` alone costs next to nothing.
 """
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+from corec.version import VERSION as __version__
+
+TYPE_CHECKING = False  # type checkers take it for True; the module `typing` is not loaded for it
 if TYPE_CHECKING:
     from corec.engine import Engine
     from corec.engine.outcome import Outcome
-
-from corec.version import VERSION as __version__
 
 __all__ = ["Engine", "Outcome", "__version__", "get_include"]
 
@@ -26,7 +26,7 @@ def get_include() -> str:
     return str(Path(__file__).parent / "_core")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'corec' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -12,9 +12,8 @@ import numpy as np
 
 from corec._core import dtypes
 from corec.bus import EmbeddedRedis
-from corec.config import Config, load
+from corec.config import Config
 from corec.config.ram_price import admit
-from corec.config.registered import keeping_registered
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
 from corec.modules.base import ModuloBase
@@ -22,6 +21,7 @@ from corec.node.control import ControlServer
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node
+from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, status_of
 from corec.organism import Organism
@@ -283,8 +283,7 @@ class CoreCNucleus:
         if operation == "repair":
             return self.command({"op": "repair", "block": request.get("block")})
         if operation == "reload":
-            config = keeping_registered(load(self.config.folder, embedded=True), self.engine.config)
-            return self.command({"op": "reload", "config": config.to_mapping()})
+            return reload(self)
         if operation == "snapshot":
             return {"snapshots": self.pipeline.take_snapshot()}
         if operation == "stop":

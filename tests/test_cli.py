@@ -130,8 +130,8 @@ def test_every_command_has_help_with_an_example_and_exit_codes(name):
 
 def test_help_is_quick_and_loads_no_numpy(tmp_path):
     program = (
-        "import sys; from corec.__main__ import main\n"
-        "try: main(['--help'], prog_name='corec')\n"
+        "import sys; from corec.__main__ import command\n"
+        "try: command(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'rich', 'msgspec', 'psutil', 'corec.packing', 'corec.engine', 'corec.config'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -507,13 +507,13 @@ def test_status_repair_reload_and_query_while_a_node_runs(node, here):
     assert found["instance_id"] == "cli1" and {source["name"] for source in found["sources"]} == {"host", "simulada"}
     # and it takes commands
     assert succeeded("repair", "casa/1").startswith("casa/1: ")
-    assert "configuration reloaded" in succeeded("reload")
+    assert "nothing has changed" in succeeded("reload")
     assert "there is no block 'nix'" in refused(ExitCode.USAGE, "repair", "nix")
     # and a configuration that it cannot take while it runs is refused, the running one stays
     write_config(here, bloques=SMALL["bloques"][:1])
     assert "restart the node" in refused(ExitCode.USAGE, "reload")
     (here / "configs" / "corec_config.json").write_text("{")
-    assert "valid JSON" in refused(ExitCode.USAGE, "reload")
+    assert "valid JSON" in refused(ExitCode.CONFIG, "reload")
     # and its store can be read meanwhile
     write_config(here)
     assert until(lambda: "casa/" in succeeded("query", "--last", 5))

@@ -45,7 +45,7 @@ class Commands(ErrorsAsText):
         return super().resolve_command(context, arguments)
 
 
-@click.group(cls=Commands, epilog=EXIT_CODES)
+@click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="corec")
 def main() -> None:
     """CoreC watches fleets of sensors: it filters their readings, aggregates them by block and raises alerts.

@@ -1,20 +1,29 @@
 """What all commands share: options, exit codes, and how errors are shown."""
 
+import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from corec.errors import Bug, CoreCError, ExitCode
+from corec.errors import Bug, CoreCError, DiskFull, ExitCode
 
 if TYPE_CHECKING:
     from corec.config import Config
 
-EXIT_CODES = "Exit codes: " + ", ".join(f"{code.value} {code.name}" for code in ExitCode) + ", 130 interrupted."
-INTERRUPTED = 130
+#: As a shell shows a command that a signal ended: Ctrl-C, and the reader of its output that left.
+INTERRUPTED, READER_LEFT = 130, 141
+EXIT_CODES = (
+    "Exit codes: " + ", ".join(f"{code.value} {code.name}" for code in ExitCode)
+    + f", {INTERRUPTED} INTERRUPTED, {READER_LEFT} READER_LEFT."
+)  # fmt: skip
+#: Set by a shell that completes command lines; click answers it.
+COMPLETION = "_COREC_COMPLETE"
+#: Of standard output, which has no name that an error could tell.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 #: The configuration of a CoreC that was installed without its sources.
 PACKAGED = Path(__file__).parent / "default"
 
@@ -22,20 +31,40 @@ PACKAGED = Path(__file__).parent / "default"
 class ErrorsAsText(click.Group):
     """Shows what the user can put right as text, what is ours as a traceback, and exits with the error's code."""
 
-    def invoke(self, context: click.Context) -> Any:
-        """Carry out a command."""
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+        """Carry out a command line and exit."""
+        if COMPLETION in os.environ:
+            super().main(args, prog_name, **extra)
+        sys.exit(self._carried_out(sys.argv[1:] if args is None else list(args), prog_name, extra))
+
+    def _carried_out(self, args: list[str], prog_name: str | None, extra: dict[str, Any]) -> int:
         try:
-            return super().invoke(context)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except KeyboardInterrupt:
-            context.exit(INTERRUPTED)
+            with self.make_context(prog_name, args, **extra) as context:
+                self.invoke(context)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except (KeyboardInterrupt, click.Abort):
+            return INTERRUPTED
+        except BrokenPipeError:
+            drop_output()
+            return READER_LEFT
         except Exception as error:  # whatever it is, it ends here, with a code
-            context.exit(show_error(error))
+            return show_error(error)
+        return ExitCode.OK
+
+
+def drop_output() -> None:
+    """Nobody reads standard output any more: what is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: Exception) -> int:
     """Print an error that ends a command; the code to exit with."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+        error = DiskFull(f"standard output: expected room to write, got {error.strerror.lower()}")
     if isinstance(error, CoreCError) and not isinstance(error, Bug):
         click.echo(str(error), err=True)
         return int(error.exit_code)

@@ -26,9 +26,10 @@ def repair(block: str, data: Path) -> None:
 @click.command(short_help="Read the configuration again.", epilog=EXIT_CODES)
 @data_option
 def reload(data: Path) -> None:
-    """Have the node that runs on --data read its configuration files again.
+    """Have the node that runs on --data read again the configuration files that it was started with.
 
-    Filters, limits, windows and intervals change at once; which blocks there are changes at a restart only.
+    Filters, limits, windows, intervals, lateness and skew change at once.  What waits for a restart is named.  A file
+    that is wrong, or that would not fit, is refused, and the node goes on as it was.
 
     \b
     corec reload
@@ -36,4 +37,9 @@ def reload(data: Path) -> None:
     from corec.node.control import ask
 
     answer = ask(data, {"op": "reload"}, timeout=30.0)
-    click.echo(f"configuration reloaded (turn {answer['turn']:,})")
+    if answer["changed"]:
+        click.echo(f"taken over (turn {answer['turn']:,}): {', '.join(answer['changed'])}")
+    if answer["waiting"]:
+        click.echo(f"waits for a restart: {', '.join(answer['waiting'])}")
+    if not answer["changed"] and not answer["waiting"]:
+        click.echo(f"nothing has changed: the node runs by {answer['source']}")

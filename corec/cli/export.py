@@ -47,6 +47,8 @@ def _export_rows(file: Path, kind: str, data: Path, config: Path | None, blocks:
     named = named_rows(rows, ids, entity_names(data, config) if alerts else None)
     try:
         (write_csv if kind == ".csv" else save_npy)(file, named)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise _unwritable(file, error) from None
     return counted(len(rows), "alert" if alerts else "window")

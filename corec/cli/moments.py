@@ -1,5 +1,6 @@
 """Times on the command line: `10m`, `2h`, `2026-01-31 12:00`, `1700000000`."""
 
+import math
 import re
 import time
 from typing import Any
@@ -9,6 +10,23 @@ import click
 _AGO = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 FORMS = "10m, 2h, 3d ago; 2026-01-31 12:00 (UTC) or with +01:00; s or ms since 1970"
+
+
+class Seconds(click.ParamType):
+    """A span of time, as seconds."""
+
+    name = "SECONDS"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        """Read it; refuse what is none."""
+        span = _AGO.fullmatch(str(value).strip())
+        try:
+            seconds = float(span[1]) * _UNIT_MS[span[2]] / 1000 if span else float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"expected seconds, 0 or more, got {value!r}.\nHINT: 90, 0.5, 10m, 2h", parameter, context)
+        return seconds
 
 
 class Moment(click.ParamType):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corec.cli.base import on_terminal
+from corec.cli.interrupt import Interrupt
 from corec.cli.replay_store import ReplayStore
 from corec.cli.status_text import ledger_line
 from corec.config import Config
@@ -45,25 +46,25 @@ class ReplayRun:
 
     def run(self, speed: float | None) -> bool:
         """Replay all of it; True when Ctrl-C ended it before."""
-        began, interrupted = time.monotonic(), False
+        began = time.monotonic()
         span = None if speed is None else max(1, round(1000 * speed * PIECE_S))
-        with self._store or nullcontext(), _progress(self.recording.size) as show:
-            try:
-                for piece in self.recording.pieces(span):
-                    self._take(piece)
-                    self._keep_pace(piece.time, speed, began)
-                    show(piece.position, f"{iso(piece.time)[:-4]}   {counted(self._readings, 'reading')}")
-            except KeyboardInterrupt:
-                interrupted = True
+        with self._store or nullcontext(), _progress(self.recording.size) as show, Interrupt() as interrupt:
+            for piece in self.recording.pieces(span):
+                self._take(piece)
+                show(piece.position, f"{iso(piece.time)[:-4]}   {counted(self._readings, 'reading')}")
+                if speed is not None:
+                    interrupt.sleep_until(began + (piece.time - self._first) / 1000 / speed)
+                if interrupt.asked:
+                    break
             self._add(self._engine.finish())
         if self._into:
             NameTable(self._into, self._engine.config).put(self.recording.names)
         self._took = time.monotonic() - began
-        if not self._readings and not interrupted:
+        if not self._readings and not interrupt.asked:
             raise FrameError(
                 f"{self._file}: expected readings, got none", detail="; ".join(self.recording.notes()) or None
             )
-        return interrupted
+        return interrupt.asked
 
     def summary(self) -> list[str]:
         """What came of it."""
@@ -98,11 +99,6 @@ class ReplayRun:
             self._first_alert.setdefault((id, kind), (moment, block))
         if self._store:
             self._store.add(outcome)
-
-    def _keep_pace(self, moment: int, speed: float | None, began: float) -> None:
-        if speed is not None:
-            due = began + (moment - self._first) / 1000 / speed
-            time.sleep(max(0.0, due - time.monotonic()))
 
     def _top_alerts(self) -> Iterator[str]:
         names = self.recording.names

@@ -14,6 +14,7 @@ from corec.cli.base import (
     load_config,
     on_terminal,
 )
+from corec.cli.moments import Seconds
 
 
 @click.command(short_help="Run a node.", epilog=EXIT_CODES)
@@ -23,7 +24,7 @@ from corec.cli.base import (
 )
 @data_option
 @embedded_option
-@click.option("--for", "seconds", metavar="SECONDS", type=click.FloatRange(min=0), help="Stop after so many seconds.")
+@click.option("--for", "seconds", type=Seconds(), help="Stop after so many seconds, or 10m, 2h.")
 def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, seconds: float | None) -> None:
     """Run a node until Ctrl-C.
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from corec import logs
+from corec.cli.base import drop_output
 from corec.cli.status_text import Line, alert_text, one_line, status_lines
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,14 @@ class LineView(View):
         self._shown = 0  # alerts
 
     def show(self, status: dict[str, Any]) -> None:
-        """Print it."""
+        """Print it; the node goes on when nobody reads it any more."""
+        try:
+            self._print(status)
+        except BrokenPipeError:
+            drop_output()
+            self._over.set()
+
+    def _print(self, status: dict[str, Any]) -> None:
         name = status["instance_id"]
         new = status["alerts"]["total"] - self._shown
         self._shown = status["alerts"]["total"]

@@ -71,6 +71,8 @@ class Config(CoreFile, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     plugins: PluginFile  # plugins_config.json, by plugin
     source: str  # what errors call it
     folder: Path  # what its relative paths start from
+    file: Path | None  # where a reload reads it again; None: a program gave it
+    embedded: bool  # its server sections were ignored
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -101,14 +103,14 @@ def load(path: str | os.PathLike[str], *, embedded: bool = False) -> Config:
         file /= CORE_FILE
     document = read_document(file)
     plugins, warnings = load_plugins(file.with_name(PLUGINS_FILE))
-    return _resolve(document, file.parent, embedded, plugins=plugins, warnings=warnings)
+    return _resolve(document, file, embedded, plugins=plugins, warnings=warnings)
 
 
 def parse(
     content: Mapping[str, Any] | str | bytes, *, source: str = "<mapping>", embedded: bool = False
 ) -> Config:
     """The configuration in a mapping or in JSON text; its relative paths start from here."""
-    return _resolve(Document(_plain(content, source), source), Path(), embedded)
+    return _resolve(Document(_plain(content, source), source), None, embedded)
 
 
 def wire_ranges(config: Config) -> list[tuple[int, int, int]]:
@@ -139,13 +141,13 @@ def _plain(content: Any, source: str) -> Any:
 
 def _resolve(
     document: Document,
-    folder: Path,
+    file: Path | None,
     embedded: bool,
     *,
     plugins: PluginFile | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Config:
-    core = _typed(document, embedded)
+    core, folder = _typed(document, embedded), file.parent if file else Path()
     entries = resolve_entries(document, core.bloques, folder)
     resolved = {
         "bloques": entries,
@@ -162,6 +164,8 @@ def _resolve(
         "plugins": plugins or {},
         "source": document.source,
         "folder": folder,
+        "file": file,
+        "embedded": embedded,
         "warnings": warnings,
     }
     return Config(**asdict(core) | resolved | own)

@@ -1,6 +1,8 @@
 """Blocks that programs and plugins register while running, as entries of the configuration they run under."""
 from typing import Any
 
+from msgspec.structs import replace
+
 from corec.config import Config, parse
 from corec.config.blocks import next_wire_id
 from corec.errors import ConfigError
@@ -39,5 +41,5 @@ def keeping_registered(config: Config, running: Config) -> Config:
 
 def _placed(grown: Config, config: Config) -> Config:
     """With what no mapping holds: where files are looked for, and what plugins are configured with."""
-    fields = {name: getattr(grown, name) for name in grown.__struct_fields__}
-    return Config(**fields | {"folder": config.folder, "plugins": config.plugins, "warnings": config.warnings})
+    kept = ("folder", "file", "embedded", "plugins", "warnings")
+    return replace(grown, **{name: getattr(config, name) for name in kept})

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from corec.config import Config, parse
 from corec.config.registered import with_entries
+from corec.config.reload import reshaped
 from corec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,12 +61,7 @@ def check_command(engine: "Engine", command: Mapping[str, Any]) -> None:
 
 def check_reload(running: Config, wanted: Config) -> None:
     """UsageError when *wanted* has other blocks than *running*: those change at a start only."""
-    if shape_of(running) != shape_of(wanted):
-        raise UsageError("a reload cannot change which blocks and entities there are",
-                         hint="restart the node to change `id`, `canal`, `entidades`, `entidades_por_bloque`, `ids` or `funcion`")
-
-
-def shape_of(config: Config) -> list[tuple]:
-    """Which blocks and entities a configuration has."""
-    return [(entry.id, entry.canal, entry.entidades, entry.entidades_por_bloque, entry.first_id,
-             entry.table and entry.table.digest, entry.funcion and entry.funcion.nombre) for entry in config.bloques]
+    changed = reshaped(running, wanted)
+    if changed:
+        raise UsageError(f"a reload cannot change which blocks and entities there are, got another {', '.join(changed)}",
+                         hint="restart the node: it carries over the blocks that stay as they were")

@@ -7,22 +7,34 @@ import logging
 import os
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from corec.errors import CoreCError, UsageError
+from corec.errors import CoreCError, ExitCode, UsageError
 
 log = logging.getLogger(__name__)
 
 NAME = "control.sock"
 MOST_BYTES = 1 << 20
+#: A client that says nothing for so long is hung up on.
+SILENT_S = 30.0
 
 
 class NodeNotRunning(UsageError):
     """Nobody listens on the control socket of this data folder."""
+
+
+class Refused(UsageError):
+    """What a running node would not do; it ends a command with the code that it would have had here."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(answer["error"], detail=answer.get("detail"), hint=answer.get("hint"))
+        self.exit_code = ExitCode(answer.get("code", ExitCode.USAGE))
 
 
 def ask(data: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
@@ -33,14 +45,26 @@ def ask(data: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
             connection.connect(address)
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answers:
-                answer = json.loads(answers.readline())
+                line = answers.readline()
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
         raise NodeNotRunning(f"no node runs on {data}", hint="start one with `corec run`, or name its folder with --data") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the node on {data} did not answer: {error}", hint="it may be starting or stopping: ask again") from error
+    except OSError as error:
+        raise _silent(data, str(error)) from error
+    answer = _parsed(data, line)
     if "error" in answer:
-        raise UsageError(answer["error"], hint=answer.get("hint"))
+        raise Refused(answer)
     return answer
+
+
+def _parsed(data: Path, line: bytes) -> dict[str, Any]:
+    try:
+        return json.loads(line)
+    except ValueError:
+        raise _silent(data, "it hung up" if not line else "no line of JSON came") from None
+
+
+def _silent(data: Path, why: str) -> UsageError:
+    return UsageError(f"the node on {data} did not answer: {why}", hint="it may be starting or stopping: ask again")
 
 
 @contextmanager
@@ -54,14 +78,26 @@ def _address(data: Path) -> Iterator[str]:
 
 
 class _Handler(socketserver.StreamRequestHandler):
+    timeout = SILENT_S
+
     def handle(self) -> None:
+        line = self.rfile.readline(MOST_BYTES)
+        if line:
+            self.wfile.write(json.dumps(self._answer(line)).encode() + b"\n")
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            answer = self.server.answer(json.loads(self.rfile.readline(MOST_BYTES)))  # type: ignore[attr-defined]
+            return self.server.answer(json.loads(line))  # type: ignore[attr-defined]
         except CoreCError as error:
-            answer = {"error": error.text, "hint": error.hint}
+            return {"error": error.text, "detail": error.detail, "hint": error.hint, "code": int(error.exit_code)}
+        except (TimeoutError, CancelledError):
+            return {"error": "the node is too busy, or stopping, to carry this out", "hint": "ask again", "code": int(ExitCode.USAGE)}
         except (ValueError, TypeError, KeyError) as error:
-            answer = {"error": f"expected a request as one line of JSON with \"op\", got something else: {error}"}
-        self.wfile.write(json.dumps(answer).encode() + b"\n")
+            return {"error": f"expected a request as one line of JSON with \"op\", got something else: {error}"}
+        except Exception as error:
+            log.exception("[Control] %s", line)
+            hint = "this is a bug in CoreC; please report it with the log of the node"
+            return {"error": f"{type(error).__name__}: {error}", "hint": hint, "code": int(ExitCode.BUG)}
 
 
 class ControlServer(socketserver.ThreadingUnixStreamServer):
@@ -78,6 +114,10 @@ class ControlServer(socketserver.ThreadingUnixStreamServer):
         os.chmod(self._path, 0o600)
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2}, name="control", daemon=True)
         self._thread.start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that left early, or said nothing: its own affair."""
+        log.debug("[Control] %s", sys.exception())
 
     def stop(self) -> None:
         """Stop listening."""

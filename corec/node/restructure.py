@@ -4,8 +4,8 @@ import logging
 import numpy as np
 
 from corec.config import BlockEntry, Config
+from corec.config.reload import reshaped
 from corec.engine import Engine
-from corec.engine.commands import shape_of
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ HEARD_AND_DIRTY = np.uint8(3)
 
 def same_shape(one: Config, other: Config) -> bool:
     """Whether both have the same blocks and entities, so that a reload does."""
-    return shape_of(one) == shape_of(other)
+    return not reshaped(one, other)
 
 
 def carry_over(old: Engine, config: Config) -> Engine:

@@ -38,7 +38,7 @@ class CsvRecording:
 
     def __init__(self, path: Path, config: Config, block: str | None = None) -> None:
         self.size = path.stat().st_size
-        self.rows = self.bad_rows = self.empty_cells = 0
+        self.rows = self._seen = self.bad_rows = self.empty_cells = 0
         self.first_bad = ""
         self._path = path
         with self._opened() as stream:
@@ -60,6 +60,7 @@ class CsvRecording:
         with self._opened() as stream:
             for rows in _grouped(self._timed_rows(stream), most, min(span or LONGEST_MS, LONGEST_MS)):
                 batch = self._batch(rows)
+                self.rows += len(rows)
                 if batch.readings:
                     times = [time for time, _ in rows]
                     yield Piece(batch, min(times), max(times), batch.readings, stream.buffer.tell())
@@ -109,7 +110,7 @@ class CsvRecording:
             ) from None
         except (UnicodeDecodeError, csv.Error) as error:
             got = f"bytes that are none ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
-            got += f" - behind row {self.rows + self.bad_rows}"
+            got += f" - behind row {self._seen + self.bad_rows}"
             raise FrameError(f"{self._path}: expected a CSV in UTF-8, got {got}", hint=_KINDS) from None
 
     def _reader(self, stream: TextIO) -> Any:
@@ -128,7 +129,7 @@ class CsvRecording:
                 self.bad_rows += 1
                 self.first_bad = self.first_bad or f"line {reader.line_num}: {problem}"
                 continue
-            self.rows += 1
+            self._seen += 1
             values = self._without_time(cells)
             yield time, values + [""] * (self._width - len(cells))
 

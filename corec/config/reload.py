@@ -1,0 +1,68 @@
+"""A configuration read again while a node runs by it: what it takes over at once, and what waits for a restart."""
+
+from msgspec.structs import replace
+
+from corec.config import Config, load
+from corec.config.types import CoreFile
+from corec.errors import UsageError
+
+#: What a running node takes over, of the top level and of each entry; all else waits for a restart.
+LIVE = ("hibernar_tras", "max_adelanto", "max_skew", "retraso_max")
+LIVE_ENTRY = ("autoreparacion", "filtro", "funcion", "intervalo", "limites", "silencio_max", "ventana")
+#: What of an entry says which entities there are; `ids` is compared by what it comes to.
+SHAPE = ("canal", "entidades", "entidades_por_bloque", "first_id")
+
+
+def read_again(running: Config) -> Config:
+    """The files that *running* was read from, as they are now."""
+    if running.file is None:
+        raise UsageError("this node was configured by a program: there is no file to read again",
+                         hint="`corec reload` is for nodes that `corec run` started")  # fmt: skip
+    return load(running.file, embedded=running.embedded)
+
+
+def taken_over(running: Config, wanted: Config) -> list[str]:
+    """The keys whose new values a running node takes; both have the same entities."""
+    changed = [key for key in LIVE if getattr(running, key) != getattr(wanted, key)]
+    for mine, new in zip(running.bloques, wanted.bloques):
+        changed += [f"bloques.{new.id}.{key}" for key in LIVE_ENTRY if getattr(mine, key) != getattr(new, key)]
+    return changed
+
+
+def waiting(running: Config, wanted: Config) -> list[str]:
+    """The keys whose new values a restart will bring."""
+    keys = [key for key in CoreFile.__struct_fields__ if key not in (*LIVE, "bloques", "schema_url")]
+    changed = [key for key in keys if _text(running, key) != _text(wanted, key)]
+    for mine, new in zip(running.bloques, wanted.bloques):
+        changed += [f"bloques.{new.id}.plugin"] if mine.plugin != new.plugin else []
+        changed += [f"bloques.{new.id}.ids"] if mine.table != new.table else []
+    names = sorted(running.plugins.keys() | wanted.plugins.keys())
+    return changed + [f"plugins_config.json {name}" for name in names if running.plugins.get(name) != wanted.plugins.get(name)]
+
+
+def at_once(running: Config, wanted: Config) -> Config:
+    """*wanted*, with the values of *running* for what waits."""
+    return replace(wanted, **{key: getattr(running, key) for key in waiting(running, wanted) if key in CoreFile.__struct_fields__})
+
+
+def reshaped(running: Config, wanted: Config) -> list[str]:
+    """The keys by which *wanted* has other blocks or entities than *running*: a reload cannot bring them."""
+    mine, new = ([entry.id for entry in config.bloques] for config in (running, wanted))
+    if mine != new:
+        gone, added = ([f"bloques.{id}" for id in one if id not in other] for one, other in ((mine, new), (new, mine)))
+        return [*gone, *added] or ["order of bloques"]
+    changed = []
+    for one, other in zip(running.bloques, wanted.bloques):
+        changed += [f"bloques.{one.id}.{key}" for key in SHAPE if getattr(one, key) != getattr(other, key)]
+        if (one.table and one.table.digest) != (other.table and other.table.digest):
+            changed.append(f"bloques.{one.id}.ids")
+        if (one.funcion and one.funcion.nombre) != (other.funcion and other.funcion.nombre):
+            changed.append(f"bloques.{one.id}.funcion")
+    return [key.replace("first_id", "ids") for key in changed]
+
+
+def _text(config: Config, key: str) -> str:
+    """A value as it compares: secrets by what they reveal."""
+    value = getattr(config, key)
+    secret = getattr(getattr(value, "password", None), "reveal", str)()
+    return f"{value!r} {secret}"
