@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node
 from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
+from corec.node.notify import Supervisor
 from corec.node.status import AlertLog, Rates, status_of
 from corec.organism import Organism
 from corec.plugin_manager import PluginManager
@@ -166,15 +168,23 @@ class CoreCNucleus:
         """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._over.set())
+        supervisor = Supervisor()
         self.start()
-        self.wait(seconds)
+        supervisor.tell("READY=1")
+        self.wait(seconds, meanwhile=lambda: supervisor.beat(self._moves()))
+        supervisor.tell("STOPPING=1")
         self.stop()
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Until *seconds* have passed, somebody asked for the end, or the pipeline failed."""
+    def _moves(self) -> int:
+        """A number that stands still when the pipeline does; a recovery goes on by itself."""
+        return self.pipeline.passes if self.state == "running" else time.monotonic_ns()
+
+    def wait(self, seconds: float | None = None, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Until *seconds* have passed, somebody asked for the end, or the pipeline failed; *meanwhile* is called now and then."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self._over.is_set() and (end is None or time.monotonic() < end):
             self._tell_shed()
+            meanwhile()
             self._over.wait(0.25 if end is None else min(0.25, max(0.0, end - time.monotonic())))
 
     def ask_to_stop(self) -> None:

@@ -74,6 +74,7 @@ class Pipeline:
         self._house_due = 0.0
         self.failure: BaseException | None = None
         self.load = 0.0
+        self.passes = 0     # grows while the thread lives, also while it waits for a disk
         self.ledger = self.engine.ledger    # between folds, when it balances: for other threads
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0}
@@ -159,6 +160,7 @@ class Pipeline:
 
     def _pass(self) -> None:
         began = time.monotonic()
+        self.passes += 1
         self._take_in()
         self._tick_if_quiet(began)
         if self._turn_is_over(began):
@@ -283,6 +285,7 @@ class Pipeline:
                 log.error("[Pipeline-%s] turn %d is not committed yet: %s", self._config.instance_id, turn.turn, error)
             if self._stopping:
                 raise CoreCError(f"turn {turn.turn} was not committed before the stop; the journal holds its readings")
+            self.passes += 1
             time.sleep(RETRY_S)
 
     def _keep_house(self) -> None:
