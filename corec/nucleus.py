@@ -19,12 +19,12 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
 from corec.modules.base import ModuloBase
 from corec.node.control import ControlServer
+from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node
 from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
-from corec.node.notify import Supervisor
 from corec.node.status import AlertLog, Rates, status_of
 from corec.organism import Organism
 from corec.plugin_manager import PluginManager
