@@ -32,6 +32,7 @@ from tests.oracle_entities import (
 )
 from tests.oracle_wire import Opened, read_envelope
 
+REFUSED = "refused"
 CAUSES = ("malformed", "channel", "id", "skew", "repeated")
 FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "u1")])
 
@@ -47,6 +48,8 @@ class Result:
     late: int = 0
     aside: list = field(default_factory=list)
     repairs: list = field(default_factory=list)
+    fusions: list = field(default_factory=list)  # (time, what, block, host, failing, entities, inherited)
+    refused: list = field(default_factory=list)  # places of commands
 
 
 class Oracle:
@@ -60,6 +63,7 @@ class Oracle:
         self.counts = dict.fromkeys(("in", "stored", "filtered", "late", "shed", *CAUSES), 0)
         self._configure(config)
         self.at = Layout(self.entries)
+        self._fused = {}  # block -> the segments that it gave
         self.blocks = self.at.blocks
         self.low, self.high = self.at.limits(self.entries)
         self.state = Entities(len(self.at.place))
@@ -109,8 +113,9 @@ class Oracle:
     def turn(self, batches, *, load_q=0, commands=(), tick=0):
         """*batches*: (envelope bytes or `Opened`, arrival ms) each; *commands*: mappings with "op", as in a turn record."""
         self._begin(load_q / 255)
-        for command in commands:
-            getattr(self, f"_do_{command['op']}")(command)
+        for number, command in enumerate(commands):
+            if getattr(self, f"_do_{command['op']}")(command) == REFUSED:
+                self._result.refused.append(number)
         for batch, arrival in batches:
             self._fold_batch(batch, arrival)
         if tick:
@@ -149,8 +154,43 @@ class Oracle:
         result.rejected, result.late = {cause: new[cause] for cause in CAUSES if new[cause]}, new["late"]
         return result
 
+    def _named(self, command, key="block"):
+        return next(block for block in self.blocks if block.name == command[key])
+
     def _do_repair(self, command):
-        self._repair(next(block for block in self.blocks if block.name == command["block"]))
+        self._repair(self._named(command))
+
+    def _do_fuse(self, command):
+        weak, host = self._named(command), self._named(command, "host")
+        strong_enough = weak.last_fitness < weak.entry.min_fitness and host.last_fitness > 0.5
+        if (weak is host or weak.host or host.host or weak.entry.canal != host.entry.canal
+                or weak.entities + host.entities > 2 * host.entry.per_block or not (strong_enough or command.get("force"))):  # fmt: skip
+            return REFUSED
+        failing, entities, moved = weak.failing, weak.entities, self.at.owned(weak)
+        self._hand_over(moved, host)
+        weak.host, self._fused[weak] = host, moved
+        inherited = self._regenerate(host, moved)
+        self._result.fusions.append((self.clock, "fuse", weak.index, host.index, failing, entities, inherited))
+
+    def _do_undo(self, command):
+        weak = self._named(command)
+        if not weak.host or weak.host.host:
+            return REFUSED
+        host, weak.host = weak.host, None
+        self._hand_over(self._fused.pop(weak), weak)
+        self._result.fusions.append((self.clock, "undo", weak.index, host.index, weak.failing, weak.entities, 0))
+
+    def _hand_over(self, segments, block):
+        """What a block counts is always what there is in the segments that it owns."""
+        owners = {segment.owner for segment in segments} | {block}
+        for segment in segments:
+            segment.owner = block
+        self.at.tell_owners()
+        for owner in owners:
+            mine = np.flatnonzero(self.at.block_of == owner.index)
+            owner.entities = len(mine)
+            owner.heard = int((self.state.quality[mine] != NEVER).sum())
+            owner.failing = int((self.state.level[mine] >= FAILING).sum())
 
     def _do_reload(self, command):
         before = self.entries
@@ -165,8 +205,8 @@ class Oracle:
         """Another configuration of the same entries, and perhaps one more."""
         before = self.entries
         self._configure(config)
-        for block in self.blocks:
-            block.entry = self.entries[before.index(block.entry)]
+        for each in (*self.blocks, *self.at.segments):
+            each.entry = self.entries[before.index(each.entry)]
         for count in range(len(before) + 1, len(self.entries) + 1):
             self.at.attach(self.entries[:count])
         self.state.grow(len(self.at.place))
@@ -245,21 +285,32 @@ class Oracle:
                 self._repair(block)
 
     def _repair(self, block):
-        s, repaired = self.state, 0
-        for _, first, last in (segment for segment in self.at.segments if segment[0] is block):
-            for e in range(first, last):
-                if s.level[e] >= FAILING:
-                    s.repair(e, self._donor(e, first, last))
-                    repaired += 1
-        block.failing -= repaired
+        repaired = self._regenerate(block, self.at.owned(block))
         if repaired:
             self._result.repairs.append((self.clock, block.index, repaired))
 
-    def _donor(self, e, first, last):
-        """The nearest healthy entity of the segment, the one before first."""
-        near = (other for reach in range(1, last - first) for other in (e - reach, e + reach))
-        near = (other for other in near if first <= other < last)
-        return next((other for other in near if self.state.active[other] and not self.state.level[other]), None)
+    def _regenerate(self, block, segments):
+        """How many failing entities of *segments*, which are the block's, started afresh."""
+        s, repaired = self.state, 0
+        for segment in segments:
+            for e in segment.entities:
+                if s.level[e] >= FAILING:
+                    s.repair(e, self._donor(e, segment))
+                    repaired += 1
+        block.failing -= repaired
+        return repaired
+
+    def _donor(self, e, segment):
+        """The fittest healthy entity of the segment, then the nearest, then the one before; else of its owner's others."""
+        fit = self._healthy(segment)
+        if len(fit):
+            return min(fit, key=lambda other: (self.state.level[other], abs(other - e), other))
+        alike = [other for other in self.at.owned(segment.owner) if other.entry is segment.entry or not (other.entry.function or segment.entry.function)]
+        return min((other for each in alike for other in self._healthy(each)), key=lambda other: (self.state.level[other], other), default=None)
+
+    def _healthy(self, segment):
+        mine = segment.entities
+        return mine[self.state.active[mine] & (self.state.level[mine] < FAILING)].tolist()
 
     # --- readings ------------------------------------------------------------------------------
 
@@ -393,10 +444,10 @@ class Oracle:
         if not wanted:
             return
         self._stepped_at |= dict.fromkeys(wanted, self.clock)
-        for block, first, last in self.at.segments:
-            if any(block.entry is self.entries[k] for k in wanted):
-                x = native_values(block.entry.function, self.at.place[first:last], self.passes, self.clock)
-                self._step_segment(block, np.arange(first, last), x)
+        for segment in self.at.segments:
+            if any(segment.entry is self.entries[k] for k in wanted):
+                x = native_values(segment.entry.function, self.at.place[segment.entities], self.passes, self.clock)
+                self._step_segment(segment.owner, segment.entities, x)
         self.passes += 1
         self.folds += 1
 

@@ -26,6 +26,7 @@ class Entry:
         self.high = F(np.inf if limites.get("alto") is None else limites["alto"])
         self.limited = bool(self.table) or np.isfinite(self.low) or np.isfinite(self.high)
         self.max_errors = F((spec.get("autoreparacion") or {}).get("max_errores", 0.05))
+        self.min_fitness = (spec.get("autoreparacion") or {}).get("min_fitness", 0.2)
         self.load = F(filtro.get("carga", 1.0))
         self.memory = F(filtro.get("memoria", 0.0005))
         self.warmest = max(GUARDED, next((code for code in range(63) if ALPHAS[code] <= filtro.get("memoria", 0.0005)), 63))
@@ -85,6 +86,7 @@ class Block:
         self.newest = self.older = None
         self.closed_until = 0
         self.heard = self.failing = 0
+        self.last_fitness, self.host = 1.0, None
 
     def window(self, time):
         """The open window for *time*, or None."""
@@ -126,13 +128,28 @@ class Block:
             mean, deviation = window.origin + offset, math.sqrt(max(variance, 0.0))
         low, high = (window.low, window.high) if n else (np.nan, np.nan)
         return (self.index, self.entry.canal, window.start, n, mean, low, high, deviation, window.errors,
-                window.messages, self.fitness(window), window.score)
+                window.messages, self.judge(window), window.score)
+
+    def judge(self, window):
+        self.last_fitness = self.fitness(window)
+        return self.last_fitness
 
     def fitness(self, window):
         readings = window.count + window.errors
         good = window.count / readings if readings else 1.0
         healthy = 1.0 - self.failing / self.heard if self.heard else 1.0
         return float(F(good * healthy))
+
+
+class Segment:
+    """Entities [first, last); they keep their entry's rules whoever owns them."""
+
+    def __init__(self, owner, first, last):
+        self.owner, self.entry, self.first, self.last = owner, owner.entry, first, last
+
+    @property
+    def entities(self):
+        return np.arange(self.first, self.last)
 
 
 class Rules:
@@ -171,7 +188,7 @@ class Layout:
         self._make_columns(entries)
 
     def _add(self, entry):
-        total = self.segments[-1][2] if self.segments else 0
+        total = self.segments[-1].last if self.segments else 0
         base = self._following if entry.base is None else entry.base
         if entry.table:
             self.devices |= {row[0]: total + slot for slot, row in enumerate(entry.table)}
@@ -186,14 +203,14 @@ class Layout:
             self.blocks.append(Block(len(self.blocks), f"{entry.id}/{start // entry.per_block}", entry, size))
             for first in range(0, size, 1000):
                 used = min(1000, size - first)
-                self.segments.append((self.blocks[-1], at, at + used))
+                self.segments.append(Segment(self.blocks[-1], at, at + used))
                 at += used
 
     def _make_columns(self, entries):
-        place = [np.arange(last - first) + 1024 * index for index, (_, first, last) in enumerate(self.segments)]
-        self.place = np.concatenate(place).astype(np.uint32)
-        self.block_of = np.repeat([block.index for block in self.blocks], [block.entities for block in self.blocks])
-        self.entry_of = np.array([entries.index(block.entry) for block in self.blocks])[self.block_of]
+        sizes = [segment.last - segment.first for segment in self.segments]
+        self.place = np.concatenate([np.arange(size) + 1024 * index for index, size in enumerate(sizes)]).astype(np.uint32)
+        self.entry_of = np.repeat([entries.index(segment.entry) for segment in self.segments], sizes)
+        self.tell_owners()
         self.canal_of = np.array([entry.canal for entry in entries])[self.entry_of]
         self.wire = np.zeros(len(self.place), np.int64)
         for base, count, first in self.ranges:
@@ -201,6 +218,13 @@ class Layout:
         self.wire[list(self.devices.values())] = list(self.devices)
         self._ids = np.array(sorted(self.devices), np.int64)
         self._entities = np.array([self.devices[id] for id in self._ids.tolist()], np.int64)
+
+    def tell_owners(self):
+        """Which block each entity counts in."""
+        self.block_of = np.repeat([s.owner.index for s in self.segments], [s.last - s.first for s in self.segments])
+
+    def owned(self, block):
+        return [segment for segment in self.segments if segment.owner is block]
 
     def find(self, ids):
         """The entity of each wire id, -1 for none."""

@@ -46,6 +46,9 @@ class Twin:
         assert (outcome.rejected, outcome.late) == (result.rejected, result.late)
         assert list(map(tuple, outcome.aside)) == result.aside
         assert list(map(tuple, outcome.repairs)) == result.repairs
+        moves = [event for event in outcome.events if event.what in ("fuse", "undo")]
+        assert [(e.time, e.what, e.block, e.host, e.failing, e.entities, e.inherited) for e in moves] == result.fusions
+        assert [refusal.command for refusal in outcome.refused] == result.refused
         assert self.engine.ledger == self.oracle.ledger
         check_ledger(self.engine.ledger)
         return outcome
@@ -57,7 +60,7 @@ class Twin:
             expected = theirs[name] & 8191 if name == "seen" else theirs[name]
             checked = np.flatnonzero(~np.isin(theirs["quality"], (NEVER, SILENT))) if name == "seen" else slice(None)
             np.testing.assert_array_equal(bits(column[checked]), bits(expected[checked]), err_msg=name)
-        for name in ("heard", "failing", "closed_until"):
+        for name in ("entities", "heard", "failing", "closed_until"):
             assert self.engine.blocks[name].tolist() == [getattr(block, name) for block in self.oracle.blocks], name
         assert self.engine.marks.gaps == self.oracle.gaps
 

@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from corec._core.arena cimport Arena
-from corec._core.core cimport Kernels, cc_close_windows, cc_kernels, cc_repair_block, cc_sweep_due, cc_sweep_segment
+from corec._core.core cimport Kernels, cc_close_windows, cc_kernels, cc_repair_segment, cc_sweep_due, cc_sweep_segment
 from corec._core.layout cimport (
     CC_ATTENTION, CC_DONE, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_FROZEN, CC_SEG_HEARD, CC_SLOTS,
     Alert, Batch, Core, Message, Progress, Row, Segment, Sink,
@@ -210,6 +210,10 @@ def sweep(Arena arena not None, Outlet outlet not None, uint32_t since, size_t s
     return i, stop, <uint32_t>i
 
 
-def repair_block(Arena arena not None, uint32_t block):
-    """Regenerate the failing entities of *block*, whose segments must be awake; returns how many."""
-    return cc_repair_block(&arena.core, block)
+def repair_segments(Arena arena not None, const uint32_t[::1] segments not None):
+    """Regenerate the failing entities of *segments*, which must be awake; returns how many."""
+    cdef size_t repaired = 0, i
+    for i in range(<size_t>segments.shape[0]):
+        arena.slab(segments[i])                 # IndexError when there is no such segment
+        repaired += cc_repair_segment(&arena.core, segments[i])
+    return repaired

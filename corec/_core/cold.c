@@ -167,48 +167,83 @@ size_t cc_sweep_segment(Core *core, uint32_t segment, uint32_t since, Sink *sink
     return silent;
 }
 
-/* The nearest entity before or after `slot` in the segment that is healthy, or -1. */
-static int healthy_neighbour(const Tile *tiles, const Segment *s, uint32_t slot)
+static uint32_t error_level(const Tile *tiles, uint32_t slot)
+{
+    return (tiles[slot >> 3].state[slot & 7] >> CC_ERRORS_SHIFT) & 63;
+}
+
+/* The lowest error level of a healthy entity of the segment, CC_FAILING where none is healthy. */
+static uint32_t fittest_level(const Tile *tiles, const Segment *s)
+{
+    uint32_t best = CC_FAILING;
+    for (uint32_t slot = 0; slot < s->used; slot++) {
+        const uint32_t level = error_level(tiles, slot);
+        if ((tiles[slot >> 3].state[slot & 7] & 1) && level < best) best = level;
+    }
+    return best;
+}
+
+/* The healthy entity of this error level nearest to `slot`, the one before it first, or -1. */
+static int nearest_of_level(const Tile *tiles, const Segment *s, uint32_t slot, uint32_t level)
 {
     for (uint32_t reach = 1; reach < s->used; reach++)
         for (int side = -1; side <= 1; side += 2) {
             const int64_t other = (int64_t)slot + side * (int64_t)reach;
             if (other < 0 || other >= s->used) continue;
-            const uint32_t state = tiles[other >> 3].state[other & 7];
-            if ((state & 1) && ((state >> CC_ERRORS_SHIFT) & 63) == 0) return (int)other;
+            if ((tiles[other >> 3].state[other & 7] & 1) && error_level(tiles, (uint32_t)other) == level) return (int)other;
         }
     return -1;
 }
 
-static void entity_repair(Tile *tiles, const Segment *s, uint32_t slot)
+/* The role of the fittest entity of the owner's other segments with the same function; false where none is healthy. */
+static int role_from_afar(const Core *core, const Segment *s, uint32_t *role)
 {
-    Tile *t = &tiles[slot >> 3];
-    const uint32_t j = slot & 7, seen = t->state[j] >> CC_SEEN_SHIFT, was = (t->state[j] >> CC_QUALITY_SHIFT) & 15;
+    uint32_t best = CC_FAILING;
+    for (uint32_t i = 0; i < core->n_segments; i++) {
+        const Segment *other = &core->segments[i];
+        const Tile *tiles = &core->tiles[(size_t)i * CC_SLAB_TILES];
+        if (other == s || other->owner != s->owner || other->function != s->function || !(other->flags & CC_SEG_HEARD)) continue;
+        const uint32_t level = fittest_level(tiles, other);
+        if (level >= best) continue;
+        best = level;
+        uint32_t slot = 0;
+        while (!(tiles[slot >> 3].state[slot & 7] & 1) || error_level(tiles, slot) != level) slot++;
+        *role = tiles[slot >> 3].role[slot & 7];
+    }
+    return best < CC_FAILING;
+}
+
+static void entity_repair(Tile *t, uint32_t j)
+{
+    const uint32_t seen = t->state[j] >> CC_SEEN_SHIFT, was = (t->state[j] >> CC_QUALITY_SHIFT) & 15;
     const uint32_t quality = was == CC_SILENT ? CC_SILENT : CC_REPAIRED;    /* its silence is known and alerted */
-    const int donor = healthy_neighbour(tiles, s, slot);
-    if (donor >= 0) t->role[j] = tiles[donor >> 3].role[donor & 7];
     t->state[j] = (quality << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
     t->trend[j] = 0;
 }
 
-/* Regenerate the failing entities of a block: they start afresh with the role of their nearest healthy
- * neighbour.  The caller saw to attention.  Returns how many. */
-size_t cc_repair_block(Core *core, uint32_t block)
+/* Regenerate the failing entities of a segment: they start afresh with the role of the fittest healthy one of
+ * it, of several the nearest, or else of its owner's other segments.  The caller saw to attention.  Returns how many. */
+size_t cc_repair_segment(Core *core, uint32_t segment)
 {
-    Block *b = &core->blocks[block];
+    Segment *s = &core->segments[segment];
+    Block *b = &core->blocks[s->owner];
+    Tile *tiles = &core->tiles[(size_t)segment * CC_SLAB_TILES];
     size_t repaired = 0;
-    for (uint32_t i = 0; i < core->n_segments && b->failing; i++) {
-        Segment *s = &core->segments[i];
-        Tile *tiles = &core->tiles[(size_t)i * CC_SLAB_TILES];
-        if (s->owner != block || !(s->flags & CC_SEG_HEARD)) continue;
-        for (uint32_t slot = 0; slot < s->used; slot++) {
-            if (((tiles[slot >> 3].state[slot & 7] >> CC_ERRORS_SHIFT) & 63) < CC_FAILING) continue;
-            entity_repair(tiles, s, slot);
-            s->flags |= CC_SEG_DIRTY;
-            b->failing--;
-            repaired++;
-        }
+    uint32_t role = 0;
+    if (!(s->flags & CC_SEG_HEARD) || !b->failing) return 0;
+    const uint32_t level = fittest_level(tiles, s);
+    const int afar = level == CC_FAILING && role_from_afar(core, s, &role);
+    for (uint32_t slot = 0; slot < s->used; slot++) {
+        if (error_level(tiles, slot) < CC_FAILING) continue;
+        const int donor = level < CC_FAILING ? nearest_of_level(tiles, s, slot, level) : -1;
+        if (donor >= 0) role = tiles[donor >> 3].role[donor & 7];
+        if (donor >= 0 || afar) tiles[slot >> 3].role[slot & 7] = role;
+        if (role & 0xfffffu) s->flags |= CC_SEG_MIXED;
+        entity_repair(&tiles[slot >> 3], slot & 7);
+        s->flags |= CC_SEG_DIRTY;
+        repaired++;
     }
+    b->failing -= repaired;
     b->repairs += repaired;
     return repaired;
 }

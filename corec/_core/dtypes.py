@@ -16,7 +16,7 @@ WINDOW = np.dtype([("start", "<i8"), ("end", "<i8"), ("origin", "<f8"), ("sum", 
 
 BLOCK = np.dtype([("newest", WINDOW), ("older", WINDOW), ("closed_until", "<i8"), ("policy", "<u4"), ("entities", "<u4"),
                   ("heard", "<u4"), ("failing", "<u4"), ("repairs", "<u4"), ("fitness", "<f4"), ("canal", "i1"),
-                  ("stepped", "u1"), ("spare", "<u2"), ("last_tick", "<u4")])
+                  ("stepped", "u1"), ("shard", "<u2"), ("last_tick", "<u4")])
 
 POLICY = np.dtype([("slow_alpha", "<f4"), ("fast_alpha", "<f4"), ("floor2", "<f4"), ("deviation2", "<f4"), ("errors", "<f4"),
                    ("gain", "<f4"), ("low", "<f4"), ("high", "<f4"), ("warm_max", "<u4"), ("tick", "<u4"),

@@ -94,7 +94,7 @@ typedef struct {
     float    fitness;           /* of the last closed window, [0, 1] */
     int8_t   canal;
     uint8_t  stepped;           /* 1 = its entities have native functions */
-    uint16_t spare;
+    uint16_t shard;             /* blocks of one shard may be fused; 0 in an embedded node */
     uint32_t last_tick;         /* second of its last reading */
 } Block;
 

@@ -92,7 +92,7 @@ class BlockModel:
 
     def repair(self) -> int:
         """Let the failing entities start afresh; returns how many."""
-        return block.repair_block(self._arena, 0)
+        return block.repair_segments(self._arena, np.arange(len(self._arena.segments), dtype=np.uint32))
 
     def _begin(self, load: float) -> None:
         if load != self._load:

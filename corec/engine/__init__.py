@@ -16,10 +16,12 @@ from corec.engine import columns, topology
 from corec.engine.columns import LATEST_TIME, check_channel, check_frames, check_lengths, check_load, check_time, cut, same_second
 from corec.engine.commands import apply_command
 from corec.engine.describe import describe
+from corec.engine.fusion import Fusion
 from corec.engine.marks import Marks
-from corec.engine.outcome import Outcome, PutAside, Repair
+from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
+from corec.engine.repair import repair_sick
 from corec.engine.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
-from corec.errors import DamagedBatch
+from corec.errors import DamagedBatch, UsageError
 
 #: Load is kept in 255 steps, so that a turn record can give it back exactly.
 LOAD_STEPS = 255
@@ -43,6 +45,7 @@ class Engine:
         built = topology.build(self.config)
         self.arena, self.block_ids, self._topology = built.arena, built.block_ids, built
         self.marks = Marks()
+        self.fusions: list[Fusion] = []  # that stand, in the order they were made
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper = SegmentKeeper(self.arena)
         self.cursor: dict[str, str] = {}  # stream -> last entry read, where offsets do not say it
@@ -117,8 +120,11 @@ class Engine:
     def begin_turn(self, load_q: int = 0, commands: Sequence[Mapping[str, Any]] = ()) -> None:
         """Open a turn; *load_q* is the load in steps of 1/255."""
         self._open(load_q / LOAD_STEPS)
-        for command in commands:
-            apply_command(self, command)
+        for number, command in enumerate(commands):
+            try:
+                apply_command(self, command)
+            except UsageError as error:
+                self._refused.append(Refusal(number, error.text, error.hint))
 
     def fold_batches(self, batches: Iterable[tuple[bytes, int]]) -> None:
         """Fold batches (envelope, arrival ms) into the open turn."""
@@ -262,15 +268,6 @@ class Engine:
         self.arena.ledger[:] = other.arena.ledger
         self.marks, self.cursor, self._stepped_at = other.marks, other.cursor, other._stepped_at
 
-    def repair(self, index: int) -> int:
-        """Regenerate the failing entities of a block; returns how many."""
-        for segment in range(*self.segments_of(index)):
-            self._keeper.settle(segment)
-        count = block.repair_block(self.arena, index)
-        if count:
-            self._repairs.append(Repair(self.clock, index, count))
-        return count
-
     def advance(self, to: int) -> None:
         """Let time go on to *to* ms within a turn."""
         self._advance(to)
@@ -303,7 +300,8 @@ class Engine:
         self._parts: list[tuple[np.ndarray, ...]] = []
         self._closed: list[np.ndarray] = []
         self._aside: list[PutAside] = []
-        self._repairs: list[Repair] = []
+        self._events: list[Event] = []
+        self._refused: list[Refusal] = []
         self._counts = self.arena.ledger[0].copy()
         self.load = 0.0
 
@@ -318,7 +316,8 @@ class Engine:
         rows, messages, alerts = (_joined(arrays) for arrays in zip(*self._parts, strict=True)) if self._parts else _NOTHING
         before, now = self._counts, self.arena.ledger[0]
         rejected = {cause: int(now[cause] - before[cause]) for cause in CAUSES if now[cause] != before[cause]}
-        return Outcome(rows, messages, alerts, rejected, int(now["late"] - before["late"]), self._aside, self._repairs)
+        events = [*self._events, *restarts(alerts, self.clock)]
+        return Outcome(rows, messages, alerts, rejected, int(now["late"] - before["late"]), self._aside, events, self._refused)
 
     def _drain(self) -> None:
         """Empty the outlet."""
@@ -329,18 +328,8 @@ class Engine:
         self._closed.append(part[0]["block"])
 
     def _repair_sick(self) -> None:
-        """Repair the blocks whose closed windows show too many failing entities.
-
-        At the end of a turn or of a closing, never where the outlet happened to be full: a replay repairs there too.
-        """
         closed, self._closed = self._closed, []
-        if closed and self.arena.blocks["failing"].any():
-            for index in self._too_sick(np.unique(np.concatenate(closed))):
-                self.repair(int(index))
-
-    def _too_sick(self, closed: np.ndarray) -> np.ndarray:
-        blocks, policies = self.arena.blocks[closed], self.arena.policies
-        return closed[blocks["failing"] > policies["max_errors"][blocks["policy"]] * blocks["entities"]]
+        repair_sick(self, closed)
 
     def _advance(self, now: int, *, step: bool = True) -> None:
         """Move the clock: mark what fell silent, close what is over, hibernate what sleeps, step what is due."""

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from corec.config import Config, parse
 from corec.config.registered import with_entries
 from corec.config.reload import reshaped
+from corec.engine.fusion import block_named, check_fusion, check_undo, fuse, undo
+from corec.engine.repair import repair
 from corec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _repair(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.repair(engine.block_ids.index(command["block"]))
+    repair(engine, block_named(engine, command["block"]), why=command.get("why", ""))
 
 
 def _reload(engine: "Engine", command: Mapping[str, Any]) -> None:
@@ -39,22 +41,26 @@ def _read(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.cursor = {**engine.cursor, **command["cursor"]}
 
 
-COMMANDS = {"read": _read, "attach": _attach, "advance": _advance, "finish": _finish, "shed": _shed, "repair": _repair, "reload": _reload}
+CHECKS = {"fuse": check_fusion, "undo": check_undo}
+COMMANDS = {"fuse": fuse, "undo": undo, "repair": _repair, "reload": _reload, "attach": _attach, "advance": _advance,
+            "finish": _finish, "shed": _shed, "read": _read}  # fmt: skip
 
 
 def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:
-    """Carry out one command that `check_command` let pass."""
+    """Carry out one command that `check_command` let pass; UsageError when it is no longer possible."""
     COMMANDS[command["op"]](engine, command)
 
 
 def check_command(engine: "Engine", command: Mapping[str, Any]) -> None:
-    """UsageError when *command* could not be carried out; it must never reach a turn record then."""
+    """UsageError when *command* could not be carried out as things stand."""
     if command.get("op") not in COMMANDS:
         raise UsageError(f"expected a command of {', '.join(COMMANDS)}, got {command.get('op')!r}")
     if command["op"] == "attach":
         with_entries(engine.config, [command["entry"]])
-    if command["op"] == "repair" and command.get("block") not in engine.block_ids:
-        raise UsageError(f"there is no block {command.get('block')!r}", hint="`corec check` prints the blocks")
+    if command["op"] == "repair":
+        block_named(engine, command.get("block"))
+    if command["op"] in CHECKS:
+        CHECKS[command["op"]](engine, command)
     if command["op"] == "reload":
         check_reload(engine.config, parse(command["config"], source="a reload"))
 

@@ -6,6 +6,11 @@ import numpy as np
 
 from corec._core import dtypes
 
+#: Events by which failing entities of a block were regenerated in place.
+REPAIRS = ("repair", "regenerate")
+#: Kind of the alert that an entity raises when it is restarted: layout.h, CC_ALERT_FAILURE.
+FAILURE = 4
+
 
 class PutAside(NamedTuple):
     """Readings kept out of the fold, as they came."""
@@ -24,6 +29,38 @@ class Repair(NamedTuple):
     entities: int
 
 
+class Event(NamedTuple):
+    """Something that happened to a block besides readings: a row of its history."""
+
+    time: int  # ms
+    block: int  # index
+    what: str  # repair, regenerate, restart, fuse, undo
+    host: int = -1  # index of the block that it joined or left
+    fitness: float = 1.0  # of the block, before
+    host_fitness: float = 1.0
+    failing: int = 0  # entities at or above the error level that counts as failing, before
+    entities: int = 0  # how many it was about
+    inherited: int = 0  # how many took over the function and parameters of a healthy one
+    reason: str = ""
+    subject: str = ""  # an entity or alerts, where it was about these
+
+
+class Refusal(NamedTuple):
+    """A command that could not be carried out when its turn came; it changed nothing."""
+
+    command: int  # its place in the turn
+    text: str
+    hint: str | None
+
+
+def restarts(alerts: np.ndarray, now: int) -> list[Event]:
+    """How many entities of each block were restarted: each raised one alert of its failure."""
+    failed = alerts["block"][alerts["kind"] == FAILURE]
+    blocks, counts = np.unique(failed, return_counts=True)
+    return [Event(now, index, "restart", entities=count, reason="failed twice in a row")
+            for index, count in zip(blocks.tolist(), counts.tolist(), strict=True)]  # fmt: skip
+
+
 def _nothing(dtype: np.dtype):
     return field(default_factory=lambda: np.empty(0, dtype))
 
@@ -38,7 +75,8 @@ class Outcome:
     rejected: cause -> readings refused in this turn (malformed, channel, id, skew, repeated).
     late: readings in this turn whose window was closed.
     aside: batches whose time was further than `max_skew` from their arrival.
-    repairs: blocks that regenerated failing entities.
+    events: what happened to blocks: repairs, restarts of entities in numbers, fusions and their undoing.
+    refused: commands that could not be carried out.
     """
 
     aggregates: np.ndarray = _nothing(dtypes.AGGREGATE)
@@ -47,9 +85,15 @@ class Outcome:
     rejected: dict[str, int] = field(default_factory=dict)
     late: int = 0
     aside: list[PutAside] = field(default_factory=list)
-    repairs: list[Repair] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def repairs(self) -> list[Repair]:
+        """Blocks that regenerated failing entities."""
+        return [Repair(event.time, event.block, event.entities) for event in self.events if event.what in REPAIRS]
 
     @property
     def empty(self) -> bool:
         """True when the turn gave nothing that needs storing."""
-        return not (len(self.aggregates) or len(self.messages) or len(self.alerts) or self.aside or self.repairs)
+        return not (len(self.aggregates) or len(self.messages) or len(self.alerts) or self.aside or self.events)

@@ -15,6 +15,7 @@ from corec._core.dtypes import TILE
 from corec._core.wire import crc32c
 from corec.config import parse
 from corec.engine.columns import LATEST_TIME
+from corec.engine.fusion import Fusion
 from corec.engine.marks import Marks
 from corec.errors import DamagedFile
 from corec.packing import PackingError, declared_size, pack, unpack
@@ -22,7 +23,7 @@ from corec.packing import PackingError, declared_size, pack, unpack
 if TYPE_CHECKING:
     from corec.engine import Engine
 
-HEARD, DIRTY, FROZEN, PENDING = 1, 2, 4, 8
+HEARD, DIRTY, FROZEN, PENDING, MIXED = 1, 2, 4, 8, 16
 ATTENTION = FROZEN | PENDING
 VERSION = 1
 MAGIC = b"CCSNAP01"
@@ -172,6 +173,7 @@ class State(msgspec.Struct):
     gaps: int
     forgotten: int
     cursor: dict[str, str] = {}
+    fusions: list[tuple[int, int, int, tuple[int, ...]]] = []
 
 
 def capture_state(engine: "Engine") -> bytes:
@@ -184,6 +186,7 @@ def capture_state(engine: "Engine") -> bytes:
         blocks=arena.blocks.tobytes(), flags=segments["flags"].tobytes(), owners=segments["owner"].tobytes(),
         last_ticks=segments["last_tick"].tobytes(), marks=marks.to_list(), gaps=marks.gaps, forgotten=marks.forgotten,
         cursor=engine.cursor,
+        fusions=[tuple(fusion) for fusion in engine.fusions],
     ))  # fmt: skip
 
 
@@ -198,6 +201,7 @@ def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, byte
     engine._stepped_at = dict(state.stepped_at)
     engine.cursor = state.cursor
     engine.marks = Marks.from_list(state.marks, state.gaps, state.forgotten)
+    engine.fusions = _fusions(arena, state)
     engine.restore_segments(segments)
     engine._begin()
     return engine
@@ -211,8 +215,18 @@ def _restore_headers(arena: Arena, state: State) -> None:
         raise _misfit("blocks of another configuration")
     arena.ledger[:] = _elements("ledger", state.ledger, arena.ledger)
     arena.blocks[:], rows["owner"] = blocks, owners
-    rows["flags"] = _elements("flags", state.flags, rows["flags"]) & np.uint8(HEARD | FROZEN)
+    rows["flags"] = _elements("flags", state.flags, rows["flags"]) & np.uint8(HEARD | FROZEN | MIXED)
     rows["last_tick"] = _elements("last_ticks", state.last_ticks, rows["last_tick"])
+
+
+def _fusions(arena: Arena, state: State) -> list[Fusion]:
+    """The fusions that stand; their blocks and segments are there."""
+    fusions = [Fusion(*fields) for fields in state.fusions]
+    blocks = [index for fusion in fusions for index in (fusion.block, fusion.host)]
+    segments = [segment for fusion in fusions for segment in fusion.segments]
+    if not all(0 <= index < len(arena.blocks) for index in blocks) or not all(0 <= index < len(arena.segments) for index in segments):
+        raise _misfit("fusions of blocks that are not there")
+    return fusions
 
 
 def _elements(name: str, data: bytes, like: np.ndarray) -> np.ndarray:

@@ -107,7 +107,7 @@ def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Eng
     """Write a turn and all it gave, in one transaction."""
     late = [LateBatch(*batch) for batch in outcome.aside]
     store.commit(record, aggregates=outcome.aggregates, alerts=outcome.alerts, late=late, messages=outcome.messages,
-                 ledger=engine.ledger, sent=sent)  # fmt: skip
+                 ledger=engine.ledger, sent=sent, events=outcome.events)  # fmt: skip
 
 
 def _take_config(opened: Opened, config: Config) -> None:

@@ -85,15 +85,16 @@ class Retention:
         return (
             self._drop_keyed("minutes", "window", before)
             or self._drop_keyed("alerts", "time", before)
+            or self._drop_keyed("historia", "time", before)
             or self._drop_numbered("late", "arrival", before)
             or self._drop_numbered("outbox", "time", before)
         )
 
     def _drop_for_space(self) -> bool:
-        """The oldest minutes or alerts, when rolling up was not enough."""
+        """The oldest minutes, alerts or history, when rolling up was not enough."""
         if not self._is_full():
             return False
-        oldest = {name: self._oldest(name, column) for name, column in (("minutes", "window"), ("alerts", "time"))}
+        oldest = {name: self._oldest(name, column) for name, column in (("minutes", "window"), ("alerts", "time"), ("historia", "time"))}
         held = {name: moment for name, moment in oldest.items() if moment is not None}
         if not held:
             return False

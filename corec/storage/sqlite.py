@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from corec.errors import DamagedFile, FenceLost, InternalError
-from corec.storage import outbox, wal
+from corec.storage import historia, outbox, wal
 from corec.storage import sqlite_schema as schema
 from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
 from corec.storage.rows import ALERTS, WINDOWS, RowFormat, sealed
@@ -51,6 +52,8 @@ class SqliteStore(StoreReader):
         self.lost_commits = 0
         try:
             self._find_lost_commits()
+            with schema.translated(path):
+                schema.migrate(self._db, path)
             self._require_recoverable()
             self._epoch = self._take_fence()
             self._state = self._read_state()
@@ -73,8 +76,9 @@ class SqliteStore(StoreReader):
         messages: np.ndarray | None = None,
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
+        events: Sequence[tuple[Any, ...]] = (),
     ) -> None:
-        """*sent*: (stream, ms, entry) of what programs send over the node's output streams."""
+        """*sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks."""
         totals = dict(self.totals)
         ledger = dict(ledger or {})
         out = [(record.turn, *entry) for entry in sent]
@@ -88,6 +92,7 @@ class SqliteStore(StoreReader):
                 outbox.append(self._db, "late", set_aside, self._bounds["late"], totals),
                 outbox.append(self._db, "outbox", out, self._bounds["outbox"], totals),
             )
+            historia.append(self._db, record.turn, events, totals)
             documents = (schema.compact(ledger), schema.compact(totals))
             fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)
             self._db.execute(_INSERT_TURN, sealed(*fields))

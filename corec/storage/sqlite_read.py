@@ -11,6 +11,7 @@ import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.errors import DamagedFile, StorageError
+from corec.storage import historia
 from corec.storage import sqlite_schema as schema
 from corec.storage.base import Block, LateBatch, State, TurnRecord
 from corec.storage.moments import merge_windows
@@ -95,6 +96,15 @@ class StoreReader:
     def alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
         rows = self._query(f"{ALERTS.select} WHERE time >= ? AND time < ?", (since, until))
         return self._sound_rows(ALERTS, rows)[list(ALERT.names)].astype(ALERT)
+
+    def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[historia.Happening]:
+        """What happened to the blocks whose id matches *pattern*, as block or as host, in order of time."""
+        with schema.translated(self.path):
+            found, damaged = historia.read(self._db, since, until)
+        if damaged:
+            log.error("[Store] %d damaged rows of historia left out", damaged)
+        named = {block.index for block in self.blocks(pattern)}
+        return [each for each in found if pattern == "*" or each.block in named or each.host in named]
 
     def late(self, after: int = 0) -> Iterator[LateBatch]:
         for row in self._query("SELECT seq, turn, time, arrival, cause, frames, crc FROM late WHERE seq > ?", (after,)):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from corec.errors import CoreCError, DamagedFile, DiskFull, StorageError
-from corec.storage import disk
+from corec.storage import disk, historia
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, is_sound, sealed
 
 APPLICATION_ID = 0x436F7243  # "CorC"
-FORMAT = 1
+FORMAT = 2
 PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
@@ -54,12 +54,13 @@ TABLES: dict[str, str] = {
     " crc INTEGER)",
     "snapshots": "CREATE TABLE snapshots (turn INTEGER PRIMARY KEY, journal_offset INTEGER, generation INTEGER,"
     " created INTEGER, crc INTEGER)",
+    "historia": historia.DECLARATION,
     "history": _HISTORY,
     "bloques": _VIEW,
 }
 
 #: Tables whose rows carry `sealed` checksums; the others are packed arrays.
-SEALED_TABLES = ("meta", "blocks", "turns", "rolled", "late", "outbox", "snapshots")
+SEALED_TABLES = ("meta", "blocks", "turns", "rolled", "late", "outbox", "snapshots", "historia")
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -112,6 +113,14 @@ def create(
     for suffix in ("-wal", "-shm"):  # of a store that was here before: SQLite would take them for the new one's
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     disk.publish(unfinished, path)
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring a store of an older format to this one, in one transaction."""
+    if db.execute("PRAGMA user_version").fetchone()[0] == 1:
+        with transaction(db, path):
+            db.execute(historia.DECLARATION)
+            db.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 @contextmanager

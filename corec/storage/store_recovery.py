@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corec.errors import DamagedFile
-from corec.storage import disk
+from corec.storage import disk, historia
 from corec.storage import sqlite_schema as schema
 from corec.storage.base import BEGINNING, Base, TurnRecord
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 5_000
 _BLOBS = ("late", "outbox")
-_COUNTED = ("windows", "minutes", "alerts", *_BLOBS)
+_COUNTED = ("windows", "minutes", "alerts", "historia", *_BLOBS)
 
 
 def open_store(path: Path, *, base: Base = BEGINNING, instance: str = "corec1", **options: Any) -> SqliteStore:
@@ -89,7 +89,7 @@ class _Salvage:
             self._carry_sealed(old, new, "blocks", lambda row: True)
             for form in (MINUTES, WINDOWS, ALERTS):
                 self._carry_packed(old, new, form)
-            for table in _BLOBS:
+            for table in (*_BLOBS, "historia"):
                 self._carry_sealed(old, new, table, lambda row: row[1] <= self._base.turn)
             self._drop_rolled(old, new)
             self.turns = self._turns_behind(old)
@@ -102,8 +102,8 @@ class _Salvage:
             self._insert(new, form.table, [row for row, wanted in zip(rows, chosen, strict=True) if wanted])
 
     def _carry_sealed(self, old: sqlite3.Connection, new: sqlite3.Connection, table: str, wanted: Any) -> None:
-        key = "block" if table == "blocks" else "seq"
-        for rows in _readable(old, f"SELECT * FROM {table}", (key,)):
+        key = {"blocks": ("block",), "historia": historia.KEY}.get(table, ("seq",))
+        for rows in _readable(old, f"SELECT * FROM {table}", key):
             sound = [row for row in rows if is_sound(row)]
             if table in _BLOBS:
                 self._totals[f"{table}_seq"] = max([self._totals.get(f"{table}_seq", 0), *(row[0] for row in sound)])

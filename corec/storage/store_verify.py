@@ -90,7 +90,7 @@ def _turns(db: sqlite3.Connection) -> Iterator[str]:
 
 def _counts(db: sqlite3.Connection) -> Iterator[str]:
     totals = newest_totals(db)
-    for table in ("windows", "minutes", "alerts", "late", "outbox"):
+    for table in ("windows", "minutes", "alerts", "historia", "late", "outbox"):
         held = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         if held != totals.get(table, 0):
             yield f"expected {totals.get(table, 0)} rows in {table}, got {held}"

@@ -149,7 +149,9 @@ static void repair(World *w, uint32_t block)
     for (uint32_t s = 0; s < SEGMENTS; s++)
         if (w->core.segments[s].owner == block) settle(w, s);
     const uint32_t failing = w->core.blocks[block].failing;
-    const size_t repaired = cc_repair_block(&w->core, block);
+    size_t repaired = 0;
+    for (uint32_t i = 0; i < w->core.n_segments; i++)
+        if (w->core.segments[i].owner == block) repaired += cc_repair_segment(&w->core, i);
     CHECK(repaired == failing && w->core.blocks[block].failing == 0, "block %u: %zu of %u", block, repaired, failing);
 }
 

@@ -1,0 +1,49 @@
+"""What happened to blocks: the table `historia`, a row for each repair, fusion, undo and restart."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from corec.storage.rows import is_sound, sealed
+
+DECLARATION = (
+    "CREATE TABLE historia (time INTEGER, turn INTEGER, row INTEGER, block INTEGER, what TEXT, host INTEGER, fitness REAL,"
+    " host_fitness REAL, failing INTEGER, entities INTEGER, inherited INTEGER, reason TEXT, subject TEXT, crc INTEGER,"
+    " PRIMARY KEY (time, turn, row)) WITHOUT ROWID"
+)
+KEY = ("time", "turn", "row")
+
+
+class Happening(NamedTuple):
+    """A row of `historia`; `docs/formats.md` says what each column holds."""
+
+    time: int
+    turn: int
+    row: int
+    block: int
+    what: str
+    host: int
+    fitness: float
+    host_fitness: float
+    failing: int
+    entities: int
+    inherited: int
+    reason: str
+    subject: str
+
+
+def append(db: sqlite3.Connection, turn: int, events: Sequence[tuple[Any, ...]], totals: dict[str, int]) -> None:
+    """Add the events of a turn: (time, block, what, ...) each."""
+    if events:
+        rows = [sealed(event[0], turn, row, *event[1:]) for row, event in enumerate(events)]
+        db.executemany("INSERT INTO historia VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        totals["historia"] = totals.get("historia", 0) + len(rows)
+
+
+def read(db: sqlite3.Connection, since: int, until: int) -> tuple[list[Happening], int]:
+    """What happened in [since, until), in order of time, and how many damaged rows were left out."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'historia'").fetchone():
+        return [], 0  # a store of format 1, which its node has not opened since
+    rows = db.execute("SELECT * FROM historia WHERE time >= ? AND time < ? ORDER BY time, turn, row", (since, until)).fetchall()
+    sound = [Happening(*row[:-1]) for row in rows if is_sound(row)]
+    return sound, len(rows) - len(sound)
