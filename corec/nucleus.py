@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 MOST_NEWS = 128
 #: Damaged stores that one run replaces before it gives up.
 MOST_HEALS = 3
+#: Commands that may be asked for on the control socket -> what they take.
+ASKED = {"repair": ("block", "why"), "fuse": ("block", "host", "force", "why"), "undo": ("block", "why")}
 #: Readings of these channels are committed at once: security, AI, alerts.
 CRITICAL = np.array((2, 3, 5), np.int8)
 
@@ -290,8 +292,8 @@ class CoreCNucleus:
         operation = request["op"]
         if operation == "status":
             return self.status()
-        if operation == "repair":
-            return self.command({"op": "repair", "block": request.get("block")})
+        if operation in ASKED:
+            return self.command({"op": operation} | {key: request[key] for key in ASKED[operation] if key in request})
         if operation == "reload":
             return reload(self)
         if operation == "snapshot":
@@ -299,7 +301,7 @@ class CoreCNucleus:
         if operation == "stop":
             self.ask_to_stop()
             return {"stopping": True}
-        raise UsageError(f"expected one of status, repair, reload, snapshot, stop, got {operation!r}")
+        raise UsageError(f"expected one of status, reload, snapshot, stop, {', '.join(ASKED)}, got {operation!r}")
 
 
 def _joined(arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:

@@ -305,8 +305,11 @@ class Oracle:
         fit = self._healthy(segment)
         if len(fit):
             return min(fit, key=lambda other: (self.state.level[other], abs(other - e), other))
-        alike = [other for other in self.at.owned(segment.owner) if other.entry is segment.entry or not (other.entry.function or segment.entry.function)]
-        return min((other for each in alike for other in self._healthy(each)), key=lambda other: (self.state.level[other], other), default=None)
+        def alike(other):
+            return other.entry is segment.entry or not (other.entry.function or segment.entry.function)
+
+        afar = [other for each in self.at.owned(segment.owner) if alike(each) for other in self._healthy(each)]
+        return min(afar, key=lambda other: (self.state.level[other], other), default=None)
 
     def _healthy(self, segment):
         mine = segment.entities

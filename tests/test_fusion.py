@@ -249,7 +249,8 @@ def program(seed, count=14):
         n = int(dice.integers(1, 500))
         ids = dice.integers(0, 3770, n)
         states = (np.abs(ids - sick_ids) > 300) | (dice.random(n) < 0.1)
-        batches = [envelope(ids, dice.normal(0, 2, n), at=at - int(dice.choice([0, 0, 1000])), sequence=sequence, states=states, arrival=at)]
+        time = at - int(dice.choice([0, 0, 1000]))
+        batches = [envelope(ids, dice.normal(0, 2, n), at=time, sequence=sequence, states=states, arrival=at)]
         sequence += n
         commands = []
         for _ in range(dice.integers(0, 4)):

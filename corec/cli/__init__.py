@@ -17,7 +17,10 @@ COMMANDS = {
     "export": "corec.cli.export",
     "replay": "corec.cli.replay",
     "check": "corec.cli.check",
+    "history": "corec.cli.happenings",
     "repair": "corec.cli.control",
+    "fuse": "corec.cli.control",
+    "undo": "corec.cli.control",
     "reload": "corec.cli.control",
     "bench": "corec.cli.bench",
 }

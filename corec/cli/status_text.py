@@ -12,6 +12,7 @@ Status = Mapping[str, Any]
 BARS = "▁▂▃▄▅▆▇█"
 ALERTS = 5
 WEAKEST = 1
+FUSED = 3
 _LABEL = 11
 _BAR = 40
 PARTS = ("stored", "filtered", "late", "shed", "rejected")
@@ -135,7 +136,13 @@ def _blocks(status: Status) -> list[Line]:
         Span(f"   {block['id']}: {block['failing']:,} of {block['entities']:,} failing", "warning")
         for block in blocks["weakest"][:WEAKEST]
     ]
-    return [*lines, _labelled("fitness", *fitness)]
+    return [*lines, _labelled("fitness", *fitness), *_fused(blocks.get("fused", {}))]
+
+
+def _fused(fused: Mapping[str, str]) -> list[Line]:
+    named = [f"{block} into {host}" for block, host in fused.items()]
+    more = [f"and {len(named) - FUSED} more"] if len(named) > FUSED else []
+    return [_labelled("fused", ", ".join([*named[:FUSED], *more]))] if named else []
 
 
 def _shares(counts: Sequence[int], cells: int) -> list[int]:

@@ -105,7 +105,8 @@ def check_undo(engine: "Engine", command: Mapping[str, Any]) -> Fusion:
     block, names, gone = block_named(engine, command.get("block")), engine.block_ids, fused_into(engine)
     fusion = next((each for each in engine.fusions if each.block == block), None)
     if fusion is None:
-        raise UsageError(f"block {names[block]!r} is not fused into another", hint=f"`corec history {names[block]}` shows what happened to it")
+        raise UsageError(f"block {names[block]!r} is not fused into another",
+                         hint=f"`corec history {names[block]}` shows what happened to it")  # fmt: skip
     if fusion.host in gone:
         raise UsageError(
             f"block {names[block]!r} joined {names[fusion.host]!r}, which was fused into {names[gone[fusion.host]]!r} since",
@@ -141,7 +142,8 @@ def _check_room(engine: "Engine", block: int, host: int) -> None:
     rows, most = engine.arena.blocks, MOST_FOLD * _settings(engine, host).entidades_por_bloque
     total = int(rows["entities"][block]) + int(rows["entities"][host])
     if total > most:
-        raise UsageError(f"expected at most {most:,} entities in {engine.block_ids[host]!r}, got {total:,} with {engine.block_ids[block]!r}",
+        names = engine.block_ids
+        raise UsageError(f"expected at most {most:,} entities in {names[host]!r}, got {total:,} with {names[block]!r}",
                          hint="a host holds up to twice its `entidades_por_bloque`: name another host")  # fmt: skip
 
 

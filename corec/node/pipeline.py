@@ -16,7 +16,7 @@ from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
 from corec.engine.commands import apply_command, check_command
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost
+from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
 from corec.node.checkpoints import Checkpoints
 from corec.node.recovery import Opened, commit
 from corec.storage.base import TurnRecord
@@ -215,7 +215,7 @@ class Pipeline:
             commands.insert(0, {"op": "advance", "to": self._quiet_until})
         load_q = round(self.load * LOAD_STEPS)
         self._record = {"load_q": load_q, "commands": commands, "began": time.monotonic(), "config_hash": self.engine.config.digest,
-                        "readings": self.engine.ledger["in"]}  # fmt: skip
+                        "readings": self.engine.ledger["in"], "first": len(commands) - len(self._applied)}  # fmt: skip
         self._turn_bytes = 0
         self.engine.begin_turn(load_q, commands)
 
@@ -266,12 +266,20 @@ class Pipeline:
         self.ledger = self.engine.ledger
         self._keep_house()
         self._count(outcome)
-        for _, waiting in self._applied:
-            waiting.set_result(turn.turn)
-        self._applied = []
+        self._answer(turn.turn, outcome, record.get("first", 0))
         self.checkpoints.committed(self.engine.ledger["in"] - record["readings"])
         if self.on_outcome:
             self.on_outcome(outcome)
+
+    def _answer(self, turn: int, outcome: Outcome, first: int) -> None:
+        """Tell those who wait for their commands; *first*: the place of the first of these in the turn."""
+        refused = {refusal.command: refusal for refusal in outcome.refused}
+        for place, (_, waiting) in enumerate(self._applied, first):
+            if place in refused:
+                waiting.set_exception(UsageError(refused[place].text, hint=refused[place].hint))
+            else:
+                waiting.set_result(turn)
+        self._applied = []
 
     def _commit_until_done(self, turn: TurnRecord, outcome: Outcome, sent: list[tuple[str, int, bytes]]) -> None:
         """Try until the disk takes it: the journal goes on accepting meanwhile, within its bound."""

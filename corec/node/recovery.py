@@ -6,6 +6,7 @@ they were; what the journal holds beyond them is folded by the node as new turns
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from corec.config import Config
 from corec.config.registered import keeping_registered
@@ -124,15 +125,22 @@ def _take_config(opened: Opened, config: Config) -> None:
 
 
 def _restructured(opened: Opened, config: Config) -> Engine:
-    """The blocks changed: close what is open under the old ones, carry over what both have, snapshot at once.
+    """The blocks changed: undo fusions, close what is open under the old ones, carry over what both have, snapshot at once.
 
     The snapshot makes the change durable; a crash before it starts here again.
     """
     old, store = opened.engine, opened.store
     state = store.state
-    record = TurnRecord(state.turn + 1, state.offset, state.offset, 0, 0, [{"op": "finish"}], old.config.digest, old.clock)
+    record = TurnRecord(state.turn + 1, state.offset, state.offset, 0, 0, _last_commands(old), old.config.digest, old.clock)
     commit(store, record, old.turn([], commands=record.commands), old)
     engine = carry_over(old, config)
     meta = engine.snapshot_begin(whole=True)
     opened.snapshots.write(meta, engine.snapshot_segments(), turn=record.turn, offset=state.offset, live=engine.heard_segments)
     return engine
+
+
+def _last_commands(engine: Engine) -> list[dict[str, Any]]:
+    """What an engine does before its blocks change."""
+    undone = [{"op": "undo", "block": engine.block_ids[fusion.block], "why": "the configuration has other blocks"}
+              for fusion in reversed(engine.fusions)]  # fmt: skip
+    return [*undone, {"op": "finish"}]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core import block
+from corec.engine.fusion import fused_into
 from corec.engine.outcome import Outcome
 from corec.version import VERSION
 
@@ -90,13 +91,14 @@ def blocks_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     """Blocks by state, and the weakest of those heard."""
     engine = nucleus.engine
     blocks, names = engine.blocks, engine.block_ids
-    heard, frozen = blocks["heard"] > 0, _asleep(engine)
+    heard, frozen, fused = blocks["heard"] > 0, _asleep(engine), fused_into(engine)
     live = heard & (engine.arena.tick - blocks["last_tick"].astype(np.int64) <= IDLE_AFTER)
     fitness = blocks["fitness"][heard]
     order = np.flatnonzero(heard)[np.argsort(fitness, kind="stable")[:WEAKEST]]
     return {
-        "total": len(blocks), "live": int(live.sum()), "hibernated": int(frozen.sum()), "never": int((~heard).sum()),
+        "total": len(blocks), "live": int(live.sum()), "hibernated": int(frozen.sum()), "never": int((~heard).sum()) - len(fused),
         "idle": int((heard & ~live & ~frozen).sum()),
+        "fused": {names[block]: names[host] for block, host in fused.items()},
         "fitness_mean": float(fitness.mean()) if len(fitness) else 1.0,
         "fitness_min": float(fitness.min()) if len(fitness) else 1.0,
         "weakest": [{"id": names[i], "fitness": float(blocks[i]["fitness"]), "failing": int(blocks[i]["failing"]),
