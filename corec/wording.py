@@ -3,7 +3,7 @@
 
 def counted(count: int, noun: str) -> str:
     """`1 row`, `2,000 rows`, `3 batches`."""
-    plural = noun + ("es" if noun.endswith("ch") else "s")
+    plural = noun[:-1] + "ies" if noun.endswith("ty") else noun + ("es" if noun.endswith("ch") else "s")
     return f"{count:,} {noun if count == 1 else plural}"
 
 

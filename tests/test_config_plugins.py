@@ -12,7 +12,7 @@ OWN = {"bloque": "alerts_notificaciones", "enabled": True, "canal": 5, "umbral_a
 @pytest.fixture
 def plugins(tmp_path):
     """Reads a node whose plugins_config.json holds the given text."""
-    (tmp_path / "corec_config.json").write_text(text_of(node()))
+    (tmp_path / "corec_config.json").write_text(text_of(node(fuentes=["host"])))
 
     def read(text):
         (tmp_path / "plugins_config.json").write_text(text, encoding="utf-8")

@@ -35,21 +35,20 @@ def check(config: Path | None, embedded: bool, data: Path | None) -> None:
 def _check_config(config: "Config") -> None:
     from corec.cli.table import columns
     from corec.config.ram_price import admit, price
+    from corec.wording import counted
 
     entities = sum(entry.entidades for entry in config.bloques)
     blocks = sum(entry.blocks for entry in config.bloques)
-    click.echo(f"{config.source}: {blocks:,} blocks, {entities:,} entities\n")
-    header = ["entry", "canal", "entities", "blocks", "ids on the wire", "plugin"]
-    click.echo(
-        "\n".join(
-            columns(header, [_entry(entry) for entry in config.bloques], ["entry", "blocks", header[4], "plugin"])
-        )
-    )
-    click.echo("\nRAM with every entity awake\n" + "\n".join(price(config).lines()))
+    click.echo(f"{config.source}: {counted(blocks, 'block')}, {counted(entities, 'entity')}\n")
+    if config.bloques:
+        header = ["entry", "canal", "entities", "blocks", "ids on the wire", "plugin"]
+        rows = [_entry(entry) for entry in config.bloques]
+        click.echo("\n".join(columns(header, rows, ["entry", "blocks", header[4], "plugin"])) + "\n")
+    click.echo("RAM with every entity awake\n" + "\n".join(price(config).lines()) + "\n")
     for warning in config.warnings:
-        click.echo(f"warning: {warning}")
+        click.echo(f"warning: {warning}\n")
     admit(config)
-    click.echo("\nright, and it fits")
+    click.echo("right, and it fits")
 
 
 def _entry(entry: "BlockEntry") -> list[str]:

@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from unicodedata import combining, normalize
+from unicodedata import normalize
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
+from corec.config.advice import advice
 from corec.config.blocks import BlockEntry, next_wire_id, resolve_entries
 from corec.config.document import Document, read_document, show
+from corec.config.modules import check_modules, fold_accents, resolve_modules
 from corec.config.plugins import load_plugin_config, load_plugins, merge_plugin_config
 from corec.config.problem import did_you_mean, problem
 from corec.config.servers import (
@@ -103,7 +105,10 @@ def load(path: str | os.PathLike[str], *, embedded: bool = False) -> Config:
         file /= CORE_FILE
     document = read_document(file)
     plugins, warnings = load_plugins(file.with_name(PLUGINS_FILE))
-    return _resolve(document, file, embedded, plugins=plugins, warnings=warnings)
+    config = _resolve(document, file, embedded, plugins=plugins)
+    check_modules(document, tuple(document.tree.get("modules", ())))
+    worth_a_word = (f"{file}: {line}" for line in advice(config, config.bloques))
+    return replace(config, warnings=(*warnings, *worth_a_word))
 
 
 def parse(
@@ -125,11 +130,6 @@ def wire_ranges(config: Config) -> list[tuple[int, int, int]]:
     ]
 
 
-def fold_accents(name: str) -> str:
-    """The name without accents, so that every spelling of `sincronización` is one module."""
-    return "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
-
-
 def _plain(content: Any, source: str) -> Any:
     if isinstance(content, Mapping):
         return dict(content)
@@ -145,7 +145,6 @@ def _resolve(
     embedded: bool,
     *,
     plugins: PluginFile | None = None,
-    warnings: tuple[str, ...] = (),
 ) -> Config:
     core, folder = _typed(document, embedded), file.parent if file else Path()
     entries = resolve_entries(document, core.bloques, folder)
@@ -154,7 +153,7 @@ def _resolve(
         "fuentes": tuple(
             _source(document, index, core, entries) for index in range(len(core.fuentes))
         ),
-        "modules": _modules(core.modules),
+        "modules": resolve_modules(core.modules),
         "rol": _role(document, core.rol),
         "db_config": resolve_db(document, core.db_config, folder),
         "redis_config": resolve_redis(document, core.redis_config, folder),
@@ -166,7 +165,7 @@ def _resolve(
         "folder": folder,
         "file": file,
         "embedded": embedded,
-        "warnings": warnings,
+        "warnings": (),
     }
     return Config(**asdict(core) | resolved | own)
 
@@ -200,12 +199,7 @@ def _host(
         hint = did_you_mean(name, known) or f"the entries are {', '.join(known)}"
         path = ("fuentes", index, "bloque")
         raise document.error(path, "the id of an entry of bloques", show(name), hint=hint)
-    return msgspec.structs.replace(source, bloque=name)
-
-
-def _modules(names: tuple[str, ...]) -> tuple[str, ...]:
-    folded = dict.fromkeys(fold_accents(name) for name in names)
-    return tuple(folded) if "registro" in folded else ("registro", *folded)
+    return replace(source, bloque=name)
 
 
 def _role(document: Document, role: str) -> str:

@@ -63,7 +63,7 @@ class Document:
     def _check_values(self) -> None:
         for path, value in _leaves(self.tree):
             if isinstance(value, float) and not isfinite(value):
-                raise self.error(path, "a finite number", str(value))
+                raise self.error(path, "a finite number", show(value), hint="leave the key out, or write null where there is no limit")
             if isinstance(value, str) and not _encodable(value):
                 raise self.error(path, "text in Unicode", show(value))
 
@@ -135,7 +135,7 @@ class _Duplicate(Exception):
 
 def _read(text: str, document: Document) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_unique)
     except _Duplicate:
         raise _duplicate_error(text, document) from None
     except json.JSONDecodeError as error:
@@ -153,10 +153,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) != len(pairs):
         raise _Duplicate
     return mapping
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name}, which JSON does not have")
 
 
 def _duplicate_error(text: str, document: Document) -> ConfigError:

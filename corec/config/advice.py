@@ -1,0 +1,34 @@
+"""What is allowed in a configuration and still hardly meant, each as one line for `corec check` and a node's log."""
+
+from collections.abc import Iterator
+
+from corec.config.blocks import BlockEntry
+from corec.config.types import CoreFile, FuenteHost
+
+ENTRY = '{"id": "sensors", "canal": 1, "entidades": 1000}'
+FEED = '"fuentes": ["host"] reads this machine\'s sensors; a program hands its own in by CoreCNucleus.submit'
+
+
+def advice(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[str]:
+    """Everything worth a word."""
+    if not entries:
+        yield f'"bloques" names no entry: no reading has a place, and none will come; begin with "bloques": [{ENTRY}]'
+    elif not config.fuentes and not all(entry.funcion for entry in entries):
+        yield f'no "fuentes": nothing will be read; {FEED}'
+    for name, entry, interval in _readings(config, entries):
+        if entry.filtro.latido <= interval:
+            yield (
+                f"bloques.{entry.id}.filtro.latido {entry.filtro.latido} s is no longer than the {interval:g} s between two"
+                f" readings of {name}: each of them leaves as a message; {round(10 * interval):,} would send a tenth"
+            )
+
+
+def _readings(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[tuple[str, BlockEntry, float]]:
+    """(source, entry, seconds between two readings of one entity) of all that is read."""
+    entities = sum(entry.entidades for entry in entries)
+    for source in config.fuentes:
+        if isinstance(source, FuenteHost):
+            yield "host", next(entry for entry in entries if entry.id == source.bloque), source.intervalo
+        else:
+            yield from (("simulada", entry, entities / source.lecturas_por_segundo) for entry in entries)
+    yield from ((entry.funcion.nombre, entry, entry.intervalo) for entry in entries if entry.funcion)

@@ -1,0 +1,40 @@
+"""The names in `modules`: spelled with accents or without, and those that can be loaded."""
+
+from pathlib import Path
+from unicodedata import combining, normalize
+
+from corec.config.document import Document, show
+from corec.config.problem import did_you_mean
+
+#: Modules of the design; those that this version does not have yet are passed over by name.
+DESIGNED = ("registro", "ejecucion", "sincronizacion", "auditoria")
+_NO_MODULES = ("__init__", "base")
+
+
+def fold_accents(name: str) -> str:
+    """The name without accents, so that every spelling of `sincronización` is one module."""
+    return "".join(letter for letter in normalize("NFKD", name) if not combining(letter))
+
+
+def resolve_modules(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules that run, each once; registro always does."""
+    folded = dict.fromkeys(fold_accents(name) for name in names)
+    return tuple(folded) if "registro" in folded else ("registro", *folded)
+
+
+def check_modules(document: Document, names: tuple[str, ...]) -> None:
+    """ConfigError for a name by which no module can be loaded here."""
+    for index, name in enumerate(names):
+        if fold_accents(name) not in DESIGNED and fold_accents(name) not in (known := installed_modules()):
+            hint = did_you_mean(fold_accents(name), known)
+            hint = hint or f"there are {', '.join(known)}; put others into corec/modules, or offer them at the entry point corec.modules"
+            raise document.error(("modules", index), "the name of a module", show(name), hint=hint)
+
+
+def installed_modules() -> list[str]:
+    """All names that `modules` may hold here."""
+    from importlib.metadata import entry_points  # 20 ms, and only a name that is not of the design needs it
+
+    files = {fold_accents(file.stem) for file in (Path(__file__).parents[1] / "modules").glob("*.py")}
+    offered = {fold_accents(point.name) for point in entry_points(group="corec.modules")}
+    return sorted({*DESIGNED, *files, *offered} - set(_NO_MODULES))
