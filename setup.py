@@ -61,6 +61,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("calls"),
+            extension("copyrows"),
             extension("wire", "crc32c.c"),
             extension("arena", "cold.c"),
             extension("block", *KERNELS),

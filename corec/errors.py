@@ -5,6 +5,8 @@
     │   ├── UsageError           a command or a call that cannot be carried out as given
     │   ├── ConfigError          either configuration file, or a file that one of them names
     │   ├── ServerNotBuilt       a server section, before this CoreC can use servers
+    │   ├── ServerError          a server that the configuration names, and what it refuses
+    │   │   └── ServerAway         it cannot be reached; the work waits until it can
     │   ├── PluginError          a plugin that cannot be loaded or breaks its contract
     │   ├── FrameError           bytes that are no readings
     │   │   ├── PartialFrame       a length that is no multiple of 10
@@ -40,6 +42,8 @@ __all__ = [
     "InternalError",
     "PartialFrame",
     "PluginError",
+    "ServerAway",
+    "ServerError",
     "ServerNotBuilt",
     "StorageError",
     "UsageError",
@@ -103,6 +107,16 @@ class ServerNotBuilt(InputError):
     """A server section, before this CoreC can use servers."""
 
     exit_code = ExitCode.SERVER
+
+
+class ServerError(InputError):
+    """A server that the configuration names, and what it refuses."""
+
+    exit_code = ExitCode.SERVER
+
+
+class ServerAway(ServerError):
+    """It cannot be reached; the work waits until it can."""
 
 
 class PluginError(InputError):

@@ -17,6 +17,11 @@ FULL: dict[str, Any] = {
         "password_file": None,
         "host": "localhost",
         "port": "5432",
+        "sslmode": "prefer",
+        "sslrootcert": "ca.pem",
+        "replica": {"host": "localhost", "port": 5433, "user": None, "password": "s3cret-copy", "password_file": None},
+        "particion_canales": [1, 2],
+        "copias": "archivos",
     },
     "redis_config": {
         "host": "localhost",

@@ -31,6 +31,10 @@ NULLABLE = {
     "password_file",
     "db_config",
     "redis_config",
+    "sslmode",
+    "sslrootcert",
+    "replica",
+    "user",
 }
 NAMED_KEYS = [path for path in every_key() if isinstance(path[-1], str)]
 

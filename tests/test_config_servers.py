@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from corec.config import load, parse
@@ -117,6 +118,35 @@ def test_defaults_of_both_sections(tmp_path):
         5432,
         None,
     )
+
+
+def db(tmp_path, **keys):
+    """The resolved db_config of these keys."""
+    section = msgspec.convert(keys, DbSection)
+    return resolve_db(Document({"db_config": keys}, "c.json"), section, tmp_path)
+
+
+def test_replica_is_as_the_primary_but_for_what_it_names(tmp_path):
+    # Given a replica that names its place alone, when the section is read, then user, password and database are the primary's
+    found = db(tmp_path, user="writer", password="s3cret", dbname="d", replica={"host": "copy", "port": 5433}).replica
+    assert (found.host, found.port, found.user, found.dbname) == ("copy", 5433, "writer", "d")
+    assert found.password.reveal() == "s3cret"
+    own = db(tmp_path, user="writer", password="s3cret", replica={"user": "reader", "password": "other"}).replica
+    assert (own.user, own.password.reveal()) == ("reader", "other")
+    assert db(tmp_path).replica is None
+
+
+def test_placeholder_of_the_replica_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"at \$\.db_config\.replica\.password"):
+        db(tmp_path, replica={"password": "your_password"})
+
+
+def test_channels_with_partitions_of_their_own_are_in_order_and_once(tmp_path):
+    assert db(tmp_path, particion_canales=[5, 2, 5]).particion_canales == (2, 5)
+
+
+def test_certificate_is_looked_for_beside_the_configuration(tmp_path):
+    assert db(tmp_path, sslmode="verify-full", sslrootcert="ca.pem").sslrootcert == str(tmp_path / "ca.pem")
 
 
 def test_empty_user_is_none(tmp_path):

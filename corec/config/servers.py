@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from corec.config.document import Document
 from corec.config.types import CoreFile, DbSection, RedisSection
 from corec.errors import ServerNotBuilt
 
 SECTIONS = ("db_config", "redis_config")
+NOT_BUILT = ("db_config", "redis_config")
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _PLACEHOLDER = re.compile(r"your_[a-z_]+")
@@ -46,6 +47,11 @@ class DbServer(Struct, frozen=True, kw_only=True):
     password: Secret | None
     host: str
     port: int
+    sslmode: str | None = None
+    sslrootcert: str | None = None
+    replica: "DbServer | None" = None
+    particion_canales: tuple[int, ...] = ()
+    copias: str = "archivos"
 
 
 class RedisServer(Struct, frozen=True, kw_only=True):
@@ -68,13 +74,34 @@ def resolve_db(document: Document, section: DbSection | None, folder: Path) -> D
     """PostgreSQL's section with its variables and files read."""
     if section is None:
         return None
-    reader = _Reader(document, "db_config", section, folder)
-    return DbServer(
+    reader = _Reader(document, ("db_config",), section, folder)
+    server = DbServer(
         dbname=reader.text("dbname"),
         user=reader.text("user"),
         password=reader.password(),
         host=reader.text("host"),
         port=reader.port(),
+        sslmode=section.sslmode,
+        sslrootcert=section.sslrootcert and str(folder / reader.text("sslrootcert")),
+        particion_canales=tuple(sorted(set(section.particion_canales))),
+        copias=section.copias,
+    )
+    return structs.replace(server, replica=_replica(document, section, server, folder))
+
+
+def _replica(document: Document, section: DbSection, primary: DbServer, folder: Path) -> DbServer | None:
+    """The server that is read from: what it does not name is as for the primary."""
+    replica = section.replica
+    if replica is None:
+        return None
+    reader = _Reader(document, ("db_config", "replica"), replica, folder)
+    own = replica.password or replica.password_file
+    return structs.replace(
+        primary,
+        host=reader.text("host"),
+        port=reader.port(),
+        user=reader.text("user") if replica.user else primary.user,
+        password=reader.password() if own else primary.password,
     )
 
 
@@ -84,7 +111,7 @@ def resolve_redis(
     """Redis's section with its variables and files read."""
     if section is None:
         return None
-    reader = _Reader(document, "redis_config", section, folder)
+    reader = _Reader(document, ("redis_config",), section, folder)
     return RedisServer(
         host=reader.text("host"),
         port=reader.port(),
@@ -95,7 +122,7 @@ def resolve_redis(
 
 def refuse_servers(document: Document, core: CoreFile) -> None:
     """Until servers are built, a node that names one says so instead of running without it."""
-    named = [name for name in SECTIONS if getattr(core, name) is not None]
+    named = [name for name in NOT_BUILT if getattr(core, name) is not None]
     if named:
         raise ServerNotBuilt(
             f"{document.source}: expected an embedded node, got {' and '.join(named)}"
@@ -107,14 +134,14 @@ def refuse_servers(document: Document, core: CoreFile) -> None:
 class _Reader:
     """Reads one section's keys, each with its variables filled in."""
 
-    def __init__(self, document: Document, name: str, section: Any, folder: Path) -> None:
+    def __init__(self, document: Document, name: tuple[str, ...], section: Any, folder: Path) -> None:
         self.document = document
         self.name = name
         self.section = section
         self.folder = folder
 
     def text(self, key: str) -> str:
-        path = (self.name, key)
+        path = (*self.name, key)
         value = getattr(self.section, key)
         return self._real(path, _VARIABLE.sub(lambda found: self._variable(path, found), value))
 
@@ -123,7 +150,7 @@ class _Reader:
             return self.section.port
         text = self.text("port")
         if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
-            raise self.document.error((self.name, "port"), "a port from 1 to 65535", f'"{text}"')
+            raise self.document.error((*self.name, "port"), "a port from 1 to 65535", f'"{text}"')
         return int(text)
 
     def password(self) -> Secret | None:
@@ -131,19 +158,19 @@ class _Reader:
         if self.section.password_file is None:
             return Secret(text) if text else None
         if text:
-            path = (self.name, "password_file")
+            path = (*self.name, "password_file")
             raise self.document.error(
                 path, "one source of the password", "password and password_file", hint="remove one"
             )
         return Secret(self._file("password_file"))
 
-    def _real(self, path: tuple[str, str], value: str) -> str:
+    def _real(self, path: tuple[str, ...], value: str) -> str:
         if _PLACEHOLDER.fullmatch(value):
             got = f'the placeholder "{value}"'
             raise self.document.error(path, "a real value", got, hint=_HINT)
         return value
 
-    def _variable(self, path: tuple[str, str], found: re.Match) -> str:
+    def _variable(self, path: tuple[str, ...], found: re.Match) -> str:
         name, default = found.groups()
         value = os.environ.get(name) or default
         if value is None:
@@ -162,8 +189,8 @@ class _Reader:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "no UTF-8 text"
             raise self.document.error(
-                (self.name, key), f"a readable file {file}", reason.lower(), hint=_HINT
+                (*self.name, key), f"a readable file {file}", reason.lower(), hint=_HINT
             ) from None
         if not text:
-            raise self.document.error((self.name, key), f"a password in {file}", "an empty file")
-        return self._real((self.name, key), text)
+            raise self.document.error((*self.name, key), f"a password in {file}", "an empty file")
+        return self._real((*self.name, key), text)

@@ -231,12 +231,38 @@ class ServerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         )
 
 
+class ReplicaSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A PostgreSQL that follows the primary; what is not given is as in db_config."""
+
+    user: Annotated[Text | None, Meta(description="user")] = None
+    port: Annotated[Port, Meta(description="port, as number or string", extra=PORT_EXTRA)] = 5432
+
+
 class DbSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Connection to PostgreSQL; strings may hold ${ENVIRONMENT_VARIABLE}."""
 
     dbname: Annotated[Text, Meta(description="database")] = "corec_db"
     user: Annotated[Text, Meta(description="user")] = "postgres"
     port: Annotated[Port, Meta(description="port, as number or string", extra=PORT_EXTRA)] = 5432
+    sslmode: Annotated[
+        Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None,
+        Meta(description="TLS, in libpq's words; prefer if not given"),
+    ] = None
+    sslrootcert: Annotated[
+        Text | None, Meta(description="certificate of the authority that verify-ca and verify-full trust")
+    ] = None
+    replica: Annotated[
+        ReplicaSection | None,
+        Meta(description="server that queries and pages read from; the primary if not given"),
+    ] = None
+    particion_canales: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=127)], ...],
+        Meta(description="channels with a partition of their own under each month", examples=[[1, 2]]),
+    ] = ()
+    copias: Annotated[
+        Literal["archivos", "postgresql"],
+        Meta(description="where snapshots go: files of this machine, or the database, for machines that share shards"),
+    ] = "archivos"
 
 
 class RedisSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -45,7 +45,7 @@ def _merge_moments(merged: np.ndarray, rows: np.ndarray, at: np.ndarray) -> None
     shift = np.where(measured, means - origin[group], 0.0)
     spread = np.where(measured, np.nan_to_num(rows["std"].astype(np.float64)), 0.0)
     count = np.add.reduceat(weight, at)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean = np.add.reduceat(weight * shift, at) / count
         square = np.add.reduceat(weight * (shift * shift + spread * spread), at) / count
         merged["mean"] = origin + mean

@@ -55,6 +55,10 @@ def append(
     return len(rows)
 
 
+def count(totals: dict[str, int], table: str, rows: int) -> None:
+    totals[table] = totals.get(table, 0) + rows
+
+
 def add(totals: dict[str, int], table: str, rows: int, size: int) -> None:
     for key, change in ((table, rows), (f"{table}_bytes", size)):
         totals[key] = totals.get(key, 0) + change

@@ -1,0 +1,83 @@
+"""Rows of aggregates and alerts as PostgreSQL's binary COPY: what `_core.copyrows` is told to make of them."""
+
+import io
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from corec._core import copyrows
+from corec._core.dtypes import AGGREGATE, ALERT
+from corec.storage.base import Block
+
+_KINDS = {"i1": copyrows.SMALL, "u1": copyrows.SMALL, "u4": copyrows.UNSIGNED, "i8": copyrows.BIG, "f4": copyrows.FLOAT,
+          "f8": copyrows.DOUBLE}  # fmt: skip
+_CHUNK = 1 << 20
+
+
+class CopyForm:
+    """How arrays of one dtype become rows of one table: shared fields, then the block's, then those of the row itself."""
+
+    def __init__(self, table: str, dtype: np.dtype, moment: str, own: Sequence[str], *, counted: bool, numbered: bool) -> None:
+        """*own*: fields of the array after its time.  counted: the block's number of entities goes with its id.
+        numbered: a last column has the row's number in its turn."""
+        names = [moment, *own]
+        self.table, self.dtype, self._counted = table, dtype, counted
+        self.moment = moment
+        at = {name: dtype.fields[name][1] for name in names}
+        steps = [(_KINDS[dtype[name].str[1:]], at[name]) for name in names] + [(copyrows.NUMBER, 0)] * numbered
+        self._aside_steps = np.array(steps, np.int32)
+        self._steps = np.array([(copyrows.MOMENT, at[moment]), *steps[1:]], np.int32)
+        shared = ["instance_id", "shard", "turn"] + (["span"] if counted else [])
+        block = ["id", "num_entidades"] if counted else ["bloque"]
+        self.columns = [*shared, *block, "timestamp", *own] + ["row"] * numbered
+        self._listed = ", ".join(f'"{name}"' for name in self.columns)
+
+    def names(self, blocks: Sequence[Block]) -> tuple[np.ndarray, bytes]:
+        """What `pack` has to know of the blocks, made once."""
+        by_index = {block.index: block for block in blocks}
+        fields = [self._block_fields(by_index.get(index)) for index in range(max(by_index, default=-1) + 1)]
+        starts = np.zeros(len(fields) + 1, np.int64)
+        np.cumsum([len(each) for each in fields], out=starts[1:])
+        return starts, b"".join(fields)
+
+    def _block_fields(self, block: Block | None) -> bytes:
+        name = text(block.id if block else "?")
+        return name + (integer(block.entities if block else 0) if self._counted else b"")
+
+    def pack(self, rows: np.ndarray, names: tuple[np.ndarray, bytes], shared: bytes, *, aside: bool = False) -> bytes:
+        """The COPY of *rows*; *shared* are the fields of `shared_fields`."""
+        steps = self._aside_steps if aside else self._steps
+        return copyrows.pack_rows(rows, steps, shared, *names, len(self.columns))
+
+    def shared(self, instance: str, shard: int, turn: int, span: int = 0) -> bytes:
+        """The fields that all rows of a turn have in common."""
+        return text(instance) + small(shard) + big(turn) + (integer(span) if self._counted else b"")
+
+    def copy(self, cursor: Any, content: bytes, *, aside: bool = False) -> None:
+        """Hand it to the server."""
+        table = self.table + ("_aside" if aside else "")
+        cursor.copy_expert(f"COPY {table} ({self._listed}) FROM STDIN (FORMAT binary)", io.BytesIO(content), _CHUNK)
+
+
+def text(value: str) -> bytes:
+    raw = value.encode()
+    return struct.pack("!i", len(raw)) + raw
+
+
+def small(value: int) -> bytes:
+    return struct.pack("!ih", 2, value)
+
+
+def integer(value: int) -> bytes:
+    return struct.pack("!ii", 4, value)
+
+
+def big(value: int) -> bytes:
+    return struct.pack("!iq", 8, value)
+
+
+_MEASURES = ("fitness", "canal", "block", "count", "mean", "min", "max", "std", "errors", "messages", "score")
+BLOQUES = CopyForm("bloques", AGGREGATE, "window", _MEASURES, counted=True, numbered=False)
+ALERTS = CopyForm("alerts", ALERT, "time", ("id", "canal", "kind", "valor", "limit", "block"), counted=False, numbered=True)

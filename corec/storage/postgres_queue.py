@@ -1,0 +1,38 @@
+"""Queues in PostgreSQL: output streams and frames put aside, numbered for ever, the oldest dropped at a bound and counted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from corec.storage.outbox import FRAME_BYTES, add
+
+_COLUMNS = {"late": 'turn, "time", arrival, cause, frames', "outbox": 'turn, stream, "time", frames'}
+_DROP = """WITH sized AS (SELECT seq, sum(length(frames)) OVER (ORDER BY seq) AS upto FROM {table}
+ WHERE instance_id = %(instance)s AND shard = %(shard)s),
+gone AS (DELETE FROM {table} WHERE instance_id = %(instance)s AND shard = %(shard)s
+ AND seq <= (SELECT coalesce(min(seq), 0) FROM sized WHERE upto >= %(excess)s) RETURNING turn, length(frames) AS size)
+SELECT count(*), coalesce(sum(size), 0), coalesce(max(turn), 0) FROM gone"""
+
+
+def append(cursor: Any, table: str, key: tuple[str, int], rows: Sequence[tuple[Any, ...]], bound: int, totals: dict[str, int]) -> int:
+    """Add *rows*, whose last field are frames; how many.  Inside the transaction of their turn."""
+    if not rows:
+        return 0
+    from psycopg2.extras import execute_values
+
+    first = totals.get(f"{table}_seq", 0) + 1
+    numbered = [(*key, seq, *row) for seq, row in enumerate(rows, first)]
+    execute_values(cursor, f"INSERT INTO {table} (instance_id, shard, seq, {_COLUMNS[table]}) VALUES %s", numbered)
+    totals[f"{table}_seq"] = first + len(rows) - 1
+    add(totals, table, len(rows), sum(len(row[-1]) for row in rows))
+    if totals[f"{table}_bytes"] > bound:
+        _drop_oldest(cursor, table, key, totals[f"{table}_bytes"] - bound + bound // 10, totals)
+    return len(rows)
+
+
+def _drop_oldest(cursor: Any, table: str, key: tuple[str, int], excess: int, totals: dict[str, int]) -> None:
+    cursor.execute(_DROP.format(table=table), {"instance": key[0], "shard": key[1], "excess": excess})
+    count, size, turn = (int(value) for value in cursor.fetchone())
+    add(totals, table, -count, -size)
+    dropped = f"{table}_frames_dropped"
+    totals[dropped] = totals.get(dropped, 0) + size // FRAME_BYTES
+    totals[f"{table}_pruned"] = max(turn, totals.get(f"{table}_pruned", 0))

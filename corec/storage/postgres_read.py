@@ -1,0 +1,108 @@
+"""Questions to the store on PostgreSQL, by the node itself or by anybody who may read."""
+
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from corec._core.dtypes import AGGREGATE, ALERT
+from corec.config.servers import DbServer
+from corec.errors import StorageError
+from corec.storage.base import Block, LateBatch, State, TurnRecord
+from corec.storage.moments import merge_windows
+from corec.storage.postgres_session import Session, where
+from corec.storage.sqlite_read import FOREVER, HISTORY, MINUTE_MS
+
+_MS = '(extract(epoch FROM "timestamp") * 1000)::bigint'
+_HISTORY_COLUMNS = {"window": _MS, **{name: f'"{name}"' for name in HISTORY.names if name != "window"}}
+_ALERT_COLUMNS = {"time": _MS, **{name: f'"{name}"' for name in ALERT.names if name != "time"}}
+_OWN = "instance_id = %s AND shard = %s"
+_BETWEEN = f'{_OWN} AND "timestamp" >= to_timestamp(%s / 1000.0) AND "timestamp" < to_timestamp(%s / 1000.0)'
+#: The end of 9999: to_timestamp takes no later years than PostgreSQL's own calendar.
+_LAST_MS = 253_402_300_799_999
+
+
+class PostgresReader:
+    """Reads of one shard's rows; each method sees one moment of them."""
+
+    def __init__(self, server: DbServer, *, instance: str, shard: int = 0, session: Session | None = None) -> None:
+        self.server, self._key = server, (instance, shard)
+        self.instance = instance
+        self._session = session or Session(server, name=f"{instance} reader", read_only=True)
+
+    def close(self) -> None:
+        self._session.close()
+
+    @property
+    def state(self) -> State:
+        rows = self._query(f"SELECT turn, to_offset, ledger FROM shards WHERE {_OWN}")
+        if not rows:
+            raise StorageError(f"expected results of {self.instance}, got none - in {where(self.server)}",
+                               hint="run the node once: corec run")  # fmt: skip
+        turn, offset, ledger = rows[0]
+        return State(turn, offset, json.loads(ledger))
+
+    def turns(self, after: int = 0) -> Iterator[TurnRecord]:
+        """In slices: a replay folds them as they come."""
+        while rows := self._query(
+            "SELECT turn, from_offset, to_offset, load_q, tick, commands, config_hash, created FROM turns"
+            f" WHERE {_OWN} AND turn > %s ORDER BY turn LIMIT 1000", after,
+        ):  # fmt: skip
+            for row in rows:
+                yield TurnRecord(*row[:5], json.loads(row[5]), *row[6:])
+            after = rows[-1][0]
+
+    def blocks(self, pattern: str = "*") -> list[Block]:
+        rows = self._query(f"SELECT block, id, canal, entities FROM blocks WHERE {_OWN} ORDER BY block")
+        return [Block(*row) for row in rows if fnmatchcase(row[1], pattern)]
+
+    def history(
+        self, pattern: str = "*", since: int = 0, until: int = FOREVER, resolution: str = "finest"
+    ) -> np.ndarray:
+        """Aggregates by window and block; *resolution* is "finest" (what was kept) or "minute"."""
+        named, values = "", [since, min(until, _LAST_MS)]
+        if pattern != "*":
+            named, values = " AND block = ANY(%s)", [*values, [block.index for block in self.blocks(pattern)]]
+        columns = ", ".join(_HISTORY_COLUMNS.values())
+        found = self._query(f"SELECT {columns} FROM bloques WHERE {_BETWEEN}{named}", *values)
+        rows = _array(found, _HISTORY_COLUMNS, HISTORY)
+        if resolution == "minute":
+            merged = merge_windows(rows, MINUTE_MS)
+            rows = np.zeros(len(merged), HISTORY)
+            for name in AGGREGATE.names:
+                rows[name] = merged[name]
+            rows["span"] = MINUTE_MS
+        return rows[np.lexsort((rows["block"], rows["window"]))]
+
+    def alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
+        columns = ", ".join(_ALERT_COLUMNS.values())
+        found = self._query(f'SELECT {columns} FROM alerts WHERE {_BETWEEN} ORDER BY "timestamp", turn, row', since, min(until, _LAST_MS))
+        return _array(found, _ALERT_COLUMNS, ALERT)
+
+    def late(self, after: int = 0) -> Iterator[LateBatch]:
+        for row in self._query(f'SELECT "time", arrival, frames, cause FROM late WHERE {_OWN} AND seq > %s ORDER BY seq', after):
+            yield LateBatch(row[0], row[1], bytes(row[2]), row[3])
+
+    def outbox(self, stream: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, int, bytes]]:
+        """Entries of an output stream behind sequence number *after*: (sequence, time, frames)."""
+        rows = self._query(f'SELECT seq, "time", frames FROM outbox WHERE {_OWN} AND seq > %s AND stream = %s ORDER BY seq LIMIT %s',
+                           after, stream, limit)  # fmt: skip
+        return [(seq, time, bytes(frames)) for seq, time, frames in rows]
+
+    def snapshots(self) -> list[tuple[int, int, int]]:
+        """(turn, offset, generation) of the snapshots noted, newest first."""
+        return self._query(f"SELECT turn, to_offset, generation FROM snapshots WHERE {_OWN} ORDER BY turn DESC")
+
+    def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._session.query(sql, (*self._key, *values))
+
+
+def _array(found: list[tuple[Any, ...]], columns: dict[str, str], dtype: np.dtype) -> np.ndarray:
+    """Rows as a structured array; NULL is a float that was not measured."""
+    out = np.zeros(len(found), dtype)
+    for name, values in zip(columns, zip(*found)):
+        missing = [np.nan if value is None else value for value in values] if dtype[name].kind == "f" else values
+        out[name] = missing
+    return out

@@ -1,0 +1,157 @@
+"""The tables of CoreC's database, one migration after the other; a migration that was published is never changed.
+
+See docs/postgresql.md.  Functions that make and drop partitions belong to the owner and run with the owner's rights,
+so that the writer needs none.
+"""
+
+_FIRST = """
+CREATE TABLE shards (
+  instance_id text NOT NULL, shard smallint NOT NULL, epoch bigint NOT NULL, owner text NOT NULL,
+  taken timestamptz NOT NULL DEFAULT now(), turn bigint NOT NULL, to_offset bigint NOT NULL,
+  ledger text NOT NULL, totals text NOT NULL, moved text, PRIMARY KEY (instance_id, shard)
+) WITH (fillfactor = 50);
+
+CREATE TABLE blocks (
+  instance_id text NOT NULL, shard smallint NOT NULL, block bigint NOT NULL, id text NOT NULL, canal smallint NOT NULL,
+  entities integer NOT NULL, PRIMARY KEY (instance_id, shard, block)
+);
+
+CREATE TABLE bloques (
+  id text NOT NULL, canal smallint NOT NULL, num_entidades integer NOT NULL, fitness real, "timestamp" timestamptz NOT NULL,
+  instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, span integer NOT NULL, block bigint NOT NULL,
+  "count" bigint NOT NULL, mean double precision, "min" real, "max" real, std double precision, errors bigint NOT NULL,
+  messages bigint NOT NULL, score real
+) PARTITION BY RANGE ("timestamp");
+CREATE INDEX bloques_id_time ON bloques (id, "timestamp");
+CREATE INDEX bloques_time ON bloques USING brin ("timestamp");
+
+CREATE TABLE alerts (
+  "timestamp" timestamptz NOT NULL, id bigint NOT NULL, bloque text NOT NULL, canal smallint NOT NULL, kind smallint NOT NULL,
+  valor real, "limit" real, instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, row integer NOT NULL,
+  block bigint NOT NULL
+) PARTITION BY RANGE ("timestamp");
+CREATE INDEX alerts_time ON alerts ("timestamp");
+
+CREATE TABLE bloques_aside (LIKE bloques);
+ALTER TABLE bloques_aside ALTER "timestamp" TYPE bigint USING 0;
+CREATE TABLE alerts_aside (LIKE alerts);
+ALTER TABLE alerts_aside ALTER "timestamp" TYPE bigint USING 0;
+
+CREATE TABLE turns (
+  instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, from_offset bigint NOT NULL, to_offset bigint NOT NULL,
+  load_q smallint NOT NULL, tick bigint NOT NULL, commands text NOT NULL, config_hash text NOT NULL, created bigint NOT NULL,
+  windows integer NOT NULL, alerts integer NOT NULL, late integer NOT NULL, outbox integer NOT NULL, aside integer NOT NULL,
+  committed timestamptz NOT NULL DEFAULT now()
+) PARTITION BY RANGE (committed);
+CREATE INDEX turns_turn ON turns (instance_id, shard, turn);
+
+CREATE TABLE late (
+  instance_id text NOT NULL, shard smallint NOT NULL, seq bigint NOT NULL, turn bigint NOT NULL, "time" bigint NOT NULL,
+  arrival bigint NOT NULL, cause text NOT NULL, frames bytea NOT NULL, PRIMARY KEY (instance_id, shard, seq)
+);
+CREATE TABLE outbox (
+  instance_id text NOT NULL, shard smallint NOT NULL, seq bigint NOT NULL, turn bigint NOT NULL, stream text NOT NULL,
+  "time" bigint NOT NULL, frames bytea NOT NULL, PRIMARY KEY (instance_id, shard, seq)
+);
+
+CREATE TABLE snapshots (
+  instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, to_offset bigint NOT NULL, generation bigint NOT NULL,
+  noted timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (instance_id, shard, turn)
+);
+CREATE TABLE snapshot_heads (
+  instance_id text NOT NULL, shard smallint NOT NULL, generation bigint NOT NULL, turn bigint NOT NULL, to_offset bigint NOT NULL,
+  created bigint NOT NULL, meta bytea NOT NULL, crc bigint NOT NULL, live bytea, PRIMARY KEY (instance_id, shard, generation)
+);
+CREATE TABLE snapshot_segments (
+  instance_id text NOT NULL, shard smallint NOT NULL, segment bigint NOT NULL, generation bigint NOT NULL, blob bytea NOT NULL,
+  crc bigint NOT NULL, PRIMARY KEY (instance_id, shard, segment, generation)
+);
+ALTER TABLE snapshot_segments ALTER blob SET STORAGE EXTERNAL;
+
+CREATE FUNCTION corec_partition_lock() RETURNS void LANGUAGE sql AS $$
+  SELECT pg_advisory_xact_lock(hashtext('corec partitions'))
+$$;
+
+-- Asks the table of tables: what to_regclass remembers is not refreshed by waiting for a lock.
+CREATE FUNCTION corec_is_there(name text) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+  SELECT EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = current_schema()::regnamespace)
+$$;
+
+-- A table of its own first, then attached: attaching does not make those wait who write to other partitions.
+CREATE FUNCTION corec_attach(parent text, name text, since timestamptz, until timestamptz, canales smallint[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE canal smallint;
+BEGIN
+  IF cardinality(canales) = 0 THEN
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', name, parent);
+  ELSE
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL) PARTITION BY LIST (canal)', name, parent);
+    FOREACH canal IN ARRAY canales LOOP
+      EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES IN (%s)', name || '_canal_' || canal, name, canal);
+    END LOOP;
+    EXECUTE format('CREATE TABLE %I PARTITION OF %I DEFAULT', name || '_otros', name);
+  END IF;
+  EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, since, until);
+END $$;
+
+CREATE FUNCTION corec_make_month(parent text, month date, canales smallint[]) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  since timestamp := date_trunc('month', month::timestamp);
+  name text := parent || to_char(since, '_YYYY_MM');
+BEGIN
+  IF parent NOT IN ('bloques', 'alerts') THEN RAISE EXCEPTION 'no table by months: %', parent; END IF;
+  IF corec_is_there(name) THEN RETURN false; END IF;
+  PERFORM corec_partition_lock();
+  IF corec_is_there(name) THEN RETURN false; END IF;
+  PERFORM corec_attach(parent, name, since AT TIME ZONE 'UTC', (since + interval '1 month') AT TIME ZONE 'UTC', canales);
+  RETURN true;
+END $$;
+
+CREATE FUNCTION corec_make_turns(day date) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  since timestamp := day::timestamp;
+  name text := 'turns' || to_char(since, '_YYYY_MM_DD');
+BEGIN
+  IF corec_is_there(name) THEN RETURN false; END IF;
+  PERFORM corec_partition_lock();
+  IF corec_is_there(name) THEN RETURN false; END IF;
+  PERFORM corec_attach('turns', name, since AT TIME ZONE 'UTC', (since + interval '1 day') AT TIME ZONE 'UTC', '{}');
+  RETURN true;
+END $$;
+
+CREATE FUNCTION corec_partitions(parent text) RETURNS TABLE (name text, since date, until date) LANGUAGE sql STABLE AS $$
+  SELECT relname::text, since, (CASE WHEN parent = 'turns' THEN since + interval '1 day' ELSE since + interval '1 month' END)::date
+  FROM (SELECT c.relname, to_date(substr(c.relname, length(parent) + 2), 'YYYY_MM_DD') AS since
+        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass(quote_ident(parent))) AS p
+  ORDER BY since
+$$;
+
+-- Drops the partitions that end by then; how many.
+CREATE FUNCTION corec_drop_before(parent text, before date) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  gone integer := 0;
+  old text;
+BEGIN
+  IF parent NOT IN ('bloques', 'alerts', 'turns') THEN RAISE EXCEPTION 'no table of partitions: %', parent; END IF;
+  IF NOT EXISTS (SELECT FROM corec_partitions(parent) AS p WHERE p.until <= before) THEN RETURN 0; END IF;
+  PERFORM corec_partition_lock();
+  FOR old IN SELECT p.name FROM corec_partitions(parent) AS p WHERE p.until <= before LOOP
+    EXECUTE format('DROP TABLE %I', old);
+    gone := gone + 1;
+  END LOOP;
+  RETURN gone;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION corec_make_month, corec_make_turns, corec_drop_before, corec_attach FROM PUBLIC;
+"""
+
+MIGRATIONS = (_FIRST,)
+#: What a writer changes, and what it only reads.
+WRITTEN = ("shards", "blocks", "bloques", "alerts", "bloques_aside", "alerts_aside", "turns", "late", "outbox", "snapshots",
+           "snapshot_heads", "snapshot_segments")  # fmt: skip
+#: Tables from which a writer takes rows away: queues and snapshots.  History goes by whole partitions only.
+EMPTIED = ("late", "outbox", "blocks", "snapshots", "snapshot_heads", "snapshot_segments")
+FUNCTIONS = ("corec_make_month", "corec_make_turns", "corec_drop_before")
