@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from corec.errors import PluginError
+from corec.metering import charge
 
 if TYPE_CHECKING:
     from corec.node.pipeline import Pipeline
@@ -38,8 +39,8 @@ class EmbeddedRedis:
         return self._pipeline_of()
 
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
-                   **options: Any) -> bytes:
-        """Add an entry; its id."""
+                   **options: Any) -> bytes | None:
+        """Add an entry; its id, or None where its plugin sends more than it may."""
         if id not in ("*", b"*"):
             raise PluginError(f"expected the id '*', got {id!r}", hint="ids are the node's, so that entries keep their order")
         entry = {_bytes(key): _bytes(value) for key, value in fields.items()}
@@ -47,6 +48,8 @@ class EmbeddedRedis:
             raise PluginError("expected at least one field for a stream entry, got none")
         number = self._next_id()
         blob = msgspec.msgpack.encode([number, entry])
+        if not charge(len(blob)):
+            return None
         self.bytes_in += len(blob)
         if self._pipeline.waiting_out >= MOST_WAITING:
             raise PluginError(f"{MOST_WAITING} stream entries wait for a commit already", hint="send fewer, or several values in one entry")

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from corec._core import dtypes
 from corec.bus import EmbeddedRedis
 from corec.config import Config
 from corec.config.ram_price import admit
+from corec.config.registered import name_at
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
 from corec.modules.base import ModuloBase
@@ -27,6 +28,7 @@ from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, status_of
 from corec.organism import Organism
+from corec.places import Places
 from corec.plugin_manager import PluginManager
 from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
@@ -69,6 +71,7 @@ class CoreCNucleus:
         self.heals = self._told = 0
         self.control: ControlServer | None = None
         self._names: dict[int, tuple[str, str]] = {}
+        self._places = Places(self)
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -223,8 +226,12 @@ class CoreCNucleus:
         if urgent and not problem:
             self.pipeline.accepted(urgent=True)
         if isinstance(problem, DiskFull):
-            with self._shed_lock:
-                self._shed += readings
+            self.shed(readings)
+
+    def shed(self, readings: int) -> None:
+        """Count readings that were refused before they reached the journal."""
+        with self._shed_lock:
+            self._shed += readings
 
     def _tell_shed(self) -> None:
         with self._shed_lock:
@@ -252,6 +259,14 @@ class CoreCNucleus:
     def registrar_plugin(self, name: str, plugin: Any) -> None:
         """Record a plugin; its `inicializar` is awaited once all modules run."""
         self._organism.manager.register(name, plugin)
+
+    def claim_block(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
+        """uint32: the wire ids of a registered block's entities; assigning to `modulos["registro"].bloques` asks for them."""
+        return self._places.claim(block, canal, names, holder)
+
+    def release_block(self, block: str) -> None:
+        """Detach a registered block; deleting from `modulos["registro"].bloques` asks for it."""
+        self._places.release(block)
 
     def news(self, since: int) -> tuple[dict[str, Any], int]:
         """What was committed behind number *since*: aggregates and alerts as structured arrays, and the time; its number."""
@@ -285,8 +300,10 @@ class CoreCNucleus:
             if id in names:
                 return names[id]
         segment, slot = self.engine.locate(id)
-        owner = int(self.engine.arena.segments["owner"][segment])
-        return f"{self.engine.block_ids[owner]}:{slot}", ""
+        row = self.engine.arena.segments[segment]
+        entry = self.engine.config.bloques[int(row["policy"])]
+        own = name_at(entry, id - entry.first_id) if entry.registrado else ""
+        return own or f"{self.engine.block_ids[int(row['owner'])]}:{slot}", ""
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request["op"]

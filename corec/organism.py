@@ -1,10 +1,15 @@
-"""Modules and plugins of a node, in an asyncio loop of their own thread: what they do holds no reading up."""
+"""Modules and plugins of a node, in an asyncio loop of their own thread: what they do holds no reading up.
+
+A thread beside it starts plugins one after the other and then watches: whoever blocks the loop is named with its stack,
+and after a while the loop is left behind with its thread; everybody else goes on in a new one.
+"""
 import asyncio
 import importlib
 import logging
 import threading
 import time
-from concurrent.futures import TimeoutError as StopTimeout
+from collections.abc import Callable
+from concurrent.futures import Future
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from corec.errors import ConfigError
 from corec.modules.base import ModuloBase
 from corec.plugin_manager import PluginManager
+from corec.plugins.loop import LoopThread
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
@@ -21,8 +27,14 @@ log = logging.getLogger(__name__)
 #: Modules of the design that this version does not have.
 NOT_YET = frozenset(("ejecucion", "sincronizacion", "auditoria"))
 EVERY_S = 1.0
-#: A loop that does not answer for this long is held up by a plugin.
-HELD_UP_S = 2.0
+#: A start waits for plugins for this long; those that take longer go on starting behind it.
+START_WAIT_S = 5.0
+#: The loop is looked at this often; it is held up when it does not answer for so long, and left behind after so long.
+LOOK_EVERY_S = 0.5
+HELD_UP_S = 0.5
+HOLD_LIMIT_S = 10.0
+#: A stop waits for plugins and modules for this long.
+STOP_WAIT_S = 0.5
 
 
 class Organism:
@@ -30,39 +42,49 @@ class Organism:
 
     def __init__(self, nucleus: "CoreCNucleus", plugins: Path | None) -> None:
         self._nucleus = nucleus
+        self._name = f"CoreCNucleus-{nucleus.config.instance_id}"
         self.modulos: dict[str, ModuloBase] = {}
         self.manager = PluginManager(nucleus, plugins)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="organism", daemon=True)
+        self._home = LoopThread()
+        self._left: list[LoopThread] = []
+        self._watch = threading.Thread(target=self._start_and_watch, name="organism-watch", daemon=True)
+        self._started, self._stopping = threading.Event(), threading.Event()
         self._main: asyncio.Task | None = None
-        self._beat = time.monotonic()
+        self.held_up_s = 0.0  # for how long the loop has not answered; 0 while it does
+
+    # --- life ----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Load and begin everything; returns when the plugins are loaded."""
+        """Load and begin everything; returns when the plugins are loaded, or take too long, or the node is to stop."""
         for name in dict.fromkeys(("registro", *self._nucleus.config.modules)):
             self._load_module(name)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result()
+        self._home.start()
+        self._home.submit(self._begin_modules).result()
+        self._watch.start()
+        end = time.monotonic() + START_WAIT_S
+        while not self._started.wait(0.05) and not self._nucleus.is_over:
+            if time.monotonic() > end:
+                log.warning("[%s] plugins are still starting; the node goes on without them", self._name)
+                return
 
     def stop(self) -> None:
         """Stop plugins, then modules; a plugin that holds the loop up is left behind after a moment."""
-        if not self._thread.is_alive():
+        self._stopping.set()
+        if not self._home.alive:
             return
+        ended = self._home.submit(self._end)
         try:
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=0.5)
-        except StopTimeout:
-            log.error("[CoreCNucleus-%s] a plugin holds its loop up and is left behind", self._nucleus.config.instance_id)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    @property
-    def held_up_s(self) -> float:
-        """For how long the loop has not answered, in seconds; 0 while it does."""
-        late = time.monotonic() - self._beat - EVERY_S
-        return late if late > HELD_UP_S else 0.0
+            ended.result(timeout=STOP_WAIT_S)
+        except TimeoutError:
+            folder, _ = self._home.holder()
+            log.error("[%s] %s holds its loop up and is left behind", self._name, f"plugin {folder}" if folder else "a module")
+        except Exception:  # a module of somebody's own
+            log.exception("[%s] a module failed to stop", self._name)
+        self._home.stop()
 
     def _load_module(self, name: str) -> None:
         if name in NOT_YET:
-            log.debug("[CoreCNucleus-%s] module %s is not part of this version", self._nucleus.config.instance_id, name)
+            log.debug("[%s] module %s is not part of this version", self._name, name)
             return
         found = [kind for kind in vars(_module_named(name)).values() if _is_module(kind)]
         if len(found) != 1:
@@ -70,17 +92,20 @@ class Organism:
                               hint="see corec/modules/base.py for what a module is")  # fmt: skip
         self.modulos[name] = found[0]()
 
-    async def _begin(self) -> None:
+    # --- in the loop ---------------------------------------------------------------------------
+
+    async def _begin_modules(self) -> None:
         for modulo in self.modulos.values():
             await modulo.inicializar(self._nucleus)
-        await self.manager.load_all()
-        await self.manager.start_all()
+
+    async def _resume(self) -> None:
+        """Begin the passes of modules and plugins, at the start and in every loop that follows one left behind."""
         self._main = asyncio.create_task(self._run())
+        self.manager.run_passes()
 
     async def _run(self) -> None:
         since = 0
         while True:
-            self._beat = time.monotonic()
             datos, since = self._nucleus.news(since)
             for name, modulo in self.modulos.items():
                 await self._step(name, modulo, datos)
@@ -90,7 +115,7 @@ class Organism:
         try:
             await modulo.ejecutar(datos, self._nucleus.load)
         except Exception:  # a module of somebody's own may raise anything; the others go on
-            log.exception("[CoreCNucleus-%s] module %s failed", self._nucleus.config.instance_id, name)
+            log.exception("[%s] module %s failed", self._name, name)
 
     async def _end(self) -> None:
         await self.manager.stop_all()
@@ -98,6 +123,80 @@ class Organism:
             self._main.cancel()
         for modulo in reversed(self.modulos.values()):
             await modulo.detener()
+
+    # --- in the watching thread ----------------------------------------------------------------
+
+    def _start_and_watch(self) -> None:
+        for main in self.manager.found():
+            folder = main.parent.name
+            self._see_through(self.manager.load, main, lambda problem, folder=folder: self.manager.not_loaded(folder, problem))
+        for running in list(self.manager.plugins.values()):
+            self._see_through(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
+        if not self._stopping.is_set():
+            self._home.submit(self._resume)
+        self._started.set()
+        while not self._stopping.wait(LOOK_EVERY_S):
+            self._look()
+
+    def _see_through(self, make: Callable, what: Any, give_up: Callable[[str], None]) -> None:
+        """Run one step of the start to its end, or leave it behind with the loop that it blocks."""
+        done: Future = self._home.submit(make, what)
+        while not self._stopping.is_set() and not _is_done(done, LOOK_EVERY_S):
+            held = self._hold_up(HOLD_LIMIT_S)
+            if held >= HOLD_LIMIT_S:
+                give_up(f"inicializar blocked its thread for {held:.0f} s")
+                self._move()
+                return
+
+    def _look(self) -> None:
+        """See whether the loop answers; one that does not for too long is left behind, with the plugin that blocks it."""
+        folder, _ = self._home.holder()
+        held = self._hold_up(HOLD_LIMIT_S)
+        if held < HOLD_LIMIT_S:
+            return
+        folder, _ = self._home.holder()
+        guilty, thread = list(self.manager.of_folder(folder)), self._home
+        if folder is None or self._stopping.is_set():
+            return  # a module, or something that has no name: nothing to take out of the way
+        self._move()
+        for running in guilty:
+            running.left_behind(thread, f"it blocked its thread for {held:.0f} s")
+        self.modulos["registro"].abandon(folder)
+        self._home.submit(self._resume)
+
+    def _hold_up(self, most: float) -> float:
+        """For how long the loop does not answer from now on, *most* at most; who is to blame is named."""
+        began, named = time.monotonic(), False
+        while not self._home.answers(HELD_UP_S) and not self._stopping.is_set():
+            self.held_up_s = time.monotonic() - began
+            named = named or self._name_holder()
+            if self.held_up_s >= most:
+                break
+        held, self.held_up_s = self.held_up_s, 0.0
+        return held
+
+    def _name_holder(self) -> bool:
+        folder, stack = self._home.holder()
+        for running in self.manager.of_folder(folder):
+            running.held_up_s = self.held_up_s
+        log.error("[%s] %s holds the loop of modules and plugins up, here:\n%s", self._name,
+                  f"plugin {folder}" if folder else "something", stack)  # fmt: skip
+        return True
+
+    def _move(self) -> None:
+        """Leave the loop behind; what follows runs in a new one."""
+        self._home.abandon()
+        self._left.append(self._home)
+        self._home = LoopThread(len(self._left))
+        self._home.start()
+
+
+def _is_done(done: Future, within: float) -> bool:
+    try:
+        done.exception(within)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _module_named(name: str) -> Any:

@@ -4,96 +4,92 @@
     plugins/alerts/config.json    optional; plugins_config.json wins over it, key by key
 """
 import asyncio
-import importlib.util
 import inspect
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar, copy_context
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corec.config import load_plugin_config, merge_plugin_config
-from corec.errors import CoreCError, PluginError
+from corec.errors import PluginError
+from corec.metering import CURRENT, Meter, Timed
+from corec.plugins.footprint import walk
+from corec.plugins.loading import PREFIX, WHATEVER, check_plugin, entry_point, imported, told
+from corec.plugins.running import Running
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("PluginManager")
 
-#: Seconds that `inicializar` and one pass may take.
+#: Seconds that `inicializar` may take.
 START_LIMIT_S = 30.0
-PASS_LIMIT_S = 10.0
-#: Failures in a row that suspend a plugin, the first pause, and the longest.
-MOST_FAILURES = 3
-FIRST_PAUSE_S = 10.0
-LONGEST_PAUSE_S = 600.0
+#: How often a plugin's RAM is looked at.
+WEIGH_EVERY_S = 30.0
+#: Bytes a second that a plugin may send, in MB, where `max_mb_s` does not say.
+MAX_MB_S = 1.0
+MB = 1 << 20
 
 
-class Running:
-    """A plugin that was registered, and what it costs."""
+class Loading(NamedTuple):
+    """The plugin folder that is being loaded, or whatever a program registers by itself."""
 
-    def __init__(self, name: str, plugin: Any, config: dict[str, Any]) -> None:
-        self.name, self.plugin, self.config = name, plugin, config
-        self.interval = float(config.get("intervalo", 1.0))
-        self.started = time.monotonic()
-        self.ready = False
-        self.passes = self.failures = self.in_a_row = 0
-        self.pause = FIRST_PAUSE_S
-        self.cpu_s = 0.0
-        self.problem = ""
+    folder: str
+    config: dict[str, Any]
+    meter: Meter
 
-    def failed(self, problem: str) -> float:
-        """Count a failure; how long to wait before the next pass."""
-        self.failures, self.in_a_row, self.problem = self.failures + 1, self.in_a_row + 1, problem
-        log.error("[PluginManager] plugin %s failed: %s", self.name, problem)
-        if self.in_a_row < MOST_FAILURES:
-            return self.interval
-        pause, self.pause = self.pause, min(2 * self.pause, LONGEST_PAUSE_S)
-        log.error("[PluginManager] plugin %s suspended for %.0f s after %d failures in a row", self.name, pause, self.in_a_row)
-        return pause
 
-    def passed(self) -> float:
-        """Count a pass that went well."""
-        self.passes, self.in_a_row, self.pause, self.problem = self.passes + 1, 0, FIRST_PAUSE_S, ""
-        return self.interval
-
-    def status(self) -> dict[str, Any]:
-        """What it did and cost so far."""
-        lived = max(time.monotonic() - self.started, 1e-9)
-        return {"name": self.name, "passes": self.passes, "failures": self.failures, "cpu_share": self.cpu_s / lived,
-                "detail": self.problem or ("running" if self.ready else "starting")}  # fmt: skip
+#: What a registration belongs to, also when it comes late, from a thread that was left behind.
+LOADING: ContextVar[Loading | None] = ContextVar("corec_loading", default=None)
+#: What a program registers by itself.
+PROGRAM = Loading("", {}, Meter("program"))
 
 
 class PluginManager:
-    """All plugins of a node; used in the nucleus's loop only."""
+    """All plugins of a node; used in the nucleus's loop only, but for what says otherwise."""
 
     def __init__(self, nucleus: "CoreCNucleus", folder: Path | None) -> None:
         self._nucleus, self._folder = nucleus, folder
         self.plugins: dict[str, Running] = {}
-        self._loading: dict[str, Any] = {}
+        self.problems: dict[str, str] = {}  # folder -> why it is not loaded
         self._tasks: list[asyncio.Task] = []
 
     # --- loading -------------------------------------------------------------------------------
 
-    async def load_all(self) -> None:
-        """Load every `*/main.py` of the folder, sorted; a bad one is named and left out."""
-        if self._folder is None or not self._folder.is_dir():
+    def found(self) -> list[Path]:
+        """Every `*/main.py` of the folder, sorted; from any thread."""
+        return sorted(self._folder.glob("*/main.py")) if self._folder is not None and self._folder.is_dir() else []
+
+    async def load(self, main: Path) -> None:
+        """Load one plugin; a bad one is named and left out."""
+        try:
+            await self._load(main)
+        except TimeoutError:
+            self.not_loaded(main.parent.name, f"inicializar(nucleus, config) took more than {START_LIMIT_S:g} s")
+        except WHATEVER as error:  # a plugin's code may raise; the others go on
+            self.not_loaded(main.parent.name, told(error))
+
+    def not_loaded(self, folder: str, problem: str) -> None:
+        """Name a plugin that the node goes on without; the first reason stays."""
+        if folder in self.problems:
             return
-        for main in sorted(self._folder.glob("*/main.py")):
-            try:
-                await self._load(main)
-            except (Exception, SystemExit) as error:  # whatever a plugin's code may raise: the others go on
-                log.error("[PluginManager] plugin %s not loaded: %s", main.parent.name, _told(error))
+        self.problems[folder] = problem
+        log.error("[PluginManager] plugin %s not loaded: %s", folder, problem)
 
     async def _load(self, main: Path) -> None:
         name = main.parent.name
-        self._loading = merge_plugin_config(self._nucleus.config.plugins.get(name, {}), load_plugin_config(main.with_name("config.json")))
-        if self._loading.get("enabled") is False:
+        config = merge_plugin_config(self._nucleus.config.plugins.get(name, {}), load_plugin_config(main.with_name("config.json")))
+        if config.get("enabled") is False:
             log.info("[PluginManager] plugin %s is disabled", name)
             return
-        begin = _entry_point(_imported(main, name), main)
-        result = begin(self._nucleus, self._loading)
+        meter = Meter(name, float(config.get("max_mb_s", MAX_MB_S)))
+        LOADING.set(Loading(name, config, meter))
+        CURRENT.set(meter)
+        begin = entry_point(imported(main, name), main)
+        result = begin(self._nucleus, config)
         if inspect.isawaitable(result):
             await asyncio.wait_for(result, START_LIMIT_S)
 
@@ -101,80 +97,94 @@ class PluginManager:
         """Record a plugin; two of one name: the first stays."""
         if name in self.plugins:
             raise PluginError(f"there is a plugin {name!r} already: the first one stays", hint="register each plugin under its own name")
-        if not callable(getattr(plugin, "procesar", None)):
-            raise PluginError(f"plugin {name!r}: expected a method procesar(datos, carga), got {type(plugin).__name__} without one")
-        self.plugins[name] = Running(name, plugin, self._loading)
+        check_plugin(name, plugin)
+        folder, config, meter = LOADING.get() or PROGRAM
+        if folder in self.problems:
+            raise PluginError(f"plugin {name!r} comes too late: {self.problems[folder]}", hint="make `inicializar` return sooner")
+        self.plugins[name] = Running(name, plugin, config, meter, folder)
 
     # --- running -------------------------------------------------------------------------------
 
-    async def start_all(self) -> None:
-        """Await each plugin's `inicializar`, then run its passes; one that fails is never passed to."""
-        for running in self.plugins.values():
-            await self._start(running)
-        self._tasks = [asyncio.create_task(self._run(each), name=f"plugin-{each.name}") for each in self.plugins.values() if each.ready]
-
-    async def _start(self, running: Running) -> None:
+    async def start(self, running: Running) -> None:
+        """Await the plugin's `inicializar`; one that fails is never passed to."""
+        CURRENT.set(running.meter)
         begin = getattr(running.plugin, "inicializar", None)
         try:
             result = begin() if begin else None
             if inspect.isawaitable(result):
-                await asyncio.wait_for(result, START_LIMIT_S)
-            running.ready = True
-        except (Exception, SystemExit) as error:  # whatever a plugin's code may raise
-            running.failed(f"inicializar: {_told(error)}")
+                await asyncio.wait_for(Timed(lambda: result, running.meter), START_LIMIT_S)
+            if running.state == "starting":
+                running.started()
+        except TimeoutError:
+            running.gave_up(f"inicializar took more than {START_LIMIT_S:g} s")
+        except WHATEVER as error:  # a plugin's code may raise
+            running.gave_up(f"inicializar: {told(error)}")
+
+    def run_passes(self) -> None:
+        """Begin the passes of all plugins that started, each in a context of its own."""
+        self._tasks = [self._task_of(each) for each in self.plugins.values() if each.ready]
+
+    def _task_of(self, running: Running) -> asyncio.Task:
+        context = copy_context()
+        context.run(CURRENT.set, running.meter)
+        return asyncio.get_running_loop().create_task(self._run(running), name=f"plugin-{running.name}", context=context)
 
     async def _run(self, running: Running) -> None:
-        since = 0
-        while True:
-            datos, since = self._nucleus.news(since)
-            began, cpu = time.monotonic(), time.thread_time()
-            pause = await self._pass(running, datos)
-            running.cpu_s += time.thread_time() - cpu
+        home = running.home = asyncio.get_running_loop()
+        weigh_at = 0.0
+        await asyncio.sleep(running.wait_s)
+        while running.ready:
+            began = time.monotonic()
+            if running.is_stuck:
+                pause = running.still_stuck()
+            else:
+                problem, heavy = await self._pass(running), ""
+                if running.home is not home:
+                    return
+                if time.monotonic() >= weigh_at:
+                    weigh_at = time.monotonic() + WEIGH_EVERY_S
+                    heavy = await self._weigh(running)
+                pause = running.failed(heavy or problem, at_once=bool(heavy)) if heavy or problem else running.passed()
             await asyncio.sleep(max(0.0, pause - (time.monotonic() - began)))
 
-    async def _pass(self, running: Running, datos: dict[str, Any]) -> float:
+    async def _pass(self, running: Running) -> str:
+        """Give the plugin one pass; what went wrong, or nothing."""
+        datos, running.since = self._nucleus.news(running.since)
+        running.meter.took(datos["bloques"].nbytes + datos["alertas"].nbytes)
+        running.held_up_s = 0.0
         try:
-            result = running.plugin.procesar(datos, self._nucleus.load)
-            if inspect.isawaitable(result):
-                await asyncio.wait_for(result, PASS_LIMIT_S)
-            return running.passed()
+            await asyncio.wait_for(Timed(lambda: self._called(running, datos), running.meter), running.limit)
         except TimeoutError:
-            return running.failed(f"procesar took more than {PASS_LIMIT_S:g} s")
-        except (Exception, SystemExit) as error:  # whatever a plugin's code may raise
-            return running.failed(f"procesar: {_told(error)}")
+            return f"procesar took more than {running.limit:g} s"
+        except WHATEVER as error:  # a plugin's code may raise
+            return f"procesar: {told(error)}"
+        return f"procesar blocked the loop for {running.held_up_s:.1f} s" if running.held_up_s else ""
+
+    async def _called(self, running: Running, datos: dict[str, Any]) -> None:
+        result = running.plugin.procesar(datos, self._nucleus.load)
+        if inspect.isawaitable(result):
+            await result
+
+    async def _weigh(self, running: Running) -> str:
+        """Estimate its RAM, a little at a time; what is wrong when it is above its bound."""
+        for found in walk(running.plugin, sys.modules.get(PREFIX + running.folder)):
+            running.meter.ram_bytes = found
+            await asyncio.sleep(0)
+        if running.meter.ram_bytes <= running.max_ram:
+            return ""
+        return f"it holds about {running.meter.ram_bytes / MB:.0f} MB, above its max_ram_mb of {running.max_ram // MB}"
+
+    def of_folder(self, folder: str | None) -> Iterator[Running]:
+        """The plugins that a folder registered; from any thread."""
+        return (running for running in list(self.plugins.values()) if running.folder == folder)
+
+    def status(self) -> list[dict[str, Any]]:
+        """All plugins, those that are not loaded last; from any thread."""
+        missing = [{"name": folder, "state": "not loaded", "detail": problem} for folder, problem in self.problems.items()]
+        return [*(running.status() for running in list(self.plugins.values())), *missing]
 
     async def stop_all(self) -> None:
         """End all passes."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _imported(main: Path, name: str) -> ModuleType:
-    """The plugin's module, under a name of its own."""
-    unique = f"corec_plugins.{name}"
-    spec = importlib.util.spec_from_file_location(unique, main)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[unique]
-        raise
-    return module
-
-
-def _entry_point(module: ModuleType, main: Path) -> Any:
-    begin = getattr(module, "inicializar", None)
-    if not callable(begin):
-        raise PluginError(f"{main}: expected a function inicializar(nucleus, config), found none",
-                          hint="define it at module level, not only in the class")  # fmt: skip
-    try:
-        inspect.signature(begin).bind(None, {})
-    except TypeError:
-        raise PluginError(f"{main}: expected inicializar(nucleus, config), got inicializar{inspect.signature(begin)}") from None
-    return begin
-
-
-def _told(error: BaseException) -> str:
-    return str(error) if isinstance(error, CoreCError) else f"{type(error).__name__}: {error}"

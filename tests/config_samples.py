@@ -42,6 +42,8 @@ FULL: dict[str, Any] = {
             "ids": 5000,
             "silencio_max": 30,
             "registrado": False,
+            "nombres": "h",
+            "retirado": False,
             "ventana": 5.0,
             "limites": {"bajo": -10.0, "alto": 90.5},
             "intervalo": 2.0,

@@ -198,7 +198,19 @@ class Oracle:
         units = np.array([[old.shift, new.shift] for old, new in zip(before, self.entries, strict=True)])[self.at.entry_of]
         self.state.seen = self.state.seen << units[:, 0] >> units[:, 1]
 
+    def _do_detach(self, command):
+        s, mine = self.state, self._of_entry(command["block"])
+        heard = mine[s.quality[mine] != NEVER]
+        s.quality[heard], s.active[heard] = SILENT, False
+        self.at.gone.add(command["block"])
+
+    def _of_entry(self, id):
+        return np.flatnonzero(np.array([entry.id == id for entry in self.entries])[self.at.entry_of])
+
     def _do_attach(self, command):
+        if command["entry"]["id"] in self.at.gone:
+            self.at.gone.remove(command["entry"]["id"])
+            return
         self._take_over(self._config | {"bloques": [*self._config["bloques"], command["entry"]]})
 
     def _take_over(self, config):

@@ -178,6 +178,7 @@ class Layout:
 
     def __init__(self, entries):
         self.blocks, self.segments, self.ranges, self.devices, self._following = [], [], [], {}, 0
+        self.gone = set()  # entries that are detached
         for entry in entries:
             self._add(entry)
         self._make_columns(entries)
@@ -193,7 +194,7 @@ class Layout:
         if entry.table:
             self.devices |= {row[0]: total + slot for slot, row in enumerate(entry.table)}
         else:
-            self.ranges.append((base, entry.entities, total))
+            self.ranges.append((base, entry.entities, total, entry.id))
             self._following += entry.entities if entry.base is None else 0
         self._add_blocks(entry, total)
 
@@ -213,7 +214,7 @@ class Layout:
         self.tell_owners()
         self.canal_of = np.array([entry.canal for entry in entries])[self.entry_of]
         self.wire = np.zeros(len(self.place), np.int64)
-        for base, count, first in self.ranges:
+        for base, count, first, _ in self.ranges:
             self.wire[first : first + count] = np.arange(base, base + count)
         self.wire[list(self.devices.values())] = list(self.devices)
         self._ids = np.array(sorted(self.devices), np.int64)
@@ -229,8 +230,8 @@ class Layout:
     def find(self, ids):
         """The entity of each wire id, -1 for none."""
         found = np.full(len(ids), -1)
-        for base, count, first in self.ranges:
-            mine = (ids >= base) & (ids < base + count)
+        for base, count, first, entry in self.ranges:
+            mine = (ids >= base) & (ids < base + count) & (entry not in self.gone)
             found[mine] = ids[mine] - base + first
         if len(self._ids):
             spot = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)

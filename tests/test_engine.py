@@ -566,3 +566,44 @@ def test_parsed_configuration_and_mapping_are_one():
     one, other = Engine(FLEET), Engine(parse(FLEET).to_mapping())
     for outcome, again in zip(run(one, turns), run(other, turns), strict=True):
         same_outcome(outcome, again)
+
+
+REGISTERED = {"id": "late", "canal": 4, "entidades": 1500, "entidades_por_bloque": 1500, "max_size_mb": 3, "ids": 2**31, "registrado": True}
+
+
+def test_detached_block_is_nobody_until_it_comes_again():
+    # Given a registered block at work, asleep in part, and a snapshot on its way
+    twin, ids = Twin(CONFIG), 2**31 + np.arange(0, 1500, 3)
+    twin.turn([], commands=[{"op": "attach", "entry": REGISTERED}])
+    twin.feed_arrays(ids, values(n=500), at=T0, channel=4, states=np.arange(500) % 9 > 0)
+    twin.engine.snapshot_begin(whole=True)
+    # When it is detached, Then its ids are nobody's, its window closes as any other, and its memory is given back
+    twin.turn([], commands=[{"op": "detach", "block": "late"}])
+    assert twin.feed_arrays(ids, values(n=500), at=T0 + 100, channel=4).rejected == {"id": 500}
+    assert twin.tick(T0 + 5000).aggregates["count"].tolist() == [444]
+    assert sorted(twin.engine.arena.frozen) == [3, 4]
+    assert not twin.engine.arena.tiles[3:]["state"].any()
+    # And so it is where the snapshot is restored, and however long it stays away
+    twin.engine = Engine.restore(twin.engine.snapshot())
+    assert twin.tick(T0 + 9_000_000).alerts.tolist() == []
+    # When it comes again, Then it has the ids and what its entities had learned
+    twin.turn([], commands=[{"op": "attach", "entry": REGISTERED}])
+    twin.feed_arrays(ids, values(1, 500), at=T0 + 9_000_100, channel=4)
+    twin.feed_arrays([7], [1.0], at=T0 + 9_000_100, channel=1)
+    one = twin.engine.entity(2**31 + 3)
+    assert one["mean"] != one["valor"] == values(1, 500)[1]
+    twin.finish()
+
+
+def test_commands_on_registered_blocks_are_checked():
+    engine = Engine(CONFIG)
+    engine.turn([], commands=[{"op": "attach", "entry": REGISTERED}])
+    for command in ({"op": "detach", "block": "nobody"}, {"op": "detach", "block": "a"}):
+        with pytest.raises(UsageError, match="no registered block"):
+            check_command(engine, command)
+    with pytest.raises(ConfigError):
+        check_command(engine, {"op": "attach", "entry": REGISTERED})
+    engine.turn([], commands=[{"op": "detach", "block": "late"}])
+    check_command(engine, {"op": "attach", "entry": REGISTERED})
+    with pytest.raises(UsageError, match="no registered block"):
+        check_command(engine, {"op": "detach", "block": "late"})

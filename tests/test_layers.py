@@ -18,8 +18,8 @@ LAYERS = (
     {"config"},
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},
-    {"core", "bus", "node", "sources"},
-    {"modules", "plugin_manager", "organism"},
+    {"core", "bus", "metering", "node", "sources"},
+    {"modules", "places", "plugins", "plugin_manager", "organism"},
     {"nucleus", "web"},
     {"cli", "__main__", "__init__"},
 )  # fmt: skip

@@ -2,7 +2,6 @@
 import asyncio
 import json
 import logging
-import textwrap
 import time
 from pathlib import Path
 
@@ -11,33 +10,9 @@ import pytest
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
 from tests.nodes import SMALL, small, until
+from tests.plugin_nodes import GOOD, Node, stream
 
 SEED = Path(__file__).parent / "seed"
-
-
-class Node:
-    """A node on a folder of plugins, stopped at the end with its ledger balanced."""
-
-    def __init__(self, tmp_path, config=None):
-        self.plugins, self.data, self.config = tmp_path / "plugins", tmp_path / "data", config or small()
-
-    def plugin(self, name, code, config=None):
-        """Write a plugin."""
-        folder = self.plugins / name
-        folder.mkdir(parents=True)
-        (folder / "main.py").write_text(textwrap.dedent(code))
-        if config is not None:
-            (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
-
-    def __enter__(self):
-        self.nucleus = CoreCNucleus(self.config, data=self.data, plugins=self.plugins, with_sources=False)
-        self.nucleus.start()
-        return self.nucleus
-
-    def __exit__(self, *_):
-        self.nucleus.stop()
-        ledger = self.nucleus.engine.ledger
-        assert ledger["in"] == sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
 
 
 @pytest.fixture
@@ -45,23 +20,6 @@ def node(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "plugins").mkdir()
     return Node(tmp_path)
-
-
-GOOD = """
-    class Plugin:
-        passes = 0
-        async def procesar(self, datos, carga):
-            Plugin.passes += 1
-            Plugin.seen = datos, carga
-            return {}
-    def inicializar(nucleus, config):
-        Plugin.config = config
-        nucleus.registrar_plugin("good", Plugin())
-"""
-
-
-def stream(nucleus, name):
-    return asyncio.run(nucleus.redis_client.xrange(name))
 
 
 def test_documented_plugin_runs_unchanged(tmp_path, caplog):

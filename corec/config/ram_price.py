@@ -73,7 +73,7 @@ def price(config: Config) -> Price:
     rows = (
         Row("node", BASE_BYTES, "interpreter, NumPy, compiled core"),
         Row("journal and commits", BUFFER_BYTES, "buffers"),
-        *(row for entry in config.bloques for row in _entry_rows(entry)),
+        *(row for entry in config.bloques if not entry.retirado for row in _entry_rows(entry)),
     )
     return Price(rows, config.max_ram_mb * MB)
 

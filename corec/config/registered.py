@@ -1,9 +1,10 @@
 """Blocks that programs and plugins register while running, as entries of the configuration they run under."""
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
-from corec.config import Config, parse
+from corec.config import BlockEntry, Config, parse
 from corec.config.blocks import next_wire_id
 from corec.errors import ConfigError
 
@@ -11,22 +12,50 @@ from corec.errors import ConfigError
 FIRST_ID = 2**31
 
 
-def entry_for(config: Config, block: str, canal: int, entities: int) -> dict[str, Any]:
-    """The entry of a block that is new to *config*; ConfigError when the id is taken."""
+def entry_for(config: Config, block: str, canal: int, names: Sequence[str]) -> dict[str, Any]:
+    """The entry of a block that is new to *config*, with entities of these names; ConfigError when the id is taken."""
     if any(block in entry.block_ids or block == entry.id for entry in config.bloques):
         raise ConfigError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
-    first = max(FIRST_ID, next_wire_id(config.bloques))
+    first, entities = max(FIRST_ID, next_wire_id(config.bloques)), len(names)
     return {"id": block, "canal": canal, "entidades": entities, "entidades_por_bloque": entities, "ids": first,
-            "max_size_mb": max(1.0, 2 * entities / 1024), "registrado": True}  # fmt: skip
+            "max_size_mb": max(1.0, 2 * entities / 1024), "registrado": True, "nombres": _written(names)}  # fmt: skip
 
 
-def with_entries(config: Config, entries: list[dict[str, Any]]) -> Config:
-    """*config* with these entries behind its own."""
+def _written(names: Sequence[str]) -> str | list[str]:
+    """A prefix where each name is that and its number, else all of them."""
+    prefix = names[0].removesuffix("0")
+    return prefix if prefix and all(name == f"{prefix}{number}" for number, name in enumerate(names)) else list(names)
+
+
+def names_of(entry: BlockEntry) -> Sequence[str] | None:
+    """The names of a registered block's entities, in order of their ids; None where none were given."""
+    if isinstance(entry.nombres, str):
+        return [f"{entry.nombres}{number}" for number in range(entry.entidades)]
+    return entry.nombres
+
+
+def name_at(entry: BlockEntry, place: int) -> str:
+    """The name of one of them, "" where it has none."""
+    if isinstance(entry.nombres, str):
+        return f"{entry.nombres}{place}"
+    return entry.nombres[place] if entry.nombres else ""
+
+
+def with_entries(config: Config, entries: list[dict[str, Any]], among: list[dict[str, Any]] | None = None) -> Config:
+    """*config* with these entries behind its own, or behind those of *among*."""
     if not entries:
         return config
     mapping = config.to_mapping()
-    grown = parse({**mapping, "bloques": [*mapping["bloques"], *entries]}, source=config.source, embedded=True)
+    own = mapping["bloques"] if among is None else among
+    grown = parse({**mapping, "bloques": [*own, *entries]}, source=config.source, embedded=True)
     return _placed(grown, config)
+
+
+def retired(config: Config, block: str, *, is_gone: bool) -> Config:
+    """*config* in which the registered *block* is detached, or is not any more."""
+    entries = config.to_mapping()["bloques"]
+    changed = [entry | {"retirado": is_gone} if entry["id"] == block else entry for entry in entries]
+    return with_entries(config, changed, among=[])
 
 
 def registered_entries(config: Config) -> list[dict[str, Any]]:

@@ -162,6 +162,16 @@ class BlockSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     registrado: Annotated[
         bool, Meta(description="set by CoreC itself: one block that a program registered while running")
     ] = False
+    nombres: Annotated[
+        Text | tuple[str, ...] | None,
+        Meta(
+            description="set by CoreC itself: names of a registered block's entities, or their common prefix",
+            extra={"expected": "a prefix or a list of names"},
+        ),
+    ] = None
+    retirado: Annotated[
+        bool, Meta(description="set by CoreC itself: a registered block that was detached; it keeps its ids")
+    ] = False
     silencio_max: Annotated[
         int, Meta(ge=0, le=7200, description="seconds of silence that raise an alert; 0 is never")
     ] = 0
@@ -355,6 +365,15 @@ class PluginSection(Struct, frozen=True, kw_only=True):
     aislado: Annotated[bool, Meta(description="true runs the plugin in a process of its own")] = (
         False
     )
+    pase_max: Annotated[
+        float, Meta(gt=0, le=3600, description="seconds one pass of the plugin may take")
+    ] = 10.0
+    max_ram_mb: Annotated[
+        int, Meta(ge=1, le=1_048_576, description="RAM of the plugin without its blocks")
+    ] = 256
+    max_mb_s: Annotated[
+        float, Meta(gt=0, le=1000, description="MB a second that the plugin may send")
+    ] = 1.0
 
 
 PluginFile = dict[str, dict[str, Any]]

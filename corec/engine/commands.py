@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from corec.config import Config, parse
 from corec.config.registered import with_entries
 from corec.config.reload import reshaped
+from corec.engine import detached
 from corec.engine.fusion import block_named, check_fusion, check_undo, fuse, undo
 from corec.engine.repair import repair
 from corec.errors import UsageError
@@ -30,7 +31,10 @@ def _finish(engine: "Engine", command: Mapping[str, Any]) -> None:
 
 
 def _attach(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.attach(with_entries(engine.config, [command["entry"]]))
+    if detached.is_known(engine, command["entry"]["id"]):
+        detached.attach_again(engine, command["entry"]["id"])
+    else:
+        engine.attach(with_entries(engine.config, [command["entry"]]))
 
 
 def _advance(engine: "Engine", command: Mapping[str, Any]) -> None:
@@ -41,9 +45,9 @@ def _read(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.cursor = {**engine.cursor, **command["cursor"]}
 
 
-CHECKS = {"fuse": check_fusion, "undo": check_undo}
-COMMANDS = {"fuse": fuse, "undo": undo, "repair": _repair, "reload": _reload, "attach": _attach, "advance": _advance,
-            "finish": _finish, "shed": _shed, "read": _read}  # fmt: skip
+CHECKS = {"fuse": check_fusion, "undo": check_undo, "detach": detached.check_detach}
+COMMANDS = {"fuse": fuse, "undo": undo, "repair": _repair, "reload": _reload, "attach": _attach, "detach": detached.detach,
+            "advance": _advance, "finish": _finish, "shed": _shed, "read": _read}  # fmt: skip
 
 
 def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:
@@ -55,7 +59,7 @@ def check_command(engine: "Engine", command: Mapping[str, Any]) -> None:
     """UsageError when *command* could not be carried out as things stand."""
     if command.get("op") not in COMMANDS:
         raise UsageError(f"expected a command of {', '.join(COMMANDS)}, got {command.get('op')!r}")
-    if command["op"] == "attach":
+    if command["op"] == "attach" and not detached.may_come_again(engine, command["entry"]):
         with_entries(engine.config, [command["entry"]])
     if command["op"] == "repair":
         block_named(engine, command.get("block"))

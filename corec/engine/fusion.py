@@ -93,6 +93,8 @@ def check_fusion(engine: "Engine", command: Mapping[str, Any]) -> tuple[int, int
         if index in gone:
             raise UsageError(f"block {names[index]!r} is fused into {names[gone[index]]!r} already",
                              hint=f"`corec undo {names[index]}` gives it back")  # fmt: skip
+        if _settings(engine, index).retirado:
+            raise UsageError(f"block {names[index]!r} is detached", hint="name a block that is there")
     _check_channel(engine, block, host)
     _check_room(engine, block, host)
     if not command.get("force"):

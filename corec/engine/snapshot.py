@@ -76,9 +76,10 @@ class SegmentKeeper:
         idle = self._arena.tick - rows["last_tick"].astype(np.int64)
         asleep = (idle > np.maximum(after, silence[rows["policy"]])) & (rows["flags"] & (HEARD | ATTENTION) == HEARD)
         for segment in np.flatnonzero(asleep)[:HIBERNATE_AT_ONCE].tolist():
-            self._freeze(segment)
+            self.freeze(segment)
 
-    def _freeze(self, segment: int) -> None:
+    def freeze(self, segment: int) -> None:
+        """Compress an awake segment whose entities all count as silent, and give its pages back."""
         self._arena.frozen[segment] = pack(self._arena.read_segment(segment))
         self._flags[segment] |= FROZEN
         self._arena.release_segment(segment)

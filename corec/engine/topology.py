@@ -1,7 +1,7 @@
 """From a configuration to an arena: which block has which segments, ids, limits and policy."""
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,6 +50,11 @@ class Topology:
         self.stepped = _stepped(self.arena)
         self.limits += _columns(self.arena, plan)
         self._set_entry(plan.index, entry)
+        _map_ids(self.arena, self.plans)
+
+    def map_places(self, config: Config) -> None:
+        """Let ids name the entities of all entries that are not detached."""
+        self.plans = [replace(plan, entry=entry) for plan, entry in zip(self.plans, config.bloques, strict=True)]
         _map_ids(self.arena, self.plans)
 
     def stepped_of(self, entries: list[int]) -> np.ndarray:
@@ -182,7 +187,7 @@ def _stepped(arena: Arena) -> np.ndarray:
 
 def _map_ids(arena: Arena, plans: list[Plan]) -> None:
     ranges = [(plan.entry.first_id, plan.entry.entidades, plan.entry.entidades_por_bloque, plan.per_block, plan.segment)
-              for plan in plans if plan.entry.table is None]
+              for plan in plans if plan.entry.table is None and not plan.entry.retirado]
     arena.map_ranges(np.array(sorted(ranges), dtypes.RANGE))
     listed = [plan for plan in plans if plan.entry.table is not None]
     if listed:

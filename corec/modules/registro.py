@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core.wire import encode_frames
-from corec.config.ram_price import admit
-from corec.config.registered import entry_for, with_entries
 from corec.errors import PluginError
+from corec.metering import CURRENT, Meter
 from corec.modules.base import ModuloBase
 from corec.node.pipeline import wall_ms
 from corec.node.producer import Producer
@@ -40,7 +39,8 @@ class Bloques(MutableMapping):
         self._blocks[key] = bloque
 
     def __delitem__(self, key: str) -> None:
-        self._registro.detach(self._blocks.pop(key))
+        self._registro.detach(self._blocks[key])
+        del self._blocks[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._blocks)
@@ -58,6 +58,8 @@ class ModuloRegistro(ModuloBase):
         self.bloques = Bloques(self)
         self._stepped_at: dict[str, float] = {}  # when somebody else last stepped a block, or it was attached
         self._own: str | None = None  # the block that this module steps now
+        self._holders: dict[str, str | None] = {}  # block -> plugin that attached it
+        self._left: set[str] = set()  # blocks of plugins that were left behind
 
     async def inicializar(self, nucleus: "CoreCNucleus") -> None:
         """Remember the node."""
@@ -66,49 +68,48 @@ class ModuloRegistro(ModuloBase):
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
         """Step the registered blocks that nobody stepped since the last time."""
         for key, bloque in list(self.bloques.items()):
-            if time.monotonic() - self._stepped_at[key] > LEFT_ALONE_S:
-                self._own = key
-                await bloque.procesar(carga)
-                self._own = None
+            if key not in self._left and time.monotonic() - self._stepped_at[key] > LEFT_ALONE_S:
+                await self._step(key, bloque, carga)
+
+    async def _step(self, key: str, bloque: "BloqueSimbiotico", carga: float) -> None:
+        self._own = key
+        try:
+            await bloque.procesar(carga)
+        finally:
+            self._own = None
 
     def attach(self, key: str, bloque: "BloqueSimbiotico", known: dict[str, Any]) -> None:
-        """Bind *bloque* to the engine: to its recovered state, or to new ids."""
+        """Bind *bloque* to the node: to its recovered state, or to new ids."""
         if key != bloque.id:
             raise PluginError(f"expected the block's own id {bloque.id!r} as key, got {key!r}")
         if key in known:
             raise PluginError(f"there is a block {key!r} already: the first one stays", hint="give each block an id of its own")
-        first = self._place(bloque)
+        holder = CURRENT.get()
+        ids = self._nucleus.claim_block(key, bloque.canal, [entidad.id for entidad in bloque.entidades])
         self._stepped_at[key] = time.monotonic()
         producer = Producer(f"{self._nucleus.config.instance_id}/block/{key}")
-        bloque.on_pass = lambda last: self._take(bloque, producer, first, last)
-        last = first + len(bloque.entidades) - 1
-        log.info("Bloque registrado: %s, canal %d, %d entidades, ids %d-%d", key, bloque.canal, len(bloque.entidades), first, last)
+        bloque.on_pass = lambda last: self._take(bloque, producer, ids, holder, last)
+        self._holders[key] = holder and holder.name
+        log.info("Bloque registrado: %s, canal %d, %d entidades, ids %d-%d", key, bloque.canal, len(ids), ids.min(), ids.max())
 
     def detach(self, bloque: "BloqueSimbiotico") -> None:
-        """Take no more readings from *bloque*; its rows and ids stay."""
+        """Take no more readings from *bloque* and give its memory back; its rows, ids and state are kept."""
         bloque.on_pass = None
+        self._nucleus.release_block(bloque.id)
         log.info("Bloque retirado: %s", bloque.id)
 
-    def _place(self, bloque: "BloqueSimbiotico") -> int:
-        """First wire id of a block that the engine has, or gets now."""
-        running, entities = self._nucleus.engine.config, len(bloque.entidades)
-        found = next((entry for entry in running.bloques if entry.registrado and entry.id == bloque.id), None)
-        if found and (found.canal, found.entidades) != (bloque.canal, entities):
-            raise PluginError(
-                f"block {bloque.id!r} was registered with canal {found.canal} and {found.entidades} entities before, "
-                f"got canal {bloque.canal} and {entities}", hint="give the changed block another id: ids are never reused")  # fmt: skip
-        if found:
-            return int(found.first_id)
-        entry = entry_for(running, bloque.id, bloque.canal, entities)
-        admit(with_entries(running, [entry]))
-        self._nucleus.command({"op": "attach", "entry": entry})
-        return int(entry["ids"])
+    def abandon(self, folder: str) -> None:
+        """Step the blocks of a plugin no more whose thread was left behind: their functions may be what blocks it."""
+        self._left = {key for key, holder in self._holders.items() if holder == folder}
 
-    def _take(self, bloque: "BloqueSimbiotico", producer: Producer, first: int, last: "Pass") -> None:
+    def _take(self, bloque: "BloqueSimbiotico", producer: Producer, ids: np.ndarray, holder: Meter | None, last: "Pass") -> None:
         """The readings of a pass, on their way to the journal."""
         if not len(last.slots):
             return
         if self._own != bloque.id:
             self._stepped_at[bloque.id] = time.monotonic()
-        frames = encode_frames(np.uint32(first) + last.slots, bloque.canal, last.values, last.states)
-        self._nucleus.submit(frames, time=wall_ms(), producer=producer)
+        frames = encode_frames(ids[last.slots], bloque.canal, last.values, last.states)
+        if holder is None or holder.may_send(len(frames)):
+            self._nucleus.submit(frames, time=wall_ms(), producer=producer)
+        else:
+            self._nucleus.shed(len(last.slots))

@@ -82,7 +82,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "store": {"bytes": _size(nucleus.folder.store)},
         "snapshots": {"count": pipeline.checkpoints.count, "last_ms": pipeline.checkpoints.last_ms,
                       "bytes": pipeline.checkpoints.last_bytes},
-        "plugins": [running.status() for running in nucleus.plugins.plugins.values()],
+        "plugins": nucleus.plugins.status(),
         "sources": [runner.status() for runner in nucleus.runners],
     }  # fmt: skip
 
@@ -90,15 +90,17 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
 def blocks_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     """Blocks by state, and the weakest of those heard."""
     engine = nucleus.engine
-    blocks, names = engine.blocks, engine.block_ids
-    heard, frozen, fused = blocks["heard"] > 0, _asleep(engine), fused_into(engine)
+    gone = np.array([entry.retirado for entry in engine.config.bloques])[engine.blocks["policy"]]
+    blocks, frozen, fused = engine.blocks[~gone], _asleep(engine)[~gone], fused_into(engine)
+    names = [name for name, is_gone in zip(engine.block_ids, gone, strict=True) if not is_gone] if gone.any() else engine.block_ids
+    heard = blocks["heard"] > 0
     live = heard & (engine.arena.tick - blocks["last_tick"].astype(np.int64) <= IDLE_AFTER)
     fitness = blocks["fitness"][heard]
     order = np.flatnonzero(heard)[np.argsort(fitness, kind="stable")[:WEAKEST]]
     return {
         "total": len(blocks), "live": int(live.sum()), "hibernated": int(frozen.sum()), "never": int((~heard).sum()) - len(fused),
         "idle": int((heard & ~live & ~frozen).sum()),
-        "fused": {names[block]: names[host] for block, host in fused.items()},
+        "fused": {engine.block_ids[block]: engine.block_ids[host] for block, host in fused.items()},
         "fitness_mean": float(fitness.mean()) if len(fitness) else 1.0,
         "fitness_min": float(fitness.min()) if len(fitness) else 1.0,
         "weakest": [{"id": names[i], "fitness": float(blocks[i]["fitness"]), "failing": int(blocks[i]["failing"]),

@@ -1,0 +1,60 @@
+"""From a plugin's folder to its entry point, under a module name of its own."""
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from corec.errors import CoreCError, PluginError
+
+PREFIX = "corec_plugins."
+
+
+class LeftBehind(BaseException):
+    """Ends a plugin's code that blocks its thread for too long; not an Exception, which such code may swallow."""
+
+
+#: What a plugin's code may raise without harm to others.
+WHATEVER = (Exception, SystemExit, LeftBehind)
+
+
+def imported(main: Path, name: str) -> ModuleType:
+    """The plugin's module, under a name of its own."""
+    unique = PREFIX + name
+    spec = importlib.util.spec_from_file_location(unique, main)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[unique]
+        raise
+    return module
+
+
+def entry_point(module: ModuleType, main: Path) -> Callable[[Any, dict[str, Any]], Any]:
+    """Its `inicializar(nucleus, config)`; PluginError where there is none or it takes something else."""
+    begin = getattr(module, "inicializar", None)
+    if not callable(begin):
+        raise PluginError(f"{main}: expected a function inicializar(nucleus, config), found none",
+                          hint="define it at module level, not only in the class")  # fmt: skip
+    try:
+        inspect.signature(begin).bind(None, {})
+    except TypeError:
+        raise PluginError(f"{main}: expected inicializar(nucleus, config), got inicializar{inspect.signature(begin)}") from None
+    return begin
+
+
+def check_plugin(name: Any, plugin: Any) -> None:
+    """PluginError unless *plugin* can be registered as *name*."""
+    if not isinstance(name, str) or not name:
+        raise PluginError(f"expected a plugin's name as text, got {name!r}", hint='nucleus.registrar_plugin("alerts", plugin)')
+    if not callable(getattr(plugin, "procesar", None)):
+        raise PluginError(f"plugin {name!r}: expected a method procesar(datos, carga), got {type(plugin).__name__} without one")
+
+
+def told(error: BaseException) -> str:
+    """An error of a plugin's in a line."""
+    return str(error) if isinstance(error, CoreCError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,113 @@
+"""The asyncio loop of modules and plugins, in a thread that can be left behind when somebody blocks it."""
+import asyncio
+import ctypes
+import sys
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from corec.plugins.loading import PREFIX, LeftBehind
+
+#: Frames of a stack that are shown at most: from where the plugin's code begins.
+SHOWN = 8
+
+
+class LoopThread:
+    """One loop in one daemon thread."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=f"organism-{number}" if number else "organism", daemon=True)
+        self._tasks: set[asyncio.Task] = set()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def start(self) -> None:
+        """Begin to run."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def submit(self, make: Callable[..., Awaitable[Any]], *arguments: Any) -> "Future[Any]":
+        """Run `make(*arguments)` as a task; the coroutine is made in the loop, so none is left unawaited."""
+        done: Future = Future()
+
+        async def run() -> None:
+            try:
+                result = await make(*arguments)
+            except BaseException as error:  # for whoever waits
+                done.set_exception(error)
+                raise
+            done.set_result(result)
+
+        self._call(lambda: self._keep(self.loop.create_task(run())))
+        return done
+
+    def _call(self, callback: Callable[[], Any]) -> None:
+        with suppress(RuntimeError):  # the loop is closed already
+            self.loop.call_soon_threadsafe(callback)
+
+    def _keep(self, task: asyncio.Task) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it already
+
+    def answers(self, within: float) -> bool:
+        """Whether the loop comes round within so many seconds."""
+        answered = threading.Event()
+        self._call(answered.set)
+        return answered.wait(within)
+
+    def stop(self) -> None:
+        """Cancel its tasks and stop, once the loop comes round."""
+        self._call(self._wind_up)
+
+    # --- when it is held up --------------------------------------------------------------------
+
+    def holder(self) -> tuple[str | None, str]:
+        """(folder of the plugin whose code the thread runs now or None, its stack)."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        frames = list(_outward(frame))
+        own = [index for index, each in enumerate(frames) if _plugin_of(each)]
+        folder = _plugin_of(frames[own[0]]) if own else None
+        shown = min(own[-1] + 1, SHOWN) if own else SHOWN
+        return folder, "".join(traceback.format_stack(frame, shown)).rstrip() if frame else "(no stack)"
+
+    def abandon(self) -> None:
+        """Leave the thread to whoever holds it; its tasks end when it comes round, and a loop in Python at once."""
+        self.stop()
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        if frame is not None and _plugin_of(frame):  # never inside a lock of ours or of a library
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(LeftBehind))
+
+    def _wind_up(self) -> None:
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.call_soon(self.loop.stop)
+
+
+def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _plugin_of(frame: FrameType) -> str | None:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name[len(PREFIX) :].partition(".")[0] if name.startswith(PREFIX) else None

@@ -1,0 +1,102 @@
+"""A registered plugin: its passes, its failures, and when it may run again."""
+import logging
+import time
+from typing import Any
+
+from corec.metering import TARGETS, Meter
+from corec.plugins.loop import LoopThread
+
+log = logging.getLogger("PluginManager")
+
+#: Seconds that one pass may take, where `pase_max` does not say.
+PASS_LIMIT_S = 10.0
+#: Failures in a row that suspend a plugin, the first pause, and the longest.
+MOST_FAILURES = 3
+FIRST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 600.0
+#: MB that a plugin may hold besides its blocks, where `max_ram_mb` does not say.
+RAM_MB = 256
+MB = 1 << 20
+
+
+class Running:
+    """A plugin that was registered, and what it costs."""
+
+    def __init__(self, name: str, plugin: Any, config: dict[str, Any], meter: Meter, folder: str) -> None:
+        self.name, self.plugin, self.config, self.meter, self.folder = name, plugin, config, meter, folder
+        self.interval = float(config.get("intervalo", 1.0))
+        self.limit = float(config.get("pase_max", PASS_LIMIT_S))
+        self.max_ram = int(config.get("max_ram_mb", RAM_MB)) * MB
+        self.since = 0  # the last news it was given
+        self.passes = self.failures = self.in_a_row = self.dropped_passes = self.restarts = 0
+        self.pause = FIRST_PAUSE_S
+        self.state, self.problem = "starting", ""
+        self.pid: int | None = None
+        self.held_up_s = 0.0  # for how long this pass blocked the loop
+        self.home: Any = None  # the loop that its passes run in
+        self._stuck: LoopThread | None = None  # the thread that it blocked and that was left behind
+        self._resumes = 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """How long to wait before the next pass."""
+        return max(0.0, self._resumes - time.monotonic())
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a thread still runs in it that was left behind: no pass may begin beside it."""
+        return self._stuck is not None and self._stuck.alive
+
+    def left_behind(self, thread: LoopThread, problem: str) -> None:
+        """It blocked its thread for too long; suspended until that ends, and a pause at least."""
+        self._stuck, self.home = thread, None
+        self.failed(problem, at_once=True)
+
+    def still_stuck(self) -> float:
+        """The thread has not come back: another pause."""
+        return self._suspend(f"{self.problem.partition(' (')[0]} (it still does)")
+
+    @property
+    def ready(self) -> bool:
+        """Whether passes may be run."""
+        return self.state in ("running", "suspended")
+
+    def started(self) -> None:
+        """Its `inicializar` is done."""
+        self.state, self.problem = "running", ""
+
+    def gave_up(self, problem: str, state: str = "failed") -> None:
+        """It never runs again in this node; the first reason stays."""
+        if self.state in ("failed", "left behind"):
+            return
+        self.failures, self.state, self.problem = self.failures + 1, state, problem
+        log.error("[PluginManager] plugin %s %s: %s", self.name, state, problem)
+
+    def failed(self, problem: str, *, at_once: bool = False) -> float:
+        """Count a failure, which suspends *at_once* or as the third in a row; how long to wait before the next pass."""
+        self.failures, self.in_a_row, self.problem = self.failures + 1, self.in_a_row + 1, problem
+        log.error("[PluginManager] plugin %s failed: %s", self.name, problem)
+        if self.in_a_row < MOST_FAILURES and not at_once:
+            return self.interval
+        log.error("[PluginManager] plugin %s suspended for %.0f s after %d failures in a row", self.name, self.pause, self.in_a_row)
+        return self._suspend(problem)
+
+    def _suspend(self, problem: str) -> float:
+        pause, self.pause = self.pause, min(2 * self.pause, LONGEST_PAUSE_S)
+        self.state, self.problem, self._resumes = "suspended", problem, time.monotonic() + pause
+        return pause
+
+    def passed(self) -> float:
+        """Count a pass that went well; how long to wait before the next one."""
+        if self.state == "suspended":
+            log.info("[PluginManager] plugin %s works again", self.name)
+        self.passes, self.in_a_row, self.pause = self.passes + 1, 0, FIRST_PAUSE_S
+        self.state, self.problem = "running", ""
+        return self.interval
+
+    def status(self) -> dict[str, Any]:
+        """What it did and cost so far."""
+        again = self.wait_s if self.state == "suspended" else 0.0
+        return {"name": self.name, "state": self.state, "detail": self.problem or self.state, "passes": self.passes,
+                "failures": self.failures, "retry_in_s": again, "dropped_passes": self.dropped_passes, "isolated": self.pid is not None,
+                "pid": self.pid, "restarts": self.restarts, **self.meter.status(), "targets": TARGETS}  # fmt: skip
