@@ -20,6 +20,7 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
 from corec.modules.base import ModuloBase
 from corec.node.control import ControlServer
+from corec.node.loop import PipelineLoop
 from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
@@ -104,7 +105,7 @@ class CoreCNucleus:
     def _begin(self, opened: Opened) -> None:
         self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
         self._producer = Producer(f"{self.config.instance_id}/submit")
-        self.pipeline.start()
+        self._loop.start()
         self.control = ControlServer(self.data, self._answer)
         self.state = "running"
         if opened.replayed:
@@ -119,7 +120,7 @@ class CoreCNucleus:
         self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
         self.pipeline = Pipeline(opened, self.config)
         self.pipeline.on_outcome = self._tell
-        self.pipeline.on_failure = self._pipeline_failed
+        self._loop = PipelineLoop(self.pipeline, instance=self.config.instance_id, on_failure=self._pipeline_failed)
 
     def _pipeline_failed(self, error: BaseException) -> None:
         """A damaged store is replaced while readings go on being accepted; anything else ends the node."""
@@ -133,7 +134,7 @@ class CoreCNucleus:
         try:
             self.store.close()
             self._take(open_node(self.folder, self.config, journal=self.journal))
-            self.pipeline.start()
+            self._loop.start()
             self.state = "running"
             log.warning("[CoreCNucleus-%s] recovered from a damaged store, at turn %d", self.config.instance_id, self.store_turn)
         except CoreCError as error:
@@ -160,14 +161,14 @@ class CoreCNucleus:
             self.control.stop()
         self.committer.stop()
         self._tell_shed()
-        self.pipeline.stop()
+        self._loop.stop()
         self.store.close()
         self.journal.close()
         self.folder.close()
         self.state = "stopped"
         log.info("[CoreCNucleus-%s] stopped at turn %d", self.config.instance_id, self.store_turn)
-        if self.pipeline.failure and not isinstance(self.pipeline.failure, DamagedFile):    # which the next start recovers from
-            raise self.pipeline.failure
+        if self._loop.failure and not isinstance(self._loop.failure, DamagedFile):    # which the next start recovers from
+            raise self._loop.failure
 
     def run(self, seconds: float | None = None) -> None:
         """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""

@@ -1,4 +1,4 @@
-"""The loop of a node: batches from the log into the engine, what comes out into the store.
+"""What a node does again and again: batches from the log into the engine, what comes out into the store.
 
 A turn is folded as its batches come and committed when it holds an alert or a critical reading, when it
 has grown, or half a second after it began.
@@ -34,8 +34,6 @@ TURN_BYTES = 2 * MB
 READ_BYTES = 256 * 1024
 #: Quiet for this long, time goes on by a tick.
 TICK_MS = 1000
-#: Asked to stop, the pipeline goes on folding what is accepted for this long.
-STOP_WITHIN_S = 0.3
 #: Entries of an output stream read at once.
 MOST_READ = 100_000
 #: Old rows are rolled up and dropped this often.
@@ -52,16 +50,15 @@ def wall_ms() -> int:
 
 
 class Pipeline:
-    """Turns, one after the other, in one thread; anything may be asked of it from others."""
+    """Turns, one after the other, driven by one thread (node/loop.py); anything may be asked of it from others."""
 
     def __init__(self, opened: Opened, config: Config, *, now: Callable[[], int] = wall_ms) -> None:
         self._opened, self._config, self._now = opened, config, now
         self.engine, self._intake, self._store = opened.engine, opened.intake, opened.store
         self.checkpoints = Checkpoints(opened, config.instance_id)
-        self._wake = threading.Event()
+        self.woken = threading.Event()
         self._commands: deque[tuple[dict[str, Any], Future]] = deque()
-        self._thread = threading.Thread(target=self._run, name="pipeline")
-        self._stopping, self._stop_by = False, 0.0
+        self.stopping = False   # a commit that fails is not tried again then
         self._urgent = False
         self._quiet_until = 0   # ms; time that passed without a turn record
         self._turn_bytes = 0
@@ -72,35 +69,21 @@ class Pipeline:
         self._record: dict[str, Any] | None = None
         self._heard_at = time.monotonic()
         self._house_due = 0.0
-        self.failure: BaseException | None = None
         self.load = 0.0
         self.passes = 0     # grows while the thread lives, also while it waits for a disk
         self.ledger = self.engine.ledger    # between folds, when it balances: for other threads
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0}
         self.on_outcome: Callable[[Outcome], None] | None = None
-        self.on_failure: Callable[[BaseException], None] | None = None
         if opened.reload:
             self.command({"op": "reload", "config": keeping_registered(config, self.engine.config).to_mapping()})
 
     # --- from other threads --------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Fold and commit most of what is accepted, finish the snapshot on its way, end the thread."""
-        self._stop_by = time.monotonic() + STOP_WITHIN_S
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
     def accepted(self, urgent: bool = False) -> None:
-        """The journal has more."""
+        """The log has more."""
         self._urgent = self._urgent or urgent
-        self._wake.set()
+        self.woken.set()
 
     def command(self, command: dict[str, Any]) -> Future:
         """Have *command* applied in the next turn; the future resolves once that is committed."""
@@ -137,54 +120,51 @@ class Pipeline:
         """Accepted batches that are not folded yet."""
         return self._intake.pending
 
-    # --- the thread ----------------------------------------------------------------------------
+    # --- from the thread that drives it --------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            while not self._is_done():
-                self._pass()
-            self._end_turn()
-            self.checkpoints.run_out()
-        except BaseException as error:
-            self.failure = error
-            log.error("[Pipeline-%s] %s", self._config.instance_id, error)
-            if self.on_failure:
-                self.on_failure(error)
-        for waiting in (*(future for _, future in (*self._applied, *self._commands)), *self._snapshots, *self._asked):
-            waiting.cancel()
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to fold or to carry out."""
+        return bool(self.pending or self._commands)
 
-    def _is_done(self) -> bool:
-        """Asked to stop, and nothing left to fold that a moment would not do; the journal keeps the rest."""
-        left = self.pending or self._commands
-        return self._stopping and not (left and time.monotonic() < self._stop_by)
-
-    def _pass(self) -> None:
+    def step(self) -> None:
+        """Take in a bounded amount; end the turn when it is due; hand a piece of a snapshot on."""
         began = time.monotonic()
         self.passes += 1
         self._take_in()
         self._tick_if_quiet(began)
         if self._turn_is_over(began):
-            self._end_turn()
+            self.end_turn()
         self._see_to_snapshots()
-        busy = time.monotonic() - began
-        self._wait(busy)
-        self._measure_load(busy, time.monotonic() - began)
 
-    def _wait(self, busy: float) -> None:
-        if self.pending or self._stopping:
-            return
+    def rest_s(self, busy: float) -> float:
+        """How long the driver may wait before the next step, after one that took *busy* seconds."""
+        if self.pending:
+            return 0.0
         if self.checkpoints.busy:
-            time.sleep(0.001)
-            return
-        if self._record is not None:
-            time.sleep(max(0.0, FOLD_EVERY_S - busy))
-        else:
-            self._wake.wait(TICK_MS / 1000)
-        self._wake.clear()
+            return 0.001
+        return TICK_MS / 1000 if self._record is None else max(0.0, FOLD_EVERY_S - busy)
+
+    def finish(self) -> None:
+        """Commit the open turn and bring the snapshot on its way to its end."""
+        self.end_turn()
+        self.checkpoints.run_out()
+
+    def give_up(self) -> None:
+        """Tell everybody who waits that nothing will come."""
+        for waiting in (*(future for _, future in (*self._applied, *self._commands)), *self._snapshots, *self._asked):
+            waiting.cancel()
+
+    def measure_load(self, busy: float, whole: float) -> None:
+        """The share of its time that the pipeline works, smoothed; 1 while it lags behind."""
+        share = 1.0 if self.pending > 64 else busy / max(whole, 1e-6)
+        self.load += LOAD_ALPHA * (min(share, 1.0) - self.load)
+
+    # --- inside --------------------------------------------------------------------------------
 
     def _see_to_snapshots(self) -> None:
         if self._snapshots and not self.checkpoints.busy and not self._asked:
-            self._end_turn()
+            self.end_turn()
             self._asked = [self._snapshots.popleft() for _ in range(len(self._snapshots))]
             self.checkpoints.begin()
         self.checkpoints.work()
@@ -194,23 +174,23 @@ class Pipeline:
             self._asked = []
 
     def _take_in(self) -> None:
-        """Fold what the journal has, up to a bounded amount."""
+        """Carry out the commands that wait, in a turn of their own; fold what the log has, up to a bounded amount."""
+        commands = [self._commands.popleft() for _ in range(len(self._commands))]
+        if commands:
+            self.end_turn()     # before anything is read: what a turn read is what it commits
+            self._open_turn(commands)
         entries = self._intake.read(READ_BYTES)
-        if not entries and not self._commands and not self._out:
-            return
-        self._open_turn()
-        self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
+        if (entries or self._out) and self._record is None:
+            self._open_turn([])
         if entries:
+            self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.ledger = self.engine.ledger
 
-    def _open_turn(self) -> None:
-        if self._record is not None and not self._commands:
-            return
-        self._end_turn()
-        self._applied = [self._commands.popleft() for _ in range(len(self._commands))]
-        commands = [command for command, _ in self._applied]
+    def _open_turn(self, applied: list[tuple[dict[str, Any], Future]]) -> None:
+        self._applied = applied
+        commands = [command for command, _ in applied]
         if self._quiet_until:
             commands.insert(0, {"op": "advance", "to": self._quiet_until})
         load_q = round(self.load * LOAD_STEPS)
@@ -231,7 +211,7 @@ class Pipeline:
         if self.pending or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
-            self._end_turn(self._now())
+            self.end_turn(self._now())
             return
         before, tick = self.engine.ledger["in"], self._now()
         self.engine.begin_turn()
@@ -241,7 +221,8 @@ class Pipeline:
             self._record = {"load_q": 0, "commands": [], "config_hash": self.engine.config.digest, "readings": before}
             self._commit(outcome, tick)
 
-    def _end_turn(self, tick: int = 0) -> None:
+    def end_turn(self, tick: int = 0) -> None:
+        """Commit the open turn, if one is open, after time has gone on to *tick* ms."""
         if self._record is not None:
             self._urgent = False
             self._note_what_was_read(self._record["commands"])
@@ -291,7 +272,7 @@ class Pipeline:
                 raise
             except CoreCError as error:
                 log.error("[Pipeline-%s] turn %d is not committed yet: %s", self._config.instance_id, turn.turn, error)
-            if self._stopping:
+            if self.stopping:
                 raise CoreCError(f"turn {turn.turn} was not committed before the stop; the journal holds its readings")
             self.passes += 1
             time.sleep(RETRY_S)
@@ -310,8 +291,3 @@ class Pipeline:
         self.totals["alerts"] += len(outcome.alerts)
         self.totals["rows"] += len(outcome.aggregates)
         self.totals["repairs"] += sum(repair.entities for repair in outcome.repairs)
-
-    def _measure_load(self, busy: float, whole: float) -> None:
-        """The share of its time that the pipeline works, smoothed; 1 while it lags behind."""
-        share = 1.0 if self.pending > 64 else busy / max(whole, 1e-6)
-        self.load += LOAD_ALPHA * (min(share, 1.0) - self.load)
