@@ -13,10 +13,11 @@ TYPE_CHECKING = False  # type checkers take it for True; the module `typing` is 
 if TYPE_CHECKING:
     from corec.engine import Engine
     from corec.engine.outcome import Outcome
+    from corec.publish import Publisher
 
-__all__ = ["Engine", "Outcome", "__version__", "get_include"]
+__all__ = ["Engine", "Outcome", "Publisher", "__version__", "get_include", "publish"]
 
-_HOMES = {"Engine": "corec.engine", "Outcome": "corec.engine.outcome"}
+_HOMES = {"Engine": "corec.engine", "Outcome": "corec.engine.outcome", "Publisher": "corec.publish"}
 
 
 def get_include() -> str:
@@ -27,6 +28,8 @@ def get_include() -> str:
 
 
 def __getattr__(name: str) -> object:
+    if name == "publish":
+        return import_module("corec.publish")  # a module that can be called
     if name not in _HOMES:
         raise AttributeError(f"module 'corec' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -6,7 +6,8 @@
     │   ├── ConfigError          either configuration file, or a file that one of them names
     │   ├── ServerNotBuilt       a server section, before this CoreC can use servers
     │   ├── ServerError          a server that the configuration names, and what it refuses
-    │   │   └── ServerAway         it cannot be reached; the work waits until it can
+    │   │   ├── ServerAway         it cannot be reached; the work waits until it can
+    │   │   └── BackPressure       a sender is ahead of its server and has no room left to wait in
     │   ├── PluginError          a plugin that cannot be loaded or breaks its contract
     │   ├── FrameError           bytes that are no readings
     │   │   ├── PartialFrame       a length that is no multiple of 10
@@ -27,6 +28,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 __all__ = [
+    "BackPressure",
     "Bug",
     "CapacityError",
     "ConfigError",
@@ -117,6 +119,10 @@ class ServerError(InputError):
 
 class ServerAway(ServerError):
     """It cannot be reached; the work waits until it can."""
+
+
+class BackPressure(ServerError):
+    """A sender is ahead of its server and has no room left to wait in."""
 
 
 class PluginError(InputError):

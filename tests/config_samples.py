@@ -29,6 +29,12 @@ FULL: dict[str, Any] = {
         "username": "",
         "password": "s3cret-redis",
         "password_file": None,
+        "unix_socket": None,
+        "tls": True,
+        "ca": "ca.pem",
+        "cert": "node.pem",
+        "key": "node.key",
+        "max_mb": 32,
     },
     "bloques": [
         {
@@ -83,6 +89,7 @@ FULL: dict[str, Any] = {
     "hibernar_tras": 300,
     "mensajes_mb": 32,
     "conservar_diario_mb": 16,
+    "fragmentos": 4,
     "fuentes": [
         {"tipo": "host", "bloque": "horno", "intervalo": 0.5},
         {"tipo": "simulada", "lecturas_por_segundo": 1000, "fallos": 0.5, "semilla": 9},

@@ -7,6 +7,7 @@ import pytest
 
 from corec import errors
 from corec.errors import (
+    BackPressure,
     Bug,
     CapacityError,
     ConfigError,
@@ -61,6 +62,7 @@ def test_detail_and_hint_follow_the_text_on_lines_of_their_own():
         (ServerNotBuilt, ExitCode.SERVER),
         (ServerError, ExitCode.SERVER),
         (ServerAway, ExitCode.SERVER),
+        (BackPressure, ExitCode.SERVER),
         (FenceLost, ExitCode.FENCE_LOST),
         (DiskFull, ExitCode.DISK_FULL),
         (PluginError, ExitCode.PLUGIN),

@@ -16,7 +16,7 @@ from corec.config.types import CoreFile, DbSection, RedisSection
 from corec.errors import ServerNotBuilt
 
 SECTIONS = ("db_config", "redis_config")
-NOT_BUILT = ("db_config", "redis_config")
+NOT_BUILT = ("db_config",)
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _PLACEHOLDER = re.compile(r"your_[a-z_]+")
@@ -57,10 +57,21 @@ class DbServer(Struct, frozen=True, kw_only=True):
 class RedisServer(Struct, frozen=True, kw_only=True):
     """Where Redis is, resolved."""
 
-    host: str
-    port: int
-    username: str | None
-    password: Secret | None
+    host: str = "localhost"
+    port: int = 6379
+    username: str | None = None
+    password: Secret | None = None
+    unix_socket: str | None = None
+    tls: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    max_mb: int = 64
+
+    @property
+    def address(self) -> str:
+        """Where it is, for errors and logs."""
+        return self.unix_socket or f"{self.host}:{self.port}"
 
 
 def without_servers(tree: Any) -> Any:
@@ -117,6 +128,12 @@ def resolve_redis(
         port=reader.port(),
         username=reader.text("username") or None,
         password=reader.password(),
+        unix_socket=reader.path("unix_socket"),
+        tls=section.tls or any((section.ca, section.cert, section.key)),
+        ca=reader.path("ca"),
+        cert=reader.path("cert"),
+        key=reader.path("key"),
+        max_mb=section.max_mb,
     )
 
 
@@ -125,9 +142,9 @@ def refuse_servers(document: Document, core: CoreFile) -> None:
     named = [name for name in NOT_BUILT if getattr(core, name) is not None]
     if named:
         raise ServerNotBuilt(
-            f"{document.source}: expected an embedded node, got {' and '.join(named)}"
-            " - this CoreC cannot use servers yet",
-            hint="run with --embedded, which ignores both sections, or remove them",
+            f"{document.source}: expected a node without {' and '.join(named)}, got it"
+            " - this CoreC cannot use that server yet",
+            hint="run with --embedded, which ignores both sections, or remove it",
         )
 
 
@@ -144,6 +161,10 @@ class _Reader:
         path = (*self.name, key)
         value = getattr(self.section, key)
         return self._real(path, _VARIABLE.sub(lambda found: self._variable(path, found), value))
+
+    def path(self, key: str) -> str | None:
+        """A file; a relative path starts from the configuration's folder."""
+        return str(self.folder / self.text(key)) if getattr(self.section, key) else None
 
     def port(self) -> int:
         if isinstance(self.section.port, int):

@@ -279,7 +279,18 @@ class RedisSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fiel
     """Connection to Redis; strings may hold ${ENVIRONMENT_VARIABLE}."""
 
     port: Annotated[Port, Meta(description="port, as number or string", extra=PORT_EXTRA)] = 6379
-    username: Annotated[str, Meta(description="user; '' for none")] = ""
+    username: Annotated[str, Meta(description="user of the ACL; '' for none")] = ""
+    unix_socket: Annotated[
+        Text | None, Meta(description="path of a Unix socket, instead of host and port")
+    ] = None
+    tls: Annotated[bool, Meta(description="true encrypts; ca, cert or key do so too")] = False
+    ca: Annotated[Text | None, Meta(description="file of the CA that signed the server")] = None
+    cert: Annotated[Text | None, Meta(description="file of the node's own certificate")] = None
+    key: Annotated[Text | None, Meta(description="file of that certificate's private key")] = None
+    max_mb: Annotated[
+        int,
+        Meta(ge=1, le=1_048_576, description="RAM of a shard's streams; beyond it senders wait"),
+    ] = 64
 
 
 class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -350,6 +361,9 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     conservar_diario_mb: Annotated[
         int, Meta(ge=0, le=1_073_741_824, description="journal kept after it was trimmed")
     ] = 0
+    fragmentos: Annotated[
+        int, Meta(ge=1, le=4096, description="shards of a fleet on Redis, 1 for a single node")
+    ] = 1
     fuentes: Annotated[
         tuple[Fuente, ...], Meta(description="where readings come from besides the journal")
     ] = ()

@@ -1,0 +1,157 @@
+"""Readings into CoreC from a device or a script: numbered, kept until they are safe, told when there is no room.
+
+    with corec.publish.Publisher("configs", name="gate-7") as publisher:
+        publisher.publish(frames, time=1_700_000_000_000)      # returns when the readings are durable
+
+    corec.publish([(12, 1, 20.5, True)])                       # one batch, with the configuration in ./configs
+
+With `redis_config` batches go to the streams of Redis; without, to the node on the same data folder.
+"""
+
+import sys
+import time as clock
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from corec._core.wire import encode_frames, whole_frames
+from corec.config import Config, load
+from corec.errors import BackPressure, DiskFull, FrameError, InputError
+from corec.streams.routing import Part, Routing
+from corec.streams.tail import Tail, future_of
+
+MB = 1 << 20
+TAILS = "tails"
+#: How long `publish` waits for room before it says that there is none.
+TIMEOUT_S = 10.0
+#: Disk for what waits to be sent.
+TAIL_MB = 256
+ROOM_S = 0.05
+
+Reading = tuple[int, int, float, bool]  # id, canal, valor, estado
+
+
+class Publisher:
+    """One sender.  Its name, the same at every start, finds what it had not got rid of before; safe for several threads."""
+
+    def __init__(self, config: Config | str | Path = "configs", *, name: str, data: Path | str = "data", folder: Path | None = None,
+                 max_disk_mb: int = TAIL_MB, epoch: int | None = None) -> None:
+        """data: the node's folder; the tail is kept there unless *folder* names another.  epoch: see `Tail`."""
+        self.config = config if isinstance(config, Config) else load(config)
+        self.name = name
+        self._routing = Routing(self.config.fragmentos, self.config)
+        folder = folder or Path(data) / TAILS / name.replace("/", "_")
+        self._tail = Tail(folder, name, max_bytes=max_disk_mb * MB, on_commit=lambda _: self.sender.more(), epoch=epoch,
+                          instance=self.config.instance_id)  # fmt: skip
+        self.sender = self._make_sender(Path(data))
+        self.sender.start()
+
+    def __enter__(self) -> "Publisher":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    @property
+    def tail(self) -> Tail:
+        """What it has not got rid of."""
+        return self._tail
+
+    def publish(self, readings: bytes | Iterable[Reading], *, time: int | None = None, offsets: Any = None,
+                timeout: float = TIMEOUT_S) -> None:
+        """Send frames (n * 10 bytes), or tuples (id, canal, valor, estado), of *time* ms; returns once they are durable here.
+
+        offsets: int32[n], ms to *time*.  Raises BackPressure when there was no room for *timeout* seconds: then none or
+        some of the readings are kept, never one of them twice.
+        """
+        frames, moment, end = as_frames(readings), now_ms() if time is None else time, clock.monotonic() + timeout
+        parts = list(self._routing.split(frames, offsets)) if frames else []
+        while parts := self._refused(parts, moment, timeout):
+            if clock.monotonic() >= end:
+                raise self._no_room(timeout)
+            self.sender.wait_moved(ROOM_S)
+
+    def submit(self, frames: bytes, time: int, offsets: Any = None) -> "Future[int]":
+        """The same without waiting: the future resolves once all is durable here, or fails with DiskFull."""
+        return future_of([self._tail.put(part, time) for part in self._routing.split(frames, offsets)])
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until the server, or the node, has everything; False when *timeout* ran out before."""
+        return self.sender.wait_sent(self._tail.last, timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Send what goes within *timeout*; the rest is sent by the next start under this name."""
+        self.flush(timeout)
+        self.sender.stop()
+        self._tail.close()
+
+    def _refused(self, parts: list[Part], moment: int, timeout: float) -> list[Part]:
+        """Keep the parts; those for which there was no room."""
+        tickets = [(part, self._tail.put(part, moment)) for part in parts]
+        return [part for part, ticket in tickets if isinstance(_problem(ticket, timeout), DiskFull)]
+
+    def _no_room(self, timeout: float) -> BackPressure:
+        waiting = self.sender.stats()
+        return BackPressure(f"the tail of {self.name!r} took nothing for {timeout:g} s: {waiting.waiting:,} batches wait to be sent",
+                            detail=waiting.problem or None, hint="send less, or raise max_disk_mb of the publisher")  # fmt: skip
+
+    def _make_sender(self, data: Path) -> Any:
+        if self.config.redis_config is None:
+            from corec.node.submit import NodeSender
+
+            return NodeSender(data, self._tail, instance=self.config.instance_id)
+        from corec.streams.sender import Sender  # redis is loaded only where it is configured
+
+        return Sender(self.config.redis_config, self._tail, instance=self.config.instance_id)
+
+
+def publish(readings: bytes | Iterable[Reading], *, time: int | None = None, config: Config | str | Path = "configs",
+            data: Path | str = "data", name: str = "script", timeout: float = TIMEOUT_S) -> None:
+    """Send one batch and wait until the server, or the node, has it."""
+    with Publisher(config, name=name, data=data) as publisher:
+        publisher.publish(readings, time=time, timeout=timeout)
+        if not publisher.flush(timeout):
+            stats = publisher.sender.stats()
+            raise BackPressure(f"the readings are kept, but were not taken within {timeout:g} s", detail=stats.problem or None,
+                               hint=f"the next use of the name {name!r} sends them")  # fmt: skip
+
+
+def as_frames(readings: bytes | Iterable[Reading]) -> bytes:
+    """Readings as n * 10 bytes."""
+    if isinstance(readings, bytes | bytearray | memoryview):
+        whole_frames(len(readings))
+        return bytes(readings)
+    rows: Sequence[Reading] = list(readings)
+    try:
+        ids, canales, valores, estados = zip(*rows, strict=True) if rows else ((), (), (), ())
+        checked = [(np.asarray(column), low, high) for column, low, high in ((ids, 0, 2**32 - 1), (canales, 0, 127))]
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"expected tuples of id, canal, valor and estado, got something else: {error}") from None
+    for column, low, high in checked:
+        if len(column) and not (column.min() >= low and column.max() <= high):
+            raise FrameError(f"expected ids from 0 to 4294967295 and canales from 0 to 127, got {column.min()} to {column.max()}")
+    return encode_frames(ids, canales, valores, np.asarray(estados, bool))
+
+
+def now_ms() -> int:
+    """Now, in ms since 1970."""
+    return clock.time_ns() // 1_000_000
+
+
+def _problem(ticket: "Future[int]", timeout: float) -> BaseException | None:
+    problem = ticket.exception(timeout + TIMEOUT_S)
+    if problem and not isinstance(problem, InputError):
+        raise problem
+    return problem
+
+
+class _Callable(ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> None:
+        publish(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable  # `corec.publish(...)` as well as `corec.publish.Publisher`

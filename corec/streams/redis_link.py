@@ -1,0 +1,156 @@
+"""Connections to the Redis of `redis_config`: one server, or the masters of a cluster, which is found by itself.
+
+Nothing is retried here.  redis-py would send a command again whose answer was lost; who may do so knows why: an
+`XADD` of numbered batches is repeated by its sender, and the node drops the repeats.
+"""
+
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import MovedError, RedisError
+from redis.retry import Retry
+
+from corec.config.servers import RedisServer
+from corec.errors import ServerError
+
+#: An answer that takes longer than this does not come: the connection is given up.
+ANSWER_S = 3.0
+CONNECT_S = 1.0
+#: The longest that a read may wait at the server; well below ANSWER_S, or a quiet stream would look like a dead server.
+BLOCK_MS = 1000
+_SEPARATE_SLOTS = b"cluster_enabled:1"
+
+
+def connection_options(server: RedisServer) -> dict[str, Any]:
+    """What `redis.Redis` and `redis.asyncio.Redis` take, but for the address."""
+    options: dict[str, Any] = {
+        "username": server.username, "password": server.password and server.password.reveal(), "protocol": 2,
+        "socket_timeout": ANSWER_S, "socket_connect_timeout": CONNECT_S, "retry_on_error": [],
+    }  # fmt: skip
+    if server.tls:
+        options |= {"ssl": True, "ssl_ca_certs": server.ca, "ssl_certfile": server.cert, "ssl_keyfile": server.key}
+    return options
+
+
+class Link:
+    """The connections of one thread, one for each server it talks to.
+
+    runs: server address -> its run id.  `on_connect` is told of each new connection, before its first command is sent.
+    """
+
+    def __init__(self, server: RedisServer, *, on_connect: Callable[[str], None] | None = None) -> None:
+        self.server = server
+        self.runs: dict[str, str] = {}
+        self._on_connect = on_connect
+        self._clients: dict[str, redis.Redis] = {}
+        self._slots: list[tuple[int, int, str]] | None = None  # None: not asked yet; empty: no cluster
+
+    def client(self, key: str) -> redis.Redis:
+        """The server that has *key*."""
+        return self._client_at(self.place(key))
+
+    def place(self, key: str) -> str:
+        """The address of the server that has *key*: what may share a transaction has the same one."""
+        if self._slots is None:
+            self._slots = self._find_slots()
+        slot = key_slot(key.encode())
+        return next((address for first, last, address in self._slots if first <= slot <= last), self._seed)
+
+    def run_of(self, key: str) -> str:
+        """Which life of which server *key* is in: it changes when the server starts again and after a failover."""
+        return self.runs.get(self.place(key), "")
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the seed said so."""
+        return bool(self._slots)
+
+    @contextmanager
+    def errors(self, doing: str) -> Iterator[None]:
+        """What goes wrong as ServerError; connections are then made anew, and the cluster is asked again who has what."""
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            self.close()
+            raise explained(error, self.server, doing) from error
+
+    def close(self) -> None:
+        """End all connections; the next use makes new ones."""
+        clients, self._clients, self._slots = self._clients, {}, None
+        for client in clients.values():
+            client.close()
+
+    @property
+    def _seed(self) -> str:
+        return self.server.address
+
+    def _client_at(self, address: str) -> redis.Redis:
+        if address not in self._clients:
+            self._clients[address] = self._made(address)
+        return self._clients[address]
+
+    def _made(self, address: str) -> redis.Redis:
+        options = connection_options(self.server)
+        if self.server.unix_socket and address == self._seed:
+            options = {key: value for key, value in options.items() if not key.startswith("ssl")}
+            where: dict[str, Any] = {"unix_socket_path": address}
+        else:
+            host, _, port = address.rpartition(":")
+            where = {"host": host, "port": int(port)}
+        return redis.Redis(**options, **where, retry=Retry(NoBackoff(), 0), max_connections=2,
+                           redis_connect_func=lambda connection: self._greet(address, connection))  # fmt: skip
+
+    def _greet(self, address: str, connection: Any) -> None:
+        """Every new connection says which life of the server it reached, redis-py's silent ones too."""
+        connection.on_connect()
+        connection.send_command("INFO", "server", check_health=False)
+        self.runs[address] = _field(bytes(connection.read_response()), b"run_id:")
+        if self._on_connect:
+            self._on_connect(address)
+
+    def _find_slots(self) -> list[tuple[int, int, str]]:
+        seed = self._client_at(self._seed)
+        if _SEPARATE_SLOTS not in seed.execute_command("INFO", "cluster", **{"NEVER_DECODE": True}):
+            return []
+        rows = seed.execute_command("CLUSTER SLOTS")
+        return [_slot_row(row, self.server) for row in _raw_rows(rows)]
+
+
+def explained(error: Exception, server: RedisServer, doing: str) -> ServerError:
+    """An error of the driver or the server as ours."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ServerError(f"Redis at {server.address} did not {doing}: {text}", hint=_hint(error, text))
+
+
+def _hint(error: Exception, text: str) -> str:
+    if isinstance(error, MovedError):
+        return "the cluster is moving slots or has lost a master; it is asked again"
+    if "NOPERM" in text or "WRONGPASS" in text or "NOAUTH" in text or "nvalid username" in text:
+        return "check `username` and `password` in redis_config; docs/redis.md has the ACL that CoreC needs"
+    if "OOM" in text:
+        return "Redis has reached its `maxmemory`: raise it, or see why the node does not read"
+    return "see that it runs: redis-cli -h HOST -p PORT ping"
+
+
+def _field(info: bytes, name: bytes) -> str:
+    return next((line[len(name) :].strip().decode() for line in info.splitlines() if line.startswith(name)), "")
+
+
+def _raw_rows(rows: Any) -> Any:
+    """CLUSTER SLOTS as redis-py gives it: a mapping (first, last) -> nodes, or the server's own rows."""
+    if isinstance(rows, dict):
+        return [(first, last, nodes["primary"]) for (first, last), nodes in rows.items()]
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _slot_row(row: Any, server: RedisServer) -> tuple[int, int, str]:
+    first, last, (host, port, *_) = row
+    host = host.decode() if isinstance(host, bytes) else host
+    return int(first), int(last), f"{host or server.host}:{int(port)}"
+
+

@@ -1,0 +1,223 @@
+"""Reads the streams of a shard ahead of the pipeline, in a thread of its own.
+
+The pipeline takes what is there and never waits for the network; a server that is away only ends the supply.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from corec.config.servers import RedisServer
+from corec.errors import ServerError
+from corec.streams.bare_frames import Row
+from corec.streams.redis_keys import payload_of
+from corec.streams.redis_link import BLOCK_MS, Link
+from corec.streams.redis_position import Loss, Position, cursor_text, look
+
+log = logging.getLogger(__name__)
+
+#: Bytes read ahead of each stream; then that stream is left out of reads until some are taken.
+AHEAD_BYTES = 8 << 20
+#: Bytes that one read of a stream should bring, and the bounds of COUNT that follow from it.
+READ_BYTES = 1 << 20
+COUNTS = (64, 8192)
+#: How long a read waits while some stream is left out of it.
+SHORT_BLOCK_MS = 5
+AGAIN_S = 0.1
+LOOK_S = 1.0
+
+
+class Chunk(NamedTuple):
+    """Rows of one read."""
+
+    rows: deque[Row]
+    seen: int | None  # entries of the stream before the first of them
+
+
+class Queue:
+    """Rows of one stream that were read and not taken yet."""
+
+    def __init__(self, position: Position) -> None:
+        self.position = position  # of reading; the reader's thread moves it
+        self.taken = ""  # of taking, as a cursor has it
+        self.bytes = self.waiting = 0
+        self.trim_to = ""
+        self.length = self.memory = 0  # at the server, when it was asked last
+        self._chunks: deque[Chunk] = deque()
+
+    def put(self, rows: list[Row]) -> None:
+        """Rows that were read."""
+        self._chunks.append(Chunk(deque(rows), self.position.seen))
+        self.position.advance(rows[-1][0].decode(), len(rows))
+        self.bytes += sum(len(payload) for _, payload in rows)
+        self.waiting += len(rows)
+
+    def take(self, max_bytes: int) -> list[Row]:
+        """The oldest of them: at least one if there is any."""
+        taken: list[Row] = []
+        while self._chunks and (not taken or max_bytes > 0):
+            part = self._take_from(self._chunks[0], max_bytes)
+            max_bytes -= sum(len(payload) for _, payload in part)
+            taken += part
+        return taken
+
+    def _take_from(self, chunk: Chunk, max_bytes: int) -> list[Row]:
+        part: list[Row] = []
+        while chunk.rows and (not part or max_bytes > 0):
+            part.append(chunk.rows.popleft())
+            max_bytes -= len(part[-1][1])
+        seen = None if chunk.seen is None else chunk.seen + len(part)
+        self.taken = cursor_text(part[-1][0].decode(), seen)
+        self.bytes -= sum(len(payload) for _, payload in part)
+        self.waiting -= len(part)
+        self._chunks.popleft()
+        if chunk.rows:
+            self._chunks.appendleft(Chunk(chunk.rows, seen))
+        return part
+
+
+class Reader:
+    """The thread, and one queue for each stream, the most urgent first."""
+
+    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str) -> None:
+        self._link = Link(server, on_connect=self._connected)
+        self._instance = instance
+        self._streams = list(streams)
+        self.queues = [Queue(Position(stream)) for stream in streams]
+        self.lock = threading.Lock()
+        self._connections = 0
+        self._checked = -1
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._look_due = 0.0
+        self._count = COUNTS[0]
+        self.problem = ""
+        self.losses: list[Loss] = []
+        self.run = ""
+        self.on_rows: Callable[[bool], None] = lambda urgent: None
+        self.on_loss: Callable[[Loss], None] = lambda loss: None
+
+    def seek(self, cursor: Mapping[str, str]) -> None:
+        """Go on behind the entries of *cursor*; before `start`."""
+        for place, stream in enumerate(self._streams):
+            self.queues[place] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread = threading.Thread(target=self._run, name="redis-reader", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more; what was read ahead is read again by the next start."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def take(self, place: int, max_bytes: int) -> list[Row]:
+        """The oldest rows of one queue."""
+        with self.lock:
+            return self.queues[place].take(max_bytes)
+
+    def trim(self, stream: str, id: str) -> None:
+        """Have entries before *id* dropped."""
+        for queue in self.queues:
+            if queue.position.stream == stream:
+                queue.trim_to = id
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._link.errors("give what it has"):
+                    self._pass()
+            except ServerError as error:
+                self._complain(error)
+                self._stop.wait(AGAIN_S)
+        self._link.close()
+
+    def _pass(self) -> None:
+        if self._checked != self._connections:
+            self._check()
+        self._trim()
+        self._look()
+        rows = self._read()
+        if self._checked == self._connections:  # else the connection was made anew on the way: what it gave may be of another life
+            self._put(rows)
+
+    def _connected(self, address: str) -> None:
+        self._connections += 1
+
+    def _check(self) -> None:
+        """A new connection: is every stream still the one that was being read?"""
+        connections = self._connections
+        for queue in self.queues:
+            loss = queue.position.compare(self._link.client(queue.position.stream))
+            if loss:
+                self._lost(loss)
+        self._checked = connections
+        self.run = self._link.run_of(self._streams[0])
+        if self.problem:
+            log.warning("[RedisReader-%s] Redis at %s answers again", self._instance, self._link.server.address)
+        self.problem = ""
+
+    def _read(self) -> list[tuple[Queue, list[Row]]]:
+        wanted = [queue for queue in self.queues if queue.bytes < AHEAD_BYTES]
+        if not wanted:
+            self._stop.wait(SHORT_BLOCK_MS / 1000)
+            return []
+        block = BLOCK_MS if len(wanted) == len(self.queues) else SHORT_BLOCK_MS
+        names = [queue.position.stream for queue in wanted]
+        # named so, redis-py has no callback for it and leaves the rows as they came
+        reply = self._link.client(names[0]).execute_command(
+            "XREAD COUNT", self._count, "BLOCK", block, "STREAMS", *names, *(queue.position.id for queue in wanted)
+        )
+        found = {bytes(name).decode(): rows for name, rows in reply or ()}
+        return [(queue, [(row[0], payload_of(row[1])) for row in found[name]])
+                for queue, name in zip(wanted, names, strict=True) if found.get(name)]  # fmt: skip
+
+    def _put(self, found: list[tuple[Queue, list[Row]]]) -> None:
+        if not found:
+            return
+        with self.lock:
+            for queue, rows in found:
+                queue.put(rows)
+        self._size_reads(found)
+        self.on_rows(any(queue is self.queues[0] for queue, _ in found))
+
+    def _size_reads(self, found: list[tuple[Queue, list[Row]]]) -> None:
+        rows = [row for _, part in found for row in part]
+        mean = max(1, sum(len(payload) for _, payload in rows) // len(rows))
+        self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
+
+    def _trim(self) -> None:
+        for queue in self.queues:
+            if queue.trim_to:
+                id, queue.trim_to = queue.trim_to, ""
+                self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
+
+    def _look(self) -> None:
+        """How many entries there are and what they take, now and then: an exact gap can only be told from what was known."""
+        if time.monotonic() < self._look_due:
+            return
+        self._look_due = time.monotonic() + LOOK_S
+        for queue in self.queues:
+            stream = queue.position.stream
+            client = self._link.client(stream)
+            life = look(client, stream)
+            queue.memory = client.memory_usage(stream, samples=8) or 0
+            queue.length, queue.position.added = (life.length, life.added) if life else (0, None)
+            queue.position.remember()
+
+    def _lost(self, loss: Loss) -> None:
+        self.losses.append(loss)
+        log.error("[RedisReader-%s] %s; reading goes on, senders that keep their tail send it again", self._instance, loss)
+        self.on_loss(loss)
+
+    def _complain(self, error: ServerError) -> None:
+        if not self.problem:
+            log.error("[RedisReader-%s] %s", self._instance, error)
+        self.problem = error.text

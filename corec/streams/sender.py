@@ -1,0 +1,203 @@
+"""Carries a tail to Redis, in order, and lets go of what a node has committed.
+
+A batch that the server has is not safe yet: a server that forgets, or a replica that takes over, may not have it.
+So it stays in the tail until the node that owns the stream says in `{sNN}:committed` that its readings are in the store.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from corec.config.servers import RedisServer
+from corec.errors import ServerError
+from corec.streams.redis_keys import FIELD, id_pair
+from corec.streams.redis_link import Link
+from corec.streams.tail import SenderStats, Tail, Waiting, readings_in
+
+log = logging.getLogger(__name__)
+
+MB = 1 << 20
+#: Bytes of batches in one transaction.
+SEND_BYTES = 1 << 18
+AGAIN_S = 0.1
+#: Between two looks at what nodes have committed, and at how large the streams are.
+LOOK_S = 0.3
+SIZE_S = 0.1
+IDLE_S = 0.2
+
+
+class Sent(NamedTuple):
+    """A batch that the server has."""
+
+    offset: int
+    stream: str
+    id: str
+    run: str
+
+
+class Sender:
+    """One thread between a tail and the server."""
+
+    def __init__(self, server: RedisServer, tail: Tail, *, instance: str = "corec1") -> None:
+        self._link = Link(server, on_connect=self._connected)
+        self._tail, self._instance = tail, instance
+        self._bound = server.max_mb * MB
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._progress = threading.Condition()
+        self._position = tail.done  # the server has everything up to here
+        self._sent: deque[Sent] = deque()
+        self._connections = 0
+        self._checked = -1
+        self._look_due = 0.0
+        self._sizes: dict[str, tuple[float, int]] = {}
+        self.readings = 0
+        self.problem = ""
+        self.full = ""
+        self._thread = threading.Thread(target=self._run, name="redis-sender", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what the tail holds from earlier."""
+        self._thread.start()
+
+    def more(self, _: int = 0) -> None:
+        """The tail has more."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop; what is not sent stays in the tail."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def wait_sent(self, upto: int, timeout: float | None) -> bool:
+        """Until the server has everything up to offset *upto*."""
+        with self._progress:
+            return self._progress.wait_for(lambda: self._position >= upto, timeout)
+
+    def wait_moved(self, timeout: float) -> None:
+        """Until something was sent or dropped, or *timeout*."""
+        with self._progress:
+            self._progress.wait(timeout)
+
+    def stats(self) -> SenderStats:
+        """Where it stands."""
+        return SenderStats(self.readings, self._tail.last - self._position, max(0, self._position - self._tail.done),
+                           self.problem or self.full)  # fmt: skip
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._link.errors("take batches"):
+                    self._pass()
+            except ServerError as error:
+                self._complain(error)
+                self._stop.wait(AGAIN_S)
+        self._link.close()
+
+    def _connected(self, address: str) -> None:
+        self._connections += 1
+
+    def _pass(self) -> None:
+        if self._checked != self._connections:
+            self._check()
+        if time.monotonic() >= self._look_due:
+            self._let_go()
+        if self._tail.crowded:  # room for what comes goes before safety from a server that forgets
+            self._drop(self._position)
+        batches = self._tail.read(self._position, SEND_BYTES)
+        if not batches:
+            self._wake.wait(IDLE_S)
+            self._wake.clear()
+        elif self._has_room(batches):
+            self._send(batches)
+
+    def _check(self) -> None:
+        """A new connection: does the server still have what it took?  Else everything that is not committed goes out again."""
+        connections = self._connections
+        self._let_go()
+        newest = {sent.stream: sent for sent in self._sent}
+        lost = [sent for sent in newest.values() if not self._link.client(sent.stream).xrange(sent.stream, sent.id, sent.id, count=1)]
+        if lost:
+            log.warning("[Sender-%s] Redis has lost %s: %d batches are sent again", self._instance,
+                        " and ".join(sent.stream for sent in lost), len(self._sent))  # fmt: skip
+            self._position = self._tail.done
+            self._sent.clear()
+        else:
+            self._sent = deque(sent._replace(run=self._link.run_of(sent.stream)) for sent in self._sent)
+            self._link.client("corec").ping() if not newest else None
+        if self.problem:
+            log.warning("[Sender-%s] Redis at %s answers again", self._instance, self._link.server.address)
+        self.problem, self._checked = "", connections
+
+    def _send(self, batches: list[Waiting]) -> None:
+        for _, group in groupby(batches, key=lambda batch: batch.stream.partition(":")[0]):
+            part = list(group)
+            before = self._connections
+            # A transaction: one refused in the middle, for want of memory, must not let later ones pass it
+            with self._link.client(part[0].stream).pipeline(transaction=True) as pipe:
+                for batch in part:
+                    pipe.execute_command("XADD", batch.stream, "*", FIELD, batch.envelope)
+                ids = pipe.execute()
+            if before != self._connections:  # connected anew on the way: check first what else it still has
+                return
+            self._took(part, ids)
+
+    def _took(self, batches: list[Waiting], ids: list[Any]) -> None:
+        runs = {batch.stream: self._link.run_of(batch.stream) for batch in batches}
+        for batch, id in zip(batches, ids, strict=True):
+            self._sent.append(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream]))
+            self.readings += readings_in(batch.envelope)
+        with self._progress:
+            self._position = batches[-1].offset
+            self._progress.notify_all()
+
+    def _let_go(self) -> None:
+        """Drop from the tail what nodes have committed."""
+        self._look_due = time.monotonic() + LOOK_S
+        marks: dict[str, dict[str, str]] = {}
+        upto = self._tail.done
+        while self._sent and self._is_committed(self._sent[0], marks):
+            upto = self._sent.popleft().offset
+        self._drop(upto)
+
+    def _drop(self, upto: int) -> None:
+        if upto > self._tail.done:
+            self._tail.drop(upto)
+            with self._progress:
+                self._progress.notify_all()
+
+    def _is_committed(self, sent: Sent, marks: dict[str, dict[str, str]]) -> bool:
+        if sent.offset <= self._tail.done:
+            return True
+        key = sent.stream.partition(":")[0] + ":committed"
+        if key not in marks:
+            found = self._link.client(key).hgetall(key)
+            marks[key] = {name.decode(): value.decode() for name, value in found.items()}
+        mark = marks[key].get(sent.stream)
+        return mark is not None and marks[key].get("run") == sent.run and id_pair(sent.id) <= id_pair(mark)
+
+    def _has_room(self, batches: list[Waiting]) -> bool:
+        """Whether the streams are below their bound; else the tail fills, and senders are told."""
+        for stream in {batch.stream for batch in batches}:
+            asked, size = self._sizes.get(stream, (0.0, 0))
+            if time.monotonic() - asked > SIZE_S:
+                size = self._link.client(stream).memory_usage(stream, samples=8) or 0
+                self._sizes[stream] = time.monotonic(), size
+            if size > self._bound:
+                self.full = f"{stream} takes {size // MB} MB, redis_config.max_mb allows {self._bound // MB}: no node reads it fast enough"
+                self._stop.wait(SIZE_S)
+                return False
+        self.full = ""
+        return True
+
+    def _complain(self, error: ServerError) -> None:
+        if not self.problem:
+            log.error("[Sender-%s] %s; batches wait in the tail", self._instance, error)
+        self.problem = error.text
