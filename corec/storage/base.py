@@ -105,6 +105,9 @@ class Reader(Protocol):
     def outbox(self, stream: str, after: int = 0, limit: int = 1000) -> list[tuple[int, int, bytes]]:
         """(number, time, entry) of an output stream behind number *after*."""
 
+    def outbox_behind(self, number: int, limit: int = 1000) -> list[tuple[int, str, int, bytes]]:
+        """(number, stream, time, entry) of all output streams behind *number*, in order."""
+
 
 class House(Protocol):
     """Keeps a store in its bounds, a slice at a time, in the thread that commits."""

@@ -121,6 +121,13 @@ class StoreReader:
             self._require_sound(row, "outbox")
         return [(seq, time, frames) for seq, _, _, time, frames, _ in rows]
 
+    def outbox_behind(self, number: int, limit: int = 1_000) -> list[tuple[int, str, int, bytes]]:
+        """Entries of all output streams behind sequence *number*, in order: (sequence, stream, time, frames)."""
+        rows = self._query("SELECT seq, turn, stream, time, frames, crc FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (number, limit))
+        for row in rows:
+            self._require_sound(row, "outbox")
+        return [(seq, stream, time, frames) for seq, _, stream, time, frames, _ in rows]
+
     def snapshots(self) -> list[tuple[int, int, int]]:
         """(turn, offset, generation) of the snapshots noted, newest first."""
         rows = self._query("SELECT * FROM snapshots ORDER BY turn DESC", ())

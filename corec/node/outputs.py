@@ -1,0 +1,212 @@
+"""What a node writes to Redis after its commits: output streams, how far it is, and the latest of each block.
+
+Each stream has its position beside it on the server, moved in the transaction that adds the entries: a crash of the node
+sends nothing twice.  A server that forgot is sent what the node's own file says was not sent; then entries may come twice.
+"""
+
+import logging
+import os
+import threading
+import time
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from redis.exceptions import ResponseError
+
+from corec.config.servers import RedisServer
+from corec.engine.outcome import Outcome
+from corec.errors import CoreCError, ServerError
+from corec.streams.redis_keys import FIELD, committed_key
+from corec.streams.redis_link import Link
+
+log = logging.getLogger(__name__)
+
+#: Rows of the outbox sent in one go.
+ROWS = 500
+#: Bytes that an output stream may take, about, and the bounds of MAXLEN that follow from it.
+STREAM_BYTES = 16 << 20
+LENGTHS = (100, 100_000)
+AGAIN_S = 0.1
+MARK_S = 0.1
+CACHE_S = 1.0
+#: Blocks written to the cache in one go: what changes faster is written as it is when its turn comes.
+CACHE_BLOCKS = 2_000
+OWN_PREFIX = "corec:"
+COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "messages", "fitness", "score")
+
+
+class Outputs:
+    """One thread, told of each commit."""
+
+    def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path, instance: str, shard: int = 0) -> None:
+        """store: asked for a reader of its own.  block_ids: a function that gives the names of the blocks."""
+        self._link = Link(server, on_connect=self._connected)
+        self._store, self._block_ids, self._instance = store, block_ids, instance
+        self._file = folder / "sent"
+        self._mark_key = committed_key(shard)
+        self._position = self._saved_position()
+        self._positions: dict[str, int] = {}  # by stream, as the server has them
+        self._sizes: dict[str, float] = {}
+        self._refused: set[str] = set()
+        self._lock = threading.Lock()
+        self._marks: dict[str, str] = {}
+        self._latest: dict[int, np.void] = {}
+        self._marked_at = self._cached_at = self._saved_at = 0.0
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self.sent = 0
+        self.problem = ""
+        self._thread = threading.Thread(target=self._run, name="redis-outputs", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what was committed and not sent."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what there is, if the server takes it."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
+        """A turn is in the store; *cursor*: the newest entries of it, in the life *run* of the server."""
+        marks = {stream: place.partition(" ")[0] for stream, place in cursor.items()}
+        with self._lock:
+            self._marks = {**marks, "run": run} if marks and run else self._marks
+            self._latest.update((int(row["block"]), row) for row in outcome.aggregates)
+        self._wake.set()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(MARK_S if self._marks or self._latest else CACHE_S)
+            self._wake.clear()
+            self._try()
+        self._marked_at = self._cached_at = 0.0
+        self._try()
+        self._save_position()
+        self._link.close()
+
+    def _try(self) -> None:
+        try:
+            with self._link.errors("take what was committed"):
+                while self._send_some() == ROWS:
+                    pass
+                self._mark()
+                self._cache()
+            self.problem = ""
+        except ServerError as error:
+            if not self.problem:
+                log.error("[Outputs-%s] %s; output streams wait in the store", self._instance, error)
+            self.problem = error.text
+            self._stop.wait(AGAIN_S)
+        except CoreCError as error:  # the store is being replaced or is away: it is asked again
+            log.debug("[Outputs-%s] %s", self._instance, error)
+
+    def _connected(self, address: str) -> None:
+        self._positions.clear()
+
+    def _send_some(self) -> int:
+        with self._store().reader() as reader:
+            rows = reader.outbox_behind(self._position, ROWS)
+        for stream, group in groupby(sorted(rows, key=itemgetter(1)), key=itemgetter(1)):
+            self._send(stream, list(group))
+        if rows:
+            self._position = rows[-1][0]
+            if time.monotonic() - self._saved_at > CACHE_S:
+                self._save_position()
+        return len(rows)
+
+    def _send(self, stream: str, rows: list[tuple[int, str, int, bytes]]) -> None:
+        client, key = self._link.client(stream), position_key(stream, self._instance)
+        if stream not in self._positions:
+            self._positions[stream] = int(client.get(key) or 0)
+        rows = [row for row in rows if row[0] > self._positions[stream]]
+        if not rows:
+            return
+        with client.pipeline(transaction=True) as pipe:
+            for _, _, _, entry in rows:
+                pipe.xadd(stream, fields_of(stream, entry), maxlen=self._length(stream, len(entry)), approximate=True)
+            pipe.set(key, rows[-1][0])
+            self._positions.pop(stream)  # unknown until the answer is here
+            try:
+                pipe.execute()
+            except ResponseError as error:
+                self._refuse(stream, error)
+        self._positions[stream] = rows[-1][0]
+        self.sent += len(rows)
+
+    def _refuse(self, stream: str, error: ResponseError) -> None:
+        """Something else has the stream's name: its entries are let go, the other streams go on."""
+        if "WRONGTYPE" not in str(error):
+            raise error
+        if stream not in self._refused:
+            log.error("[Outputs-%s] %s holds something else than a stream: what is meant for it is not sent", self._instance, stream)
+        self._refused.add(stream)
+
+    def _length(self, stream: str, size: int) -> int:
+        mean = self._sizes[stream] = 0.9 * self._sizes.get(stream, size) + 0.1 * size
+        return min(max(int(STREAM_BYTES / (mean + 32)), LENGTHS[0]), LENGTHS[1])
+
+    def _mark(self) -> None:
+        """Tell senders what they need not keep."""
+        if time.monotonic() - self._marked_at < MARK_S:
+            return
+        self._marked_at = time.monotonic()
+        with self._lock:
+            marks, self._marks = self._marks, {}
+        if marks:
+            self._link.client(self._mark_key).hset(self._mark_key, mapping=marks)
+
+    def _cache(self) -> None:
+        """The latest aggregates of blocks, for other programs to read."""
+        if time.monotonic() - self._cached_at < CACHE_S:
+            return
+        self._cached_at = time.monotonic()
+        with self._lock:
+            chosen = [self._latest.pop(block) for block in list(self._latest)[:CACHE_BLOCKS]]
+        names = self._block_ids()
+        by_place: dict[str, list[tuple[str, np.void]]] = {}
+        for row in chosen:
+            key = cache_key(names[int(row["block"])])
+            by_place.setdefault(self._link.place(key), []).append((key, row))
+        for rows in by_place.values():
+            with self._link.client(rows[0][0]).pipeline(transaction=False) as pipe:
+                for key, row in rows:
+                    pipe.hset(key, mapping={**{name: row[name].item() for name in COLUMNS}, "instance_id": self._instance})
+                pipe.execute()
+
+    def _saved_position(self) -> int:
+        try:
+            return int(self._file.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _save_position(self) -> None:
+        self._saved_at = time.monotonic()
+        unfinished = self._file.with_name(self._file.name + ".part")
+        try:
+            unfinished.write_text(str(self._position))
+            os.replace(unfinished, self._file)
+        except OSError as error:
+            log.debug("[Outputs-%s] %s", self._instance, error)
+
+
+def cache_key(block: str) -> str:
+    """The hash of a block."""
+    return f"corec:bloque:{block}"
+
+
+def position_key(stream: str, instance: str) -> str:
+    """Where the number of the last entry sent is kept, in the slot of the stream."""
+    return f"{stream}:sent:{instance}" if "{" in stream else f"{{{stream}}}:sent:{instance}"
+
+
+def fields_of(stream: str, entry: bytes) -> dict[Any, Any]:
+    """The fields of an outbox entry: frames of the node itself, fields of a plugin."""
+    return {FIELD: entry} if stream.startswith(OWN_PREFIX) else msgspec.msgpack.decode(entry)[1]

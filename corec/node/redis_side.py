@@ -1,0 +1,130 @@
+"""Everything of a node that talks to Redis; loaded only where `redis_config` is set."""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corec.config import Config
+from corec.engine.outcome import Outcome
+from corec.errors import CoreCError, ServerError
+from corec.node.outputs import Outputs
+from corec.publish import Publisher
+from corec.streams.journal import Journal
+from corec.streams.moved_intake import MovedIntake
+from corec.streams.redis_intake import RedisIntake
+from corec.streams.redis_link import Link, connection_options
+from corec.streams.redis_position import Loss
+
+if TYPE_CHECKING:
+    from corec.nucleus import CoreCNucleus
+
+log = logging.getLogger(__name__)
+
+Intake = RedisIntake | MovedIntake
+
+
+class RedisSide:
+    """The tail of the node's own readings, the intake of its shard, and its outputs."""
+
+    def __init__(self, folder: Path, config: Config, *, given_up: Callable[[], bool]) -> None:
+        """folder: the data folder.  given_up: asked while a start waits for a server that is away."""
+        self._folder, self._config, self._given_up = folder, config, given_up
+        self._server = config.redis_config
+        self.publisher = Publisher(config, name=config.instance_id, folder=folder / "tail", max_disk_mb=config.max_disk_mb)
+        self.intake: Intake | None = None
+        self.outputs: Outputs | None = None
+
+    def new_intake(self) -> Intake:
+        """What a pipeline reads; an earlier one is closed."""
+        if self.intake:
+            self.intake.close()
+        intake = RedisIntake(self._server, instance=self._config.instance_id, given_up=self._given_up)
+        journal = self._folder / "journal"
+        left = any(journal.glob("*.log"))
+        self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
+        return self.intake
+
+    def attend(self, nucleus: "CoreCNucleus") -> None:
+        """Work for the node's present pipeline."""
+        reader = self.intake.reader
+        reader.on_rows = lambda urgent: nucleus.pipeline.accepted(urgent)
+        reader.on_loss = lambda loss: self._lost(nucleus, loss)
+        if self.outputs is None:
+            self.outputs = Outputs(self._server, lambda: nucleus.store, lambda: nucleus.engine.block_ids, folder=self._folder,
+                                   instance=self._config.instance_id)  # fmt: skip
+            self.outputs.start()
+
+    def committed(self, outcome: Outcome, cursor: dict[str, str]) -> None:
+        """A turn is in the store."""
+        if self.outputs:
+            self.outputs.committed(outcome, cursor, self.intake.reader.run)
+
+    def client(self, put_out: Callable[[str, bytes, bool], None]) -> Any:
+        """The real client that plugins get; what `enviar_mensaje_redis` sends with it goes through the outbox."""
+        client = _client(self._config)
+        client.corec_put_out = put_out
+        return client
+
+    def stop_reading(self) -> None:
+        """What was not taken stays on Redis."""
+        if self.intake:
+            self.intake.close()
+
+    def close(self) -> None:
+        """Send what goes at once, and let go of everything."""
+        self.stop_reading()
+        if self.outputs:
+            self.outputs.stop()
+        self.publisher.close()
+
+    def status(self) -> dict[str, Any]:
+        """Where it stands, as plain numbers."""
+        reader, sender = self.intake.reader, self.publisher.sender.stats()
+        return {
+            "address": self._server.address, "problem": reader.problem or sender.problem,
+            "streams": [{"name": queue.position.stream, "entries": queue.length, "bytes": queue.memory, "waiting": queue.waiting,
+                         "last": queue.taken.partition(" ")[0]} for queue in reader.queues],
+            "tail": {"waiting": sender.waiting, "kept": sender.kept, "readings": sender.sent},
+            "lost": [str(loss) for loss in reader.losses[-5:]], "losses": len(reader.losses),
+            "sent": self.outputs.sent if self.outputs else 0, **reader.server,
+        }  # fmt: skip
+
+    def _lost(self, nucleus: "CoreCNucleus", loss: Loss) -> None:
+        """What Redis forgot cannot be folded again: a snapshot makes the state independent of it."""
+        threading.Thread(target=self._snapshot, args=(nucleus,), name="redis-loss", daemon=True).start()
+
+    def _snapshot(self, nucleus: "CoreCNucleus") -> None:
+        with suppress(CoreCError, TimeoutError):
+            nucleus.pipeline.take_snapshot()
+
+
+def _client(config: Config) -> Any:
+    from redis import asyncio as aio
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    server, retry = config.redis_config, Retry(NoBackoff(), 0)
+    if server.unix_socket:
+        options = {key: value for key, value in connection_options(server).items() if not key.startswith("ssl")}
+        return aio.Redis(unix_socket_path=server.unix_socket, retry=retry, **options)
+    options = connection_options(server)
+    if _is_cluster(config):
+        del options["retry_on_error"]
+        return aio.RedisCluster(host=server.host, port=server.port, retry=retry, **options)
+    return aio.Redis(host=server.host, port=server.port, retry=retry, **options)
+
+
+def _is_cluster(config: Config) -> bool:
+    link = Link(config.redis_config)
+    try:
+        with link.errors("say what it is"):
+            link.place("corec")
+        return link.is_cluster
+    except ServerError as error:
+        log.error("[CoreCNucleus-%s] %s", config.instance_id, error)
+        return False
+    finally:
+        link.close()
