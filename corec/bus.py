@@ -6,6 +6,7 @@ come at once.  Reading gives what is committed.  Anything but streams names the 
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -100,6 +101,13 @@ class EmbeddedRedis:
         if stream.startswith(OWN_PREFIX):
             return [(b"%d-%d" % (moment, seq), {b"m": frames}) for seq, moment, frames in rows]
         return [(number, entry) for number, entry in (msgspec.msgpack.decode(blob) for _, _, blob in rows)]
+
+
+def put_out(put: Callable[[str, bytes, bool], None], stream: str, fields: dict[Any, Any], urgent: bool) -> bytes:
+    """Hand an entry to a node's outbox; the number that it has there."""
+    number = b"%d-%d" % divmod(time.time_ns(), 1_000_000)
+    put(stream, msgspec.msgpack.encode([number, {_bytes(key): _bytes(value) for key, value in fields.items()}]), urgent)
+    return number
 
 
 def _bytes(value: Any) -> bytes:

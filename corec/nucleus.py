@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,12 +28,16 @@ from corec.node.recovery import Opened, open_node
 from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, status_of
+from corec.node.submit import refuse_submit, take_batches
 from corec.organism import Organism
 from corec.places import Places
 from corec.plugin_manager import PluginManager
 from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GroupCommitter
+
+if TYPE_CHECKING:
+    from corec.node.redis_side import RedisSide
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,8 @@ class CoreCNucleus:
         self.state, self.started = "new", time.monotonic()
         self.rates, self.alerts = Rates(), AlertLog(self)
         self.runners: list[SourceRunner] = []
-        self.redis_client = EmbeddedRedis(lambda: self.pipeline)
+        self.redis_client: Any = EmbeddedRedis(lambda: self.pipeline)
+        self.redis: RedisSide | None = None
         self._news: deque[tuple[int, Outcome]] = deque(maxlen=MOST_NEWS)
         self._organism = Organism(self, None if plugins is None else Path(plugins))
         self._with_sources = with_sources
@@ -83,8 +88,10 @@ class CoreCNucleus:
             log.warning("[CoreCNucleus-%s] %s", self.config.instance_id, warning)
         self.folder = DataFolder(self.data)
         try:
-            opened = open_node(self.folder, self.config)
+            opened = self._open_on_redis() if self.config.redis_config else open_node(self.folder, self.config)
         except BaseException:
+            if self.redis:
+                self.redis.close()
             self.folder.close()
             raise
         self._take(opened)
@@ -102,8 +109,18 @@ class CoreCNucleus:
         except Exception as error:  # the reason that the start failed for is the one to tell
             log.error("[CoreCNucleus-%s] while giving up: %s", self.config.instance_id, error)
 
+    def _open_on_redis(self) -> Opened:
+        from corec.node.redis_side import RedisSide  # redis only where it is configured
+
+        self.redis = RedisSide(self.folder.path, self.config, given_up=self._over.is_set)
+        self.redis_client = self.redis.client(lambda *entry: self.pipeline.put_out(*entry))
+        return open_node(self.folder, self.config, journal=self.redis.publisher.tail.journal, intake=self.redis.new_intake())
+
     def _begin(self, opened: Opened) -> None:
-        self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
+        if self.redis:
+            self.committer = self.redis.publisher.tail.committer
+        else:
+            self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
         self._producer = Producer(f"{self.config.instance_id}/submit")
         self._loop.start()
         self.control = ControlServer(self.data, self._answer)
@@ -121,6 +138,8 @@ class CoreCNucleus:
         self.pipeline = Pipeline(opened, self.config)
         self.pipeline.on_outcome = self._tell
         self._loop = PipelineLoop(self.pipeline, instance=self.config.instance_id, on_failure=self._pipeline_failed)
+        if self.redis:
+            self.redis.attend(self)
 
     def _pipeline_failed(self, error: BaseException) -> None:
         """A damaged store is replaced while readings go on being accepted; anything else ends the node."""
@@ -133,7 +152,8 @@ class CoreCNucleus:
         self.state, self.heals = "recovering", self.heals + 1
         try:
             self.store.close()
-            self._take(open_node(self.folder, self.config, journal=self.journal))
+            intake = self.redis.new_intake() if self.redis else None
+            self._take(open_node(self.folder, self.config, journal=self.journal, intake=intake))
             self._loop.start()
             self.state = "running"
             log.warning("[CoreCNucleus-%s] recovered from a damaged store, at turn %d", self.config.instance_id, self.store_turn)
@@ -161,7 +181,11 @@ class CoreCNucleus:
             self.control.stop()
         self.committer.stop()
         self._tell_shed()
+        if self.redis:
+            self.redis.stop_reading()
         self._loop.stop()
+        if self.redis:
+            self.redis.close()
         self.store.close()
         self.journal.close()
         self.folder.close()
@@ -215,6 +239,10 @@ class CoreCNucleus:
         Blocks while the journal is behind.  The future fails with DiskFull when there is no room: those readings
         count as shed.
         """
+        if self.redis:
+            ticket = self.redis.publisher.submit(frames, time, offsets)
+            ticket.add_done_callback(lambda done: self._settled(done, len(frames) // 10, urgent=False))
+            return ticket
         envelope = (producer or self._producer).pack(frames, time, offsets)
         readings = len(frames) // 10
         urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
@@ -279,6 +307,8 @@ class CoreCNucleus:
 
     def _tell(self, outcome: Outcome) -> None:
         self.alerts.take(outcome)
+        if self.redis:
+            self.redis.committed(outcome, self.engine.cursor)
         if len(outcome.aggregates) or len(outcome.alerts):
             self._told += 1
             self._news.append((self._told, outcome))
@@ -314,6 +344,10 @@ class CoreCNucleus:
             return self.command({"op": operation} | {key: request[key] for key in ASKED[operation] if key in request})
         if operation == "reload":
             return reload(self)
+        if operation == "submit":
+            if self.redis:
+                raise refuse_submit()
+            return take_batches(self.committer, request["batches"])
         if operation == "snapshot":
             return {"snapshots": self.pipeline.take_snapshot()}
         if operation == "stop":

@@ -18,7 +18,7 @@ LAYERS = (
     {"config"},
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},
-    {"core", "bus", "metering", "node", "sources"},
+    {"core", "bus", "metering", "node", "publish", "sources"},
     {"modules", "places", "plugins", "plugin_manager", "organism"},
     {"nucleus", "web"},
     {"cli", "__main__", "__init__"},

@@ -164,7 +164,7 @@ class _Reader:
 
     def path(self, key: str) -> str | None:
         """A file; a relative path starts from the configuration's folder."""
-        return str(self.folder / self.text(key)) if getattr(self.section, key) else None
+        return str((self.folder or Path()) / self.text(key)) if getattr(self.section, key) else None
 
     def port(self) -> int:
         if isinstance(self.section.port, int):

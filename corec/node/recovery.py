@@ -40,10 +40,10 @@ class Opened:
     reload: bool = False  # the configuration differs from the engine's: the first turn takes it over
 
 
-def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = None) -> Opened:
+def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = None, intake: Intake | None = None) -> Opened:
     """Recover the node of *folder* under *config*; a new folder gives an empty node.
 
-    journal: one that is open already and goes on taking readings meanwhile.
+    journal: one that is open already and goes on taking readings meanwhile.  intake: what to read; else that journal.
     """
     name = config.instance_id
     snapshots = Snapshots(folder.snapshots, instance=name)
@@ -55,10 +55,10 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
         engine = _assembled(saved, config)
     journal = journal or Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
                       keep_bytes=config.conservar_diario_mb * MB, instance=name)  # fmt: skip
-    opened = Opened(engine, journal, JournalIntake(journal), store, house, snapshots)
+    opened = Opened(engine, journal, intake or JournalIntake(journal), store, house, snapshots)
     if saved:
         _replay(opened, saved.turn, name)
-    elif store.state.turn and journal.first > 1:
+    elif store.state.turn and opened.intake.first > 1:
         _without_snapshot(opened, name)
     elif store.state.turn:      # no snapshot, but the journal reaches back to the first reading
         _replay(opened, 0, name)

@@ -83,6 +83,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "snapshots": {"count": pipeline.checkpoints.count, "last_ms": pipeline.checkpoints.last_ms,
                       "bytes": pipeline.checkpoints.last_bytes},
         "plugins": nucleus.plugins.status(),
+        **({"redis": nucleus.redis.status()} if nucleus.redis else {}),
         "sources": [runner.status() for runner in nucleus.runners],
     }  # fmt: skip
 

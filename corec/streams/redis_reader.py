@@ -97,6 +97,8 @@ class Reader:
         self.problem = ""
         self.losses: list[Loss] = []
         self.run = ""
+        self.server: dict[str, float] = {"ram_bytes": 0, "bytes_per_s": 0.0}
+        self._traffic: tuple[float, int] | None = None
         self.on_rows: Callable[[bool], None] = lambda urgent: None
         self.on_loss: Callable[[Loss], None] = lambda loss: None
 
@@ -211,6 +213,12 @@ class Reader:
             queue.memory = client.memory_usage(stream, samples=8) or 0
             queue.length, queue.position.added = (life.length, life.added) if life else (0, None)
             queue.position.remember()
+        info = self._link.client(self._streams[0]).info()
+        traffic = info["total_net_input_bytes"] + info["total_net_output_bytes"]
+        if self._traffic:
+            self.server["bytes_per_s"] = max(0, traffic - self._traffic[1]) / (time.monotonic() - self._traffic[0])
+        self._traffic = time.monotonic(), traffic
+        self.server["ram_bytes"] = info["used_memory"]
 
     def _lost(self, loss: Loss) -> None:
         self.losses.append(loss)
