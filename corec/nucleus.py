@@ -35,6 +35,7 @@ from corec.plugin_manager import PluginManager
 from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GroupCommitter
+from corec.subscriptions import Entry, Subscription, Subscriptions
 
 if TYPE_CHECKING:
     from corec.node.redis_side import RedisSide
@@ -69,6 +70,7 @@ class CoreCNucleus:
         self.redis_client: Any = EmbeddedRedis(lambda: self.pipeline)
         self.redis: RedisSide | None = None
         self._news: deque[tuple[int, Outcome]] = deque(maxlen=MOST_NEWS)
+        self.subscriptions = Subscriptions()
         self._organism = Organism(self, None if plugins is None else Path(plugins))
         self._with_sources = with_sources
         self._shed = 0
@@ -137,6 +139,7 @@ class CoreCNucleus:
         self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
         self.pipeline = Pipeline(opened, self.config)
         self.pipeline.on_outcome = self._tell
+        self.pipeline.on_folded, self.pipeline.on_sent = self.subscriptions.folded, self.subscriptions.committed
         self._loop = PipelineLoop(self.pipeline, instance=self.config.instance_id, on_failure=self._pipeline_failed)
         if self.redis:
             self.redis.attend(self)
@@ -288,6 +291,13 @@ class CoreCNucleus:
     def registrar_plugin(self, name: str, plugin: Any) -> None:
         """Record a plugin; its `inicializar` is awaited once all modules run."""
         self._organism.manager.register(name, plugin)
+
+    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+        """Have *handler* called with every entry of *stream* from now on; `cancel` of what is returned ends it.
+
+        Streams: `corec:in`, `corec:messages:<canal>`, `corec:alerts`, and those that plugins name.
+        """
+        return self._organism.subscribe(stream, handler)
 
     def claim_block(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
         """uint32: the wire ids of a registered block's entities; assigning to `modulos["registro"].bloques` asks for them."""

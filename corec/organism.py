@@ -18,6 +18,7 @@ from corec.errors import ConfigError
 from corec.modules.base import ModuloBase
 from corec.plugin_manager import PluginManager
 from corec.plugins.loop import LoopThread
+from corec.subscriptions import Entry, Subscription
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
@@ -82,6 +83,12 @@ class Organism:
             log.exception("[%s] a module failed to stop", self._name)
         self._home.stop()
 
+    def subscribe(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+        """Have *handler* called in the loop with the entries of *stream*."""
+        found = self._nucleus.subscriptions.add(stream, handler)
+        self._home.submit(found.run)
+        return found
+
     def _load_module(self, name: str) -> None:
         if name in NOT_YET:
             log.debug("[%s] module %s is not part of this version", self._name, name)
@@ -102,6 +109,8 @@ class Organism:
         """Begin the passes of modules and plugins, at the start and in every loop that follows one left behind."""
         self._main = asyncio.create_task(self._run())
         self.manager.run_passes()
+        for each in self._nucleus.subscriptions.all():
+            self._home.submit(each.run)
 
     async def _run(self) -> None:
         since = 0
@@ -162,6 +171,7 @@ class Organism:
         for running in guilty:
             running.left_behind(thread, f"it blocked its thread for {held:.0f} s")
         self.modulos["registro"].abandon(folder)
+        self._nucleus.subscriptions.cancel_of(folder)
         self._home.submit(self._resume)
 
     def _hold_up(self, most: float) -> float:

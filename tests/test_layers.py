@@ -19,7 +19,7 @@ LAYERS = (
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},
     {"core", "bus", "metering", "node", "publish", "sources"},
-    {"modules", "places", "plugins", "plugin_manager", "organism"},
+    {"modules", "places", "plugins", "plugin_manager", "subscriptions", "organism"},
     {"nucleus", "web"},
     {"cli", "__main__", "__init__"},
 )  # fmt: skip

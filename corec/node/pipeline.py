@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -75,6 +75,8 @@ class Pipeline:
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0}
         self.on_outcome: Callable[[Outcome], None] | None = None
+        self.on_folded: Callable[[Sequence[Any]], None] | None = None     # batches of the log
+        self.on_sent: Callable[[Outcome, list[tuple[str, int, bytes]]], None] | None = None     # with what plugins sent
         if opened.reload:
             self.command({"op": "reload", "config": keeping_registered(config, self.engine.config).to_mapping()})
 
@@ -187,6 +189,8 @@ class Pipeline:
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.ledger = self.engine.ledger
+            if self.on_folded:
+                self.on_folded(entries)
 
     def _open_turn(self, applied: list[tuple[dict[str, Any], Future]]) -> None:
         self._applied = applied
@@ -251,6 +255,8 @@ class Pipeline:
         self.checkpoints.committed(self.engine.ledger["in"] - record["readings"])
         if self.on_outcome:
             self.on_outcome(outcome)
+        if self.on_sent:
+            self.on_sent(outcome, sent)
 
     def _answer(self, turn: int, outcome: Outcome, first: int) -> None:
         """Tell those who wait for their commands; *first*: the place of the first of these in the turn."""

@@ -82,7 +82,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "store": {"bytes": _size(nucleus.folder.store)},
         "snapshots": {"count": pipeline.checkpoints.count, "last_ms": pipeline.checkpoints.last_ms,
                       "bytes": pipeline.checkpoints.last_bytes},
-        "plugins": nucleus.plugins.status(),
+        "plugins": nucleus.plugins.status(), "subscriptions": [each.status() for each in nucleus.subscriptions.all()],
         **({"redis": nucleus.redis.status()} if nucleus.redis else {}),
         "sources": [runner.status() for runner in nucleus.runners],
     }  # fmt: skip

@@ -1,0 +1,220 @@
+"""`nucleus.suscribir(stream, handler)`: entries of a stream, as they come, to a function of a plugin's or a block's.
+
+    def handler(entry): ...                     plain or async; entry.stream, entry.id, entry.fields, entry.frames
+    handle = nucleus.suscribir("corec:alerts", handler)
+    handle.cancel()
+
+Inputs are told when the node folds them, outputs once their turn is committed.  Each subscriber has a queue of its own:
+one that does not keep up loses its oldest entries, counted, and holds nobody up.
+
+The port for logs of readings and streams is `Subscriptions.publish` with `wants` before it: whoever carries entries asks
+`wants(stream)` and, only where somebody does, hands them over from any thread.
+"""
+import asyncio
+import inspect
+import logging
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from corec._core.wire import unpack_envelope
+from corec.engine.outcome import Outcome
+from corec.errors import DamagedBatch, PluginError
+from corec.metering import CURRENT, Meter, Timed
+from corec.plugins.loading import WHATEVER, told
+from corec.storage.outbox import entries as output_entries
+
+log = logging.getLogger("Subscriptions")
+
+#: Entries that wait for one subscriber before it loses the oldest.
+MOST_WAITING = 1_000
+#: Seconds that one call of an async handler may take.
+CALL_LIMIT_S = 10.0
+#: A handler that fails is told of this often.
+TELL_EVERY_S = 60.0
+#: Where readings enter, by whatever way.
+FRONT_DOOR = "corec:in"
+_SHARD = re.compile(r"\{s\d+\}:(in|fast)")
+
+
+class Entry(NamedTuple):
+    """One entry of a stream, with redis-py's types."""
+
+    stream: str
+    id: bytes
+    fields: dict[bytes, bytes]
+
+    @property
+    def frames(self) -> bytes:
+        """What its field `m` holds: frames of 10 bytes, in streams of CoreC's own."""
+        return self.fields.get(b"m", b"")
+
+
+class Subscription:
+    """The handle of one subscriber; `cancel` ends it."""
+
+    def __init__(self, stream: str, handler: Callable[[Entry], Any], meter: Meter | None) -> None:
+        self.stream, self.meter = stream, meter
+        self.delivered = self.dropped = self.failures = 0
+        self.active = True
+        self._handler = handler
+        self._waiting: deque[Entry] = deque()
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._there = asyncio.Event()
+        self._told = -TELL_EVERY_S
+
+    def cancel(self) -> None:
+        """Deliver nothing more; from any thread."""
+        self.active = False
+        self._waiting.clear()
+        self._wake()
+
+    def put(self, entry: Entry) -> None:
+        """Queue an entry, in place of the oldest where the queue is full; from any thread."""
+        if not self.active:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._waiting.append(entry)
+        if len(self._waiting) == 1 or self.dropped:
+            self._wake()
+
+    def _wake(self) -> None:
+        home = self._home
+        if home is not None and not home.is_closed():
+            home.call_soon_threadsafe(self._there.set)
+
+    async def run(self) -> None:
+        """Call the handler with every entry, in a loop; a later loop takes over from one that was left behind."""
+        home = asyncio.get_running_loop()
+        if self._home is home:
+            return
+        self._home, self._there = home, asyncio.Event()
+        CURRENT.set(self.meter)
+        while self.active and self._home is home:
+            while self._waiting and self.active:
+                await self._deliver(self._waiting.popleft())
+            if self.active:
+                await self._there.wait()
+                self._there.clear()
+
+    async def _deliver(self, entry: Entry) -> None:
+        if self.meter:
+            self.meter.took(sum(map(len, entry.fields.values())))
+        try:
+            await Timed(lambda: self._called(entry), self.meter or Meter("program"))
+            self.delivered += 1
+        except TimeoutError:
+            self._failed(f"took more than {CALL_LIMIT_S:g} s")
+        except WHATEVER as error:  # a plugin's code may raise
+            self._failed(told(error))
+
+    async def _called(self, entry: Entry) -> None:
+        result = self._handler(entry)
+        if inspect.isawaitable(result):
+            await asyncio.wait_for(result, CALL_LIMIT_S)
+
+    def _failed(self, problem: str) -> None:
+        self.failures += 1
+        if time.monotonic() - self._told >= TELL_EVERY_S:
+            self._told = time.monotonic()
+            owner = f"plugin {self.meter.name}" if self.meter else "the program"
+            log.error("[Subscriptions] the handler of %s for %s failed, %d times so far: %s", owner, self.stream, self.failures, problem)
+
+    def status(self) -> dict[str, Any]:
+        """Its figures as plain numbers."""
+        return {"stream": self.stream, "by": self.meter.name if self.meter else "program", "delivered": self.delivered,
+                "dropped": self.dropped, "failures": self.failures, "waiting": len(self._waiting)}  # fmt: skip
+
+
+class Subscriptions:
+    """All subscribers of a node, by stream; for use by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_stream: dict[str, tuple[Subscription, ...]] = {}
+        self._number = 0
+
+    def add(self, stream: Any, handler: Any, kind: type[Subscription] = Subscription) -> Subscription:
+        """Subscribe *handler*; PluginError where the stream is none that this node has, or it cannot be called."""
+        check_stream(stream)
+        if not callable(handler):
+            raise PluginError(f"expected a handler that can be called with an entry, got {handler!r:.60}",
+                              hint="def handler(entry): ... or async def handler(entry): ...")  # fmt: skip
+        found = kind(stream, handler, CURRENT.get())
+        with self._lock:
+            living = tuple(each for each in self._by_stream.get(stream, ()) if each.active)
+            self._by_stream = {**self._by_stream, stream: (*living, found)}
+        return found
+
+    def all(self) -> list[Subscription]:
+        """Those that are not cancelled."""
+        return [each for found in self._by_stream.values() for each in found if each.active]
+
+    def cancel_of(self, folder: str) -> None:
+        """End all of a plugin's."""
+        for each in self.all():
+            if each.meter and each.meter.name == folder:
+                each.cancel()
+
+    def wants(self, stream: str) -> bool:
+        """Whether anybody listens to *stream*."""
+        return any(each.active for each in self._by_stream.get(stream, ()))
+
+    def publish(self, stream: str, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        """Hand entries (id, fields) to all who listen to *stream*."""
+        for number, fields in entries:
+            for each in self._by_stream.get(stream, ()):
+                each.put(Entry(stream, number, fields))
+
+    # --- what the pipeline tells ---------------------------------------------------------------
+
+    def folded(self, batches: Iterable[Any]) -> None:
+        """Batches of the journal (offset, arrival, envelope) were folded."""
+        if self.wants(FRONT_DOOR):
+            self.publish(FRONT_DOOR, (entry for batch in batches for entry in _opened(batch)))
+
+    def committed(self, outcome: Outcome, sent: list[tuple[str, int, bytes]]) -> None:
+        """A turn is durable, with what plugins sent."""
+        if not self._by_stream:
+            return
+        messages = outcome.messages[self._listened(outcome.messages["canal"])]
+        alerts = outcome.alerts if self.wants("corec:alerts") else None
+        for _, stream, moment, frames in output_entries(0, messages, alerts):
+            self.publish(stream, [(self._id(moment), {b"m": frames})])
+        for stream, _, blob in sent:
+            if self.wants(stream):
+                self.publish(stream, [tuple(msgspec.msgpack.decode(blob))])
+
+    def _listened(self, canales: np.ndarray) -> np.ndarray:
+        wanted = [canal for canal in range(128) if self.wants(f"corec:messages:{canal}")]
+        return np.isin(canales, wanted)
+
+    def _id(self, moment: int) -> bytes:
+        self._number += 1
+        return b"%d-%d" % (moment, self._number)
+
+
+def check_stream(stream: Any) -> None:
+    """PluginError unless *stream* is the name of one that can be subscribed to."""
+    if not isinstance(stream, str) or not stream:
+        raise PluginError(f"expected the name of a stream, got {stream!r}",
+                          hint="corec:in, corec:messages:<canal>, corec:alerts, or one that a plugin names")  # fmt: skip
+    if _SHARD.fullmatch(stream):
+        raise PluginError(f"expected a stream that can be subscribed to, got {stream!r}, the input of one shard",
+                          hint="subscribe to corec:in: it has the readings of all shards of this node")  # fmt: skip
+
+
+def _opened(batch: Any) -> Iterable[tuple[bytes, dict[bytes, bytes]]]:
+    try:
+        envelope = unpack_envelope(batch.payload)
+    except DamagedBatch:
+        return
+    yield b"%d-%d" % (batch.arrival, batch.offset), {b"m": bytes(envelope.frames), b"t": b"%d" % envelope.time}
