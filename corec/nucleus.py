@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from corec.places import Places
 from corec.plugin_manager import PluginManager
 from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
+from corec.storage.sqlite_read import StoreReader
 from corec.streams.group_commit import GroupCommitter
 from corec.subscriptions import Entry, Subscription, Subscriptions
 
@@ -47,7 +49,8 @@ MOST_NEWS = 128
 #: Damaged stores that one run replaces before it gives up.
 MOST_HEALS = 3
 #: Commands that may be asked for on the control socket -> what they take.
-ASKED = {"repair": ("block", "why"), "fuse": ("block", "host", "force", "why"), "undo": ("block", "why")}
+ASKED = {"repair": ("block", "why"), "fuse": ("block", "host", "force", "why"), "undo": ("block", "why"),
+         "mute": ("block", "entity", "until", "why")}  # fmt: skip
 #: Readings of these channels are committed at once: security, AI, alerts.
 CRITICAL = np.array((2, 3, 5), np.int8)
 
@@ -335,16 +338,25 @@ class CoreCNucleus:
         turn = self.pipeline.command(command).result(timeout)
         return {"turn": turn, "repairs": self.pipeline.totals["repairs"] - before}
 
+    def acknowledge(self, alerts: Any, why: str = "") -> dict[str, Any]:
+        """Note that somebody has seen to *alerts*, each TURN.ROW; UsageError where the store has no such alert."""
+        wanted = [str(alert) for alert in alerts] if isinstance(alerts, list) else []
+        with closing(StoreReader(self.store.path)) as reader:
+            found = reader.blocks_of_alerts(wanted)
+        unknown = [alert for alert in wanted if alert not in found]
+        if unknown:
+            raise UsageError(f"there is no alert {', '.join(unknown)}", hint="`corec query --alerts` shows their numbers")
+        return self.command({"op": "ack", "alerts": {alert: self.engine.block_ids[block] for alert, block in found.items()}, "why": why})
+
     def entity_name(self, id: int) -> tuple[str, str]:
         """(name, unit) of an entity by its wire id; its block and place where it has no name."""
         for names in (self._names, *(runner.source.names for runner in self.runners)):
             if id in names:
                 return names[id]
         segment, slot = self.engine.locate(id)
-        row = self.engine.arena.segments[segment]
-        entry = self.engine.config.bloques[int(row["policy"])]
+        entry = self.engine.config.bloques[int(self.engine.arena.segments["policy"][segment])]
         own = name_at(entry, id - entry.first_id) if entry.registrado else ""
-        return own or f"{self.engine.block_ids[int(row['owner'])]}:{slot}", ""
+        return own or f"{self.engine.block_ids[self.engine.home_of(segment)]}:{slot}", ""
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         operation = request["op"]
@@ -352,6 +364,8 @@ class CoreCNucleus:
             return self.status()
         if operation in ASKED:
             return self.command({"op": operation} | {key: request[key] for key in ASKED[operation] if key in request})
+        if operation == "ack":
+            return self.acknowledge(request.get("alerts"), str(request.get("why") or ""))
         if operation == "reload":
             return reload(self)
         if operation == "submit":
@@ -363,7 +377,7 @@ class CoreCNucleus:
         if operation == "stop":
             self.ask_to_stop()
             return {"stopping": True}
-        raise UsageError(f"expected one of status, reload, snapshot, stop, {', '.join(ASKED)}, got {operation!r}")
+        raise UsageError(f"expected one of status, reload, snapshot, stop, ack, {', '.join(ASKED)}, got {operation!r}")
 
 
 def _joined(arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:

@@ -50,6 +50,7 @@ class Result:
     repairs: list = field(default_factory=list)
     fusions: list = field(default_factory=list)  # (time, what, block, host, failing, entities, inherited)
     refused: list = field(default_factory=list)  # places of commands
+    muted: list = field(default_factory=list)  # alerts
 
 
 class Oracle:
@@ -64,6 +65,7 @@ class Oracle:
         self._configure(config)
         self.at = Layout(self.entries)
         self._fused = {}  # block -> the segments that it gave
+        self._mutes = {}  # block's name or wire id -> until
         self.blocks = self.at.blocks
         self.low, self.high = self.at.limits(self.entries)
         self.state = Entities(len(self.at.place))
@@ -150,6 +152,9 @@ class Oracle:
     def _end(self):
         self._repair_sick()
         result = self._result
+        result.muted = [alert for alert in result.alerts if self._is_muted(alert)]
+        result.alerts = [alert for alert in result.alerts if not self._is_muted(alert)]
+        self._mutes = {subject: until for subject, until in self._mutes.items() if until > self.clock}
         new = {name: self.counts[name] - self._before[name] for name in self.counts}
         result.rejected, result.late = {cause: new[cause] for cause in CAUSES if new[cause]}, new["late"]
         return result
@@ -179,6 +184,21 @@ class Oracle:
         host, weak.host = weak.host, None
         self._hand_over(self._fused.pop(weak), weak)
         self._result.fusions.append((self.clock, "undo", weak.index, host.index, weak.failing, weak.entities, 0))
+
+    def _do_mute(self, command):
+        subject = command.get("entity", command.get("block"))
+        self._mutes.pop(subject, None)
+        if command["until"] > self.clock:
+            self._mutes[subject] = command["until"]
+
+    def _do_ack(self, command):
+        pass
+
+    def _is_muted(self, alert):
+        time, id, counts_in = alert[:3]
+        home = next(block for block in self.blocks if self.at.find(np.array([id]))[0] in self.at.home(block))
+        subjects = (id, home.name, self.blocks[counts_in].name)
+        return any(time < self._mutes.get(subject, 0) for subject in subjects)
 
     def _hand_over(self, segments, block):
         """What a block counts is always what there is in the segments that it owns."""

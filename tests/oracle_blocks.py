@@ -145,7 +145,7 @@ class Segment:
     """Entities [first, last); they keep their entry's rules whoever owns them."""
 
     def __init__(self, owner, first, last):
-        self.owner, self.entry, self.first, self.last = owner, owner.entry, first, last
+        self.owner, self.home, self.entry, self.first, self.last = owner, owner, owner.entry, first, last
 
     @property
     def entities(self):
@@ -226,6 +226,11 @@ class Layout:
 
     def owned(self, block):
         return [segment for segment in self.segments if segment.owner is block]
+
+    def home(self, block):
+        """The entities that the configuration gives a block."""
+        mine = [segment for segment in self.segments if segment.home is block]
+        return range(mine[0].first, mine[-1].last)
 
     def find(self, ids):
         """The entity of each wire id, -1 for none."""

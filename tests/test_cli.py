@@ -299,7 +299,7 @@ def test_query_by_block_and_time(stored):
 def test_query_shows_alerts_by_name(stored):
     lines = succeeded("query", "--alerts").splitlines()
     assert [line.split() for line in lines[1:]] == [
-        ["2025-01-01", "00:00:07", "high", "oven", "95", "90", "°C", "calle/0"]
+        ["2025-01-01", "00:00:07", "1.0", "high", "oven", "95", "90", "°C", "calle/0"]
     ]
     assert "no alerts" in succeeded("query", "--alerts", "--blocks", "casa/*")
 

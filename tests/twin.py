@@ -46,6 +46,7 @@ class Twin:
         assert (outcome.rejected, outcome.late) == (result.rejected, result.late)
         assert list(map(tuple, outcome.aside)) == result.aside
         assert list(map(tuple, outcome.repairs)) == result.repairs
+        check_rows("muted", outcome.muted, np.array(result.muted, dtypes.ALERT))
         moves = [event for event in outcome.events if event.what in ("fuse", "undo")]
         assert [(e.time, e.what, e.block, e.host, e.failing, e.entities, e.inherited) for e in moves] == result.fusions
         assert [refusal.command for refusal in outcome.refused] == result.refused

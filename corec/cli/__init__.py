@@ -21,6 +21,8 @@ COMMANDS = {
     "repair": "corec.cli.control",
     "fuse": "corec.cli.control",
     "undo": "corec.cli.control",
+    "mute": "corec.cli.maintenance",
+    "ack": "corec.cli.maintenance",
     "reload": "corec.cli.control",
     "bench": "corec.cli.bench",
 }

@@ -9,7 +9,6 @@ import numpy as np
 
 from corec.cli.base import config_path
 from corec.errors import ConfigError
-from corec.node.status import KINDS
 from corec.sources.names import Names, NameTable, kept_names
 from corec.storage.sqlite_read import FOREVER, StoreReader
 
@@ -56,13 +55,8 @@ def entity_names(data: Path, config: Path | None) -> Names:
         return names
 
 
-def kind_name(kind: int) -> str:
-    """`high`, `low`, `silence`, `failure`."""
-    return KINDS.get(kind, str(kind))
-
-
 def _alerts(reader: StoreReader, blocks: str, since: int, until: int) -> np.ndarray:
-    rows = reader.alerts(since, until)
+    rows = reader.numbered_alerts(since, until)
     if blocks != "*":
         rows = rows[np.isin(rows["block"], [block.index for block in reader.blocks(blocks)])]
     return rows

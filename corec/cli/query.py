@@ -37,10 +37,11 @@ def query(
     with opened(data) as reader:
         rows = read_rows(reader, blocks, since, until, alerts, last)
         ids = {block.index: block.id for block in reader.blocks()}
+        seen_to = {each.subject: each.reason for each in reader.happenings() if each.what == "ack"} if alerts else {}
     if not len(rows):
         click.echo("no alerts" if alerts else "no windows" + (f" of blocks {blocks}" if blocks != "*" else ""))
         return
-    table = _alert_rows(rows, ids, entity_names(data, config)) if alerts else _window_rows(rows, ids)
+    table = _alert_rows(rows, ids, entity_names(data, config), seen_to) if alerts else _window_rows(rows, ids)
     click.echo("\n".join(columns(*table)))
 
 
@@ -57,19 +58,20 @@ def _window_rows(rows: "np.ndarray", ids: dict[int, str]) -> tuple[list[str], li
 
 
 def _alert_rows(
-    rows: "np.ndarray", ids: dict[int, str], names: "Names"
+    rows: "np.ndarray", ids: dict[int, str], names: "Names", seen_to: dict[str, str]
 ) -> tuple[list[str], list[list[str]], list[str]]:
-    from corec.cli.history import kind_name
+    from corec.engine.outcome import kind_name
 
-    header = ["time (UTC)", "alert", "entity", "value", "limit", "unit", "block"]
+    header = ["time (UTC)", "number", "alert", "entity", "value", "limit", "unit", "block", "acknowledged"]
     table = []
     for moment, row in zip(_times(rows["time"].tolist()), rows, strict=True):
         name, unit = names.get(int(row["id"]), ("", ""))
         block = ids.get(int(row["block"]), "?")
         kind = kind_name(int(row["kind"]))
-        numbers = [f"{row['valor']:.6g}", f"{row['limit']:.6g}"] if kind in WITH_LIMIT else ["-", "-"]
-        table.append([moment, kind, name or f"#{row['id']}", *numbers, unit, block])
-    return header, table, ["time (UTC)", "alert", "entity", "unit", "block"]
+        numbers = [f"{row['valor']:.6g}", f"{row['limit']:.6g}"] if kind.split()[0] in WITH_LIMIT else ["-", "-"]
+        number = f"{row['turn']}.{row['row']}"
+        table.append([moment, number, kind, name or f"#{row['id']}", *numbers, unit, block, seen_to.get(number, "")])
+    return header, table, ["time (UTC)", "alert", "entity", "unit", "block", "acknowledged"]
 
 
 def _times(moments: list[int]) -> list[str]:

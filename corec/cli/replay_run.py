@@ -16,7 +16,7 @@ from corec.config.ram_price import admit
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import FrameError
-from corec.node.status import KINDS
+from corec.engine.outcome import kind_name
 from corec.sources.names import NameTable
 from corec.sources.recording import Piece
 from corec.sources.replay import fold, open_recording
@@ -108,7 +108,7 @@ class ReplayRun:
         for (id, kind), count in self._alerts.most_common(TOP_ALERTS):
             moment, block = self._first_alert[id, kind]
             where = f"{self._engine.block_ids[block]} #{id}"
-            yield f"{count:>8,}  {KINDS.get(kind, kind):<8} {names.get(id, ''):<20} {where:<28} first {iso(moment)[:-4]}"
+            yield f"{count:>8,}  {kind_name(kind):<8} {names.get(id, ''):<20} {where:<28} first {iso(moment)[:-4]}"
         if len(self._alerts) > TOP_ALERTS:
             yield f"          and of {len(self._alerts) - TOP_ALERTS:,} more"
 

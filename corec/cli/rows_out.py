@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from corec.node.status import KINDS
+from corec.engine.outcome import kind_name
 from corec.sources.names import Names
 
 
 def named_rows(rows: np.ndarray, blocks: dict[int, str], names: Names | None) -> np.ndarray:
     """*rows* with block ids in place of indexes and, given *names*, kinds and entities in words too."""
-    columns = {name: rows[name] for name in rows.dtype.names}
+    columns = {name: rows[name] for name in rows.dtype.names if name not in ("turn", "row")}
     columns["block"] = _texts([blocks.get(index, "") for index in rows["block"].tolist()])
     if names is not None:
         known = [names.get(id, ("", "")) for id in rows["id"].tolist()]
-        columns["kind"] = _texts([KINDS.get(kind, str(kind)) for kind in rows["kind"].tolist()])
+        columns["kind"] = _texts([kind_name(kind) for kind in rows["kind"].tolist()])
         columns["name"] = _texts([name for name, _ in known])
         columns["unit"] = _texts([unit for _, unit in known])
     out = np.empty(len(rows), [(name, column.dtype) for name, column in columns.items()])

@@ -99,8 +99,14 @@ def _flow(status: Status, rates: Iterable[float]) -> list[Line]:
     return [
         _labelled("readings", _rate(readings), Span(chart(rates), "good")),
         _labelled("messages", _rate(messages), f"{share:.1%} of the readings" if share else ""),
-        _labelled("alerts", _rate(alerts)),
+        _labelled("alerts", _rate(alerts), *_muted(alerts)),
     ]
+
+
+def _muted(alerts: Mapping[str, Any]) -> list[str]:
+    mutes = alerts.get("mutes", [])
+    said = [f"{alerts['muted']:,} muted"] if alerts.get("muted") else []
+    return [", ".join([*said, *([f"{counted(len(mutes), 'mute')} in force"] if mutes else [])])]
 
 
 def _rate(flow: Mapping[str, float]) -> str:

@@ -18,6 +18,7 @@ from corec.engine.commands import apply_command
 from corec.engine.describe import describe
 from corec.engine.fusion import Fusion
 from corec.engine.marks import Marks
+from corec.engine.mutes import Mute, parted
 from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
 from corec.engine.repair import repair_sick
 from corec.engine.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
@@ -46,6 +47,7 @@ class Engine:
         self.arena, self.block_ids, self._topology = built.arena, built.block_ids, built
         self.marks = Marks()
         self.fusions: list[Fusion] = []  # that stand, in the order they were made
+        self.mutes: list[Mute] = []
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper = SegmentKeeper(self.arena)
         self.cursor: dict[str, str] = {}  # stream -> last entry read, where offsets do not say it
@@ -261,11 +263,16 @@ class Engine:
         first, last = self._topology.first_segment[index : index + 2]
         return int(first), int(last)
 
+    def home_of(self, segment: int) -> int:
+        """The block that a segment belongs to as configured, whichever it counts in."""
+        return int(np.searchsorted(self._topology.first_segment, segment, "right")) - 1
+
     def take_clocks(self, other: "Engine") -> None:
-        """Go on from another engine's time, counters, ledger and marks."""
+        """Go on from another engine's time, counters, ledger, marks, and mutes of blocks that are still there."""
         self.arena.advance(other.clock, self.lateness)
         self.arena.counters = other.arena.counters
         self.arena.ledger[:] = other.arena.ledger
+        self.mutes = [mute for mute in other.mutes if isinstance(mute.subject, int) or mute.subject in self.block_ids]
         self.marks, self.cursor, self._stepped_at = other.marks, other.cursor, other._stepped_at
 
     def advance(self, to: int) -> None:
@@ -317,7 +324,8 @@ class Engine:
         before, now = self._counts, self.arena.ledger[0]
         rejected = {cause: int(now[cause] - before[cause]) for cause in CAUSES if now[cause] != before[cause]}
         events = [*self._events, *restarts(alerts, self.clock)]
-        return Outcome(rows, messages, alerts, rejected, int(now["late"] - before["late"]), self._aside, events, self._refused)
+        alerts, muted = parted(self, alerts)
+        return Outcome(rows, messages, alerts, rejected, int(now["late"] - before["late"]), self._aside, events, self._refused, muted)
 
     def _drain(self) -> None:
         """Empty the outlet."""

@@ -7,6 +7,7 @@ from corec.config.registered import with_entries
 from corec.config.reload import reshaped
 from corec.engine import detached
 from corec.engine.fusion import block_named, check_fusion, check_undo, fuse, undo
+from corec.engine.mutes import acknowledge, check_ack, check_mute, mute
 from corec.engine.repair import repair
 from corec.errors import UsageError
 
@@ -45,9 +46,9 @@ def _read(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.cursor = {**engine.cursor, **command["cursor"]}
 
 
-CHECKS = {"fuse": check_fusion, "undo": check_undo, "detach": detached.check_detach}
-COMMANDS = {"fuse": fuse, "undo": undo, "repair": _repair, "reload": _reload, "attach": _attach, "detach": detached.detach,
-            "advance": _advance, "finish": _finish, "shed": _shed, "read": _read}  # fmt: skip
+CHECKS = {"fuse": check_fusion, "undo": check_undo, "mute": check_mute, "ack": check_ack, "detach": detached.check_detach}
+COMMANDS = {"fuse": fuse, "undo": undo, "repair": _repair, "mute": mute, "ack": acknowledge, "reload": _reload, "attach": _attach,
+            "detach": detached.detach, "advance": _advance, "finish": _finish, "shed": _shed, "read": _read}  # fmt: skip
 
 
 def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:

@@ -6,10 +6,20 @@ import numpy as np
 
 from corec._core import dtypes
 
+#: Kinds of alerts in words; `anomaly` is about a block, the others about an entity.
+KINDS = {1: "high", 2: "low", 3: "silence", 4: "failure", 5: "anomaly"}
+#: Added to the kind of an alert that was muted.
+MUTED = 128
 #: Events by which failing entities of a block were regenerated in place.
 REPAIRS = ("repair", "regenerate")
 #: Kind of the alert that an entity raises when it is restarted: layout.h, CC_ALERT_FAILURE.
 FAILURE = 4
+
+
+def kind_name(kind: int) -> str:
+    """`high`, `low (muted)` and so on."""
+    name = KINDS.get(kind & ~MUTED, str(kind & ~MUTED))
+    return f"{name} (muted)" if kind & MUTED else name
 
 
 class PutAside(NamedTuple):
@@ -34,7 +44,7 @@ class Event(NamedTuple):
 
     time: int  # ms
     block: int  # index
-    what: str  # repair, regenerate, restart, fuse, undo
+    what: str  # repair, regenerate, restart, fuse, undo, mute, unmute, ack
     host: int = -1  # index of the block that it joined or left
     fitness: float = 1.0  # of the block, before
     host_fitness: float = 1.0
@@ -71,7 +81,8 @@ class Outcome:
 
     aggregates: `dtypes.AGGREGATE`, one row for each block and window that closed.
     messages: `dtypes.MESSAGE`, the readings that passed the filter.
-    alerts: `dtypes.ALERT`; kind 1 high, 2 low, 3 silence, 4 two failures in a row.
+    alerts: `dtypes.ALERT`; `KINDS` names them.
+    muted: alerts of what is muted: stored, counted, told to nobody.
     rejected: cause -> readings refused in this turn (malformed, channel, id, skew, repeated).
     late: readings in this turn whose window was closed.
     aside: batches whose time was further than `max_skew` from their arrival.
@@ -87,6 +98,16 @@ class Outcome:
     aside: list[PutAside] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    muted: np.ndarray = _nothing(dtypes.ALERT)
+
+    @property
+    def all_alerts(self) -> np.ndarray:
+        """The alerts, then the muted ones, marked as such in their kind."""
+        if not len(self.muted):
+            return self.alerts
+        marked = self.muted.copy()
+        marked["kind"] |= MUTED
+        return np.concatenate([self.alerts, marked])
 
     @property
     def repairs(self) -> list[Repair]:
@@ -96,4 +117,4 @@ class Outcome:
     @property
     def empty(self) -> bool:
         """True when the turn gave nothing that needs storing."""
-        return not (len(self.aggregates) or len(self.messages) or len(self.alerts) or self.aside or self.events)
+        return not (len(self.aggregates) or len(self.messages) or len(self.alerts) or len(self.muted) or self.aside or self.events)

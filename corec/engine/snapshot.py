@@ -17,6 +17,7 @@ from corec.config import parse
 from corec.engine.columns import LATEST_TIME
 from corec.engine.fusion import Fusion
 from corec.engine.marks import Marks
+from corec.engine.mutes import Mute
 from corec.errors import DamagedFile
 from corec.packing import PackingError, declared_size, pack, unpack
 
@@ -175,6 +176,7 @@ class State(msgspec.Struct):
     forgotten: int
     cursor: dict[str, str] = {}
     fusions: list[tuple[int, int, int, tuple[int, ...]]] = []
+    mutes: list[tuple[str | int, int, str]] = []
 
 
 def capture_state(engine: "Engine") -> bytes:
@@ -187,7 +189,7 @@ def capture_state(engine: "Engine") -> bytes:
         blocks=arena.blocks.tobytes(), flags=segments["flags"].tobytes(), owners=segments["owner"].tobytes(),
         last_ticks=segments["last_tick"].tobytes(), marks=marks.to_list(), gaps=marks.gaps, forgotten=marks.forgotten,
         cursor=engine.cursor,
-        fusions=[tuple(fusion) for fusion in engine.fusions],
+        fusions=[tuple(fusion) for fusion in engine.fusions], mutes=[tuple(mute) for mute in engine.mutes],
     ))  # fmt: skip
 
 
@@ -203,6 +205,7 @@ def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, byte
     engine.cursor = state.cursor
     engine.marks = Marks.from_list(state.marks, state.gaps, state.forgotten)
     engine.fusions = _fusions(arena, state)
+    engine.mutes = _mutes(engine, state)
     engine.restore_segments(segments)
     engine._begin()
     return engine
@@ -228,6 +231,14 @@ def _fusions(arena: Arena, state: State) -> list[Fusion]:
     if not all(0 <= index < len(arena.blocks) for index in blocks) or not all(0 <= index < len(arena.segments) for index in segments):
         raise _misfit("fusions of blocks that are not there")
     return fusions
+
+
+def _mutes(engine: "Engine", state: State) -> list[Mute]:
+    """The mutes that stand; their blocks are there."""
+    mutes = [Mute(*fields) for fields in state.mutes]
+    if any(isinstance(mute.subject, str) and mute.subject not in engine.block_ids for mute in mutes):
+        raise _misfit("mutes of blocks that are not there")
+    return mutes
 
 
 def _elements(name: str, data: bytes, like: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class Pipeline:
         self.passes = 0     # grows while the thread lives, also while it waits for a disk
         self.ledger = self.engine.ledger    # between folds, when it balances: for other threads
         self.commit_ms: deque[float] = deque(maxlen=512)
-        self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0}
+        self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
         self.on_outcome: Callable[[Outcome], None] | None = None
         self.on_folded: Callable[[Sequence[Any]], None] | None = None     # batches of the log
         self.on_sent: Callable[[Outcome, list[tuple[str, int, bytes]]], None] | None = None     # with what plugins sent
@@ -295,5 +295,6 @@ class Pipeline:
     def _count(self, outcome: Outcome) -> None:
         self.totals["messages"] += len(outcome.messages)
         self.totals["alerts"] += len(outcome.alerts)
+        self.totals["muted"] += len(outcome.muted)
         self.totals["rows"] += len(outcome.aggregates)
         self.totals["repairs"] += sum(repair.entities for repair in outcome.repairs)

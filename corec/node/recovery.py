@@ -107,7 +107,7 @@ def refold(engine: Engine, intake: Intake, record: TurnRecord) -> Outcome:
 def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine, sent: Sequence[tuple[str, int, bytes]] = ()) -> None:
     """Write a turn and all it gave, in one transaction."""
     late = [LateBatch(*batch) for batch in outcome.aside]
-    store.commit(record, aggregates=outcome.aggregates, alerts=outcome.alerts, late=late, messages=outcome.messages,
+    store.commit(record, aggregates=outcome.aggregates, alerts=outcome.all_alerts, late=late, messages=outcome.messages,
                  ledger=engine.ledger, sent=sent, events=outcome.events)  # fmt: skip
 
 

@@ -10,13 +10,12 @@ import numpy as np
 
 from corec._core import block
 from corec.engine.fusion import fused_into
-from corec.engine.outcome import Outcome
+from corec.engine.outcome import Outcome, kind_name
 from corec.version import VERSION
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
 
-KINDS = {1: "high", 2: "low", 3: "silence", 4: "failure"}
 RECENT_ALERTS = 20
 WEAKEST = 5
 #: Seconds without a reading after which a block counts as idle.
@@ -52,11 +51,15 @@ class AlertLog:
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ALERTS)
 
     def take(self, outcome: Outcome) -> None:
-        """Remember the alerts of a turn."""
-        for alert in outcome.alerts[-RECENT_ALERTS:]:
+        """Remember the alerts of a turn, which was just committed, and what was acknowledged in it."""
+        acknowledged = {event.subject for event in outcome.events if event.what == "ack"}
+        for alert in self.recent:
+            alert["acknowledged"] |= alert["alert"] in acknowledged
+        turn, first = self._nucleus.store_turn, max(0, len(outcome.alerts) - RECENT_ALERTS)
+        for row, alert in enumerate(outcome.alerts[first:], first):
             name, unit = self._nucleus.entity_name(int(alert["id"]))
             self.recent.append({
-                "time": int(alert["time"]), "kind": KINDS.get(int(alert["kind"]), "?"), "entity": int(alert["id"]), "name": name,
+                "alert": f"{turn}.{row}", "acknowledged": False, "time": int(alert["time"]), "kind": kind_name(int(alert["kind"])), "entity": int(alert["id"]), "name": name,
                 "unit": unit, "valor": float(alert["valor"]), "limit": float(alert["limit"]),
                 "block": self._nucleus.engine.block_ids[int(alert["block"])]})  # fmt: skip
 
@@ -74,7 +77,8 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "data": str(nucleus.data), "watermark": engine.arena.watermark,
         "readings": {"total": ledger["in"], "per_s": per_s["readings"], "accepted_per_s": per_s["accepted"]},
         "messages": {"total": totals["messages"], "per_s": per_s["messages"]},
-        "alerts": {"total": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent)},
+        "alerts": {"total": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent), "muted": totals["muted"],
+                   "mutes": [{"subject": each.subject, "until": each.until, "why": each.why} for each in engine.mutes]},
         "blocks": blocks_of(nucleus), "ledger": ledger,
         "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows": totals["rows"]},
         "journal": {"bytes": nucleus.journal.size_bytes, "last": nucleus.journal.last, "pending": pipeline.pending,

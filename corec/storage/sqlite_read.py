@@ -3,7 +3,7 @@
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,22 @@ class StoreReader:
         return rows[np.lexsort((rows["block"], rows["window"]))]
 
     def alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
+        return self.numbered_alerts(since, until)[list(ALERT.names)].astype(ALERT)
+
+    def numbered_alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
+        """Alerts with the turn and the row in it that name them."""
         rows = self._query(f"{ALERTS.select} WHERE time >= ? AND time < ?", (since, until))
-        return self._sound_rows(ALERTS, rows)[list(ALERT.names)].astype(ALERT)
+        return self._sound_rows(ALERTS, rows)
+
+    def blocks_of_alerts(self, names: Sequence[str]) -> dict[str, int]:
+        """Alert, as TURN.ROW -> index of its block, for those that there are."""
+        found = {}
+        for name in names:
+            turn, _, row = name.partition(".")
+            if turn.isdecimal() and row.isdecimal():
+                rows = self._query("SELECT block FROM alerts WHERE turn = ? AND row = ?", (int(turn), int(row)))
+                found.update({name: each[0] for each in rows})
+        return found
 
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[historia.Happening]:
         """What happened to the blocks whose id matches *pattern*, as block or as host, in order of time."""

@@ -1,0 +1,52 @@
+"""`corec mute` and `corec ack`: alerts that nobody needs to hear, and alerts that somebody saw to."""
+
+import time
+from pathlib import Path
+
+import click
+
+from corec.cli.base import EXIT_CODES, data_option
+from corec.cli.moments import Seconds
+
+
+@click.command(short_help="Mute the alerts of a block or an entity for a time.", epilog=EXIT_CODES)
+@click.argument("subject", metavar="BLOCK|ENTITY")
+@click.option("--for", "span", type=Seconds(), required=True, help="How long: 90, 30m, 2h; 0 ends it.")
+@click.option("--why", metavar="TEXT", default="", help="A reason, for `corec history`.")
+@data_option
+def mute(subject: str, span: float, why: str, data: Path) -> None:
+    """Mute the alerts of a BLOCK, by its id, or of one ENTITY, by its wire id, in the node that runs on --data.
+
+    Muted alerts are stored and counted, and shown by `corec query --alerts`; streams, plugins and the live status
+    do not hear of them. A mute outlasts restarts and ends by itself.
+
+    \b
+    corec mute enjambre_sensor/17 --for 2h --why "sensors are replaced"
+    corec mute 70012 --for 30m
+    corec mute enjambre_sensor/17 --for 0
+    """
+    from corec.node.control import ask
+    from corec.timestamps import iso
+
+    until = round(time.time() * 1000 + span * 1000) if span else 0
+    what = {"entity": int(subject)} if subject.isdecimal() else {"block": subject}
+    answer = ask(data, {"op": "mute", **what, "until": until, "why": why}, timeout=30.0)
+    said = f"is muted until {iso(until)[:-4]} UTC" if span else "is heard again"
+    click.echo(f"{subject} {said} (turn {answer['turn']:,})")
+
+
+@click.command(short_help="Acknowledge alerts.", epilog=EXIT_CODES)
+@click.argument("alerts", metavar="ALERT...", nargs=-1, required=True)
+@click.option("--why", metavar="TEXT", default="", help="What was done about them.")
+@data_option
+def ack(alerts: tuple[str, ...], why: str, data: Path) -> None:
+    """Note that somebody has seen to alerts, by the numbers that `corec query --alerts` shows.
+
+    \b
+    corec ack 1712.0 1713.4 --why "cable replaced"
+    """
+    from corec.node.control import ask
+    from corec.wording import counted
+
+    answer = ask(data, {"op": "ack", "alerts": list(alerts), "why": why}, timeout=30.0)
+    click.echo(f"{counted(len(alerts), 'alert')} acknowledged (turn {answer['turn']:,})")
