@@ -22,7 +22,7 @@ SUBJECTS = [{"block": "a/1"}, {"entity": 1003}]
 
 def high(twin, at, ids=(3, 1003)):
     """A burst above the limit begins for each entity."""
-    twin.feed_arrays(np.array(ids), np.zeros(len(ids)), at=at, channel=1)
+    twin.feed_arrays(np.array(ids), np.zeros(len(ids)), at=at, channel=1, states=np.zeros(len(ids)))
     return twin.feed_arrays(np.array(ids), np.full(len(ids), 9.0), at=at + 1, channel=1)
 
 
