@@ -257,7 +257,8 @@ def program(seed, count=14):
             op = str(dice.choice(["fuse", "fuse", "undo", "repair", "mute"]))
             command = {"op": op, "block": str(dice.choice(NAMES))}
             if op == "mute":
-                command |= {"until": at + int(dice.integers(-1000, 5000))} | ({"entity": int(dice.integers(0, 3700))} if dice.random() < 0.5 else {})
+                command["until"] = at + int(dice.integers(-1000, 5000))
+                command |= {"entity": int(dice.integers(0, 3700))} if dice.random() < 0.5 else {}
             commands.append(command | {"host": str(dice.choice(NAMES)), "force": bool(dice.random() < 0.8)} if op == "fuse" else command)
         if dice.random() < 0.1:
             commands.append({"op": "reload", "config": FUSED | {"retraso_max": float(number % 3)}})

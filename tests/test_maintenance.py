@@ -53,7 +53,8 @@ def test_mute_holds_for_entities_that_were_fused_away():
     # Given a muted block that joined another
     twin = Twin(CONFIG)
     high(twin, T0)
-    twin.turn([], commands=[{"op": "mute", "until": T0 + 60_000, "block": "a/1"}, {"op": "fuse", "block": "a/1", "host": "a/0", "force": True}])
+    fuse = {"op": "fuse", "block": "a/1", "host": "a/0", "force": True}
+    twin.turn([], commands=[{"op": "mute", "until": T0 + 60_000, "block": "a/1"}, fuse])
     # Then its own entities are muted, the host's are not
     outcome = high(twin, T0 + 1000)
     assert (outcome.alerts["id"].tolist(), outcome.muted["id"].tolist()) == ([3], [1003])
@@ -125,7 +126,8 @@ def test_alerts_are_acknowledged_by_number(tmp_path):
         number = recent[0]["alert"]
         assert number in corec("query", "--alerts", "--data", data)[1]
         # When somebody acknowledges it
-        assert corec("ack", number, "--why", "cable replaced", "--data", data) == (0, f"1 alert acknowledged (turn {nucleus.store_turn:,})\n")
+        code, said = corec("ack", number, "--why", "cable replaced", "--data", data)
+        assert (code, said) == (0, f"1 alert acknowledged (turn {nucleus.store_turn:,})\n")
         # Then status, query and history say so
         assert nucleus.alerts.recent[0]["acknowledged"] is True
         assert "cable replaced" in corec("query", "--alerts", "--data", data)[1]

@@ -14,9 +14,8 @@ from corec.cli.status_text import ledger_line
 from corec.config import Config
 from corec.config.ram_price import admit
 from corec.engine import Engine
-from corec.engine.outcome import Outcome
+from corec.engine.outcome import Outcome, kind_name
 from corec.errors import FrameError
-from corec.engine.outcome import kind_name
 from corec.sources.names import NameTable
 from corec.sources.recording import Piece
 from corec.sources.replay import fold, open_recording

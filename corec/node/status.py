@@ -59,7 +59,8 @@ class AlertLog:
         for row, alert in enumerate(outcome.alerts[first:], first):
             name, unit = self._nucleus.entity_name(int(alert["id"]))
             self.recent.append({
-                "alert": f"{turn}.{row}", "acknowledged": False, "time": int(alert["time"]), "kind": kind_name(int(alert["kind"])), "entity": int(alert["id"]), "name": name,
+                "alert": f"{turn}.{row}", "acknowledged": False, "time": int(alert["time"]),
+                "kind": kind_name(int(alert["kind"])), "entity": int(alert["id"]), "name": name,
                 "unit": unit, "valor": float(alert["valor"]), "limit": float(alert["limit"]),
                 "block": self._nucleus.engine.block_ids[int(alert["block"])]})  # fmt: skip
 

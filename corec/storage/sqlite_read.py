@@ -107,8 +107,8 @@ class StoreReader:
         for name in names:
             turn, _, row = name.partition(".")
             if turn.isdecimal() and row.isdecimal():
-                rows = self._query("SELECT block FROM alerts WHERE turn = ? AND row = ?", (int(turn), int(row)))
-                found.update({name: each[0] for each in rows})
+                for (block,) in self._query("SELECT block FROM alerts WHERE turn = ? AND row = ?", (int(turn), int(row))):
+                    found[name] = block
         return found
 
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[historia.Happening]:
