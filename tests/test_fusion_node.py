@@ -44,7 +44,7 @@ def test_fusion_is_in_the_history_and_survives_restarts(tmp_path):
         nucleus.submit(readings(range(900, 1100)), time=now_ms()).result()
         for _ in range(3):
             nucleus.submit(readings(range(1000, 1020), states=False), time=now_ms()).result()
-        until(lambda: nucleus.engine.blocks["failing"][1] == 20)
+        until(lambda: nucleus.pipeline.ledger["in"] == 260)
         # When one is fused into the other while readings arrive
         assert ask(data, FUSE)["turn"] > 0
         nucleus.submit(readings(range(900, 1100)), time=now_ms()).result()
