@@ -28,7 +28,7 @@ from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node
 from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
-from corec.node.status import AlertLog, Rates, status_of
+from corec.node.status import AlertLog, Rates, clock_ahead, status_of
 from corec.node.submit import refuse_submit, take_batches
 from corec.organism import Organism
 from corec.places import Places
@@ -36,7 +36,7 @@ from corec.plugin_manager import PluginManager
 from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
 from corec.storage.sqlite_read import StoreReader
-from corec.streams.group_commit import GroupCommitter
+from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
 from corec.subscriptions import Entry, Subscription, Subscriptions
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class CoreCNucleus:
         nucleus.stop()
     """
 
-    def __init__(self, config: Config, *, data: Path | str, plugins: Path | str | None = None, with_sources: bool = True) -> None:
+    def __init__(self, config: Config, *, data: Path | str, plugins: Path | str | None = None, with_sources: bool = True,
+                 adopt: bool = False) -> None:  # fmt: skip
+        """*adopt*: take over a data folder that was used under another `instance_id`."""
         admit(config)
         self.config, self.data = config, Path(data)
         self.state, self.started = "new", time.monotonic()
@@ -75,7 +77,7 @@ class CoreCNucleus:
         self._news: deque[tuple[int, Outcome]] = deque(maxlen=MOST_NEWS)
         self.subscriptions = Subscriptions()
         self._organism = Organism(self, None if plugins is None else Path(plugins))
-        self._with_sources = with_sources
+        self._with_sources, self._adopt = with_sources, adopt
         self._shed = 0
         self._shed_lock = threading.Lock()
         self._over = threading.Event()
@@ -93,7 +95,8 @@ class CoreCNucleus:
             log.warning("[CoreCNucleus-%s] %s", self.config.instance_id, warning)
         self.folder = DataFolder(self.data)
         try:
-            opened = self._open_on_redis() if self.config.redis_config else open_node(self.folder, self.config)
+            self.folder.note(self.state)
+            opened = self._open_on_redis() if self.config.redis_config else open_node(self.folder, self.config, adopt=self._adopt)
         except BaseException:
             if self.redis:
                 self.redis.close()
@@ -119,17 +122,23 @@ class CoreCNucleus:
 
         self.redis = RedisSide(self.folder.path, self.config, given_up=self._over.is_set)
         self.redis_client = self.redis.client(lambda *entry: self.pipeline.put_out(*entry))
-        return open_node(self.folder, self.config, journal=self.redis.publisher.tail.journal, intake=self.redis.new_intake())
+        return open_node(self.folder, self.config, journal=self.redis.publisher.tail.journal, intake=self.redis.new_intake(),
+                         adopt=self._adopt)  # fmt: skip
 
     def _begin(self, opened: Opened) -> None:
         if self.redis:
             self.committer = self.redis.publisher.tail.committer
         else:
-            self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id)
+            self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id,
+                                            group_bytes=min(GROUP_BYTES, self.config.max_disk_mb << 17))  # fmt: skip
         self._producer = Producer(f"{self.config.instance_id}/submit")
         self._loop.start()
         self.control = ControlServer(self.data, self._answer)
         self.state = "running"
+        self.folder.note(self.state)
+        ahead = clock_ahead(self)
+        if ahead:
+            log.warning("[CoreCNucleus-%s] %s", self.config.instance_id, ahead)
         if opened.replayed:
             log.info("[CoreCNucleus-%s] %d turns replayed, at turn %d", self.config.instance_id, opened.replayed, self.store.state.turn)
         self._names = NameTable(self.data, self.config).names()
@@ -159,7 +168,7 @@ class CoreCNucleus:
         try:
             self.store.close()
             intake = self.redis.new_intake() if self.redis else None
-            self._take(open_node(self.folder, self.config, journal=self.journal, intake=intake))
+            self._take(open_node(self.folder, self.config, journal=self.journal, intake=intake, adopt=self._adopt))
             self._loop.start()
             self.state = "running"
             log.warning("[CoreCNucleus-%s] recovered from a damaged store, at turn %d", self.config.instance_id, self.store_turn)
@@ -180,6 +189,7 @@ class CoreCNucleus:
         if self.state not in ("running", "recovering"):
             return
         self.state = "stopping"
+        self.folder.note(self.state)
         for runner in self.runners:
             runner.stop()
         self._organism.stop()

@@ -46,7 +46,7 @@ def test_the_lock_goes_with_the_process_however_that_ends(tmp_path):
     first.send_signal(signal.SIGKILL)
     first.wait()
     with DataFolder(tmp_path):
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()} starting\n"
 
 
 def test_closing_lets_the_next_one_in(tmp_path):

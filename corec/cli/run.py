@@ -25,7 +25,8 @@ from corec.cli.moments import Seconds
 @data_option
 @embedded_option
 @click.option("--for", "seconds", type=Seconds(), help="Stop after so many seconds, or 10m, 2h.")
-def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, seconds: float | None) -> None:
+@click.option("--adopt", is_flag=True, help="Take over a data folder that was used under another instance_id.")
+def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, seconds: float | None, adopt: bool) -> None:
     """Run a node until Ctrl-C.
 
     On a terminal its status is shown live; elsewhere a line comes every few seconds.  Readings that were accepted
@@ -42,7 +43,7 @@ def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, s
     logs.setup()
     _say_whose_configuration(config_path(config))
     loaded = load_config(config, embedded=embedded)
-    nucleus = CoreCNucleus(loaded, data=data, plugins=_folder(plugins))
+    nucleus = CoreCNucleus(loaded, data=data, plugins=_folder(plugins), adopt=adopt)
     with LiveView(nucleus) if on_terminal() else LineView(nucleus):
         nucleus.run(seconds)
 

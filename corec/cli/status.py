@@ -23,10 +23,15 @@ def status(data: Path, as_json: bool) -> None:
     import json
 
     from corec.node.control import NodeNotRunning, ask
+    from corec.storage.folder import Layout, holder
 
     try:
         found = ask(data, {"op": "status"})
     except NodeNotRunning as error:
+        if at_work := holder(Layout(data)):
+            found = {"state": at_work.state, "pid": at_work.pid, "data": str(data)}
+            click.echo(json.dumps(found) if as_json else _busy(found))
+            return
         found = {"state": "stopped", "data": str(data), "store": last_state(data)}
         click.echo(json.dumps(found) if as_json else _stopped(found))
         click.get_current_context().exit(int(error.exit_code))
@@ -37,6 +42,13 @@ def _running(found: dict[str, Any]) -> str:
     from corec.cli.status_text import as_text
 
     return as_text(found)
+
+
+def _busy(found: dict[str, Any]) -> str:
+    """A node that does not answer yet, or no more."""
+    name = f"process {found['pid']}" if found["pid"] else "another process"
+    doing = {"recovering": "recovering: it folds again what was committed since the last snapshot"}
+    return f"{name} holds {found['data']} and is {doing.get(found['state'], found['state'])}\nHINT: ask again in a moment"
 
 
 def last_state(data: Path) -> dict[str, Any] | None:

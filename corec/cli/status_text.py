@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from corec.timestamps import clock
+from corec.timestamps import clock, iso
 from corec.wording import amount, counted, duration
 
 Status = Mapping[str, Any]
@@ -13,6 +13,7 @@ BARS = "▁▂▃▄▅▆▇█"
 ALERTS = 5
 WEAKEST = 1
 FUSED = 3
+TROUBLES = {"full": "DISK FULL", "failing": "FAILING"}
 _LABEL = 11
 _BAR = 40
 PARTS = ("stored", "filtered", "late", "shed", "rejected")
@@ -35,7 +36,7 @@ def as_text(status: Status) -> str:
 
 def status_lines(status: Status, rates: Iterable[float] = (), alerts: int = ALERTS) -> list[Line]:
     """All of it; *rates* are readings per second, oldest first, for the little chart."""
-    sections = (_head(status), _flow(status, rates), _disk(status), _blocks(status), _ledger(status["ledger"]),
+    sections = (_head(status), _warnings(status), _flow(status, rates), _disk(status), _blocks(status), _ledger(status["ledger"]),
                 _sources(status), _alerts(status, alerts))  # fmt: skip
     return [line for section in sections if section for line in (*section, ())][:-1]
 
@@ -47,8 +48,13 @@ def one_line(status: Status) -> str:
         f"{status['readings']['per_s']:,.0f} readings/s, {status['messages']['per_s']:,.0f} messages/s,"
         f" {counted(status['alerts']['total'], 'alert')}; {blocks['live']:,} of {blocks['total']:,} blocks live,"
         f" fitness {blocks['fitness_mean']:.2f}; load {status['load']:.0%}, RSS {amount(status['rss_bytes'])},"
-        f" commit p99 {status['commit']['p99_ms']:.1f} ms; {ledger_line(status['ledger'])}"
+        f" commit p99 {status['commit']['p99_ms']:.1f} ms; {ledger_line(status['ledger'])}{_disk_word(status)}"
     )
+
+
+def _disk_word(status: Status) -> str:
+    state = status.get("disk", {}).get("state", "ok")
+    return "" if state == "ok" else f"; {TROUBLES[state]} since {clock(status['disk']['since'])} UTC"
 
 
 def ledger_line(ledger: Mapping[str, int]) -> str:
@@ -116,6 +122,17 @@ def _rate(flow: Mapping[str, float]) -> str:
         if per_s >= 10
         else f"{per_s:>9.1f} /s {flow['total']:>16,} in all   "
     )
+
+
+def _warnings(status: Status) -> list[Line]:
+    """What keeps the node from doing its work."""
+    met = status.get("disk", {}).get("met", {})
+    lines = [
+        _labelled(name, Span(f"{TROUBLES[found['state']]} since {iso(found['since'])[:-4]} UTC: {found['text']}", "bad"))
+        for name, found in met.items()
+    ]
+    ahead = status.get("clock", {}).get("ahead")
+    return [*lines, *(_labelled("" if place else "clock", Span(text, "bad")) for place, text in enumerate((ahead or "").splitlines()))]
 
 
 def _disk(status: Status) -> list[Line]:

@@ -3,9 +3,10 @@ import logging
 import threading
 import time
 
-from corec.errors import CoreCError
+from corec.errors import CoreCError, DamagedFile, FenceLost
 from corec.node.recovery import Opened
 from corec.storage.snapshots import SnapshotWriter
+from corec.storage.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -13,6 +14,12 @@ log = logging.getLogger(__name__)
 TAIL_READINGS = 3_000_000
 #: A node that hears little still takes a snapshot this often, so that the journal can be trimmed.
 LONGEST_S = 600.0
+#: A stop leaves a tail of this many readings, a hundredth of a second of replay, without a snapshot.
+LITTLE_TAIL = 100_000
+#: A journal with a bound is trimmed behind a snapshot when it is this full ...
+FULL_SHARE = 0.7
+#: ... and this share of it is new since the last one.
+NEW_SHARE = 0.1
 #: Segments handed on between two turns: about 3 ms of compression.
 AT_ONCE = 24
 
@@ -31,6 +38,8 @@ class Checkpoints:
         self._done: SnapshotWriter | None = None
         self._readings = self._bytes = 0
         self._began = time.monotonic()
+        self._journal_at = opened.journal.written_bytes
+        self.trouble = Trouble(log, f"Checkpoints-{instance}")
         self.count = 0
         self.last_ms = 0.0
         self.last_bytes = 0
@@ -43,14 +52,23 @@ class Checkpoints:
     def committed(self, readings: int) -> None:
         """A turn was committed; the engine stands exactly where the store does."""
         self._readings += readings
-        since = time.monotonic() - self._began
-        if not self.busy and (self._readings >= TAIL_READINGS or (self._readings and since >= LONGEST_S)):
+        if not self.busy and self._readings and self._is_due():
             self.begin()
+
+    def _is_due(self) -> bool:
+        since = time.monotonic() - self._began
+        return self._readings >= TAIL_READINGS or since >= LONGEST_S or self._journal_needs_room()
+
+    def _journal_needs_room(self) -> bool:
+        journal = self._opened.journal
+        fresh = journal.written_bytes - self._journal_at
+        return journal.fullness >= FULL_SHARE and fresh >= NEW_SHARE * journal.max_bytes
 
     def begin(self) -> None:
         """Begin a snapshot of this moment."""
         engine, store, snapshots = self._opened.engine, self._opened.store, self._opened.snapshots
         self._began, self._readings, self._bytes = time.monotonic(), 0, 0
+        self._journal_at = self._opened.journal.written_bytes
         meta = engine.snapshot_begin(owed=snapshots.owed)
         try:
             self._writer = snapshots.begin(meta, store.state.turn, store.state.offset)
@@ -64,12 +82,27 @@ class Checkpoints:
         if self._finishing and not self._finishing.is_alive():
             self._settle()
 
-    def run_out(self) -> None:
-        """Bring the snapshot on its way, if any, to its end."""
-        while self.busy:
-            self.work()
+    def end(self, within_s: float) -> None:
+        """Leave a snapshot that the next start is quick with, if it fits the time; else the journal has the tail."""
+        until = time.monotonic() + within_s
+        while (left := until - time.monotonic()) > 0 and (self.busy or self._readings >= LITTLE_TAIL):
+            if not self.busy:
+                self.begin()
             if self._finishing:
-                self._finishing.join()
+                self._finishing.join(left)
+            self.work()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give up what did not get ready in time."""
+        if self._writer:
+            self._writer.abandon()
+        elif self._finishing and self._finishing_writer.cancel():
+            log.info("[Checkpoints-%s] the disk is slow: the stop leaves its snapshot to the next start", self._instance)
+        elif self._finishing:
+            self._finishing.join()
+            self._settle()
+        self._writer, self._finishing = None, None
 
     def _hand_on(self, writer: SnapshotWriter) -> None:
         engine = self._opened.engine
@@ -83,7 +116,8 @@ class Checkpoints:
             return
         if not engine.snapshot_pending:
             self._writer, self._done = None, None
-            self._finishing = threading.Thread(target=self._finish, args=(writer,), name="snapshot")
+            self._finishing_writer = writer
+            self._finishing = threading.Thread(target=self._finish, args=(writer,), name="snapshot", daemon=True)
             self._finishing.start()
 
     def _finish(self, writer: SnapshotWriter) -> None:
@@ -102,8 +136,14 @@ class Checkpoints:
         self.count += 1
         self.last_ms = 1000 * (time.monotonic() - self._began)
         self.last_bytes = self._bytes
-        if self._opened.store.note_snapshot(head.turn, head.offset, head.generation):
-            self._opened.intake.trim(self._opened.snapshots.safe_offset)
+        try:
+            if self._opened.store.note_snapshot(head.turn, head.offset, head.generation):
+                self._opened.intake.trim(self._opened.snapshots.safe_offset)
+            self.trouble.over()
+        except (DamagedFile, FenceLost):
+            raise
+        except CoreCError as error:
+            self._failed(error)
 
     def _failed(self, error: CoreCError) -> None:
-        log.error("[Checkpoints-%s] no snapshot this time, the journal is kept: %s", self._instance, error)
+        self.trouble.met("no snapshot this time, the journal is kept", error)

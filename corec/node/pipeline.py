@@ -20,6 +20,7 @@ from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageErro
 from corec.node.checkpoints import Checkpoints
 from corec.node.recovery import Opened, commit
 from corec.storage.base import TurnRecord
+from corec.storage.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,16 @@ TURN_BYTES = 2 * MB
 READ_BYTES = 256 * 1024
 #: Quiet for this long, time goes on by a tick.
 TICK_MS = 1000
+#: A snapshot at the end of a clean stop is given up after this long.
+SNAPSHOT_WITHIN_S = 0.35
+#: A turn takes up to this share of a journal that has a small bound.
+TURN_SHARE = 1 / 8
 #: Entries of an output stream read at once.
 MOST_READ = 100_000
 #: Old rows are rolled up and dropped this often.
 HOUSE_EVERY_S = 0.5
 #: Pause before a commit that failed is tried again.
-RETRY_S = 1.0
+RETRY_S = 0.5
 #: Weight of the newest turn in the load.
 LOAD_ALPHA = 0.2
 
@@ -62,6 +67,8 @@ class Pipeline:
         self._urgent = False
         self._quiet_until = 0   # ms; time that passed without a turn record
         self._turn_bytes = 0
+        self._most_bytes = min(TURN_BYTES, config.max_disk_mb * MB * TURN_SHARE)
+        self.trouble = Trouble(log, f"Pipeline-{config.instance_id}")
         self._snapshots: deque[Future] = deque()
         self._out: deque[tuple[str, int, bytes]] = deque()
         self._asked: list[Future] = []
@@ -150,7 +157,7 @@ class Pipeline:
     def finish(self) -> None:
         """Commit the open turn and bring the snapshot on its way to its end."""
         self.end_turn()
-        self.checkpoints.run_out()
+        self.checkpoints.end(SNAPSHOT_WITHIN_S)
 
     def give_up(self) -> None:
         """Tell everybody who waits that nothing will come."""
@@ -208,7 +215,7 @@ class Pipeline:
             return False
         old = now - self._record["began"] >= COMMIT_EVERY_S
         first = not self.commit_ms      # somebody waits for the first result of a start
-        return first or old or self._urgent or bool(self._applied) or self._turn_bytes >= TURN_BYTES or self.engine.has_alerts
+        return first or old or self._urgent or bool(self._applied) or self._turn_bytes >= self._most_bytes or self.engine.has_alerts
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""
@@ -273,13 +280,15 @@ class Pipeline:
         while True:
             try:
                 commit(self._store, turn, outcome, self.engine, sent)
+                self.trouble.over()
                 return
             except (DamagedFile, FenceLost):
                 raise
             except CoreCError as error:
-                log.error("[Pipeline-%s] turn %d is not committed yet: %s", self._config.instance_id, turn.turn, error)
-            if self.stopping:
-                raise CoreCError(f"turn {turn.turn} was not committed before the stop; the journal holds its readings")
+                self.trouble.met(f"turn {turn.turn} is not committed yet", error)
+                if self.stopping:
+                    raise type(error)(f"turn {turn.turn} was not committed before the stop; the journal holds its readings",
+                                      detail=error.text, hint=error.hint) from error  # fmt: skip
             self.passes += 1
             time.sleep(RETRY_S)
 

@@ -12,6 +12,7 @@ from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
+from corec.node.identity import identify
 from corec.node.restructure import carry_over, same_shape
 from corec.storage.base import Base, Block, House, LateBatch, TurnRecord
 from corec.storage.folder import DataFolder
@@ -40,21 +41,24 @@ class Opened:
     reload: bool = False  # the configuration differs from the engine's: the first turn takes it over
 
 
-def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = None, intake: Intake | None = None) -> Opened:
+def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = None, intake: Intake | None = None,
+              adopt: bool = False) -> Opened:  # fmt: skip
     """Recover the node of *folder* under *config*; a new folder gives an empty node.
 
     journal: one that is open already and goes on taking readings meanwhile.  intake: what to read; else that journal.
+    adopt: take over a folder that was used under another `instance_id`.
     """
     name = config.instance_id
-    snapshots = Snapshots(folder.snapshots, instance=name)
+    node = identify(folder, name, adopt=adopt)
+    snapshots = Snapshots(folder.snapshots, instance=name, node=node)
     saved = snapshots.load()
     engine = _assembled(saved, config)
-    store, house = open_store(config, folder.store, base=_base(saved, engine))
+    store, house = open_store(config, folder.store, base=_base(saved, engine), node=node)
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
         saved = snapshots.load(upto_turn=store.state.turn)
         engine = _assembled(saved, config)
     journal = journal or Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
-                      keep_bytes=config.conservar_diario_mb * MB, instance=name)  # fmt: skip
+                      keep_bytes=config.conservar_diario_mb * MB, instance=name, node=node)  # fmt: skip
     opened = Opened(engine, journal, intake or JournalIntake(journal), store, house, snapshots)
     if saved:
         _replay(opened, saved.turn, name)
@@ -85,9 +89,18 @@ def _replay(opened: Opened, after: int, name: str) -> None:
     for record in store.salvaged:
         commit(store, record, refold(engine, intake, record), engine)
         opened.replayed += 1
-    if store.state.turn and engine.ledger != dict(store.state.ledger):
-        log.error("[Recovery-%s] expected the ledger %s, got %s after replay: the journal lost readings that were committed",
-                  name, dict(store.state.ledger), engine.ledger)  # fmt: skip
+    _keep_committed_ledger(opened, name)
+
+
+def _keep_committed_ledger(opened: Opened, name: str) -> None:
+    """What was committed was counted, whatever became of the log since."""
+    committed, replayed = dict(opened.store.state.ledger), opened.engine.ledger
+    off = {key: replayed[key] - committed.get(key, 0) for key in replayed if replayed[key] != committed.get(key, 0)}
+    if not opened.store.state.turn or not off:
+        return
+    log.error("[Recovery-%s] readings that were committed are gone from the log: its replay is off by %s; the committed ledger is kept",
+              name, ", ".join(f"{count:+,} {key}" for key, count in off.items()))  # fmt: skip
+    opened.engine.take_ledger(committed)
 
 
 def _without_snapshot(opened: Opened, name: str) -> None:

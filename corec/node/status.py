@@ -11,7 +11,9 @@ import numpy as np
 from corec._core import block
 from corec.engine.fusion import fused_into
 from corec.engine.outcome import Outcome, kind_name
+from corec.timestamps import iso
 from corec.version import VERSION
+from corec.wording import duration
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
@@ -20,6 +22,8 @@ RECENT_ALERTS = 20
 WEAKEST = 5
 #: Seconds without a reading after which a block counts as idle.
 IDLE_AFTER = 10
+#: A clock further ahead than a batch may be, and this much, is worth a warning.
+AHEAD_S = 60
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -84,6 +88,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows": totals["rows"]},
         "journal": {"bytes": nucleus.journal.size_bytes, "last": nucleus.journal.last, "pending": pipeline.pending,
                     "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
+        "disk": disk_of(nucleus), "clock": {"node": engine.clock, "ahead": clock_ahead(nucleus)},
         "store": {"bytes": _size(nucleus.folder.store)},
         "snapshots": {"count": pipeline.checkpoints.count, "last_ms": pipeline.checkpoints.last_ms,
                       "bytes": pipeline.checkpoints.last_bytes},
@@ -91,6 +96,31 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         **({"redis": nucleus.redis.status()} if nucleus.redis else {}),
         "sources": [runner.status() for runner in nucleus.runners],
     }  # fmt: skip
+
+
+def disk_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
+    """Whether journal, store and snapshots can be written: `ok`, or what the worst of them has met, and since when."""
+    troubles = {"journal": nucleus.committer.trouble, "store": nucleus.pipeline.trouble, "snapshots": nucleus.pipeline.checkpoints.trouble}
+    met = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
+    states = {found["state"] for found in met.values()}
+    state = "full" if "full" in states else "failing" if states else "ok"
+    return {"state": state, "since": min((found["since"] for found in met.values()), default=None), "met": met}
+
+
+def clock_ahead(nucleus: "CoreCNucleus") -> str | None:
+    """What to say of a clock that readings of a far future have moved; None where all is well."""
+    clock, now = nucleus.engine.clock, time.time_ns() // 1_000_000
+    ahead = (clock - now) / 1000
+    if ahead <= nucleus.config.max_adelanto + AHEAD_S:
+        return None
+    return (f"the node's clock stands at {iso(clock)[:-4]} UTC, {_span(ahead)} ahead of this machine's; readings will be late until then\n"
+            "HINT: set this machine's clock right if that is what is wrong, else go on in a new folder (--data): this one can still be"
+            " queried")  # fmt: skip
+
+
+def _span(seconds: float) -> str:
+    days = seconds / 86_400
+    return f"{days:,.0f} days" if days >= 2 else duration(seconds)
 
 
 def blocks_of(nucleus: "CoreCNucleus") -> dict[str, Any]:

@@ -2,34 +2,107 @@
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
-from corec.errors import FolderInUse, StorageError
+from corec.errors import DiskFull, FolderInUse, StorageError
 from corec.storage import disk
 
 #: A node does not start with less room than this: two journal files and a store that can grow a little.
 LEAST_FREE_BYTES = 64 << 20
 
 
-class DataFolder:
+class Layout:
+    """What lies where in a data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.journal = self.path / "journal"
+        self.snapshots = self.path / "snapshots"
+        self.store = self.path / "store.db"
+        self.lock = self.path / "lock"
+
+
+class Holder(NamedTuple):
+    """Who holds a data folder."""
+
+    pid: int  # 0 where the lock does not say
+    state: str
+
+
+def holder(layout: Layout) -> Holder | None:
+    """The process that works on a data folder now; None where none does, or it cannot be asked."""
+    try:
+        fd = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _noted(os.pread(fd, 64, 0))
+    finally:
+        os.close(fd)
+    return None
+
+
+def _noted(line: bytes) -> Holder:
+    pid, _, state = line.decode("ascii", "replace").strip().partition(" ")
+    alive = pid.isdigit() and Path(f"/proc/{pid}").exists()
+    return Holder(int(pid), state or "running") if alive else Holder(0, "unknown")
+
+
+def in_use(layout: Layout) -> FolderInUse:
+    """The error for a folder that another process works on."""
+    found = holder(layout)
+    who = f"process {found.pid}" if found and found.pid else "another process"
+    return FolderInUse(
+        f"expected a data folder of its own, got one that {who} is using - at {layout.path}",
+        hint="stop that process, or give this node another folder with --data",
+    )
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """The folder cannot be written to: it is full, or it is not ours."""
+    try:
+        yield
+    except OSError as error:
+        path = Path(error.filename or ".")
+        if isinstance(explained := disk.explain(error, "write to", path), DiskFull):
+            raise explained from error
+        raise StorageError(
+            f"expected a folder that can be written to, got {error.strerror} - at {path}",
+            hint="name another folder with --data, or give this user the right to write here",
+        ) from error
+
+
+class DataFolder(Layout):
     """A data folder, locked for as long as this object is open.
 
     The lock is the kernel's (flock): it goes with the process, however that ends, and needs no cleaning up.
     """
 
     def __init__(self, path: Path, *, least_free: int = LEAST_FREE_BYTES) -> None:
-        self.path = Path(path)
-        self.journal = self.path / "journal"
-        self.snapshots = self.path / "snapshots"
-        self.store = self.path / "store.db"
+        super().__init__(path)
         self._make()
         self._lock = self._take_lock()
+        self.note("starting")
         try:
             disk.require_free(self.path, least_free)
         except BaseException:
             self.close()
             raise
+
+    def note(self, state: str) -> None:
+        """Tell who looks at the lock what its holder is doing."""
+        line = f"{os.getpid()} {state}\n".encode()
+        with suppress(OSError):  # of a full disk, too: the lock itself is the kernel's
+            os.pwrite(self._lock, line, 0)
+            os.ftruncate(self._lock, len(line))
 
     def close(self) -> None:
         if self._lock >= 0:
@@ -45,29 +118,19 @@ class DataFolder:
         self.close()
 
     def _make(self) -> None:
-        try:
+        with _refused():
             for folder in (self.path, self.journal, self.snapshots):
                 if not folder.is_dir():
                     folder.mkdir(parents=True)
                     disk.sync_folder(folder.parent)
-        except OSError as error:
-            raise StorageError(
-                f"expected a folder that can be written to, got {error.strerror} - at {error.filename}",
-                hint="name another folder with --data, or give this user the right to write here",
-            ) from error
 
     def _take_lock(self) -> int:
-        path = self.path / "lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
-            raise FolderInUse(
-                f"expected a data folder of its own, got one that process {owner} is using - at {self.path}",
-                hint="stop that process, or give this node another folder with --data",
-            ) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        return fd
+        with _refused():
+            fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        for pause in (0.02, 0.05, 0.1, 0.0):  # `holder`, in another process, takes it for a moment
+            with suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fd
+            time.sleep(pause)
+        os.close(fd)
+        raise in_use(self)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from corec._core.wire import crc32c
 from corec.errors import DamagedFile
 from corec.storage import disk
+from corec.storage.formats import newer
 
-_HEADER = struct.Struct("<4sIQqQqQI")  # magic, version, generation, turn, offset, created, meta length, meta crc
+_HEADER = struct.Struct("<4sIQqQQQI")  # magic, version, generation, turn, offset, node, meta length, meta crc
 _ENTRY = struct.Struct("<IIQQQI")  # segment, length, version, file, position, crc
 _FOOTER = struct.Struct("<4sIQI")  # magic, index crc, index position, entries
 _CHECKSUM = struct.Struct("<I")
@@ -20,7 +21,7 @@ HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 FOOTER_BYTES = _FOOTER.size + _CHECKSUM.size
 _MAGIC = b"CCSN"
 _END_MAGIC = b"CCSE"
-_VERSION = 1
+_VERSION = 2
 
 
 class Place(NamedTuple):
@@ -37,7 +38,7 @@ class Head(NamedTuple):
     generation: int
     turn: int
     offset: int
-    created: int
+    node: int  # whose it is; 0 where the file does not say
 
 
 class Generation(NamedTuple):
@@ -85,8 +86,9 @@ def _read(path: Path, fd: int, size: int) -> Generation:
         raise _damaged(path, f"{size} bytes are too few")
     header = _checked(path, disk.read_at(fd, 0, HEADER_BYTES), "header")
     magic, version, *head, meta_length, meta_crc = _HEADER.unpack(header)
-    if (magic, version) != (_MAGIC, _VERSION):
+    if magic != _MAGIC or not 0 < version <= _VERSION:
         raise _damaged(path, f"expected {_MAGIC!r} version {_VERSION}, got {magic!r} version {version}")
+    head[3] *= version == _VERSION  # the time of creation before
     footer = _checked(path, disk.read_at(fd, size - FOOTER_BYTES, FOOTER_BYTES), "footer")
     _, index_crc, position, count = _FOOTER.unpack(footer)
     if position + count * _ENTRY.size + FOOTER_BYTES != size:
@@ -97,6 +99,19 @@ def _read(path: Path, fd: int, size: int) -> Generation:
         raise _damaged(path, "meta or index does not match its checksum")
     index = {segment: Place(*place) for segment, *place in _ENTRY.iter_unpack(entries)}
     return Generation(Head(*head), meta, index)
+
+
+def read_node(path: Path) -> int:
+    """The node that the snapshot belongs to; 0 where it does not say, or is damaged."""
+    with path.open("rb") as stream:
+        header = stream.read(HEADER_BYTES)
+    body = header[: _HEADER.size]
+    if len(header) < HEADER_BYTES or header[_HEADER.size :] != _CHECKSUM.pack(crc32c(body)):
+        return 0
+    magic, version, _, _, _, node, _, _ = _HEADER.unpack(body)
+    if magic == _MAGIC and version > _VERSION:
+        raise newer(path, _VERSION, version)
+    return node if (magic, version) == (_MAGIC, _VERSION) else 0
 
 
 def _checked(path: Path, data: bytes, part: str) -> bytes:

@@ -6,7 +6,7 @@ anywhere in `snapshots/` leaves one of the two whole.  What changed in the last 
 
 import logging
 import os
-import time
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -62,9 +62,10 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """The folder `snapshots/` of one node."""
 
-    def __init__(self, folder: Path, *, instance: str = "corec1") -> None:
+    def __init__(self, folder: Path, *, instance: str = "corec1", node: int = 0) -> None:
+        """*node*: the id that snapshots of this node carry."""
         self._folder = Path(folder)
-        self._instance = instance
+        self._instance, self._node = instance, node
         self._last: Generation | None = None  # what unchanged segments are unchanged since
         self._before: Generation | None = None
         self.problems: list[str] = []
@@ -103,7 +104,7 @@ class Snapshots:
 
         Needs `load` before, even if it gives None.  `finish` does not touch the engine and may run in a thread.
         """
-        head = Head(self._newest_number() + 1, turn, offset, time.time_ns() // 1_000_000)
+        head = Head(self._newest_number() + 1, turn, offset, self._node)
         return SnapshotWriter(self, head, meta)
 
     def write(
@@ -225,6 +226,8 @@ class SnapshotWriter:
         self._unfinished = self._path.with_name(self._path.name + ".new")
         self._position = 0
         self._fd = -1
+        self._settling = threading.Lock()
+        self._cancelled = False
         self._guarded(self._open)
 
     def __enter__(self) -> "SnapshotWriter":
@@ -251,7 +254,20 @@ class SnapshotWriter:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
-        self._unfinished.unlink(missing_ok=True)
+        if not self._cancelled:
+            self._unfinished.unlink(missing_ok=True)
+
+    def cancel(self) -> bool:
+        """Give up a snapshot that another thread finishes; False when it came to its end already.
+
+        What that thread still does touches nothing of the folder: another node may own it then.
+        """
+        with self._settling:
+            if not self._unfinished.exists():
+                return False
+            self._cancelled = True
+            self._unfinished.unlink()
+        return True
 
     def _open(self) -> None:
         self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -282,8 +298,10 @@ class SnapshotWriter:
         os.fsync(self._fd)
         os.close(self._fd)
         self._fd = -1
-        disk.publish(self._unfinished, self._path)
-        self._owner._accept(Generation(self.head, self._meta, index))
+        with self._settling:
+            if not self._cancelled:
+                disk.publish(self._unfinished, self._path)
+                self._owner._accept(Generation(self.head, self._meta, index))
 
     def _copy(self, places: dict[int, Place]) -> None:
         source = Segments(self._owner._folder, places)

@@ -15,7 +15,7 @@ from corec.storage import historia, outbox, wal
 from corec.storage import sqlite_schema as schema
 from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
 from corec.storage.rows import ALERTS, WINDOWS, RowFormat, sealed
-from corec.storage.sqlite_read import StoreReader
+from corec.storage.sqlite_read import StoreReader, format_node
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,18 @@ class SqliteStore(StoreReader):
         messages_bytes: int = 64 << 20,
         late_bytes: int = LATE_BYTES,
         page_bytes: int = schema.PAGE_BYTES,
+        node: int = 0,
     ) -> None:
-        """*base*: where a store that is made now begins; an existing one keeps its own."""
+        """*base*: where a store that is made now begins; an existing one keeps its own.
+
+        node: the id of the node it belongs to, noted in a store that has none.
+        """
         path = Path(path)
         with schema.translated(path):
             if not path.exists():
                 schema.create(path, instance, base.document(), page_bytes)
             super().__init__(path, db=schema.connect(path))
-        self._instance = instance
+        self._instance, self._node = instance, node
         self._bounds = {"outbox": messages_bytes, "late": late_bytes}
         self.salvaged: list[TurnRecord] = []  # see store_recovery
         self.lost_commits = 0
@@ -219,7 +223,15 @@ class SqliteStore(StoreReader):
         with schema.transaction(self._db, self.path):
             epoch = int(schema.get_meta(self._db, "epoch", self.path) or 0) + 1
             schema.put_meta(self._db, "epoch", str(epoch))
+            self._sign()
         return epoch
+
+    def _sign(self) -> None:
+        """Note whose store it is, inside a transaction."""
+        wanted = {"instance": self._instance, "node": format_node(self._node) if self._node else ""}
+        for key, value in wanted.items():
+            if value and schema.get_meta(self._db, key, self.path) != value:
+                schema.put_meta(self._db, key, value)
 
     def _load_totals(self) -> dict[str, int]:
         """The newer of what the last turn and the last housekeeping wrote."""

@@ -47,6 +47,11 @@ class StoreReader:
             raise StorageError(f"expected a store, got nothing - at {self.path}", hint="run the node once: corec run")
         with schema.translated(self.path):
             self._db = db or schema.connect(self.path, read_only=True)
+        try:
+            schema.require_known_format(self._db, self.path)
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         self._db.close()
@@ -67,6 +72,12 @@ class StoreReader:
     def instance(self) -> str:
         with schema.translated(self.path):
             return schema.get_meta(self._db, "instance", self.path) or ""
+
+    @property
+    def node(self) -> int:
+        """The id of the node that the store belongs to; 0 where it does not say."""
+        with schema.translated(self.path):
+            return int(schema.get_meta(self._db, "node", self.path) or "0", 16)
 
     def turns(self, after: int = 0) -> Iterator[TurnRecord]:
         for row in self._query(f"SELECT {TURN_COLUMNS} FROM turns WHERE turn > ? ORDER BY turn", (after,)):
@@ -189,6 +200,11 @@ class StoreReader:
         statement = sql.format(table=form.table, select=form.select)
         rows = self._sound_rows(form, self._db.execute(statement, values).fetchall())
         return rows if named is None else rows[np.isin(rows["block"], named)]
+
+
+def format_node(node: int) -> str:
+    """A node's id as the store keeps it and people are shown it."""
+    return f"{node:016x}"
 
 
 def turn_record(row: tuple[Any, ...]) -> TurnRecord:

@@ -10,10 +10,13 @@ from typing import Any
 
 from corec.errors import CoreCError, DamagedFile, DiskFull, StorageError
 from corec.storage import disk, historia
+from corec.storage.formats import newer
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, is_sound, sealed
 
 APPLICATION_ID = 0x436F7243  # "CorC"
 FORMAT = 2
+#: There will never be as many; a number beyond it is damage.
+FORMATS = 1_000
 PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
@@ -63,10 +66,19 @@ TABLES: dict[str, str] = {
 SEALED_TABLES = ("meta", "blocks", "turns", "rolled", "late", "outbox", "snapshots", "historia")
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection without implicit transactions."""
+def has_wal(path: Path) -> bool:
+    """Whether commits stand in the store's write-ahead log: its node did not stop cleanly."""
+    wal = path.with_name(path.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def connect(path: Path, *, read_only: bool = False, at_rest: bool = False) -> sqlite3.Connection:
+    """A connection without implicit transactions.
+
+    at_rest: nobody writes; then a store without a WAL is read without making any file.
+    """
     if read_only:
-        return _open(f"file:{_escaped(path)}?mode=ro")
+        return _open(f"file:{_escaped(path)}?mode=ro{'&immutable=1' if at_rest and not has_wal(path) else ''}")
     db = _open(f"file:{_escaped(path)}?mode=rwc")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
@@ -160,6 +172,15 @@ def explain(error: sqlite3.Error, path: Path) -> CoreCError:
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageError(f"{path} is locked by another process", detail=name, hint="close what is writing to it")
     return StorageError(f"could not use {path}: {error}", detail=name, hint="see the system log: the disk may be failing")
+
+
+def require_known_format(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse the store of a newer CoreC, which is no damage."""
+    with translated(path):
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    if ours and FORMAT < version < FORMATS:
+        raise newer(path, FORMAT, version)
 
 
 def put_meta(db: sqlite3.Connection, key: str, value: str) -> None:

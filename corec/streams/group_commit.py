@@ -9,7 +9,9 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from corec.errors import InternalError, StorageError
+from corec.storage.trouble import Trouble
 from corec.streams.base import Log
+from corec.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class GroupCommitter:
         self._group_bytes = group_bytes
         self._bound = pending_bytes
         self._on_commit = on_commit
-        self._instance = instance
+        self.trouble = Trouble(log, f"GroupCommitter-{instance}")
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
@@ -143,9 +145,19 @@ class GroupCommitter:
         with self._lock:
             self._work.wait_for(lambda: self._pending or self._stopping)
             self._work.wait_for(self._is_due, self._oldest + self._linger - time.monotonic())
-            group, self._pending = self._pending, []
-            self._pending_bytes, self._hurry = 0, False
+            group = self._split_off()
             self._room.notify_all()
+        return group
+
+    def _split_off(self) -> list[Waiting]:
+        """The oldest of the pending: as many as make a group large."""
+        taken = count = 0
+        while count < len(self._pending) and taken < self._group_bytes:
+            taken += len(self._pending[count].payload)
+            count += 1
+        group, self._pending = self._pending[:count], self._pending[count:]
+        self._pending_bytes -= taken
+        self._hurry = self._hurry and bool(self._pending)
         return group
 
     def _commit(self, group: list[Waiting]) -> None:
@@ -154,10 +166,11 @@ class GroupCommitter:
             before = time.monotonic()
             self._log.sync()
         except Exception as error:  # whatever it is: no producer may wait for ever
-            log.error("[GroupCommitter-%s] %d batches not accepted: %s", self._instance, len(group), error)
+            self.trouble.met(f"{counted(len(group), 'batch')} not accepted", error, len(group))
             for waiting in group:
                 waiting.ticket.set_exception(error)
             return
+        self.trouble.over()
         self._count(group, before)
         first = last - len(group) + 1
         for offset, waiting in enumerate(group, first):

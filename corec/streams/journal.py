@@ -6,7 +6,6 @@ Why not SQLite: docs/decisions/0001-journal-is-a-segmented-log.md.
 import logging
 import os
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -25,6 +24,8 @@ SEGMENT_BYTES = 16 << 20
 #: Trimmed files kept to be used again.  A file that was written before takes half as many bytes on the
 #: disk for each sync, and a third of the time: its blocks are there already.
 SPARE_FILES = 4
+#: Files that a small bound is cut into: whole files are trimmed.
+LEAST_FILES = 16
 #: Buffers of one gathered write; Linux takes 1,024.
 WRITE_BUFFERS = 1_000
 
@@ -45,16 +46,21 @@ class Journal:
         keep_bytes: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
         instance: str = "corec1",
+        node: int = 0,
     ) -> None:
-        """*floor*: the store's offset, so that no offset is ever given twice; *max_bytes*: 0 for no bound."""
+        """*floor*: the store's offset, so that no offset is ever given twice; *max_bytes*: 0 for no bound.
+
+        node: the id that files of this node carry.
+        """
         self._folder = Path(folder)
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._keep_bytes = keep_bytes
-        self._segment_bytes = max(4096, min(segment_bytes, max_bytes // 4)) if max_bytes else segment_bytes
-        self._instance = instance
+        self._segment_bytes = max(4096, min(segment_bytes, max_bytes // LEAST_FILES)) if max_bytes else segment_bytes
+        self._instance, self._node = instance, node
         self._lock = threading.Lock()
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._spares: list[Path] = []
+        self.written_bytes = 0  # since it was opened
         self._reader = Reader(self._report)
         self._fd = -1
         self._fresh_file = False  # the next append begins a file: the open one cannot be trusted
@@ -80,6 +86,11 @@ class Journal:
         return sum(file.size for file in self._view.files) + len(self._spares) * self._segment_bytes
 
     @property
+    def fullness(self) -> float:
+        """The share of its bound that accepted batches take, files whole; 0 where there is no bound."""
+        return sum(file.size for file in self._view.files) / self.max_bytes if self.max_bytes else 0.0
+
+    @property
     def gaps(self) -> list[Gap]:
         """The damage found so far: at opening in the newest file, elsewhere once reading comes there."""
         return list(self._gaps.values())
@@ -98,6 +109,7 @@ class Journal:
             self._take_back()
             raise disk.explain(error, "append to", self._folder) from error
         self._end += needed
+        self.written_bytes += needed
         self._next += len(payloads)
         return self._next - 1
 
@@ -234,7 +246,7 @@ class Journal:
             self._spares.pop().rename(unfinished)
         else:
             self._require_budget(size)
-        header = form.pack_file_header(self._next, time.time_ns() // 1_000_000, records_before)
+        header = form.pack_file_header(self._next, self._node, records_before)
         fd = disk.prepare(unfinished, header, size)
         try:
             disk.publish(unfinished, path)
@@ -262,13 +274,13 @@ class Journal:
         disk.make_room(self._fd, self._capacity)
 
     def _require_budget(self, size: int) -> None:
-        if not self._max_bytes:
+        if not self.max_bytes:
             return
-        while self._spares and self.size_bytes + size > self._max_bytes:
+        while self._spares and self.size_bytes + size > self.max_bytes:
             self._spares.pop().unlink()
-        if self.size_bytes + size > self._max_bytes:
+        if self.size_bytes + size > self.max_bytes:
             raise DiskFull(
-                f"the journal may take {self._max_bytes:,} bytes and takes {self.size_bytes:,}: "
+                f"the journal may take {self.max_bytes:,} bytes and takes {self.size_bytes:,}: "
                 f"no room for a file of {size:,} - at {self._folder}",
                 hint="raise max_disk_mb, or find out why the node has stopped committing what it accepted",
             )

@@ -4,17 +4,18 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from corec._core.wire import crc32c
+from corec.storage.formats import newer
 
-FILE_HEADER = struct.Struct("<4sIQqI")  # magic, version, first offset, created ms, records of the file before
+FILE_HEADER = struct.Struct("<4sIQQI")  # magic, version, first offset, node, records of the file before
 RECORD_HEADER = struct.Struct("<4sIQqI")  # magic, payload length, offset, arrival ms, flags
 CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = RECORD_HEADER.size + CHECKSUM.size
 FILE_MAGIC = b"CCJF"
 RECORD_MAGIC = b"CCJ1"
-VERSION = 1
+VERSION = 2
 PAGE_BYTES = 4096
 
 #: The record was written after everything before it had been synced.
@@ -65,8 +66,8 @@ def seal(header: bytes, payload: bytes = b"") -> bytes:
     return header + CHECKSUM.pack(crc32c(payload, crc32c(header)))
 
 
-def pack_file_header(first: int, created: int, records_before: int) -> bytes:
-    return seal(FILE_HEADER.pack(FILE_MAGIC, VERSION, first, created, records_before))
+def pack_file_header(first: int, node: int, records_before: int) -> bytes:
+    return seal(FILE_HEADER.pack(FILE_MAGIC, VERSION, first, node, records_before))
 
 
 def pack_mark(offset: int) -> bytes:
@@ -161,10 +162,25 @@ def _read_piece(fd: int, position: int, length: int) -> bytes:
 
 def read_header(data: bytes, first: int) -> int | None:
     """How many records the file before holds, 0 for none; None if this is no sound header of a file that begins at *first*."""
+    header = _sound_header(data)
+    return header[4] if header and header[2] == first else None
+
+
+def read_node(path: Path) -> int:
+    """The node that the file belongs to; 0 where it does not say."""
+    with path.open("rb") as stream:
+        header = _sound_header(stream.read(HEADER_BYTES))
+    if header and header[1] > VERSION:
+        raise newer(path, VERSION, header[1])
+    return header[3] if header and header[1] == VERSION else 0
+
+
+def _sound_header(data: bytes) -> tuple[Any, ...] | None:
     header = data[: FILE_HEADER.size]
-    if data[:HEADER_BYTES] != seal(header) or FILE_HEADER.unpack(header)[:3] != (FILE_MAGIC, VERSION, first):
+    if data[:HEADER_BYTES] != seal(header) or len(header) < FILE_HEADER.size:
         return None
-    return FILE_HEADER.unpack(header)[4]
+    fields = FILE_HEADER.unpack(header)
+    return fields if fields[0] == FILE_MAGIC else None
 
 
 def scan_file(path: Path, first: int, before: int | None, floor: int = 0) -> Scan:

@@ -1,0 +1,73 @@
+"""Whose data folder it is: the files of two nodes are never mixed, nor one's folder used under another's name."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from corec.errors import ConfigError, DamagedFile, StorageError
+from corec.storage import snapshot_files
+from corec.storage.folder import Layout
+from corec.storage.sqlite_read import StoreReader, format_node
+from corec.storage.sqlite_schema import connect
+from corec.streams import journal_files
+
+
+class Owner(NamedTuple):
+    """Whose store it is; zero and nothing where that cannot be read."""
+
+    node: int = 0
+    instance: str = ""
+
+
+def identify(layout: Layout, instance: str, *, adopt: bool = False) -> int:
+    """The id of the node on a data folder; a new one for a new folder, or one of before there were ids.
+
+    adopt: take over a folder that was used under another `instance_id`.
+    """
+    owner = _owner(layout.store)
+    if owner.instance not in ("", instance) and not adopt:
+        raise ConfigError(
+            f"expected the instance_id of this data folder, {owner.instance!r}, got {instance!r} - at {layout.path}",
+            hint="set instance_id back, name another folder with --data, or take this one over for good: corec run --adopt",
+        )
+    ids = require_one_node(layout)
+    return ids or int.from_bytes(os.urandom(8), "big") or 1
+
+
+def require_one_node(layout: Layout) -> int:
+    """The id that the files carry, 0 for none; StorageError where they are not of one node."""
+    found: dict[int, Path] = {}
+    for path, node in _nodes(layout):
+        if node:
+            found.setdefault(node, path)
+    if len(found) > 1:
+        named = ", ".join(f"{path.relative_to(layout.path)} of node {format_node(node)}" for node, path in found.items())
+        raise StorageError(
+            f"expected the files of one node, got {named} - at {layout.path}",
+            hint="put back the files that belong together, or move those of the other node out of this folder",
+        )
+    return next(iter(found), 0)
+
+
+def _nodes(layout: Layout) -> Iterator[tuple[Path, int]]:
+    """Every file that can say whose it is, and whose it is."""
+    yield layout.store, _owner(layout.store).node
+    for pattern in ("*.log", "*.spare"):
+        for path in sorted(layout.journal.glob(pattern)):
+            yield path, journal_files.read_node(path)
+    for path in sorted(layout.snapshots.glob("*.snap")):
+        yield path, snapshot_files.read_node(path)
+
+
+def _owner(store: Path) -> Owner:
+    """What the store says; a damaged one says nothing."""
+    if not store.exists():
+        return Owner()
+    try:
+        with closing(StoreReader(store, db=connect(store, read_only=True, at_rest=True))) as reader:
+            return Owner(reader.node, reader.instance)
+    except (DamagedFile, sqlite3.Error, ValueError):
+        return Owner()

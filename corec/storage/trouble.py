@@ -1,0 +1,52 @@
+"""What goes wrong again and again: said once, then once a minute with its count, until it is over."""
+
+import logging
+import time
+from typing import Any, NamedTuple
+
+from corec.errors import DiskFull
+
+#: Lines about one trouble are at least this far apart.
+EVERY_S = 60.0
+
+
+class Met(NamedTuple):
+    since: int  # ms
+    state: str  # "full" or "failing"
+    text: str
+
+
+class Trouble:
+    """The trouble that one part of a node has with its disk.  Its own thread tells; any may ask."""
+
+    def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S) -> None:
+        """*who*: `Component-instance`, for the log."""
+        self._log, self._who, self._every = log, who, every_s
+        self._due = 0.0
+        self._unsaid = 0
+        self._said = False
+        self._met: Met | None = None
+
+    def met(self, what: str, error: Exception, count: int = 1) -> None:
+        """*what* failed with *error*, *count* times."""
+        since = self._met.since if self._met else time.time_ns() // 1_000_000
+        self._met = Met(since, "full" if isinstance(error, DiskFull) else "failing", getattr(error, "text", str(error)))
+        if time.monotonic() < self._due:
+            self._unsaid += count
+            return
+        more = f" (and {self._unsaid:,} more since the last such line)" if self._unsaid else ""
+        self._log.error("[%s] %s%s: %s", self._who, what, more, error)
+        self._due, self._unsaid, self._said = time.monotonic() + self._every, 0, True
+
+    def over(self) -> None:
+        """It works again."""
+        if self._met is None:
+            return
+        if self._said:
+            seconds = (time.time_ns() // 1_000_000 - self._met.since) / 1000
+            self._log.warning("[%s] works again, after %.1f s", self._who, seconds)
+        self._met, self._said = None, False
+
+    def status(self) -> dict[str, Any] | None:
+        """What is wrong now, as plain values."""
+        return self._met._asdict() if self._met else None

@@ -1,0 +1,271 @@
+"""Disks that are full, small or slow to stop: what the node says of it, and that it goes on by itself."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from corec.errors import DiskFull, ExitCode, StorageError
+from corec.node import checkpoints
+from corec.node.control import ask
+from corec.nucleus import CoreCNucleus
+from corec.storage.trouble import Trouble
+from tests.faults import shim
+from tests.faults.memory import memory_folder
+from tests.nodes import now_ms, readings, running, small, until
+
+FULL_DISK = """
+import ctypes, json, logging, sys, time
+from pathlib import Path
+from corec.errors import DiskFull
+from corec.node.control import ask
+from corec.nucleus import CoreCNucleus
+from tests.nodes import now_ms, readings, small, until
+
+logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+disk, data = ctypes.CDLL(None), Path(sys.argv[1])
+disk.iotrace_start(str(data).encode(), b"/dev/null")
+nucleus = CoreCNucleus(small(), data=data, with_sources=False)
+nucleus.start()
+submit = lambda: nucleus.submit(readings(range(100)), time=now_ms()).exception(10)
+assert submit() is None
+assert ask(data, {"op": "status"})["disk"] == {"state": "ok", "since": None, "met": {}}
+disk.iotrace_fail(ctypes.c_char(b"w"), 1, 1 << 30)
+refused = [submit() for _ in range(40)]
+assert all(isinstance(error, DiskFull) for error in refused), refused
+nucleus.pipeline.command({"op": "repair", "block": "sensores/0"})
+assert until(lambda: "store" in ask(data, {"op": "status"})["disk"]["met"], 8)
+print(json.dumps(ask(data, {"op": "status"})), flush=True)
+time.sleep(1.2)
+disk.iotrace_fail(ctypes.c_char(b"w"), 0, 0)
+assert submit() is None
+assert until(lambda: not ask(data, {"op": "status"})["disk"]["met"], 8), nucleus.status()["disk"]
+assert until(lambda: nucleus.engine.ledger["in"] == 200, 8)
+nucleus._tell_shed()
+assert until(lambda: nucleus.engine.ledger["in"] == 200 + 4000, 8), nucleus.engine.ledger
+assert nucleus.engine.ledger["shed"] == 4000
+nucleus.stop()
+"""
+IN_TIME = """
+import os, sys, threading
+threading.excepthook = sys.excepthook = lambda *error: (sys.__excepthook__(*error[:3]), sys.stderr.flush(), os._exit(1))
+"""
+
+
+@pytest.fixture(scope="module")
+def failing_disk(tmp_path_factory):
+    """An environment in which a disk can be made to fill up."""
+    if shim.compiler() is None:
+        pytest.skip("needs a C compiler")
+    return shim.environment(shim.build(tmp_path_factory.mktemp("shim")))
+
+
+def test_a_full_disk_shows_is_logged_once_and_is_got_over(failing_disk, tmp_path):
+    # Given a node whose disk fills up under it, and is freed later; the program asserts that it goes on alone
+    command = [sys.executable, "-c", IN_TIME + FULL_DISK, str(tmp_path / "data")]
+    done = subprocess.run(command, env=failing_disk, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    # Then its status said what was full, and since when
+    disk = json.loads(done.stdout)["disk"]
+    assert disk["state"] == "full" and set(disk["met"]) == {"journal", "store"}
+    assert now_ms() - 60_000 < disk["since"] <= disk["met"]["journal"]["since"] < now_ms()
+    assert "no room left" in disk["met"]["journal"]["text"]
+    # And its log says each of them once, and that it was over
+    for line in ("not accepted", "is not committed yet", "[GroupCommitter-test1] works again", "[Pipeline-test1] works again"):
+        assert done.stderr.count(line) == 1, (line, done.stderr)
+
+
+def test_trouble_that_comes_and_goes_is_summed_up(caplog):
+    # Given trouble that ends and begins again all the time
+    trouble = Trouble(logging.getLogger("x"), "Part-x", every_s=0.2)
+    for _ in range(50):
+        trouble.met("no room", DiskFull("full"), 3)
+        trouble.over()
+    # Then it was said once, and its end once
+    assert [record.getMessage()[:22] for record in caplog.records] == ["[Part-x] no room: full", "[Part-x] works again, "]
+    # And after a while the rest in one number
+    time.sleep(0.25)
+    trouble.met("no room", DiskFull("full"), 3)
+    assert "(and 147 more since the last such line)" in caplog.text
+    assert trouble.status()["state"] == "full"
+    trouble.over()
+    assert trouble.status() is None
+
+
+def test_a_start_on_a_full_disk_exits_with_the_documented_code(failing_disk, tmp_path):
+    # Given a disk without room, met at the first write of a start
+    code = (
+        "import ctypes, sys; disk = ctypes.CDLL(None)\n"
+        "disk.iotrace_start(sys.argv[1].encode(), b'/dev/null'); disk.iotrace_fail(ctypes.c_char(b'w'), int(sys.argv[2]), 1 << 30)\n"
+        "from corec.cli import main\n"
+        "main(['run', '--data', sys.argv[1], '--for', '0'])"
+    )
+    for nth in (1, 2, 4, 8, 16):
+        data = tmp_path / str(nth)
+        command = [sys.executable, "-c", code, str(data), str(nth)]
+        done = subprocess.run(command, env=failing_disk, capture_output=True, text=True, cwd=tmp_path)
+        # Then the command ends with the code that docs/cli.md names, without a traceback
+        assert done.returncode == ExitCode.DISK_FULL, (nth, done.stderr)
+        assert "Traceback" not in done.stderr and "HINT" in done.stderr
+        # And a start with room works
+        command = [sys.executable, "-m", "corec", "run", "--data", str(data), "--for", "0"]
+        assert subprocess.run(command, env=failing_disk, cwd=tmp_path).returncode == 0
+
+
+def test_a_small_journal_is_kept_from_filling_up():
+    # Given a journal of 1 MB and about 2 MB/s of readings that do not compress, for two seconds
+    with memory_folder() as place, running(small(max_disk_mb=1), place) as nucleus:
+        rng, refused, sent = np.random.default_rng(1), 0, 0
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            frames = readings(rng.integers(0, 2500, 1000), values=rng.normal(size=1000))
+            tickets = [nucleus.submit(frames, time=now_ms()) for _ in range(10)]
+            refused += sum(isinstance(ticket.exception(10), DiskFull) for ticket in tickets)
+            sent += 10
+            time.sleep(0.04)
+        # Then snapshots make room before it is full
+        assert nucleus.pipeline.checkpoints.count > 4
+        assert sent > 100 and refused < sent * 0.2, (refused, sent)
+        nucleus._tell_shed()
+
+
+def test_a_quiet_node_with_a_journal_that_may_not_be_trimmed_takes_no_snapshots_for_it(tmp_path):
+    with running(small(max_disk_mb=1, conservar_diario_mb=1024), tmp_path) as nucleus:
+        frames = readings(range(2000), values=np.random.default_rng(1).normal(size=2000))
+        while nucleus.submit(frames, time=now_ms()).exception(5) is None:
+            pass
+        until(lambda: not nucleus.pipeline.pending)
+        time.sleep(0.6)
+        taken = nucleus.pipeline.checkpoints.count
+        time.sleep(1.2)
+        assert nucleus.pipeline.checkpoints.count == taken < 12
+
+
+# --- stopping --------------------------------------------------------------------------------------
+
+
+def tail(nucleus, batches=150):
+    """Accept 1,000 readings a batch, and let them be folded."""
+    for _ in range(batches):
+        nucleus.submit(readings(range(1000)), time=now_ms()).result(5)
+    assert until(lambda: not nucleus.pipeline.pending)
+
+
+def test_a_clean_stop_leaves_nothing_to_replay(tmp_path):
+    # Given a node with a tail that is worth a snapshot
+    with running(small(), tmp_path) as nucleus:
+        tail(nucleus)
+        entities = nucleus.engine.entities.copy()
+    # When it stopped and starts again, Then no turn is folded again, and the state is the same
+    again = CoreCNucleus(small(), data=tmp_path, with_sources=False)
+    again.start()
+    try:
+        assert again.pipeline._opened.replayed == 0
+        assert np.array_equal(again.engine.entities, entities)
+    finally:
+        again.stop()
+
+
+@pytest.mark.parametrize("slow", ["handing on", "the disk"])
+def test_a_stop_that_has_no_time_for_a_snapshot_leaves_the_tail(tmp_path, monkeypatch, slow):
+    # Given a node whose snapshot would take too long
+    sleep = (lambda *_: time.sleep(0.5)) if slow == "handing on" else (lambda *_: time.sleep(3))
+    with monkeypatch.context() as patch:
+        nucleus = CoreCNucleus(small(), data=tmp_path, with_sources=False)
+        nucleus.start()
+        tail(nucleus)
+        entities = nucleus.engine.entities.copy()
+        fsync = os.fsync
+
+        def slow_fsync(fd):
+            if threading.current_thread().name == "snapshot":
+                sleep()
+            fsync(fd)
+
+        if slow == "the disk":
+            patch.setattr(os, "fsync", slow_fsync)
+        else:
+            patch.setattr(checkpoints, "AT_ONCE", 1)
+            hand_on = checkpoints.Checkpoints._hand_on
+            patch.setattr(checkpoints.Checkpoints, "_hand_on", lambda self, writer: (sleep(), hand_on(self, writer)))
+        # When it is stopped, Then it does so within a second
+        began = time.monotonic()
+        nucleus.stop()
+        assert time.monotonic() - began < 1.0
+        assert not list((tmp_path / "snapshots").glob("*.new"))
+        # And the next start folds the tail again, whatever the old thread does meanwhile
+        with running(small(), tmp_path) as again:
+            assert again.pipeline._opened.replayed > 0
+            assert np.array_equal(again.engine.entities, entities)
+            [thread.join() for thread in threading.enumerate() if thread.name == "snapshot"]
+            assert again.pipeline.take_snapshot() == 1
+    with running(small(), tmp_path) as again:
+        assert np.array_equal(again.engine.entities, entities)
+
+
+# --- who holds the folder --------------------------------------------------------------------------
+
+RECOVERING = """
+import sys, time
+from corec.node import recovery
+from corec.nucleus import CoreCNucleus
+from tests.nodes import small
+replay = recovery._replay
+def slowly(*given):
+    print("replaying", flush=True)
+    sys.stdin.readline()
+    replay(*given)
+recovery._replay = slowly
+nucleus = CoreCNucleus(small(), data=sys.argv[1], with_sources=False)
+nucleus.start()
+print("running", flush=True)
+sys.stdin.readline()
+nucleus.stop()
+"""
+
+
+def command(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "corec", *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def test_status_tells_of_a_node_that_recovers(tmp_path):
+    # Given a node in the middle of its recovery
+    with running(small(), tmp_path) as nucleus:
+        nucleus.submit(readings(range(100)), time=now_ms()).result(5)
+    node = subprocess.Popen([sys.executable, "-c", RECOVERING, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert node.stdout.readline() == "replaying\n"
+        # Then status says so
+        told = command("status", "--data", tmp_path)
+        assert told.returncode == 0 and f"process {node.pid} holds" in told.stdout and "recovering" in told.stdout
+        assert json.loads(command("status", "--data", tmp_path, "--json").stdout)["state"] == "recovering"
+        # And a second node is told who is there
+        second = command("run", "--data", tmp_path, "--for", "0")
+        assert second.returncode == ExitCode.IN_USE and f"process {node.pid}" in second.stderr
+        print(file=node.stdin, flush=True)
+        assert node.stdout.readline() == "running\n"
+        assert ask(tmp_path, {"op": "status"})["state"] == "running"
+        print(file=node.stdin, flush=True)
+        assert node.wait(10) == 0
+    finally:
+        node.kill()
+        node.wait()
+    # And when it is gone, that none runs
+    assert command("status", "--data", tmp_path).returncode == ExitCode.USAGE
+
+
+def test_a_data_folder_that_may_only_be_read_is_refused_in_words(tmp_path):
+    with running(small(), tmp_path / "data"):
+        pass
+    lock = tmp_path / "data" / "lock"
+    lock.unlink()
+    lock.mkdir()  # nobody, root neither, can open it for writing
+    with pytest.raises(StorageError, match="expected a folder that can be written to, got") as caught:
+        CoreCNucleus(small(), data=tmp_path / "data", with_sources=False).start()
+    assert "--data" in caught.value.hint
