@@ -8,7 +8,7 @@ from tools import WORK, run, say
 
 QEMU = "qemu-aarch64-static"
 #: Debian release whose python3 is this minor version of CPython; other versions have no arm64 Python to be had so.
-RELEASES = {11: "bookworm", 13: "trixie"}
+RELEASES = {11: "bookworm", 13: "trixie", 14: "forky"}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = ("python3.{minor}-minimal", "libpython3.{minor}-stdlib", "libgcc-s1", "libstdc++6")
@@ -83,8 +83,8 @@ def _merge_usr(root: Path) -> None:
             plain.symlink_to(f"usr/{name}")
 
 
-def page_size(python: Path, page: int) -> int:
-    """The page size that Python sees, where qemu is asked for *page*: older qemus know only the host's."""
+def page_size(python: Path, wanted: dict[str, str]) -> int:
+    """The page size that Python sees where qemu is asked for *wanted*: older qemus know only the host's.  0: it does not start."""
     command = [python, "-c", "import mmap; print(mmap.PAGESIZE)"]
-    done = subprocess.run(command, text=True, capture_output=True, env={**os.environ, "QEMU_PAGESIZE": str(page)})
+    done = subprocess.run(command, text=True, capture_output=True, env={**os.environ, **wanted})
     return int(done.stdout) if done.returncode == 0 else 0

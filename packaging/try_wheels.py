@@ -3,8 +3,8 @@
     python packaging/try_wheels.py [--only cp312] [--native]
 
 Those of this machine's processor go into an empty environment of their CPython; aarch64 ones run under qemu, at pages of
-4 and of 16 KiB, where Debian has an arm64 Python of their version.  What came of it is printed and put into
-benchmarks/report.wheels.md.
+4 and of 16 KiB as a Pi 4 and a Pi 5 have them, where Debian has an arm64 Python of their version.  What came of it is
+printed and put into benchmarks/report.wheels.md.
 """
 import argparse
 import os
@@ -27,8 +27,19 @@ PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)] + ["many
 #: A processor of 2008 without AVX: the kernels must see that by themselves.
 OLD_QEMU, OLD_CPU = "qemu-x86_64-static", "Nehalem"
 GOLDEN = "tests/test_kernels.py::test_every_instruction_set_gives_the_golden_bits"
-#: What is run at a page size: everything at the Pi 5's, elsewhere what may hang on it.
-TESTS = {4096: ("tests/installed", GOLDEN), 16384: ("tests",)}
+
+
+class Board(NamedTuple):
+    """What a wheel is to run on: a processor as qemu calls it, and the memory pages of its system."""
+
+    name: str
+    cpu: str
+    page: int
+    tests: tuple[str, ...]    # everything on one of them, on the other what may hang on pages
+
+
+#: Their processors have none of the pointer signatures that newer ones have, and that qemu takes an age to compute.
+BOARDS = (Board("Pi 4", "cortex-a72", 4096, ("tests/installed", GOLDEN)), Board("Pi 5", "cortex-a76", 16384, ("tests",)))
 
 
 class Trial(NamedTuple):
@@ -131,20 +142,23 @@ def try_under_qemu(wheel: Wheel, folder: Path, footprints: list[Footprint]) -> l
     target = folder / "packages"
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     into = ["--target", target, *platforms, "--python-version", f"3.{minor}", "--implementation", "cp", "--only-binary", ":all:"]
-    footprint = install_into(target, sys.executable, wheel.path, *into)
+    pip = next((found.path for found in find_pythons() if found.minor == minor), sys.executable)    # it judges `python_version` by its own
+    footprint = install_into(target, pip, wheel.path, *into)
     footprints.append(footprint)
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *into, "-r", folder / "requirements")
+    run(pip, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *into, "-r", folder / "requirements")
     trials = [try_footprint(footprint)]
-    return trials + [try_pages(wheel, folder, python, minor, page, target) for page in TESTS]
+    return trials + [try_board(wheel, folder, python, minor, board, target) for board in BOARDS]
 
 
-def try_pages(wheel: Wheel, folder: Path, python: Path, minor: int, page: int, target: Path) -> Trial:
-    """At one size of memory pages."""
-    where = f"CPython 3.{minor}, qemu-aarch64, pages of {page // 1024} KiB"
-    real = arm64.page_size(python, page)
-    if real != page:
-        return note(Trial(wheel.path.name, where, None, f"this qemu gives pages of {real} bytes"))
-    return try_tests(wheel.path.name, folder, where, [python], *TESTS[page], PYTHONPATH=str(target), QEMU_PAGESIZE=str(page))
+def try_board(wheel: Wheel, folder: Path, python: Path, minor: int, board: Board, target: Path) -> Trial:
+    """On what qemu makes of one board."""
+    where = f"CPython 3.{minor}, qemu-aarch64, {board.cpu} ({board.name}), pages of {board.page // 1024} KiB"
+    env = {"QEMU_CPU": board.cpu, "QEMU_PAGESIZE": str(board.page)}
+    real = arm64.page_size(python, env)
+    if real != board.page:
+        lacking = f"this qemu gives pages of {real} bytes" if real else "this qemu has no such processor"
+        return note(Trial(wheel.path.name, where, None, lacking))
+    return try_tests(wheel.path.name, folder, where, [python], *board.tests, PYTHONPATH=str(target), **env)
 
 
 def try_tests(name: str, folder: Path, where: str, python: list[str | Path], *tests: str, **env: str) -> Trial:
