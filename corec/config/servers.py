@@ -17,6 +17,9 @@ from corec.errors import ServerNotBuilt
 
 SECTIONS = ("db_config", "redis_config")
 NOT_BUILT = ("db_config",)
+#: What a container sets where its configuration says localhost, by the section's type.
+ELSEWHERE = {"DbSection": "COREC_DB_HOST", "ReplicaSection": "COREC_REPLICA_HOST", "RedisSection": "COREC_REDIS_HOST"}
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _PLACEHOLDER = re.compile(r"your_[a-z_]+")
@@ -90,7 +93,7 @@ def resolve_db(document: Document, section: DbSection | None, folder: Path) -> D
         dbname=reader.text("dbname"),
         user=reader.text("user"),
         password=reader.password(),
-        host=reader.text("host"),
+        host=reader.host(),
         port=reader.port(),
         sslmode=section.sslmode,
         sslrootcert=section.sslrootcert and str(folder / reader.text("sslrootcert")),
@@ -109,7 +112,7 @@ def _replica(document: Document, section: DbSection, primary: DbServer, folder: 
     own = replica.password or replica.password_file
     return structs.replace(
         primary,
-        host=reader.text("host"),
+        host=reader.host(),
         port=reader.port(),
         user=reader.text("user") if replica.user else primary.user,
         password=reader.password() if own else primary.password,
@@ -124,7 +127,7 @@ def resolve_redis(
         return None
     reader = _Reader(document, ("redis_config",), section, folder)
     return RedisServer(
-        host=reader.text("host"),
+        host=reader.host(),
         port=reader.port(),
         username=reader.text("username") or None,
         password=reader.password(),
@@ -165,6 +168,12 @@ class _Reader:
     def path(self, key: str) -> str | None:
         """A file; a relative path starts from the configuration's folder."""
         return str((self.folder or Path()) / self.text(key)) if getattr(self.section, key) else None
+
+    def host(self) -> str:
+        """The host; inside a container, the one that stands in for this machine."""
+        host = self.text("host")
+        there = os.environ.get(ELSEWHERE[type(self.section).__name__], "")
+        return there if there and host in LOCAL else host
 
     def port(self) -> int:
         if isinstance(self.section.port, int):

@@ -1,0 +1,27 @@
+"""A checkout of what deployment needs, for tests of its scripts."""
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.config_samples import block
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What ./setup.sh and ./run.sh need, with a small configuration."""
+    for name in ("setup.sh", "run.sh"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "plugins").mkdir()
+    configure(tmp_path)
+    return tmp_path
+
+
+def configure(checkout, **sections):
+    tree = {"instance_id": "corec1", "bloques": [block(entidades=10)], "fuentes": ["host"], **sections}
+    (checkout / "configs" / "corec_config.json").write_text(json.dumps(tree))

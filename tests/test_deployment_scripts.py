@@ -1,0 +1,194 @@
+"""The scripts that deploy CoreC, run for real: Redis, a cluster, a replica, setup.sh and run.sh."""
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.nodes import until
+
+pytest_plugins = ["tests.servers.postgres", "tests.deployed"]
+
+ROOT = Path(__file__).parent.parent
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def ask_redis(port, *words, password=None):
+    env = {**os.environ, **({"REDISCLI_AUTH": password} if password else {})}
+    command = ["redis-cli", "-p", str(port), "--no-auth-warning", *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def servers():
+    """Starts processes, and stops them."""
+    if not shutil.which("redis-server"):
+        pytest.skip("no redis-server here")
+    started = []
+
+    def start(*command, **options):
+        started.append(subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(20)
+
+
+def test_redis_of_the_compose_file_wants_the_password_and_shows_it_nowhere(servers, tmp_path):
+    # Given the script that the compose file starts
+    (tmp_path / "redis").write_text("s3cr3t\n")
+    port = free_port()
+    options = ["--port", port, "--bind", "127.0.0.1", "--maxmemory", "64mb"]
+    server = servers("sh", ROOT / "deploy/redis.sh", tmp_path / "redis", *options, cwd=tmp_path)
+    assert until(lambda: "NOAUTH" in ask_redis(port, "ping"))
+    # Then who has the password gets in, what is durable is on, and no list of processes shows it
+    assert ask_redis(port, "ping", password="s3cr3t") == "PONG"
+    assert ask_redis(port, "config", "get", "appendonly", password="s3cr3t") == "appendonly\nyes"
+    assert "s3cr3t" not in Path(f"/proc/{server.pid}/cmdline").read_text()
+
+
+def test_six_of_them_join_into_a_cluster_once(servers, tmp_path):
+    # Given six nodes, as the profile has them
+    (tmp_path / "redis").write_text("s3cr3t\n")
+    ports = [free_port() for _ in range(6)]
+    for port in ports:
+        (tmp_path / str(port)).mkdir()
+        servers("sh", ROOT / "deploy/redis.sh", tmp_path / "redis", "--port", port, "--cluster-enabled", "yes", "--bind", "127.0.0.1",
+                "--cluster-port", free_port(), "--cluster-node-timeout", "2000", cwd=tmp_path / str(port))  # fmt: skip
+    join = ["sh", ROOT / "deploy/cluster.sh", tmp_path / "redis", *(f"127.0.0.1:{port}" for port in ports)]
+    # When they are joined
+    assert subprocess.run(join, capture_output=True, timeout=60).returncode == 0
+    # Then they are a cluster of three masters and three replicas, and joining them again leaves it so
+    assert until(lambda: "cluster_state:ok" in ask_redis(ports[0], "cluster", "info", password="s3cr3t"), 20)
+    again = subprocess.run(join, capture_output=True, text=True, timeout=60)
+    assert "know one another already" in again.stdout and again.returncode == 0
+    assert until(lambda: ask_redis(ports[5], "cluster", "nodes", password="s3cr3t").count("master") == 3)
+
+
+def test_a_replica_follows_and_starts_again(servers, tmp_path):
+    # Given a PostgreSQL that was told of the replica's role, as in its image at the first start
+    from tests.servers.postgres import running  # the plugin above comes first
+
+    with running() as primary:
+        bin, folder = primary._bin, primary._folder
+        (folder / "db_replica").write_text("r3plica\n")
+        env = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}", "COREC_SECRETS": str(folder), "PGDATA": str(folder / "data"),
+               "POSTGRES_USER": "postgres", "POSTGRES_DB": "postgres", "PGHOST": "127.0.0.1", "PGPORT": str(primary.port)}  # fmt: skip
+        subprocess.run(["sh", ROOT / "deploy/replication.sh"], env=env, check=True, capture_output=True)
+        with primary.connected("postgres") as cursor:
+            cursor.execute("SELECT pg_reload_conf()")
+            cursor.execute("CREATE TABLE told (what int)")
+        # When the replica is started, and after a stop again
+        follower = Follower(primary, free_port())
+        env |= {"PGDATA": str(folder / "replica")}
+        shutil.copy(ROOT / "deploy/replica.sh", folder)
+        for number in (1, 2):
+            process = servers("sh", folder / "replica.sh", folder / "db_replica", "127.0.0.1", primary.port, "-p", follower.port,
+                              "-c", f"unix_socket_directories={folder}", env=env, cwd=folder, **primary._account)  # fmt: skip
+            with primary.connected("postgres") as cursor:
+                cursor.execute("INSERT INTO told VALUES (%s)", (number,))
+            # Then it has what the first one is told, and takes nothing else
+            assert until(lambda: follower.ask("SELECT count(*), pg_is_in_recovery() FROM told") == (number, True), 20), number  # noqa: B023
+            process.terminate()
+            assert process.wait(20) == 0
+
+
+class Follower:
+    """Asks a replica."""
+
+    def __init__(self, primary, port):
+        self.port, self._address = port, {**primary.address("postgres"), "port": port}
+
+    def ask(self, sql):
+        import psycopg2
+
+        try:
+            with psycopg2.connect(**self._address) as connection, connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchone()
+        except psycopg2.OperationalError:
+            return None
+
+
+def environment(checkout, **more):
+    """As where no Docker is; PostgreSQL's administrator by *more*."""
+    return {**os.environ, "COREC_DOCKER": "no", "COREC_PYTHON": sys.executable, "PYTHONPATH": str(ROOT), **more}
+
+
+def say(checkout, *command, **more):
+    """Run a script of the checkout to its end; what it printed."""
+    done = subprocess.run(command, cwd=checkout, env=environment(checkout, **more), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def lives(pid):
+    """Whether a process is more than an entry that nobody has collected."""
+    file = Path(f"/proc/{pid}/cmdline")
+    return file.exists() and file.read_bytes() != b""
+
+
+def test_run_starts_restarts_and_stops(checkout):
+    # Given a node that was started
+    try:
+        assert "corec runs" in say(checkout, "./run.sh", "--embedded")
+        first = int((checkout / "run/corec.pid").read_text())
+        # When it is started again
+        said = say(checkout, "./run.sh", "--embedded")
+        # Then another one runs in its stead, with what the first had accepted
+        second = int((checkout / "run/corec.pid").read_text())
+        assert "corec stopped" in said and second != first and not lives(first)
+        assert (checkout / "run/corec.log").read_text().count("Inicializado") == 2
+    finally:
+        # And it can be stopped, more than once
+        assert "corec stopped" in say(checkout, "./run.sh", "stop")
+    assert not lives(second) and say(checkout, "./run.sh", "stop") == ""
+
+
+def test_a_start_that_fails_says_why(checkout):
+    (checkout / "configs/corec_config.json").write_text('{"bloques": 1}')
+    done = subprocess.run(["./run.sh"], cwd=checkout, env=environment(checkout), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and "$.bloques" in done.stdout
+
+
+def test_setup_makes_passwords_role_and_database_twice_without_harm(checkout, servers, postgres):
+    # Given a Redis without a password, a PostgreSQL that wants one of the node's role, and the documented configuration of both
+    port = free_port()
+    (checkout / "redis.conf").write_text(f"port {port}\nbind 127.0.0.1\nsave \"\"\n")
+    servers("redis-server", "redis.conf", cwd=checkout)
+    assert until(lambda: ask_redis(port, "ping") == "PONG")
+    base = {"password": "your_real_password", "host": "localhost"}
+    dbname, role = f"setup_{os.getpid()}", f"setup_role_{os.getpid()}"
+    from tests.deployed import configure
+
+    configure(checkout, db_config={**base, "dbname": dbname, "user": role, "port": str(postgres.port)}, redis_config={**base, "port": port})
+    admin = {"PGHOST": postgres.host, "PGUSER": postgres.user, "PGPASSWORD": postgres.password or "none"}
+    try:
+        # When it is set up, and again
+        for _ in range(2):
+            said = say(checkout, "./setup.sh", **admin)
+            password = (checkout / "secrets/redis").read_text().strip()
+            # Then Redis wants the password, now and after a restart
+            assert ask_redis(port, "ping", password=password) == "PONG" and "NOAUTH" in ask_redis(port, "ping")
+            assert re.search(f'requirepass "?{password}"?', (checkout / "redis.conf").read_text())
+            # And the role owns the database and has a password of its own
+            with postgres.connected(dbname) as cursor:
+                cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin AND NOT rolsuper", (role,))
+                assert cursor.fetchone()[0].startswith("SCRAM-SHA-256$")
+                cursor.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
+                assert cursor.fetchone() == (role,)
+        assert "takes the password" in said
+    finally:
+        with postgres.connected("postgres") as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {dbname}")
+            cursor.execute(f"DROP ROLE IF EXISTS {role}")
