@@ -3,6 +3,7 @@
 # make test    everything that must hold before a merge
 # make chaos   the long form of the crash and fault tests
 # make bench   all budgets, one table; make bench-quick in two minutes
+# make bench-servers   those against real servers alone
 # make wheels  a wheel for each CPython found, x86-64 and aarch64, into wheelhouse/
 # make wheels-test   each of them in an empty environment, aarch64 under qemu
 # make help    this list
@@ -16,7 +17,7 @@ BENCHED := $(VENV)/.bench-extras
 SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
 GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 
-.PHONY: help build run demo test chaos bench bench-quick wheels wheels-test sanitize clean
+.PHONY: help build run demo test chaos bench bench-quick bench-servers wheels wheels-test sanitize clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -57,6 +58,10 @@ bench: $(BENCHED)
 
 bench-quick: $(BENCHED)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py' --quick
+
+# Every bench_*.py that starts a server of its own.
+bench-servers: $(TESTED)
+	$(BIN)/python -m pytest $(wildcard benchmarks/bench_postgres*.py benchmarks/bench_redis*.py) -o python_files='bench_*.py'
 
 sanitize: $(TESTED)
 	$(BIN)/python tests/sanitize.py

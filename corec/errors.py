@@ -4,7 +4,6 @@
     ├── InputError             yours to put right: what you gave, or the machine it runs on
     │   ├── UsageError           a command or a call that cannot be carried out as given
     │   ├── ConfigError          either configuration file, or a file that one of them names
-    │   ├── ServerNotBuilt       a server section, before this CoreC can use servers
     │   ├── ServerError          a server that the configuration names, and what it refuses
     │   │   ├── ServerAway         it cannot be reached; the work waits until it can
     │   │   └── BackPressure       a sender is ahead of its server and has no room left to wait in
@@ -46,7 +45,6 @@ __all__ = [
     "PluginError",
     "ServerAway",
     "ServerError",
-    "ServerNotBuilt",
     "StorageError",
     "UsageError",
     "exit_code",
@@ -103,12 +101,6 @@ class ConfigError(InputError):
     """Either configuration file, or a file that one of them names."""
 
     exit_code = ExitCode.CONFIG
-
-
-class ServerNotBuilt(InputError):
-    """A server section, before this CoreC can use servers."""
-
-    exit_code = ExitCode.SERVER
 
 
 class ServerError(InputError):

@@ -37,6 +37,7 @@ NULLABLE = {
     "redis_config",
     "sslmode",
     "sslrootcert",
+    "nombres",
     "replica",
     "user",
 }
@@ -72,6 +73,8 @@ def test_wrong_type_of_each_key_is_refused_with_path_and_line(path):
     tree = with_value(path, _wrong_type(get(FULL, path)))
     if path[-1] == "ids":
         tree = with_value(path, ["wrong_type_here"])
+    if path[-1] == "nombres":
+        tree = with_value(path, {"wrong": "type"})
     text = text_of(tree)
     # When it is read
     error = refused(text)

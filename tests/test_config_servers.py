@@ -9,7 +9,7 @@ from corec.config import load, parse
 from corec.config.document import Document
 from corec.config.servers import Secret, resolve_db, resolve_redis
 from corec.config.types import DbSection, RedisSection
-from corec.errors import ConfigError, ExitCode, ServerNotBuilt, exit_code
+from corec.errors import ConfigError
 from tests.config_samples import CONFIGS, block, node, text_of
 
 SEED = (CONFIGS / "servers" / "corec_config.json").read_text(encoding="utf-8")
@@ -54,14 +54,6 @@ def test_embedded_ignores_both_sections_whatever_they_hold():
 def test_embedded_still_refuses_a_typo_of_the_section():
     with pytest.raises(ConfigError, match='got "db_confg"'):
         parse(node(db_confg={}), embedded=True)
-
-
-def test_server_that_is_not_built_names_the_way_out():
-    with pytest.raises(ServerNotBuilt) as caught:
-        parse(node(db_config={}))
-    assert "without db_config" in caught.value.text
-    assert "--embedded" in caught.value.hint
-    assert exit_code(caught.value) is ExitCode.SERVER
 
 
 def test_null_sections_name_no_server():

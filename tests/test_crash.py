@@ -42,11 +42,11 @@ def start(config: Path, data: Path, acks: Path, seed: int) -> subprocess.Popen:
     raise AssertionError(f"the node did not start: exit {process.wait()}")
 
 
-def kill_often(folder: Path, kills: int, seed: int) -> None:
+def kill_often(folder: Path, kills: int, seed: int, content: dict = CONFIG) -> None:
     """Start, let work, kill; the seed makes a failing run repeatable up to the machine's timing."""
     dice = random.Random(seed)
     config = folder / "config.json"
-    config.write_text(json.dumps(CONFIG))
+    config.write_text(json.dumps(content))
     for round_number in range(kills):
         process = start(config, folder / "data", folder / "acks", seed * 1000 + round_number)
         time.sleep(dice.random() * 0.8)

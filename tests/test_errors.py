@@ -24,7 +24,6 @@ from corec.errors import (
     PluginError,
     ServerAway,
     ServerError,
-    ServerNotBuilt,
     UsageError,
     exit_code,
 )
@@ -59,7 +58,6 @@ def test_detail_and_hint_follow_the_text_on_lines_of_their_own():
         (DamagedFile, ExitCode.DATA),
         (CapacityError, ExitCode.CAPACITY),
         (FolderInUse, ExitCode.IN_USE),
-        (ServerNotBuilt, ExitCode.SERVER),
         (ServerError, ExitCode.SERVER),
         (ServerAway, ExitCode.SERVER),
         (BackPressure, ExitCode.SERVER),

@@ -68,7 +68,8 @@ def test_both_stores_hold_the_same_after_the_same_turns(store, tmp_path):
     odd["min"][0], odd["max"][1], odd["count"][2], odd["std"][1] = math.nan, math.inf, 0xFFFFFFFF, math.inf
     for each in (twin, store):
         fill(each, 9)
-        each.commit(record(10), aggregates=odd, sent=[("alertas", START, b"entry")], ledger={"in": 10, "stored": 4})
+        each.commit(record(10), aggregates=odd, sent=[("alertas", START, b"entry")], ledger={"in": 10, "stored": 4},
+                    events=[(START + i, i, "repair", 2, 0.25, 0.5, 3, 4, 5, "why", "") for i in range(3)])  # fmt: skip
     # Then they answer every question alike
     assert store.state == twin.state
     assert list(store.turns(3)) == list(twin.turns(3))
@@ -81,6 +82,8 @@ def test_both_stores_hold_the_same_after_the_same_turns(store, tmp_path):
     for stream in ("corec:alerts", "corec:messages:1", "alertas"):
         assert store.outbox(stream) == twin.outbox(stream)
         assert store.outbox(stream, after=4, limit=2) == twin.outbox(stream, after=4, limit=2)
+    assert repr(store.happenings()) == repr(twin.happenings()) and len(store.happenings("nodo/*")) == 3
+    assert repr(store.happenings("*", START + 1, START + 2)) == repr(twin.happenings("*", START + 1, START + 2))
     assert {key: store.totals[key] for key in twin.totals} == twin.totals
     twin.close()
 
@@ -329,8 +332,8 @@ def test_old_months_are_dropped_whole(server, postgres):
     store.close()
     # When a node that keeps 40 days keeps house, then the old months are gone and what is newer stays
     keeper = opened(server, days=40)
-    keeper._keeper._due = 0
-    keeper.keep_house(now, 2)
+    keeper.house._due = 0
+    keeper.house.run(now, 2)
     assert keeper.history()["mean"].tolist() == [2] and len(keeper.alerts()) == 0
     assert "bloques_2023_11" not in partitions(postgres, server, "bloques")
     keeper.close()
@@ -347,13 +350,13 @@ def test_turn_records_before_the_older_snapshot_are_dropped_by_the_day(store, se
     store.note_snapshot(1, 10, 1)
     store.note_snapshot(2, 20, 2)
     for log_first, left in ((1, [1, 2]), (5, [1, 2])):
-        store._keeper._due = 0
-        store.keep_house(0, log_first)
+        store.house._due = 0
+        store.house.run(0, log_first)
         assert [turn.turn for turn in store.turns()] == left
     fill(store, 1)
     store.note_snapshot(3, 30, 3)
-    store._keeper._due = 0
-    store.keep_house(0, 5)
+    store.house._due = 0
+    store.house.run(0, 5)
     assert [turn.turn for turn in store.turns()] == [2, 3]
 
 

@@ -102,8 +102,7 @@ def test_node_of_a_program_has_nothing_to_reload(folder):
 
 
 @pytest.mark.parametrize("key", sorted(set(FULL) - {"$schema", "bloques"}))
-def test_no_key_of_the_top_level_changes_without_a_word(key, monkeypatch):
-    monkeypatch.setattr("corec.config.refuse_servers", lambda *_: None)
+def test_no_key_of_the_top_level_changes_without_a_word(key):
     without = {name: value for name, value in FULL.items() if name != key}
     one, other = parse(FULL), parse(without)
     assert [key] == taken_over(one, other) + waiting(one, other)

@@ -24,6 +24,7 @@ COMMANDS = {
     "mute": "corec.cli.maintenance",
     "ack": "corec.cli.maintenance",
     "reload": "corec.cli.control",
+    "db": "corec.cli.db",
     "bench": "corec.cli.bench",
 }
 

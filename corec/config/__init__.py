@@ -29,7 +29,6 @@ from corec.config.servers import (
     DbServer,
     RedisServer,
     Secret,
-    refuse_servers,
     resolve_db,
     resolve_redis,
     without_servers,
@@ -158,7 +157,6 @@ def _resolve(
         "db_config": resolve_db(document, core.db_config, folder),
         "redis_config": resolve_redis(document, core.redis_config, folder),
     }
-    refuse_servers(document, core)
     own = {
         "plugins": plugins or {},
         "source": document.source,

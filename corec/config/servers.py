@@ -12,11 +12,9 @@ from typing import Any
 from msgspec import Struct, structs
 
 from corec.config.document import Document
-from corec.config.types import CoreFile, DbSection, RedisSection
-from corec.errors import ServerNotBuilt
+from corec.config.types import DbSection, RedisSection
 
 SECTIONS = ("db_config", "redis_config")
-NOT_BUILT = ("db_config",)
 #: What a container sets where its configuration says localhost, by the section's type.
 ELSEWHERE = {"DbSection": "COREC_DB_HOST", "ReplicaSection": "COREC_REPLICA_HOST", "RedisSection": "COREC_REDIS_HOST"}
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -138,17 +136,6 @@ def resolve_redis(
         key=reader.path("key"),
         max_mb=section.max_mb,
     )
-
-
-def refuse_servers(document: Document, core: CoreFile) -> None:
-    """Until servers are built, a node that names one says so instead of running without it."""
-    named = [name for name in NOT_BUILT if getattr(core, name) is not None]
-    if named:
-        raise ServerNotBuilt(
-            f"{document.source}: expected a node without {' and '.join(named)}, got it"
-            " - this CoreC cannot use that server yet",
-            hint="run with --embedded, which ignores both sections, or remove it",
-        )
 
 
 class _Reader:

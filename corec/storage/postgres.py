@@ -14,6 +14,7 @@ from corec.config.servers import DbServer
 from corec.errors import FenceLost, InternalError
 from corec.storage import outbox, postgres_queue, postgres_schema
 from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
+from corec.storage.historia import Happening
 from corec.storage.postgres_copy import ALERTS, BLOQUES, CopyForm
 from corec.storage.postgres_keep import Keeper
 from corec.storage.postgres_read import PostgresReader
@@ -54,8 +55,9 @@ class PostgresStore:
         self._key = (instance, shard)
         self._bounds = {"outbox": messages_bytes, "late": late_bytes}
         self.salvaged: list[TurnRecord] = []  # PostgreSQL keeps what it committed
+        self._readers: list[PostgresReader] = []
         self._names: dict[str, tuple[np.ndarray, bytes]] = {}
-        self._keeper = Keeper(self.session, self._key, server.particion_canales, days)
+        self.house = Keeper(self.session, self._key, server.particion_canales, days)
         self._open(base)
 
     def _open(self, base: Base) -> None:
@@ -67,7 +69,7 @@ class PostgresStore:
         self._state = State(turn, offset, json.loads(ledger))
         self.totals: dict[str, int] = json.loads(totals)
         self._blocks = {block.index: block for block in self._reader.blocks()}
-        self._keeper.make_ahead()
+        self.house.make_ahead()
 
     @property
     def state(self) -> State:
@@ -88,10 +90,11 @@ class PostgresStore:
         messages: np.ndarray | None = None,
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
+        events: Sequence[tuple[Any, ...]] = (),
     ) -> None:
-        """*sent*: (stream, ms, entry) of what programs send over the node's output streams."""
+        """*sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks."""
         ledger, totals = dict(ledger or {}), dict(self.totals)
-        split = {form: self._keeper.split(form, rows) for form, rows in ((BLOQUES, aggregates), (ALERTS, alerts)) if _any(rows)}
+        split = {form: self.house.split(form, rows) for form, rows in ((BLOQUES, aggregates), (ALERTS, alerts)) if _any(rows)}
         out = [(record.turn, *entry) for entry in sent]
         out += outbox.entries(record.turn, messages, alerts) if self._bounds["outbox"] else []
         set_aside = [(record.turn, batch.time, batch.arrival, batch.cause, batch.frames) for batch in late]
@@ -104,6 +107,7 @@ class PostgresStore:
                 counts = (_rows(aggregates), _rows(alerts),
                           postgres_queue.append(cursor, "late", self._key, set_aside, self._bounds["late"], totals),
                           postgres_queue.append(cursor, "outbox", self._key, out, self._bounds["outbox"], totals), aside)  # fmt: skip
+                postgres_queue.note(cursor, self._key, record.turn, events, totals)
                 self._write_turn(cursor, record, counts, ledger, totals)
             self.session.after_commit(lambda: self._committed(State(record.turn, record.to_offset, ledger), totals))
 
@@ -131,10 +135,6 @@ class PostgresStore:
                            (*self._key, *self._key, SNAPSHOTS_KEPT))  # fmt: skip
         return True
 
-    def keep_house(self, now: int, log_first: int = 0) -> None:
-        """Partitions ahead, old ones dropped; between two turns."""
-        self._keeper.step(now, log_first)
-
     @contextmanager
     def write(self) -> Iterator[Any]:
         """A transaction beside the turns; refused once the fence is lost."""
@@ -144,12 +144,12 @@ class PostgresStore:
 
     @contextmanager
     def reader(self) -> Iterator[PostgresReader]:
-        """For other threads: a connection of its own, to the replica where there is one."""
-        reader = PostgresReader(self.server.replica or self.server, instance=self.instance, shard=self.shard)
+        """For other threads: a connection of its own, kept for the next who asks."""
+        reader = self._readers.pop() if self._readers else PostgresReader(self.server, instance=self.instance, shard=self.shard)
         try:
             yield reader
         finally:
-            reader.close()
+            self._readers.append(reader)
 
     @property
     def _reader(self) -> PostgresReader:
@@ -167,6 +167,9 @@ class PostgresStore:
     def alerts(self, *which: Any) -> np.ndarray:
         return self._reader.alerts(*which)
 
+    def happenings(self, *which: Any) -> list[Happening]:
+        return self._reader.happenings(*which)
+
     def late(self, after: int = 0) -> Iterator[LateBatch]:
         return self._reader.late(after)
 
@@ -177,6 +180,8 @@ class PostgresStore:
         return self._reader.snapshots()
 
     def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
         self.session.close()
 
     # -- the steps of a commit, inside its transaction

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from corec.errors import ServerAway, ServerError, StorageError
+from corec.errors import ServerError, StorageError
 from corec.storage.postgres_copy import CopyForm
 from corec.storage.postgres_session import Session
 
@@ -14,10 +14,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the partitions.
 EVERY_S = 600.0
+RETRY_S = 10.0
 #: A node's clock may be ahead of the server's by so much: rows of a day that is further off are put aside.
 AHEAD = datetime.timedelta(days=1)
 _EPOCH = np.datetime64("1970-01-01", "M")
-_BY_MONTH = ("bloques", "alerts")
+_BY_MONTH = ("bloques", "alerts", "historia")
 #: The day from which on turn records are needed: the older snapshot of each shard starts there.
 _NEEDED = """SELECT min(needed) FROM (SELECT (SELECT min(t.committed) FROM turns AS t
   WHERE t.instance_id = s.instance_id AND t.shard = s.shard AND t.turn >= coalesce(n.turn, 0)
@@ -59,23 +60,22 @@ class Keeper:
                   form.table, _first_day(self._first), _first_day(self._last + 1), form.table)  # fmt: skip
         return rows[fit], rows[~fit]
 
-    def step(self, now: int, log_first: int) -> None:
-        """What is due; an error is told and tried again later."""
+    def run(self, now: int, log_first: int) -> None:
+        """What is due, between two turns; an error is told and tried again later."""
         if time.monotonic() < self._due:
             return
         try:
             self.make_ahead()
             self._drop(log_first)
-        except ServerAway:
-            raise
         except (StorageError, ServerError) as error:
             log.error("[Store-%s] partitions: %s", self._key[0], error)
-            self._due = time.monotonic() + EVERY_S
+            self._due = time.monotonic() + RETRY_S
 
     def _make(self, table: str, month: int) -> None:
         if (table, month) in self._known:
             return
-        self._session.query("SELECT corec_make_month(%s, %s, %s::smallint[])", (table, _first_day(month), self._canales))
+        canales = [] if table == "historia" else self._canales
+        self._session.query("SELECT corec_make_month(%s, %s, %s::smallint[])", (table, _first_day(month), canales))
         self._known.add((table, month))
 
     def _drop(self, log_first: int) -> None:

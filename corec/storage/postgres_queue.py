@@ -1,9 +1,13 @@
-"""Queues in PostgreSQL: output streams and frames put aside, numbered for ever, the oldest dropped at a bound and counted."""
+"""What a turn gives besides aggregates and alerts: output streams and frames put aside, and what happened to blocks.
+
+Streams and frames are numbered for ever; the oldest are dropped at a bound, and counted.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
-from corec.storage.outbox import FRAME_BYTES, add
+from corec.storage.historia import Happening
+from corec.storage.outbox import FRAME_BYTES, add, count
 
 _COLUMNS = {"late": 'turn, "time", arrival, cause, frames', "outbox": 'turn, stream, "time", frames'}
 _DROP = """WITH sized AS (SELECT seq, sum(length(frames)) OVER (ORDER BY seq) AS upto FROM {table}
@@ -31,8 +35,25 @@ def append(cursor: Any, table: str, key: tuple[str, int], rows: Sequence[tuple[A
 
 def _drop_oldest(cursor: Any, table: str, key: tuple[str, int], excess: int, totals: dict[str, int]) -> None:
     cursor.execute(_DROP.format(table=table), {"instance": key[0], "shard": key[1], "excess": excess})
-    count, size, turn = (int(value) for value in cursor.fetchone())
-    add(totals, table, -count, -size)
+    gone, size, turn = (int(value) for value in cursor.fetchone())
+    add(totals, table, -gone, -size)
     dropped = f"{table}_frames_dropped"
     totals[dropped] = totals.get(dropped, 0) + size // FRAME_BYTES
     totals[f"{table}_pruned"] = max(turn, totals.get(f"{table}_pruned", 0))
+
+
+def note(cursor: Any, key: tuple[str, int], turn: int, events: Sequence[tuple[Any, ...]], totals: dict[str, int]) -> None:
+    """Add the events of a turn: (time, block, what, ...) each."""
+    if events:
+        from psycopg2.extras import execute_values
+
+        columns = ", ".join(f'"{name}"' for name in Happening._fields)
+        rows = [(*key, event[0], turn, row, *(_number(value) for value in event[1:])) for row, event in enumerate(events)]
+        execute_values(cursor, f"INSERT INTO historia (instance_id, shard, {columns}) VALUES %s", rows)
+        count(totals, "historia", len(rows))
+
+
+def _number(value: Any) -> Any:
+    """NaN is what was not measured, and NumPy's numbers are Python's."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if value != value else value

@@ -1,6 +1,7 @@
 """Questions to the store on PostgreSQL, by the node itself or by anybody who may read."""
 
 import json
+import math
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,6 +12,7 @@ from corec._core.dtypes import AGGREGATE, ALERT
 from corec.config.servers import DbServer
 from corec.errors import StorageError
 from corec.storage.base import Block, LateBatch, State, TurnRecord
+from corec.storage.historia import Happening
 from corec.storage.moments import merge_windows
 from corec.storage.postgres_session import Session, where
 from corec.storage.sqlite_read import FOREVER, HISTORY, MINUTE_MS
@@ -80,6 +82,15 @@ class PostgresReader:
         columns = ", ".join(_ALERT_COLUMNS.values())
         found = self._query(f'SELECT {columns} FROM alerts WHERE {_BETWEEN} ORDER BY "timestamp", turn, row', since, min(until, _LAST_MS))
         return _array(found, _ALERT_COLUMNS, ALERT)
+
+    def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[Happening]:
+        """What happened to the blocks whose id matches *pattern*, as block or as host, in order of time."""
+        columns = ", ".join(f'"{name}"' for name in Happening._fields)
+        found = self._query(f'SELECT {columns} FROM historia WHERE {_OWN} AND "time" >= %s AND "time" < %s ORDER BY "time", turn, row',
+                            since, until)  # fmt: skip
+        named = {block.index for block in self.blocks(pattern)}
+        rows = [Happening(*(math.nan if value is None else value for value in row)) for row in found]
+        return [each for each in rows if pattern == "*" or each.block in named or each.host in named]
 
     def late(self, after: int = 0) -> Iterator[LateBatch]:
         for row in self._query(f'SELECT "time", arrival, frames, cause FROM late WHERE {_OWN} AND seq > %s ORDER BY seq', after):

@@ -4,12 +4,14 @@ from typing import Any
 
 from corec.config.servers import DbServer
 from corec.errors import ServerError
-from corec.storage.postgres_session import connect, where
+from corec.storage.postgres_session import Session, connect, where
 from corec.storage.postgres_tables import MIGRATIONS
 
 NEWEST = len(MIGRATIONS)
 _VERSIONS = """CREATE TABLE IF NOT EXISTS corec_schema (
  version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now(), by text NOT NULL DEFAULT current_user)"""
+_MAY_MIGRATE = """SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT EXISTS (SELECT FROM pg_class
+ WHERE oid = to_regclass('corec_schema') AND NOT pg_has_role(relowner, 'MEMBER'))"""
 _LOCK = "SELECT pg_advisory_lock(hashtext('corec schema'))"
 
 
@@ -61,8 +63,16 @@ def _migrate(cursor: Any, server: DbServer) -> tuple[int, int]:
     return before, NEWEST
 
 
-def may_migrate(cursor: Any) -> bool:
-    """Whether this user could make CoreC's tables, or owns them."""
-    cursor.execute("SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT EXISTS (SELECT FROM pg_class"
-                   " WHERE oid = to_regclass('corec_schema') AND NOT pg_has_role(relowner, 'MEMBER'))")  # fmt: skip
-    return bool(cursor.fetchone()[0])
+def migrate_if_allowed(server: DbServer) -> None:
+    """Bring an older or empty database to the newest form where this user may; else `require` says what to do."""
+    session = Session(server, name="migration")
+    try:
+        with session.transaction() as cursor:
+            if version(cursor) >= NEWEST:
+                return
+            cursor.execute(_MAY_MIGRATE)
+            allowed = cursor.fetchone()[0]
+    finally:
+        session.close()
+    if allowed:
+        migrate(server)

@@ -54,6 +54,14 @@ CREATE TABLE outbox (
   "time" bigint NOT NULL, frames bytea NOT NULL, PRIMARY KEY (instance_id, shard, seq)
 );
 
+CREATE TABLE historia (
+  "time" bigint NOT NULL, instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, row integer NOT NULL,
+  block bigint NOT NULL, what text NOT NULL, host bigint NOT NULL, fitness real, host_fitness real, failing integer NOT NULL,
+  entities integer NOT NULL, inherited integer NOT NULL, reason text NOT NULL, subject text NOT NULL,
+  committed timestamptz NOT NULL DEFAULT now()
+) PARTITION BY RANGE (committed);
+CREATE INDEX historia_time ON historia (instance_id, shard, "time");
+
 CREATE TABLE snapshots (
   instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, to_offset bigint NOT NULL, generation bigint NOT NULL,
   noted timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (instance_id, shard, turn)
@@ -100,7 +108,7 @@ DECLARE
   since timestamp := date_trunc('month', month::timestamp);
   name text := parent || to_char(since, '_YYYY_MM');
 BEGIN
-  IF parent NOT IN ('bloques', 'alerts') THEN RAISE EXCEPTION 'no table by months: %', parent; END IF;
+  IF parent NOT IN ('bloques', 'alerts', 'historia') THEN RAISE EXCEPTION 'no table by months: %', parent; END IF;
   IF corec_is_there(name) THEN RETURN false; END IF;
   PERFORM corec_partition_lock();
   IF corec_is_there(name) THEN RETURN false; END IF;
@@ -135,7 +143,7 @@ DECLARE
   gone integer := 0;
   old text;
 BEGIN
-  IF parent NOT IN ('bloques', 'alerts', 'turns') THEN RAISE EXCEPTION 'no table of partitions: %', parent; END IF;
+  IF parent NOT IN ('bloques', 'alerts', 'historia', 'turns') THEN RAISE EXCEPTION 'no table of partitions: %', parent; END IF;
   IF NOT EXISTS (SELECT FROM corec_partitions(parent) AS p WHERE p.until <= before) THEN RETURN 0; END IF;
   PERFORM corec_partition_lock();
   FOR old IN SELECT p.name FROM corec_partitions(parent) AS p WHERE p.until <= before LOOP
@@ -149,9 +157,10 @@ REVOKE EXECUTE ON FUNCTION corec_make_month, corec_make_turns, corec_drop_before
 """
 
 MIGRATIONS = (_FIRST,)
-#: What a writer changes, and what it only reads.
-WRITTEN = ("shards", "blocks", "bloques", "alerts", "bloques_aside", "alerts_aside", "turns", "late", "outbox", "snapshots",
-           "snapshot_heads", "snapshot_segments")  # fmt: skip
-#: Tables from which a writer takes rows away: queues and snapshots.  History goes by whole partitions only.
-EMPTIED = ("late", "outbox", "blocks", "snapshots", "snapshot_heads", "snapshot_segments")
+#: What a writer adds rows to; what it changes rows of; and from which it takes rows away: queues and snapshots.  What is
+#: history is only ever added to, and goes by whole partitions.
+WRITTEN = ("shards", "blocks", "bloques", "alerts", "bloques_aside", "alerts_aside", "turns", "late", "outbox", "historia",
+           "snapshots", "snapshot_heads", "snapshot_segments")  # fmt: skip
+CHANGED = ("shards", "blocks", "snapshots")
+EMPTIED = ("late", "outbox", "snapshots", "snapshot_heads", "snapshot_segments")
 FUNCTIONS = ("corec_make_month", "corec_make_turns", "corec_drop_before")

@@ -105,6 +105,11 @@ class Server:
             process.send_signal(how)
             process.wait(30)
 
+    def restart(self) -> None:
+        """Stop and start again."""
+        self.stop()
+        self.start()
+
     def address(self, dbname: str) -> dict[str, object]:
         """What psycopg2.connect takes."""
         password = {"password": self.password} if self.password else {}
