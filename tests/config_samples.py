@@ -36,6 +36,8 @@ FULL: dict[str, Any] = {
         "key": "node.key",
         "max_mb": 32,
     },
+    "celery_config": {"broker": "redis://localhost:6379/1", "worker_concurrency": 3},
+    "flota": "planta",
     "bloques": [
         {
             "id": "horno",

@@ -22,6 +22,9 @@ from tests.config_samples import (
 
 SOURCE = "configs/corec_config.json"
 NULLABLE = {
+    "celery_config",
+    "flota",
+    "fragmentos",
     "plugin",
     "bloque",
     "ids",

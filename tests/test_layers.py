@@ -18,7 +18,7 @@ LAYERS = (
     {"config"},
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},
-    {"core", "bus", "metering", "node", "publish", "sources"},
+    {"core", "bus", "metering", "node", "publish", "sources", "workers"},
     {"modules", "places", "plugins", "plugin_manager", "subscriptions", "organism"},
     {"nucleus", "web"},
     {"cli", "__main__", "__init__"},

@@ -26,9 +26,11 @@ from corec.config.plugins import load_plugin_config, load_plugins, merge_plugin_
 from corec.config.problem import did_you_mean, problem
 from corec.config.servers import (
     SECTIONS,
+    CeleryServer,
     DbServer,
     RedisServer,
     Secret,
+    resolve_celery,
     resolve_db,
     resolve_redis,
     without_servers,
@@ -38,6 +40,7 @@ from corec.errors import ConfigError
 
 __all__ = [
     "BlockEntry",
+    "CeleryServer",
     "Config",
     "DbServer",
     "FuenteHost",
@@ -57,7 +60,9 @@ CORE_FILE = "corec_config.json"
 PLUGINS_FILE = "plugins_config.json"
 
 #: What of the top level changes the engine's results; the entries do as a whole, but these.
-_ENGINE_KEYS = ("max_adelanto", "max_skew", "retraso_max")
+#: Shards of a fleet that Celery workers share, if the configuration does not say.
+SHARDS = 16
+_ENGINE_KEYS = ("fragmentos", "max_adelanto", "max_skew", "retraso_max")
 _NO_ENGINE_ENTRY_KEYS = {"ids", "max_size_mb"}
 _NO_MAPPING_KEYS = {"schema_url", *SECTIONS}
 
@@ -67,6 +72,9 @@ class Config(CoreFile, frozen=True, kw_only=True, forbid_unknown_fields=True, di
 
     db_config: DbServer | None
     redis_config: RedisServer | None
+    celery_config: CeleryServer | None
+    flota: str
+    fragmentos: int
     bloques: tuple[BlockEntry, ...]
     fuentes: tuple[FuenteHost | FuenteSimulada, ...]
     plugins: PluginFile  # plugins_config.json, by plugin
@@ -156,6 +164,9 @@ def _resolve(
         "rol": _role(document, core.rol),
         "db_config": resolve_db(document, core.db_config, folder),
         "redis_config": resolve_redis(document, core.redis_config, folder),
+        "celery_config": resolve_celery(document, core, folder),
+        "flota": core.flota or core.instance_id,
+        "fragmentos": core.fragmentos or (SHARDS if core.celery_config else 1),
     }
     own = {
         "plugins": plugins or {},

@@ -51,7 +51,7 @@ def reshaped(running: Config, wanted: Config) -> list[str]:
     if mine != new:
         gone, added = ([f"bloques.{id}" for id in one if id not in other] for one, other in ((mine, new), (new, mine)))
         return [*gone, *added] or ["order of bloques"]
-    changed = []
+    changed = ["fragmentos"] if running.fragmentos != wanted.fragmentos else []
     for one, other in zip(running.bloques, wanted.bloques):
         changed += [f"bloques.{one.id}.{key}" for key in SHAPE if getattr(one, key) != getattr(other, key)]
         if (one.table and one.table.digest) != (other.table and other.table.digest):

@@ -12,9 +12,9 @@ from typing import Any
 from msgspec import Struct, structs
 
 from corec.config.document import Document
-from corec.config.types import DbSection, RedisSection
+from corec.config.types import CoreFile, DbSection, RedisSection
 
-SECTIONS = ("db_config", "redis_config")
+SECTIONS = ("db_config", "redis_config", "celery_config")
 #: What a container sets where its configuration says localhost, by the section's type.
 ELSEWHERE = {"DbSection": "COREC_DB_HOST", "ReplicaSection": "COREC_REPLICA_HOST", "RedisSection": "COREC_REDIS_HOST"}
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -73,6 +73,13 @@ class RedisServer(Struct, frozen=True, kw_only=True):
     def address(self) -> str:
         """Where it is, for errors and logs."""
         return self.unix_socket or f"{self.host}:{self.port}"
+
+
+class CeleryServer(Struct, frozen=True, kw_only=True):
+    """Where Celery's messages go, resolved."""
+
+    broker: Secret | None  # a URL with its password; None: the Redis of redis_config
+    worker_concurrency: int
 
 
 def without_servers(tree: Any) -> Any:
@@ -136,6 +143,19 @@ def resolve_redis(
         key=reader.path("key"),
         max_mb=section.max_mb,
     )
+
+
+def resolve_celery(document: Document, core: CoreFile, folder: Path) -> CeleryServer | None:
+    """Celery's section with its variables read; it needs both servers."""
+    section = core.celery_config
+    if section is None:
+        return None
+    for name in ("redis_config", "db_config"):
+        if getattr(core, name) is None:
+            raise document.error(("celery_config",), f"{name} beside it", "none",
+                                 hint="workers read shards from Redis and commit them to PostgreSQL")  # fmt: skip
+    broker = _Reader(document, ("celery_config",), section, folder).text("broker")
+    return CeleryServer(broker=Secret(broker) if broker else None, worker_concurrency=section.worker_concurrency)
 
 
 class _Reader:

@@ -293,6 +293,24 @@ class RedisSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 64
 
 
+class CelerySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Celery runs the turns: several workers, on this machine and others, share the shards."""
+
+    broker: Annotated[
+        str,
+        Meta(
+            description="URL of a plain Redis or another broker; '' is the Redis of redis_config",
+            extra=SECRET,
+        ),
+    ] = ""
+    worker_concurrency: Annotated[
+        int, Meta(ge=1, le=256, description="workers that `corec workers` starts, one process each")
+    ] = 2
+
+    def __repr__(self) -> str:
+        return "CelerySection('***')"
+
+
 class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """corec_config.json: the node, its blocks and its connections."""
 
@@ -307,6 +325,14 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     redis_config: Annotated[
         RedisSection | None,
         Meta(description="connection to Redis; the node is embedded without", extra=SECRET),
+    ] = None
+    celery_config: Annotated[
+        CelerySection | None,
+        Meta(description="Celery workers that run the turns; the node itself does without"),
+    ] = None
+    flota: Annotated[
+        Name | None,
+        Meta(description="fleet whose shards its nodes and workers share; instance_id if not given"),
     ] = None
     bloques: Annotated[
         tuple[BlockSpec, ...], Meta(description="the blocks that the node starts with")
@@ -362,8 +388,9 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         int, Meta(ge=0, le=1_073_741_824, description="journal kept after it was trimmed")
     ] = 0
     fragmentos: Annotated[
-        int, Meta(ge=1, le=4096, description="shards of a fleet on Redis, 1 for a single node")
-    ] = 1
+        Annotated[int, Meta(ge=1, le=4096)] | None,
+        Meta(description="shards of a fleet on Redis: 1, and 16 where Celery is used"),
+    ] = None
     fuentes: Annotated[
         tuple[Fuente, ...], Meta(description="where readings come from besides the journal")
     ] = ()

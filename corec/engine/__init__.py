@@ -41,8 +41,10 @@ class Engine:
         outcome = engine.feed(frames, at=1_700_000_000_000)
     """
 
-    def __init__(self, config: str | os.PathLike[str] | Mapping[str, Any] | Config) -> None:
+    def __init__(self, config: str | os.PathLike[str] | Mapping[str, Any] | Config, *, shard: int = 0) -> None:
+        """shard: which of the configuration's `fragmentos` this is; it steps the native functions of its own blocks only."""
         self._set_config(_config(config))
+        self.shard = shard
         built = topology.build(self.config)
         self.arena, self.block_ids, self._topology = built.arena, built.block_ids, built
         self.marks = Marks()
@@ -252,7 +254,7 @@ class Engine:
         """Take over *config*, which has one more entry, at its end: a block that was registered while running."""
         self._drain()
         self._set_config(config)
-        self._topology.attach(config.bloques[-1])
+        self._topology.attach(config.bloques[-1], config.fragmentos)
         self.block_ids = self._topology.block_ids
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper.refresh()
@@ -368,7 +370,7 @@ class Engine:
         sines = functions["kind"] == topology.KINDS["sine"]
         turns = np.divide(self.clock, functions["period_ms"], where=sines, out=np.zeros(len(functions)))
         functions["phase"] = ((turns % 1.0) * 2.0**32).astype(np.uint64).astype(np.uint32)
-        self._run(block.step_segments, self._topology.stepped_of(entries))
+        self._run(block.step_segments, self._topology.stepped_of(entries, self.shard))
         block.count_step(self.arena)
 
     def _run(self, kernel: Any, *arguments: Any) -> None:

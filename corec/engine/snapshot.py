@@ -175,6 +175,7 @@ class State(msgspec.Struct):
     gaps: int
     forgotten: int
     cursor: dict[str, str] = {}
+    shard: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)] = 0
     fusions: list[tuple[int, int, int, tuple[int, ...]]] = []
     mutes: list[tuple[str | int, int, str]] = []
 
@@ -188,7 +189,7 @@ def capture_state(engine: "Engine") -> bytes:
         clock=arena.clock, watermark=arena.watermark, counters=arena.counters, ledger=arena.ledger.tobytes(),
         blocks=arena.blocks.tobytes(), flags=segments["flags"].tobytes(), owners=segments["owner"].tobytes(),
         last_ticks=segments["last_tick"].tobytes(), marks=marks.to_list(), gaps=marks.gaps, forgotten=marks.forgotten,
-        cursor=engine.cursor,
+        cursor=engine.cursor, shard=engine.shard,
         fusions=[tuple(fusion) for fusion in engine.fusions], mutes=[tuple(mute) for mute in engine.mutes],
     ))  # fmt: skip
 
@@ -196,7 +197,7 @@ def capture_state(engine: "Engine") -> bytes:
 def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, bytes]) -> "Engine":
     """The engine that `capture_state` saw, with these tiles; DamagedFile when they do not fit each other."""
     state = _decode(meta)
-    engine = cls(parse(state.config, source="the snapshot"))
+    engine = cls(parse(state.config, source="the snapshot"), shard=state.shard)
     arena = engine.arena
     _restore_headers(arena, state)
     arena.advance(state.clock, state.clock - state.watermark)

@@ -37,14 +37,14 @@ class Topology:
     limits: "list[Limits]"
     plans: "list[Plan]"
 
-    def attach(self, entry: BlockEntry) -> None:
+    def attach(self, entry: BlockEntry, shards: int) -> None:
         """Add an entry behind all others; MemoryError when the arena has no room left."""
         last = self.plans[-1] if self.plans else None
         plan = Plan(last.index + 1, entry, last.block + last.entry.blocks, last.segment + last.segments) if last else Plan(0, entry, 0, 0)
         self.arena.extend(plan.segments, entry.blocks, 1, 1)
         self.plans.append(plan)
         self.first_segment = np.concatenate([self.first_segment, np.zeros(entry.blocks, np.uint32)])
-        _place(self.arena, plan, self.first_segment)
+        _place(self.arena, plan, self.first_segment, shards)
         self.first_segment[-1] = self.arena.segments.size
         self.block_ids += entry.block_ids
         self.stepped = _stepped(self.arena)
@@ -57,9 +57,10 @@ class Topology:
         self.plans = [replace(plan, entry=entry) for plan, entry in zip(self.plans, config.bloques, strict=True)]
         _map_ids(self.arena, self.plans)
 
-    def stepped_of(self, entries: list[int]) -> np.ndarray:
-        """uint32: the segments with native functions of these entries."""
-        return self.stepped[np.isin(self.arena.segments["policy"][self.stepped], entries)]
+    def stepped_of(self, entries: list[int], shard: int) -> np.ndarray:
+        """uint32: the segments with native functions of these entries in one shard."""
+        rows = self.arena.segments[self.stepped]
+        return self.stepped[np.isin(rows["policy"], entries) & (self.arena.blocks["shard"][rows["owner"]] == shard)]
 
     def set_policies(self, config: Config) -> None:
         """Write what the entries ask for into the arena: at the start, and at a reload."""
@@ -104,7 +105,7 @@ def build(config: Config) -> Topology:
     arena = Arena(segments, blocks, len(plans), len(plans) + 1)
     first = np.zeros(blocks + 1, np.uint32)
     for plan in plans:
-        _place(arena, plan, first)
+        _place(arena, plan, first, config.fragmentos)
     first[blocks] = segments
     names = tuple(name for plan in plans for name in plan.entry.block_ids)
     limits = [each for plan in plans for each in _columns(arena, plan)]
@@ -123,7 +124,7 @@ def _plans(config: Config) -> Iterator[Plan]:
         segment += plan.segments
 
 
-def _place(arena: Arena, plan: Plan, first: np.ndarray) -> None:
+def _place(arena: Arena, plan: Plan, first: np.ndarray, shards: int) -> None:
     entry, segment, slot = plan.entry, plan.segment, 0
     segments, blocks = arena.segments, arena.blocks
     for offset, size in enumerate(entry.sizes):
@@ -132,6 +133,7 @@ def _place(arena: Arena, plan: Plan, first: np.ndarray) -> None:
         blocks[block]["policy"], blocks[block]["entities"] = plan.index, size
         blocks[block]["canal"], blocks[block]["fitness"] = entry.canal, 1.0
         blocks[block]["stepped"] = entry.funcion is not None
+        blocks[block]["shard"] = shard_of(block, shards, registered=entry.registrado)
         for start in range(0, size, SLOTS):
             row = segments[segment]
             row["owner"], row["policy"], row["canal"] = block, plan.index, entry.canal
@@ -140,6 +142,13 @@ def _place(arena: Arena, plan: Plan, first: np.ndarray) -> None:
             row["function"] = plan.index + 1 if entry.funcion else 0
             slot += int(row["used"])
             segment += 1
+
+
+def shard_of(block: int, shards: int, *, registered: bool = False) -> int:
+    """The shard of a block: in turn, but for those that programs registered, which stay with their node behind all others."""
+    if shards == 1:
+        return 0
+    return shards if registered else block % shards
 
 
 def _policy(entry: BlockEntry, tick: int) -> np.void:

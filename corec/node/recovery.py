@@ -4,7 +4,7 @@ The newest sound snapshot, then the committed turns behind it, folded again from
 they were; what the journal holds beyond them is folded by the node as new turns.
 """
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Opened:
     """Everything a pipeline works on."""
 
     engine: Engine
-    journal: Journal  # where this node makes durable what its own sources bring
+    journal: Journal | None  # where this node makes durable what its own sources bring
     intake: Intake  # what the pipeline reads
     store: SqliteStore
     house: House
@@ -50,16 +50,30 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     """
     name = config.instance_id
     node = identify(folder, name, adopt=adopt)
+
+    def logs(floor: int) -> tuple[Journal, Intake]:
+        own = journal or Journal(folder.journal, floor=floor, max_bytes=config.max_disk_mb * MB,
+                                 keep_bytes=config.conservar_diario_mb * MB, instance=name, node=node)  # fmt: skip
+        return own, intake or JournalIntake(own)
+
     snapshots = Snapshots(folder.snapshots, instance=name, node=node)
-    saved = snapshots.load()
-    engine = _assembled(saved, config)
-    store, house = open_store(config, folder.store, base=_base(saved, engine), node=node)
+    return recover(config, snapshots, lambda base: open_store(config, folder.store, base=base, node=node), logs)
+
+
+def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tuple[SqliteStore, House]],
+            logs: Callable[[int], tuple[Journal | None, Intake]], shard: int = 0) -> Opened:
+    """The engine of *shard* as snapshots, store and log have it.
+
+    store_at: opens the store; a new one begins at the base given.  logs: the journal, if any, and the intake of a store
+    that stands at the offset given.
+    """
+    name, saved = config.instance_id, snapshots.load()
+    engine = _assembled(saved, config, shard)
+    store, house = store_at(_base(saved, engine))
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
         saved = snapshots.load(upto_turn=store.state.turn)
-        engine = _assembled(saved, config)
-    journal = journal or Journal(folder.journal, floor=store.state.offset, max_bytes=config.max_disk_mb * MB,
-                      keep_bytes=config.conservar_diario_mb * MB, instance=name, node=node)  # fmt: skip
-    opened = Opened(engine, journal, intake or JournalIntake(journal), store, house, snapshots)
+        engine = _assembled(saved, config, shard)
+    opened = Opened(engine, *logs(store.state.offset), store, house, snapshots)
     if saved:
         _replay(opened, saved.turn, name)
     elif store.state.turn and opened.intake.first > 1:
@@ -73,8 +87,8 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     return opened
 
 
-def _assembled(saved: Snapshot | None, config: Config) -> Engine:
-    return Engine.assemble(saved.meta, saved.segments) if saved else Engine(config)
+def _assembled(saved: Snapshot | None, config: Config, shard: int) -> Engine:
+    return Engine.assemble(saved.meta, saved.segments) if saved else Engine(config, shard=shard)
 
 
 def _base(saved: Snapshot | None, engine: Engine) -> Base:

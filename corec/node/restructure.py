@@ -21,7 +21,7 @@ def same_shape(one: Config, other: Config) -> bool:
 
 def carry_over(old: Engine, config: Config) -> Engine:
     """An engine for *config* with the state of every block that both have and that did not shrink."""
-    new = Engine(config)
+    new = Engine(config, shard=old.shard)
     new.take_clocks(old)
     tiles = old.entities
     pairs = list(_pairs(old, new))
