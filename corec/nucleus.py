@@ -198,7 +198,7 @@ class CoreCNucleus:
         self.committer.stop()
         self._tell_shed()
         if self.redis:
-            self.redis.stop_reading()
+            self.redis.stop_reading(self.pipeline)
         self._loop.stop()
         if self.redis:
             self.redis.close()

@@ -19,9 +19,13 @@ from corec.streams.redis_link import Link, connection_options
 from corec.streams.redis_position import Loss
 
 if TYPE_CHECKING:
+    from corec.node.pipeline import Pipeline
     from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger(__name__)
+
+#: How long a clean stop may take over its snapshot.
+LAST_SNAPSHOT_S = 3.0
 
 Intake = RedisIntake | MovedIntake
 
@@ -41,7 +45,8 @@ class RedisSide:
         """What a pipeline reads; an earlier one is closed."""
         if self.intake:
             self.intake.close()
-        intake = RedisIntake(self._server, instance=self._config.instance_id, given_up=self._given_up)
+        intake = RedisIntake(self._server, instance=self._config.instance_id, keep_bytes=self._config.conservar_diario_mb << 20,
+                             given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
         left = any(journal.glob("*.log"))
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
@@ -68,14 +73,16 @@ class RedisSide:
         client.corec_put_out = put_out
         return client
 
-    def stop_reading(self) -> None:
-        """What was not taken stays on Redis."""
-        if self.intake:
-            self.intake.close()
+    def stop_reading(self, pipeline: "Pipeline") -> None:
+        """What was not taken stays on Redis; the next start must not depend on what was."""
+        self.intake.close()
+        with suppress(CoreCError, TimeoutError):
+            pipeline.take_snapshot(LAST_SNAPSHOT_S)
 
     def close(self) -> None:
         """Send what goes at once, and let go of everything."""
-        self.stop_reading()
+        if self.intake:
+            self.intake.close()
         if self.outputs:
             self.outputs.stop()
         self.publisher.close()

@@ -33,11 +33,11 @@ Run = list[Any]  # [stream, first id, last id, entries]: read one after the othe
 class RedisIntake:
     """The `Intake` of one shard."""
 
-    def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1",
+    def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0,
                  given_up: Callable[[], bool] = lambda: False) -> None:
         """given_up: asked while a replay waits for a server that is away."""
         self.streams = (fast_stream(shard), normal_stream(shard))
-        self.reader = Reader(server, self.streams, instance)
+        self.reader = Reader(server, self.streams, instance, keep_bytes=keep_bytes)
         self.offset = 0
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []

@@ -22,8 +22,7 @@ from corec.errors import ServerError
 ANSWER_S = 3.0
 CONNECT_S = 1.0
 #: The longest that a read may wait at the server; well below ANSWER_S, or a quiet stream would look like a dead server.
-BLOCK_MS = 1000
-_SEPARATE_SLOTS = b"cluster_enabled:1"
+BLOCK_MS = 250
 
 
 def connection_options(server: RedisServer) -> dict[str, Any]:
@@ -48,6 +47,7 @@ class Link:
         self.runs: dict[str, str] = {}
         self._on_connect = on_connect
         self._clients: dict[str, redis.Redis] = {}
+        self._met: set[str] = set()  # servers of the cluster
         self._slots: list[tuple[int, int, str]] | None = None  # None: not asked yet; empty: no cluster
 
     def client(self, key: str) -> redis.Redis:
@@ -114,11 +114,21 @@ class Link:
             self._on_connect(address)
 
     def _find_slots(self) -> list[tuple[int, int, str]]:
-        seed = self._client_at(self._seed)
-        if _SEPARATE_SLOTS not in seed.execute_command("INFO", "cluster", **{"NEVER_DECODE": True}):
+        """Asks the seed, or when that is away any other server of the cluster that was ever met."""
+        for address in (self._seed, *sorted(self._met - {self._seed})):
+            try:
+                return self._slots_by(self._client_at(address))
+            except (RedisError, OSError) as error:
+                self._clients.pop(address).close()
+                problem = error
+        raise problem
+
+    def _slots_by(self, client: redis.Redis) -> list[tuple[int, int, str]]:
+        if not client.info("cluster").get("cluster_enabled"):
             return []
-        rows = seed.execute_command("CLUSTER SLOTS")
-        return [_slot_row(row, self.server) for row in _raw_rows(rows)]
+        slots = [_slot_row(row, self.server) for row in _raw_rows(client.execute_command("CLUSTER SLOTS"))]
+        self._met |= {address for _, _, address in slots}
+        return slots
 
 
 def explained(error: Exception, server: RedisServer, doing: str) -> ServerError:

@@ -23,9 +23,9 @@ class Life(NamedTuple):
     length: int
 
 
-def cursor_text(id: str, seen: int | None) -> str:
-    """A place in a stream, as turn records and snapshots keep it."""
-    return id if seen is None else f"{id} {seen}"
+def cursor_text(id: str, seen: int | None, run: str) -> str:
+    """A place in a stream, as turn records and snapshots keep it; *run*: the life of the server."""
+    return f"{id} {'?' if seen is None else seen} {run[:8]}"
 
 
 class Loss(NamedTuple):
@@ -47,6 +47,7 @@ class Position:
 
     stream: str
     id: str = BEGINNING
+    run: str = ""  # the life of the server in which it was read
     seen: int | None = 0  # entries up to there since the stream was made
     added: int | None = None  # entries ever added, when the server was asked last
     anchors: list[str] = field(default_factory=list)
@@ -54,8 +55,8 @@ class Position:
     @classmethod
     def parse(cls, stream: str, text: str) -> "Position":
         """What `cursor_text` gave."""
-        id, _, seen = text.partition(" ")
-        return cls(stream, id, int(seen) if seen else None, anchors=[id])
+        id, seen, run = (*text.split(" "), "?", "")[:3]
+        return cls(stream, id, run, None if seen == "?" else int(seen), anchors=[id])
 
     def advance(self, id: str, entries: int) -> None:
         """So many entries were read, up to *id*."""
@@ -70,8 +71,9 @@ class Position:
         if len(self.anchors) > ANCHORS:
             del self.anchors[1 : ANCHORS // 2 : 2]
 
-    def compare(self, client: Any) -> Loss | None:
-        """Look at the server after a new connection; move to where reading has to go on."""
+    def compare(self, client: Any, run: str) -> Loss | None:
+        """Look at the server after a new connection, to its life *run*; move to where reading has to go on."""
+        same, self.run = run[:8] == self.run[:8], run
         life = look(client, self.stream)
         known = self._unread(self.added)
         if life is None:
@@ -82,6 +84,8 @@ class Position:
             return None
         if _has(client, self.stream, self.id):
             return None
+        if same and life.added is not None and self.seen is not None and life.added >= self.seen:
+            return self._go_on_in(life, known)
         if any(_has(client, self.stream, anchor) for anchor in reversed(self.anchors)):
             return self._go_on_in(life, known)
         return self._begin_again(known, "was made anew", life)

@@ -35,6 +35,7 @@ class Chunk(NamedTuple):
 
     rows: deque[Row]
     seen: int | None  # entries of the stream before the first of them
+    run: str  # the life of the server
 
 
 class Queue:
@@ -50,7 +51,7 @@ class Queue:
 
     def put(self, rows: list[Row]) -> None:
         """Rows that were read."""
-        self._chunks.append(Chunk(deque(rows), self.position.seen))
+        self._chunks.append(Chunk(deque(rows), self.position.seen, self.position.run))
         self.position.advance(rows[-1][0].decode(), len(rows))
         self.bytes += sum(len(payload) for _, payload in rows)
         self.waiting += len(rows)
@@ -70,19 +71,21 @@ class Queue:
             part.append(chunk.rows.popleft())
             max_bytes -= len(part[-1][1])
         seen = None if chunk.seen is None else chunk.seen + len(part)
-        self.taken = cursor_text(part[-1][0].decode(), seen)
+        self.taken = cursor_text(part[-1][0].decode(), seen, chunk.run)
         self.bytes -= sum(len(payload) for _, payload in part)
         self.waiting -= len(part)
         self._chunks.popleft()
         if chunk.rows:
-            self._chunks.appendleft(Chunk(chunk.rows, seen))
+            self._chunks.appendleft(chunk._replace(seen=seen))
         return part
 
 
 class Reader:
     """The thread, and one queue for each stream, the most urgent first."""
 
-    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str) -> None:
+    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0) -> None:
+        """keep_bytes: a stream that takes less is not trimmed."""
+        self._keep_bytes = keep_bytes
         self._link = Link(server, on_connect=self._connected)
         self._instance = instance
         self._streams = list(streams)
@@ -157,7 +160,10 @@ class Reader:
         """A new connection: is every stream still the one that was being read?"""
         connections = self._connections
         for queue in self.queues:
-            loss = queue.position.compare(self._link.client(queue.position.stream))
+            stream = queue.position.stream
+            client = self._link.client(stream)
+            client.ping()  # connects, and so learns which life it is
+            loss = queue.position.compare(client, self._link.run_of(stream))
             if loss:
                 self._lost(loss)
         self._checked = connections
@@ -197,7 +203,7 @@ class Reader:
 
     def _trim(self) -> None:
         for queue in self.queues:
-            if queue.trim_to:
+            if queue.trim_to and queue.memory >= self._keep_bytes:
                 id, queue.trim_to = queue.trim_to, ""
                 self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
 

@@ -1,0 +1,53 @@
+"""What a node read from Redis, in its order: the runs of turn records, and the entries that are still there."""
+import struct
+
+import numpy as np
+
+from tests.crash.evidence import Accepted
+from tests.oracle_wire import Opened, read_envelope
+
+
+def read_streams(client, streams) -> dict[str, list[tuple[bytes, bytes]]]:
+    """stream -> [(id, payload), ...]"""
+    return {stream: [(id, fields.get(b"m", b"")) for id, fields in client.xrange(stream)] for stream in streams}
+
+
+def batches_of(turn: dict, streams: dict) -> list[Accepted]:
+    """The batches of one turn; neighbouring bare frames of a run are one."""
+    found = []
+    for command in turn["commands"]:
+        if command["op"] == "read":
+            for stream, first, last, count in command["runs"]:
+                rows = [row for row in streams[stream] if number(first) <= number(row[0]) <= number(last)]
+                assert len(rows) == count, (stream, first, last, count, len(rows))
+                found += accepted(rows)
+    return found
+
+
+def accepted(rows) -> list[Accepted]:
+    found, bare = [], []
+    for id, payload in rows:
+        if len(payload) == 10:
+            bare.append((id, payload))
+            continue
+        found += gathered(bare)
+        bare = []
+        found.append(Accepted(read_envelope(payload), number(id)[0]))
+    return found + gathered(bare)
+
+
+def gathered(bare) -> list[Accepted]:
+    if not bare:
+        return []
+    times = [number(id)[0] for id, _ in bare]
+    offsets = np.array([time - times[0] for time in times], np.int32)
+    return [Accepted(Opened(0, 0, 0, times[0], b"".join(frame for _, frame in bare), offsets if offsets.any() else None), times[-1])]
+
+
+def number(id) -> tuple[int, int]:
+    first, _, second = (id.decode() if isinstance(id, bytes) else id).partition("-")
+    return int(first), int(second or 0)
+
+
+def bare(id: int, canal: int, value: float) -> bytes:
+    return struct.pack("!Ibf?", id, canal, value, True)

@@ -1,0 +1,148 @@
+"""Redis goes away, comes back empty, loses replies, loses a master: nothing is lost and nothing counts twice."""
+import os
+import time
+
+import pytest
+
+from corec.publish import Publisher
+from tests.nodes import now_ms, readings, running, small, until
+from tests.servers.proxy import Proxy
+from tests.servers.redis import cluster
+
+pytest_plugins = ["tests.servers.redis"]
+
+CHAOS = bool(os.environ.get("COREC_CHAOS"))
+AWAY_S = 60 if CHAOS else 5
+
+
+def on(section, **changes):
+    return small(redis_config=section, **changes)
+
+
+def once(nucleus) -> int:
+    """Readings that were counted, each once."""
+    ledger = nucleus.store.state.ledger
+    return ledger.get("in", 0) - ledger.get("rejected_repeated", 0)
+
+
+def publish(publisher, count, size=10, every=0.0):
+    """So many batches; returns how many readings they are."""
+    for number in range(count):
+        publisher.publish(readings(range(number % 100, number % 100 + size)), time=now_ms())
+        time.sleep(every)
+    return count * size
+
+
+def test_readings_wait_while_redis_is_away_and_drain_when_it_is_back(own_redis, tmp_path):
+    # Given a node and a device on a Redis
+    config = on(own_redis.section)
+    with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+        sent = publish(publisher, 20)
+        assert until(lambda: once(nucleus) == sent)
+        # When it stops for a while, with all it held, and the device and the node's own sources go on
+        own_redis.stop()
+        end = time.monotonic() + AWAY_S
+        while time.monotonic() < end:
+            sent += publish(publisher, 5)
+            nucleus.submit(readings(range(500, 510)), time=now_ms()).result()
+            sent += 10
+            time.sleep(0.05)
+        assert nucleus.status()["redis"]["problem"]
+        own_redis.start()
+        back = time.monotonic()
+        # Then both are connected again within a second, and every reading counts once
+        assert until(lambda: not nucleus.redis.intake.reader.problem and not publisher.sender.problem, 1.0)
+        assert until(lambda: once(nucleus) == sent, 20), (once(nucleus), sent)
+        assert time.monotonic() - back < AWAY_S / 2
+        assert nucleus.engine.marks.gaps == 0
+
+
+def test_a_redis_that_forgot_everything_is_filled_again_by_senders(own_redis, tmp_path):
+    # Given batches on Redis that no node has read
+    config = on(own_redis.section)
+    with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+        with running(config, tmp_path / "node") as nucleus:
+            sent = publish(publisher, 20)
+            assert until(lambda: once(nucleus) == sent)
+        sent += publish(publisher, 30)
+        assert publisher.flush(5)
+        # When Redis ends and starts empty
+        own_redis.stop()
+        own_redis.start()
+        # Then the sender sends again what was not committed, and the node counts it, once
+        with running(config, tmp_path / "node") as nucleus:
+            assert until(lambda: once(nucleus) == sent, 10), (once(nucleus), sent)
+            assert nucleus.engine.marks.gaps == 0
+            # And the node has said that the stream is another one
+            assert nucleus.status()["redis"]["losses"] == 1
+            assert "{s00}:in" in nucleus.status()["redis"]["lost"][0]
+
+
+def test_what_nobody_holds_any_more_is_told_exactly(own_redis, tmp_path):
+    # Given a node that is away while bare frames come
+    config, client = on(own_redis.section), own_redis.client()
+    with running(config, tmp_path) as nucleus:
+        client.xadd("{s00}:in", {"m": readings([1])})
+        assert until(lambda: once(nucleus) == 1)
+    for _ in range(7):
+        client.xadd("{s00}:in", {"m": readings([2])})
+    # When somebody trims five of them before it reads them
+    client.xtrim("{s00}:in", maxlen=2, approximate=False)
+    # Then the rest is counted, and the gap is told to the entry
+    with running(config, tmp_path) as nucleus:
+        assert until(lambda: once(nucleus) == 3)
+        (loss,) = nucleus.redis.intake.losses
+        assert (loss.entries, loss.why) == (5, "was trimmed by somebody else")
+        assert until(lambda: any("lost" in command for turn in nucleus.store.turns(0) for command in turn.commands))
+
+
+@pytest.mark.parametrize(("nth", "every"), [*((nth, False) for nth in range(1, 60 if CHAOS else 13)), (19, True), (31, True)])
+def test_a_lost_reply_loses_and_doubles_nothing(redis_server, tmp_path, nth, every):
+    # Given a node and a device that reach Redis over a line which carries a command out and loses its reply
+    with Proxy(redis_server.port) as proxy:
+        config = on({"host": "127.0.0.1", "port": proxy.port})
+        with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+            proxy.lose_reply(nth, every=every)
+            # When batches are sent
+            sent = publish(publisher, 6, every=0.01)
+            # Then each reading counts once
+            assert until(lambda: once(nucleus) == sent, 10), (once(nucleus), sent, proxy.replies_lost)
+            proxy.lose_none()
+            assert nucleus.engine.marks.gaps == 0
+
+
+def test_a_line_that_is_half_open_is_given_up(redis_server, tmp_path):
+    # Given a node over a line that goes silent without ending
+    with Proxy(redis_server.port) as proxy, running(on({"host": "127.0.0.1", "port": proxy.port}), tmp_path) as nucleus:
+        nucleus.submit(readings([1]), time=now_ms()).result()
+        assert until(lambda: once(nucleus) == 1)
+        proxy.go_silent()
+        assert until(lambda: nucleus.status()["redis"]["problem"], 6)
+        # When it passes bytes again, then the node goes on
+        proxy.cut()
+        proxy.up()
+        nucleus.submit(readings([1]), time=now_ms()).result()
+        assert until(lambda: once(nucleus) == 2, 6)
+
+
+def test_a_master_of_a_cluster_is_killed(tmp_path):
+    # Given a node and a device on a cluster
+    with cluster() as servers:
+        config = on(servers[2].section)  # the third master has the slot of {s00}: the seed itself is killed
+        with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+            for victim in range(3 if CHAOS else 1):
+                sent = once(nucleus) + publish(publisher, 20, every=0.005)
+                assert until(lambda sent=sent: once(nucleus) == sent)
+                # When the master that has the shard is killed, while batches come
+                place = nucleus.redis.intake.reader._link.place("{s00}:in")
+                owner = next(server for server in servers if f"127.0.0.1:{server.port}" == place)
+                owner.stop()
+                killed = time.monotonic()
+                sent += publish(publisher, 100, every=0.01)
+                # Then a replica takes over, within the node timeout and three seconds, and each reading counts once
+                assert until(lambda sent=sent: once(nucleus) == sent, 15), (once(nucleus), sent)
+                assert time.monotonic() - killed < 1 + 3 + 2, victim
+                assert nucleus.engine.marks.gaps == 0
+                owner.start()
+                if CHAOS:
+                    time.sleep(5)  # it becomes a replica of its replica
