@@ -110,7 +110,8 @@ def test_everything_sent_is_there_and_was_read_once(aftermath):
     # And the node has read every entry once, in order, and dropped the repeats
     turns = evidence.read_turns(folder / "data" / "store.db")
     for stream, rows in streams.items():
-        runs = [run for turn in turns for command in turn["commands"] if command["op"] == "read" for run in command["runs"] if run[0] == stream]
+        notes = [command for turn in turns for command in turn["commands"] if command["op"] == "read"]
+        runs = [run for note in notes for run in note["runs"] if run[0] == stream]
         ids = [redis_evidence.number(id) for run in runs for id in run[1:3]]
         assert ids == sorted(ids)
         assert sum(run[3] for run in runs) == len(rows)
