@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,6 @@ from corec.places import Places
 from corec.plugin_manager import PluginManager
 from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
-from corec.storage.sqlite_read import StoreReader
 from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
 from corec.subscriptions import Entry, Subscription, Subscriptions
 
@@ -351,7 +349,7 @@ class CoreCNucleus:
     def acknowledge(self, alerts: Any, why: str = "") -> dict[str, Any]:
         """Note that somebody has seen to *alerts*, each TURN.ROW; UsageError where the store has no such alert."""
         wanted = [str(alert) for alert in alerts] if isinstance(alerts, list) else []
-        with closing(StoreReader(self.store.path)) as reader:
+        with self.store.reader() as reader:
             found = reader.blocks_of_alerts(wanted)
         unknown = [alert for alert in wanted if alert not in found]
         if unknown:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Modules of the design that this version does not have.
-NOT_YET = frozenset(("ejecucion", "sincronizacion", "auditoria"))
+NOT_YET = frozenset(("auditoria",))
 EVERY_S = 1.0
 #: A start waits for plugins for this long; those that take longer go on starting behind it.
 START_WAIT_S = 5.0

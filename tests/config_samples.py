@@ -79,6 +79,8 @@ FULL: dict[str, Any] = {
         },
     ],
     "modules": ["registro", "sincronización"],
+    "sincronizacion": {"ventanas": 5, "carga": 0.5, "fusiones_por_minuto": 1},
+    "ejecucion": {"modo": "local"},
     "rol": "sensor",
     "max_ram_mb": 512,
     "max_disk_mb": 256,

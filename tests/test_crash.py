@@ -99,16 +99,20 @@ def test_rows_are_what_the_oracle_makes_of_the_journal(aftermath):
     journal = evidence.read_journal(folder / "data" / "journal")
     oracle = Oracle(CONFIG)
     # When the oracle folds them
-    expected = []
+    expected, moves = [], []
     for turn in evidence.read_turns(folder / "data" / "store.db"):
         batches = [journal[offset] for offset in range(turn["from_offset"] + 1, turn["to_offset"] + 1)]
         made = oracle.turn(batches, load_q=turn["load_q"], commands=turn["commands"], tick=turn["tick"])
+        moves.extend((turn["turn"], *move) for move in made.fusions)
         expected.extend((turn["turn"], *row) for row in sorted(made.rows, key=lambda row: (row[2], row[0])))
     # Then the committed rows are its rows, none more, none less
     committed = evidence.read_rows(folder / "data" / "store.db")
     assert len(committed) > 100
     assert [rounded(row) for row in committed] == [rounded(row) for row in expected]
     assert ledger == oracle.ledger
+    # And the history has every fusion and undo, none more, none less
+    assert evidence.read_moves(folder / "data" / "store.db") == moves
+    assert len({what for _, _, what, *_ in moves}) == 2
     assert ledger["in"] == sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
 
 

@@ -168,6 +168,9 @@ def _resolve(
         "flota": core.flota or core.instance_id,
         "fragmentos": core.fragmentos or (SHARDS if core.celery_config else 1),
     }
+    if core.ejecucion.modo != "local":
+        hint = "this version steps blocks in the node itself"
+        raise document.error(("ejecucion", "modo"), '"local"', f'"{core.ejecucion.modo}", which is not built yet', hint=hint)
     own = {
         "plugins": plugins or {},
         "source": document.source,

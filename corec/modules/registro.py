@@ -65,13 +65,16 @@ class ModuloRegistro(ModuloBase):
         """Remember the node."""
         self._nucleus = nucleus
 
-    async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
-        """Step the registered blocks that nobody stepped since the last time."""
-        for key, bloque in list(self.bloques.items()):
-            if key not in self._left and time.monotonic() - self._stepped_at[key] > LEFT_ALONE_S:
-                await self._step(key, bloque, carga)
+    def left_alone(self) -> list[str]:
+        """The registered blocks that nobody stepped for a while, but for those whose functions may block."""
+        now = time.monotonic()
+        return [key for key in self.bloques if key not in self._left and now - self._stepped_at[key] > LEFT_ALONE_S]
 
-    async def _step(self, key: str, bloque: "BloqueSimbiotico", carga: float) -> None:
+    async def step(self, key: str, carga: float) -> None:
+        """One pass over a registered block, on the node's own account."""
+        bloque = self.bloques.get(key)
+        if bloque is None:
+            return
         self._own = key
         try:
             await bloque.procesar(carga)

@@ -74,6 +74,7 @@ class Store(Protocol):
         late: Sequence[LateBatch] = (),
         messages: np.ndarray | None = None,
         ledger: Mapping[str, int] | None = None,
+        events: Sequence[tuple[Any, ...]] = (),
     ) -> None:
         """Make a turn and all it produced durable at once; FenceLost when another owner took over."""
 

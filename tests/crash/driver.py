@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from corec._core.wire import encode_frames
 from corec.config import parse
+from corec.errors import UsageError
 from corec.node.pipeline import wall_ms
 from corec.nucleus import CoreCNucleus
 
@@ -33,9 +35,18 @@ def frames_of(rng: np.random.Generator, entries: list[dict], count: int) -> byte
 
 
 def command_now(dice: random.Random, nucleus: CoreCNucleus, config: dict) -> None:
-    """A snapshot, a repair or a reload, as an operator might ask for at any time; the node may die before it answers."""
+    """A snapshot, a fusion, an undo, a repair or a reload, as an operator might ask for; the node may die before it answers."""
     if dice.random() < 0.3:
         nucleus.pipeline.take_snapshot()
+        return
+    if dice.random() < 0.6:
+        block, host = dice.sample(nucleus.engine.block_ids, 2)
+        move = {"op": "fuse", "block": block, "host": host, "force": True}
+        fused = [nucleus.engine.block_ids[fusion.block] for fusion in nucleus.engine.fusions]
+        if fused and dice.random() < 0.5:
+            move = {"op": "undo", "block": dice.choice(fused)}
+        with suppress(UsageError):      # most pairs may not be fused, or were
+            nucleus.pipeline.command(move)
         return
     if dice.random() < 0.5:
         nucleus.pipeline.command({"op": "repair", "block": dice.choice(nucleus.engine.block_ids)})

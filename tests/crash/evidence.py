@@ -53,3 +53,10 @@ def read_rows(store: Path) -> list[tuple]:
     with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
         names = "turn, block, canal, window, count, mean, min, max, std, errors, messages, fitness, score"
         return db.execute(f"SELECT {names} FROM windows ORDER BY turn, window, block").fetchall()
+
+
+def read_moves(store: Path) -> list[tuple]:
+    """Every fusion and undo of the history: turn, time, what, block, host, failing, entities, inherited."""
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+        names = "turn, time, what, block, host, failing, entities, inherited"
+        return db.execute(f"SELECT {names} FROM historia WHERE what IN ('fuse', 'undo') ORDER BY turn, row").fetchall()

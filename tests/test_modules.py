@@ -1,0 +1,195 @@
+"""The node's own modules: what they decide, from what, and that they only ever command."""
+import importlib
+import logging
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from corec._core import dtypes
+from corec.blocks import BloqueSimbiotico
+from corec.config import parse
+from corec.engine import Engine
+from corec.engine.commands import check_command
+from corec.entities import crear_entidad
+from corec.errors import ConfigError
+from corec.modules.sincronizacion import ModuloSincronizacion
+from corec.storage.sqlite_read import StoreReader
+from tests.nodes import now_ms, readings, running, small, until
+
+BLOCKS = [{"id": "a", "canal": 1, "entidades": 60, "entidades_por_bloque": 20}, {"id": "z", "canal": 2, "entidades": 20}]
+
+
+class Node:
+    """What a module sees of a node: an engine to look at, and a pipeline that carries commands out at once."""
+
+    def __init__(self, **settings):
+        self.config = parse({"bloques": BLOCKS, "sincronizacion": settings})
+        self.engine, self.commands = Engine(self.config), []
+        self.pipeline = SimpleNamespace(command=self._command)
+
+    def _command(self, command):
+        check_command(self.engine, command)
+        self.commands.append(command)
+        self.engine.turn([], commands=[command])
+        return SimpleNamespace(add_done_callback=lambda tell: None)
+
+    @property
+    def pairs(self):
+        return [(command["block"], command["host"]) for command in self.commands]
+
+
+def windows(node, *fitness):
+    """A row of each block, in order; the engine has them so too."""
+    rows = np.zeros(len(fitness), dtypes.AGGREGATE)
+    rows["block"], rows["fitness"], rows["canal"] = np.arange(len(fitness)), fitness, [1, 1, 1, 2][: len(fitness)]
+    node.engine.arena.blocks["fitness"][: len(fitness)] = fitness
+    return {"bloques": rows}
+
+
+def ran(module, node, datos, carga=0.0):
+    """One pass of a module."""
+    import asyncio
+
+    asyncio.run(module.ejecutar(datos, carga))
+    return node.pairs
+
+
+@pytest.fixture
+def module():
+    return ModuloSincronizacion()
+
+
+def begun(module, node):
+    import asyncio
+
+    asyncio.run(module.inicializar(node))
+    return node
+
+
+# --- sincronizacion --------------------------------------------------------------------------------
+
+
+def test_block_weak_for_windows_on_end_joins_the_strongest(module):
+    # Given a block that is weak, and two that are not
+    node = begun(module, Node(ventanas=3))
+    for _ in range(2):
+        assert ran(module, node, windows(node, 0.1, 0.8, 0.9, 1.0)) == []
+    # When the third window closes, then it joins the strongest of its channel, with the reason
+    assert ran(module, node, windows(node, 0.1, 0.8, 0.9, 1.0)) == [("a/0", "a/2")]
+    assert node.commands[0]["why"] == "fitness 0.10, weak in 3 windows on end, min_fitness 0.2"
+    assert "force" not in node.commands[0]
+    # And only once
+    assert ran(module, node, windows(node, 0.1, 0.8, 0.9, 1.0)) == [("a/0", "a/2")]
+
+
+def test_one_good_window_begins_the_count_anew(module):
+    node = begun(module, Node(ventanas=2))
+    for fitness in (0.1, 0.3, 0.1, 0.3, 0.1):
+        assert ran(module, node, windows(node, fitness, 0.8)) == []
+
+
+def test_load_lengthens_the_wait(module):
+    # Given a node at full load, whose windows count half
+    node = begun(module, Node(ventanas=2, carga=1.0))
+    for _ in range(3):
+        assert ran(module, node, windows(node, 0.1, 0.8), carga=1.0) == []
+    assert ran(module, node, windows(node, 0.1, 0.8), carga=1.0) == [("a/0", "a/1")]
+
+
+def test_no_more_than_so_many_fusions_a_minute(module):
+    # Given two weak blocks, room for both, and one fusion a minute
+    node = begun(module, Node(ventanas=1, fusiones_por_minuto=1))
+    for _ in range(3):
+        ran(module, node, windows(node, 0.1, 0.05, 0.9))
+    # Then the weakest went first, and the other has to wait
+    assert node.pairs == [("a/1", "a/2")]
+    module._times[0] -= 61
+    assert len(ran(module, node, windows(node, 0.1, 0.05, 0.9))) == 1  # a/2 is full: no host is left
+    node = begun(module, Node(fusiones_por_minuto=0, ventanas=1))
+    assert ran(module, node, windows(node, 0.1, 0.9)) == []
+
+
+def test_without_a_strong_host_nothing_is_proposed(module):
+    node = begun(module, Node(ventanas=1))
+    assert ran(module, node, windows(node, 0.1, 0.5, 0.4, 1.0)) == []
+
+
+def test_block_that_was_given_back_is_left_alone_until_it_was_strong(module):
+    # Given a fusion that an operator undid
+    node = begun(module, Node(ventanas=1))
+    ran(module, node, windows(node, 0.1, 0.9))
+    ran(module, node, windows(node))
+    node.engine.turn([], commands=[{"op": "undo", "block": "a/0"}])
+    # When the block is still weak, then it is left alone
+    for _ in range(3):
+        assert len(ran(module, node, windows(node, 0.1, 0.9))) == 1
+    # When it was strong and is weak again, then it is not
+    ran(module, node, windows(node, 0.6, 0.9))
+    assert len(ran(module, node, windows(node, 0.1, 0.9))) == 2
+
+
+def test_weak_block_of_a_node_is_fused_by_itself(tmp_path):
+    # Given a node whose second block fails altogether
+    with running(small(sincronizacion={"ventanas": 2}), tmp_path / "data") as nucleus:
+        def work():
+            nucleus.submit(readings(range(900, 1000)), time=now_ms()).result()
+            nucleus.submit(readings(range(1000, 1100), states=False), time=now_ms()).result()
+            time.sleep(0.05)
+            return nucleus.engine.fusions
+        # Then it is soon fused
+        assert until(work, seconds=15)
+        assert nucleus.status()["blocks"]["fused"] == {"sensores/1": "sensores/0"}
+    # And the history says why
+    reader = StoreReader(tmp_path / "data" / "store.db")
+    fused = next(each for each in reader.happenings() if each.what == "fuse")
+    reader.close()
+    assert "windows on end" in fused.reason and fused.fitness < 0.2
+
+
+def test_both_spellings_are_one_module():
+    one, other = (importlib.import_module(f"corec.modules.{name}") for name in ("sincronizacion", "sincronización"))
+    assert one is other
+
+
+# --- ejecucion -------------------------------------------------------------------------------------
+
+
+def test_ejecucion_steps_blocks_that_nobody_steps(tmp_path):
+    # Given a registered block that its program leaves alone
+    with running(small(), tmp_path / "data") as nucleus:
+        bloque = BloqueSimbiotico("propio", 9, [crear_entidad("m0", 9, lambda: 1.0)])
+        nucleus.modulos["registro"].bloques["propio"] = bloque
+        # Then the node steps it
+        assert until(lambda: bloque.passes, seconds=8) > 0
+
+
+def test_without_ejecucion_nobody_steps_them(tmp_path):
+    with running(small(modules=["registro"]), tmp_path / "data") as nucleus:
+        assert list(nucleus.modulos) == ["registro"]
+
+
+def test_celery_is_refused_until_it_is_built():
+    with pytest.raises(ConfigError, match='expected "local", got "celery", which is not built yet - at .*ejecucion.modo') as caught:
+        parse({"ejecucion": {"modo": "celery"}})
+    assert caught.value.hint
+
+
+def test_unknown_keys_of_modules_are_refused_with_a_suggestion():
+    with pytest.raises(ConfigError) as caught:
+        parse({"sincronizacion": {"ventana": 3}})
+    assert "ventanas" in (caught.value.hint or "")
+
+
+def test_module_that_raises_does_not_stop_the_others(tmp_path, caplog):
+    # Given a module whose pass fails
+    with running(small(), tmp_path / "data") as nucleus, caplog.at_level(logging.ERROR):
+        async def broken(datos, carga):
+            raise ValueError("no")
+        nucleus.modulos["sincronizacion"].ejecutar = broken
+        # Then that is said, and the node goes on
+        assert until(lambda: "module sincronizacion failed" in caplog.text)
+        assert nucleus.status()["state"] == "running"
+    assert threading.active_count() < 30
