@@ -17,7 +17,7 @@ NEEDED = {
     "corec/py.typed",
     "corec/cli/default/corec_config.json",
     "corec/cli/default/plugins_config.json",
-    "corec/cli/default/corec.service",
+    *(f"corec/cli/default/{name}" for name in ("corec.service", "corec-worker@.service", "hardening.conf")),
     *(f"corec/_core/{name}" for name in ("layout.pxd", "core.pxd", "arena.pxd", "block.pxd")),
     *(f"corec/_core/{name}" for name in ("layout.h", "core.h", "kernels.h", "wire.h")),
 }

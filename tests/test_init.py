@@ -11,9 +11,11 @@ from corec.config import load
 from corec.config.schema import schemas
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(params=["without passwords", "with passwords"])
+def folder(request, tmp_path):
     """A folder that `corec init` wrote."""
+    if request.param == "with passwords":
+        (tmp_path / "secrets").mkdir()
     done = CliRunner().invoke(main, ["init", str(tmp_path)])
     assert done.exit_code == 0, done.output
     return tmp_path
@@ -78,9 +80,23 @@ def test_unit_runs_as_its_own_user_unless_something_lies_in_a_home(monkeypatch):
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
-def test_systemd_finds_the_unit_sound_and_hardened(folder):
-    unit = folder / "corec.service"
+@pytest.mark.parametrize("name", ["corec.service", "corec-worker@.service"])
+def test_systemd_finds_the_unit_sound_and_hardened(folder, name):
+    unit = folder / name
     verified = subprocess.run(["systemd-analyze", "verify", unit], text=True, capture_output=True)
-    assert "corec.service" not in verified.stderr, verified.stderr
+    assert name.partition(".")[0] not in verified.stderr, verified.stderr
     judged = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=30", unit], text=True, capture_output=True)
     assert judged.returncode == 0, judged.stdout[-500:]
+
+
+def test_unit_sees_the_passwords_it_needs_and_no_other(folder):
+    # Given a folder of passwords that only its owner gets into, or none
+    text = (folder / "corec.service").read_text()
+    # Then the unit has one of its own, without the administrator's
+    assert (f"TemporaryFileSystem={folder}/secrets:ro" in text) == (folder / "secrets").is_dir()
+    assert (f"-{folder}/secrets/db_writer" in text) == (folder / "secrets").is_dir() and "db_admin" not in text
+
+
+def test_each_worker_has_a_name_of_its_own(folder):
+    text = (folder / "corec-worker@.service").read_text()
+    assert "--app corec.core.celery_app worker" in text and "worker%i@%%h" in text

@@ -1,4 +1,4 @@
-"""`corec init`: a configuration of your own, a folder for plugins, a systemd unit."""
+"""`corec init`: a configuration of your own, a folder for plugins, systemd units."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +13,10 @@ corec run       run it here, with data in ./data
 as a service    sudo cp corec.service /etc/systemd/system/ && sudo systemctl enable --now corec"""
 
 
-@click.command(short_help="Write a configuration, plugins/ and a systemd unit.", epilog=EXIT_CODES)
+@click.command(short_help="Write a configuration, plugins/ and systemd units.", epilog=EXIT_CODES)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("."))
 def init(folder: Path) -> None:
-    """Write configs/, plugins/ and corec.service into FOLDER, this one by default.
+    """Write configs/, plugins/, corec.service and corec-worker@.service into FOLDER, this one by default.
 
     A file that is there already stays as it is.
 
@@ -24,7 +24,7 @@ def init(folder: Path) -> None:
     corec init
     corec init /opt/corec
     """
-    files = {**configs(), **plugins(), Path("corec.service"): unit(folder.resolve()).encode()}
+    files = {**configs(), **plugins(), **units(folder.resolve())}
     (folder / "plugins").mkdir(parents=True, exist_ok=True)
     for path, content in files.items():
         click.echo(f"{path!s:<40} {'written' if write(folder / path, content) else 'kept, it was there'}")
@@ -70,10 +70,12 @@ def _visible(home: Path) -> Iterator[Path]:
             yield file
 
 
-def unit(folder: Path) -> str:
-    """The systemd unit of a node that is configured in *folder*."""
+def units(folder: Path) -> dict[Path, bytes]:
+    """The systemd units of a node that is configured in *folder*, and of its workers."""
     from string import Template
 
     from corec.cli.service import values
 
-    return Template((PACKAGED / "corec.service").read_text(encoding="utf-8")).substitute(values(folder))
+    known = values(folder)
+    templates = {file.name: Template(file.read_text(encoding="utf-8")) for file in sorted(PACKAGED.glob("*.service"))}
+    return {Path(name): template.substitute(known).encode() for name, template in templates.items()}

@@ -1,4 +1,4 @@
-"""What the systemd unit that `corec init` writes says about this machine."""
+"""What the systemd units that `corec init` writes say about this machine."""
 
 import getpass
 import sys
@@ -12,6 +12,8 @@ from corec.errors import ExitCode
 HOPELESS = (ExitCode.USAGE, ExitCode.CONFIG, ExitCode.CAPACITY, ExitCode.IN_USE, ExitCode.FENCE_LOST, ExitCode.PLUGIN)
 #: Room above max_ram_mb: what the kernel counts to a service besides its own pages.
 SPARE_MB = 512
+#: What a node opens servers with; the administrator's is not among them.
+PASSWORDS = ("redis", "db_writer", "db_reader")
 IN_A_HOME = "# What it needs lies in this user's home; with Python and configs/ elsewhere, DynamicUser=yes is the better choice."
 
 
@@ -27,7 +29,17 @@ def values(folder: Path) -> dict[str, str]:
         "account": account(folder, Path.home()),
         "hopeless": " ".join(str(code.value) for code in HOPELESS),
         "memory": str(memory),
+        "hardening": (PACKAGED / "hardening.conf").read_text(encoding="utf-8").rstrip(),
+        "secrets": secrets(folder / "secrets"),
     }
+
+
+def secrets(folder: Path) -> str:
+    """Where `setup.sh` made passwords: their folder is its owner's alone, so the unit gets another with these files in it."""
+    if not folder.is_dir():
+        return ""
+    files = " ".join("-" + word(folder / name) for name in PASSWORDS)
+    return f"TemporaryFileSystem={word(folder)}:ro,mode=0755\nBindReadOnlyPaths={files}\n"
 
 
 def word(path: Path) -> str:
