@@ -81,9 +81,6 @@ def test_a_container_finds_its_servers_by_other_names(monkeypatch, section):
     # Given the names that the compose file gives
     for name, value in SERVICES["corec"]["environment"].items():
         monkeypatch.setenv(name, value)
-    from corec.config import servers
-
-    monkeypatch.setattr(servers, "NOT_BUILT", ())
     # Then localhost stands for them, and another host for itself
     assert getattr(parse(node(**{section: {"host": "localhost", "password": "x"}})), section).host in SERVICES
     assert getattr(parse(node(**{section: {"host": "10.0.0.7", "password": "x"}})), section).host == "10.0.0.7"
