@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_WAITING = 10_000
 #: Streams of the node itself hold frames; those of plugins hold fields.
 OWN_PREFIX = "corec:"
+STREAM_COMMANDS = "xadd, xlen, xrange, xread, xtrim, xdel"
 HINT = "embedded nodes have streams only; name a server in `redis_config` for the rest of Redis"
 
 Entry = tuple[bytes, dict[bytes, bytes]]
@@ -28,6 +29,8 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 
 class EmbeddedRedis:
     """xadd, xlen, xrange, xread, xtrim and xdel, as redis.asyncio has them and with its types."""
+
+    takes_urgent = True  # xadd(..., urgent=True) commits at once
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline_of = pipeline  # a function: a node that recovers gets a new pipeline
@@ -42,11 +45,10 @@ class EmbeddedRedis:
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
         """Add an entry; its id, or None where its plugin sends more than it may."""
-        if id not in ("*", b"*"):
-            raise PluginError(f"expected the id '*', got {id!r}", hint="ids are the node's, so that entries keep their order")
-        entry = {_bytes(key): _bytes(value) for key, value in fields.items()}
-        if not entry:
-            raise PluginError("expected at least one field for a stream entry, got none")
+        return self.add(name, as_entry(fields, id), urgent=bool(options.get("urgent")))
+
+    def add(self, name: Any, entry: dict[bytes, bytes], *, urgent: bool = False) -> bytes | None:
+        """The same without awaiting, from any thread."""
         number = self._next_id()
         blob = msgspec.msgpack.encode([number, entry])
         if not charge(len(blob)):
@@ -54,7 +56,7 @@ class EmbeddedRedis:
         self.bytes_in += len(blob)
         if self._pipeline.waiting_out >= MOST_WAITING:
             raise PluginError(f"{MOST_WAITING} stream entries wait for a commit already", hint="send fewer, or several values in one entry")
-        self._pipeline.put_out(_text(name), blob, urgent=bool(options.get("urgent")))
+        self._pipeline.put_out(_text(name), blob, urgent=urgent)
         return number
 
     async def xlen(self, name: Any) -> int:
@@ -87,7 +89,7 @@ class EmbeddedRedis:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        raise PluginError(f"expected one of xadd, xlen, xrange, xread, xtrim, xdel, got redis_client.{name}", hint=HINT)
+        raise PluginError(f"expected one of {STREAM_COMMANDS}, got redis_client.{name}", hint=HINT)
 
     def _next_id(self) -> bytes:
         with self._lock:
@@ -103,11 +105,23 @@ class EmbeddedRedis:
         return [(number, entry) for number, entry in (msgspec.msgpack.decode(blob) for _, _, blob in rows)]
 
 
-def put_out(put: Callable[[str, bytes, bool], None], stream: str, fields: dict[Any, Any], urgent: bool) -> bytes:
-    """Hand an entry to a node's outbox; the number that it has there."""
+def put_out(put: Callable[[str, bytes, bool], None], stream: str, fields: dict[Any, Any], urgent: bool) -> bytes | None:
+    """Hand an entry to a node's outbox; the number that it has there, or None where its plugin sends more than it may."""
     number = b"%d-%d" % divmod(time.time_ns(), 1_000_000)
-    put(stream, msgspec.msgpack.encode([number, {_bytes(key): _bytes(value) for key, value in fields.items()}]), urgent)
+    blob = msgspec.msgpack.encode([number, as_entry(fields)])
+    if not charge(len(blob)):
+        return None
+    put(stream, blob, urgent)
     return number
+
+
+def as_entry(fields: dict[Any, Any], id: Any = "*") -> dict[bytes, bytes]:
+    """Fields as an entry has them; PluginError where they cannot be one."""
+    if id not in ("*", b"*"):
+        raise PluginError(f"expected the id '*', got {id!r}", hint="ids are the node's, so that entries keep their order")
+    if not fields:
+        raise PluginError("expected at least one field for a stream entry, got none")
+    return {_bytes(key): _bytes(value) for key, value in fields.items()}
 
 
 def _bytes(value: Any) -> bytes:

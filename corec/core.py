@@ -14,7 +14,7 @@ import struct
 from numbers import Integral
 from typing import Any
 
-from corec.bus import EmbeddedRedis, put_out
+from corec.bus import put_out
 from corec.errors import FrameError, PartialFrame, PluginError, UsageError
 
 __all__ = ["asyncio", "deserializar_mensaje", "enviar_mensaje_redis", "logging", "random", "serializar_mensaje"]
@@ -79,7 +79,7 @@ async def enviar_mensaje_redis(client: Any, stream: str, mensaje: bytes, priorid
     if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # a node's own client: the entry leaves with the commit, once
         return put_out(client.corec_put_out, stream, {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}, critical)
     fields = {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}
-    options = {"urgent": True} if critical and isinstance(client, EmbeddedRedis) else {}
+    options = {"urgent": True} if critical and getattr(client, "takes_urgent", False) is True else {}
     added = client.xadd(stream, fields, maxlen=MAX_ENTRIES, approximate=True, **options)
     return await added if inspect.isawaitable(added) else added
 

@@ -26,12 +26,12 @@ class Meter:
     """The bill of one plugin; safe for use by several threads."""
 
     def __init__(self, name: str, max_mb_s: float = 1.0) -> None:
-        self.name, self._most = name, max_mb_s * MB
+        self.name, self.most_bytes_s = name, max_mb_s * MB
         self.cpu_s = 0.0
         self.bytes_in = self.bytes_out = self.dropped = self.dropped_bytes = 0
         self.ram_bytes: int | None = None  # without its blocks; None as long as nobody looked
         self._lock = threading.Lock()
-        self._room, self._filled = self._most * BURST_S, time.monotonic()
+        self._room, self._filled = self.most_bytes_s * BURST_S, time.monotonic()
         self._told = -TELL_EVERY_S
         self._marks: deque[tuple[float, float, int, int]] = deque([(self._filled, 0.0, 0, 0)])
 
@@ -43,7 +43,7 @@ class Meter:
         """Count bytes that it sends; False, and counted as dropped, where that is above its bound."""
         with self._lock:
             now = time.monotonic()
-            self._room = min(self._room + (now - self._filled) * self._most, self._most * BURST_S)
+            self._room = min(self._room + (now - self._filled) * self.most_bytes_s, self.most_bytes_s * BURST_S)
             self._filled = now
             fits = size <= self._room
             if fits:
@@ -59,7 +59,7 @@ class Meter:
         if now - self._told >= TELL_EVERY_S:
             self._told = now
             log.error("[PluginManager] plugin %s floods: more than %.3g MB/s; what is above is dropped, %d so far",
-                      self.name, self._most / MB, self.dropped)  # fmt: skip
+                      self.name, self.most_bytes_s / MB, self.dropped)  # fmt: skip
 
     def status(self) -> dict[str, Any]:
         """Its figures as plain numbers, rates over the last half minute."""

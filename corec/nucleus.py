@@ -314,6 +314,14 @@ class CoreCNucleus:
         """uint32: the wire ids of a registered block's entities; assigning to `modulos["registro"].bloques` asks for them."""
         return self._places.claim(block, canal, names, holder)
 
+    def forget_holder(self, holder: str) -> None:
+        """A plugin's process is gone: its blocks may be claimed again."""
+        self._places.forget(holder)
+
+    def in_loop(self, call: Callable[..., Any], **arguments: Any) -> "Future[Any]":
+        """Await a call in the loop of modules and plugins, where clients of servers live."""
+        return self._organism.submit(lambda: call(**arguments))
+
     def release_block(self, block: str) -> None:
         """Detach a registered block; deleting from `modulos["registro"].bloques` asks for it."""
         self._places.release(block)

@@ -73,6 +73,7 @@ class Organism:
         self._stopping.set()
         if not self._home.alive:
             return
+        self.manager.stop_isolated()
         ended = self._home.submit(self._end)
         try:
             ended.result(timeout=STOP_WAIT_S)
@@ -88,6 +89,10 @@ class Organism:
         found = self._nucleus.subscriptions.add(stream, handler)
         self._home.submit(found.run)
         return found
+
+    def submit(self, make: Callable, *arguments: Any) -> Future:
+        """Run something in the loop, from another thread."""
+        return self._home.submit(make, *arguments)
 
     def _load_module(self, name: str) -> None:
         if name in NOT_YET:
@@ -139,7 +144,7 @@ class Organism:
         for main in self.manager.found():
             folder = main.parent.name
             self._see_through(self.manager.load, main, lambda problem, folder=folder: self.manager.not_loaded(folder, problem))
-        for running in list(self.manager.plugins.values()):
+        for running in [each for each in list(self.manager.plugins.values()) if not each.isolated]:
             self._see_through(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
         if not self._stopping.is_set():
             self._home.submit(self._resume)

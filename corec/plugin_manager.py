@@ -17,6 +17,7 @@ from corec.config import load_plugin_config, merge_plugin_config
 from corec.errors import PluginError
 from corec.metering import CURRENT, Meter, Timed
 from corec.plugins.footprint import walk
+from corec.plugins.isolated import Isolated
 from corec.plugins.loading import PREFIX, WHATEVER, check_plugin, entry_point, imported, told
 from corec.plugins.running import Running
 
@@ -55,6 +56,7 @@ class PluginManager:
         self._nucleus, self._folder = nucleus, folder
         self.plugins: dict[str, Running] = {}
         self.problems: dict[str, str] = {}  # folder -> why it is not loaded
+        self.isolated: dict[str, Isolated] = {}  # folder -> its process
         self._tasks: list[asyncio.Task] = []
 
     # --- loading -------------------------------------------------------------------------------
@@ -86,6 +88,10 @@ class PluginManager:
             log.info("[PluginManager] plugin %s is disabled", name)
             return
         meter = Meter(name, float(config.get("max_mb_s", MAX_MB_S)))
+        if config.get("aislado"):
+            self.isolated[name] = Isolated(self._nucleus, self, main, config, meter)
+            self.isolated[name].start()
+            return
         LOADING.set(Loading(name, config, meter))
         CURRENT.set(meter)
         begin = entry_point(imported(main, name), main)
@@ -102,6 +108,11 @@ class PluginManager:
         if folder in self.problems:
             raise PluginError(f"plugin {name!r} comes too late: {self.problems[folder]}", hint="make `inicializar` return sooner")
         self.plugins[name] = Running(name, plugin, config, meter, folder)
+
+    def adopt(self, name: str, running: Running) -> bool:
+        """Record an isolated plugin by the name that it registered; False where another has it.  From any thread."""
+        running.name = name
+        return self.plugins.setdefault(name, running) is running
 
     # --- running -------------------------------------------------------------------------------
 
@@ -122,7 +133,7 @@ class PluginManager:
 
     def run_passes(self) -> None:
         """Begin the passes of all plugins that started, each in a context of its own."""
-        self._tasks = [self._task_of(each) for each in self.plugins.values() if each.ready]
+        self._tasks = [self._task_of(each) for each in self.plugins.values() if each.ready and not each.isolated]
 
     def _task_of(self, running: Running) -> asyncio.Task:
         context = copy_context()
@@ -181,7 +192,15 @@ class PluginManager:
     def status(self) -> list[dict[str, Any]]:
         """All plugins, those that are not loaded last; from any thread."""
         missing = [{"name": folder, "state": "not loaded", "detail": problem} for folder, problem in self.problems.items()]
-        return [*(running.status() for running in list(self.plugins.values())), *missing]
+        starting = [each.running for each in self.isolated.values() if each.running.state == "starting"]
+        return [*(running.status() for running in (*list(self.plugins.values()), *starting)), *missing]
+
+    def stop_isolated(self) -> None:
+        """End all processes; from any thread."""
+        for each in self.isolated.values():
+            each.ask_to_stop()
+        for each in self.isolated.values():
+            each.join()
 
     async def stop_all(self) -> None:
         """End all passes."""

@@ -31,7 +31,7 @@ class Running:
         self.passes = self.failures = self.in_a_row = self.dropped_passes = self.restarts = 0
         self.pause = FIRST_PAUSE_S
         self.state, self.problem = "starting", ""
-        self.pid: int | None = None
+        self.isolated, self.pid = False, None  # in a process of its own, which is this one now
         self.held_up_s = 0.0  # for how long this pass blocked the loop
         self.home: Any = None  # the loop that its passes run in
         self._stuck: LoopThread | None = None  # the thread that it blocked and that was left behind
@@ -51,6 +51,12 @@ class Running:
         """It blocked its thread for too long; suspended until that ends, and a pause at least."""
         self._stuck, self.home = thread, None
         self.failed(problem, at_once=True)
+
+    def rest(self, problem: str, pause: float) -> None:
+        """Its process is gone; another one comes after a pause."""
+        self.failures, self.problem = self.failures + 1, problem
+        self.state, self._resumes = "suspended", time.monotonic() + pause
+        log.error("[PluginManager] plugin %s failed: %s; its process is started again in %.3g s", self.name, problem, pause)
 
     def still_stuck(self) -> float:
         """The thread has not come back: another pause."""
@@ -98,5 +104,5 @@ class Running:
         """What it did and cost so far."""
         again = self.wait_s if self.state == "suspended" else 0.0
         return {"name": self.name, "state": self.state, "detail": self.problem or self.state, "passes": self.passes,
-                "failures": self.failures, "retry_in_s": again, "dropped_passes": self.dropped_passes, "isolated": self.pid is not None,
+                "failures": self.failures, "retry_in_s": again, "dropped_passes": self.dropped_passes, "isolated": self.isolated,
                 "pid": self.pid, "restarts": self.restarts, **self.meter.status(), "targets": TARGETS}  # fmt: skip

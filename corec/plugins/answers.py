@@ -1,0 +1,128 @@
+"""What a node does for an isolated plugin: the calls of its `nucleus`, its readings, its log lines, its streams."""
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from corec.bus import EmbeddedRedis, put_out
+from corec.errors import CoreCError
+from corec.metering import CURRENT, Meter
+from corec.node.producer import Producer
+from corec.plugins.pipe import Pipe
+from corec.plugins.running import Running
+from corec.subscriptions import Entry, Subscription
+
+if TYPE_CHECKING:
+    from corec.nucleus import CoreCNucleus
+
+#: Entries of all its streams that wait for the pipe before the oldest are dropped.
+MOST_WAITING = 1_000
+#: Seconds for a command to a real server.
+SERVER_S = 5.0
+
+
+class Forwarded(Subscription):
+    """A subscription whose handler is in the child."""
+
+    number = 0
+    waiting: "deque[tuple[int, Entry]]"
+    wake: Callable[[], None]
+
+    def put(self, entry: Entry) -> None:
+        """Queue an entry for the pipe; from any thread."""
+        if not self.active:
+            return
+        if len(self.waiting) >= MOST_WAITING:
+            self.waiting.popleft()
+            self.dropped += 1
+        self.waiting.append((self.number, entry))
+        self.delivered += 1
+        self.wake()
+
+
+class Answers:
+    """The node's side of one child's life."""
+
+    def __init__(self, nucleus: "CoreCNucleus", running: Running, pipe: Pipe, wake: Callable[[], None]) -> None:
+        self._nucleus, self._running, self._pipe, self._wake = nucleus, running, pipe, wake
+        self._producers: dict[int, Producer] = {}
+        self._subscriptions: dict[int, Forwarded] = {}
+        self._waiting: deque[tuple[int, Entry]] = deque()
+        CURRENT.set(running.meter)  # this thread works for nobody else
+        self._operations = {
+            "xadd": self._xadd, "xlen": self._stream, "xrange": self._stream, "xread": self._stream, "claim": self._claim,
+            "release": nucleus.release_block, "subscribe": self._subscribe, "entity_name": nucleus.entity_name,
+        }  # fmt: skip
+
+    def take(self, kind: str, *rest: Any) -> None:
+        """Carry out one message."""
+        {"call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe}[kind](*rest)
+
+    def forward(self) -> bool:
+        """Send one entry that waits; False where none does."""
+        if not self._waiting:
+            return False
+        number, entry = self._waiting.popleft()
+        self._running.meter.took(self._pipe.send("entry", number, entry.id, entry.fields))
+        return True
+
+    def close(self) -> None:
+        """The child is gone, with its subscriptions and its hold on its blocks."""
+        for each in self._subscriptions.values():
+            each.cancel()
+        self._nucleus.forget_holder(self._running.folder)
+
+    def _call(self, number: int, operation: str, arguments: list[Any]) -> None:
+        try:
+            carry_out = self._operations[operation]
+            value = carry_out(operation, *arguments) if carry_out == self._stream else carry_out(*arguments)
+            self._pipe.send("answer", number, "", value)
+        except (CoreCError, KeyError, TypeError, ValueError, TimeoutError) as error:
+            self._pipe.send("answer", number, str(error) or type(error).__name__, None)
+
+    def _xadd(self, stream: str, entry: dict[bytes, bytes], urgent: bool) -> bytes | None:
+        client = self._nucleus.redis_client
+        if isinstance(client, EmbeddedRedis):
+            return client.add(stream, entry, urgent=urgent)
+        return put_out(self._nucleus.pipeline.put_out, stream, entry, urgent)
+
+    def _stream(self, operation: str, *arguments: Any) -> Any:
+        client = self._nucleus.redis_client
+        if operation == "xrange":
+            name, low, high, count = arguments
+            asked = {"name": name, "min": low, "max": high, "count": count}
+        else:
+            asked = dict(zip({"xlen": ("name",), "xread": ("streams", "count")}[operation], arguments, strict=True))
+        if isinstance(client, EmbeddedRedis):
+            return asyncio.run(getattr(client, operation)(**asked))
+        return self._nucleus.in_loop(getattr(client, operation), **asked).result(SERVER_S)
+
+    def _claim(self, block: str, canal: int, names: list[str]) -> bytes:
+        return self._nucleus.claim_block(block, canal, names, self._running.folder).tobytes()
+
+    def _subscribe(self, stream: str) -> int:
+        found = self._nucleus.subscriptions.add(stream, print, Forwarded)
+        found.number, found.waiting, found.wake = len(self._subscriptions) + 1, self._waiting, self._wake
+        self._subscriptions[found.number] = found
+        return found.number
+
+    def _unsubscribe(self, number: int) -> None:
+        self._subscriptions[number].cancel()
+
+    def _frames(self, producer: int, frames: bytes, time: int) -> None:
+        """Readings of a block of its, on their way to the journal."""
+        if not self._meter.may_send(len(frames)):
+            self._nucleus.shed(len(frames) // 10)
+            return
+        if producer not in self._producers:
+            self._producers[producer] = Producer(f"{self._nucleus.config.instance_id}/block/{producer}")
+        self._nucleus.submit(frames, time=time, producer=self._producers[producer])
+
+    def _log(self, name: str, level: int, text: str) -> None:
+        if self._meter.may_send(len(text)):
+            logging.getLogger(name).log(level, "%s", text)
+
+    @property
+    def _meter(self) -> Meter:
+        return self._running.meter

@@ -1,0 +1,185 @@
+"""The process of a plugin with `aislado`: `python -m corec.plugins.child FD`, started by the node, never by hand."""
+import asyncio
+import ctypes
+import inspect
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corec._core import dtypes
+from corec.plugins.loading import WHATEVER, entry_point, imported, told
+from corec.plugins.pipe import Closed, Pipe
+from corec.plugins.proxy import Link, NucleusProxy
+from corec.subscriptions import Entry
+
+#: The node comes first where both want a core, and last where memory runs out.
+NICE, OOM_SCORE = 10, "1000"
+#: Data beyond `max_ram_mb` at which an allocation fails: the node looks at what is resident, and less often.
+HEADROOM = 256 << 20
+PR_SET_PDEATHSIG = 1
+#: Longest log line that is passed on.
+MOST_TEXT = 4_000
+EVERY_S = 1.0
+
+
+class ToNode(logging.Handler):
+    """Log records, on their way to the node's log."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one on."""
+        self._link.send("log", record.name, record.levelno, self.format(record)[:MOST_TEXT])
+
+
+class Printed:
+    """Standard output of the plugin, line by line into its log."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._rest = log, ""
+
+    def write(self, text: str) -> int:
+        """Log whole lines."""
+        *lines, self._rest = (self._rest + text)[-MOST_TEXT:].split("\n")
+        for line in lines:
+            self._log.info("%s", line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits but an unfinished line."""
+
+
+class Child:
+    """One plugin folder and its passes."""
+
+    def __init__(self, pipe: Pipe, start: dict[str, Any]) -> None:
+        self._pipe, self._start = pipe, start
+        self._link = Link(pipe)
+        self.nucleus = NucleusProxy(self._link, start["instance_id"], start["block_ids"])
+
+    def take_over_output(self) -> None:
+        """Logs and prints go to the node."""
+        root = logging.getLogger()
+        root.handlers[:], root.level = [ToNode(self._link)], logging.INFO
+        sys.stdout = sys.stderr = Printed(logging.getLogger(self._start["folder"]))
+
+    async def run(self) -> None:
+        """Load, then pass after pass until the node says stop."""
+        self._passes: asyncio.Queue = asyncio.Queue()
+        threading.Thread(target=self._listen, args=(asyncio.get_running_loop(),), daemon=True).start()
+        await self.nucleus.modulos["registro"].inicializar(self.nucleus)
+        try:
+            await self._load()
+        except WHATEVER as error:  # a plugin's code may raise
+            self._link.send("failed", told(error))
+            return
+        self._link.send("ready", list(self.nucleus.plugins))
+        steps = asyncio.create_task(self._step_blocks())
+        while (message := await self._passes.get()) is not None:
+            self._link.send("passed", await self._pass(*message))
+        steps.cancel()
+
+    async def _load(self) -> None:
+        main = Path(self._start["main"])
+        result = entry_point(imported(main, self._start["folder"]), main)(self.nucleus, self._start["config"])
+        if inspect.isawaitable(result):
+            await result
+        for plugin in self.nucleus.plugins.values():
+            begin = getattr(plugin, "inicializar", None)
+            result = begin() if begin else None
+            if inspect.isawaitable(result):
+                await result
+
+    async def _pass(self, load: float, now: int, aggregates: bytes, alerts: bytes, block_ids: list[str] | None) -> str:
+        """One pass of each plugin; what went wrong, or nothing."""
+        self.nucleus.load = load
+        if block_ids is not None:
+            self.nucleus.engine.block_ids = tuple(block_ids)
+        datos = {"bloques": np.frombuffer(aggregates, dtypes.AGGREGATE).copy(), "alertas": np.frombuffer(alerts, dtypes.ALERT).copy(),
+                 "ahora": now}  # fmt: skip
+        try:
+            async with asyncio.timeout(self._start["limit"]):
+                for plugin in self.nucleus.plugins.values():
+                    result = plugin.procesar(datos, load)
+                    if inspect.isawaitable(result):
+                        await result
+        except TimeoutError:
+            return f"procesar took more than {self._start['limit']:g} s"
+        except WHATEVER as error:  # a plugin's code may raise
+            return f"procesar: {told(error)}"
+        return ""
+
+    async def _step_blocks(self) -> None:
+        """Step the blocks that the plugin leaves alone, as the node does with those of others."""
+        registro = self.nucleus.modulos["registro"]
+        while True:
+            for key in registro.left_alone():
+                try:
+                    await registro.step(key, self.nucleus.load)
+                except Exception as error:  # a block's code may raise; the others go on
+                    logging.getLogger("ModuloRegistro").error("%s: %s", key, told(error))
+            await asyncio.sleep(EVERY_S)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answers and entries as they come, whatever the loop does; the end of the node is the end of this process."""
+        try:
+            while True:
+                for message in self._pipe.messages():
+                    self._heard(loop, *message)
+                self._pipe.read()
+        except Closed:
+            os._exit(0)
+
+    def _heard(self, loop: asyncio.AbstractEventLoop, kind: str, *rest: Any) -> None:
+        if kind == "answer":
+            self._link.answered(*rest)
+        elif kind == "entry":
+            number, id, fields = rest
+            found = self.nucleus.subscriptions.get(number)
+            if found:
+                found.put(Entry(found.stream, id, fields))
+        else:
+            loop.call_soon_threadsafe(self._passes.put_nowait, rest if kind == "pass" else None)
+
+
+def protect(max_ram: int) -> None:
+    """Never outlive the node, never come before it, never take more than was said."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node stops its children itself
+    os.nice(NICE)
+    resource.setrlimit(resource.RLIMIT_DATA, (max_ram + HEADROOM, max_ram + HEADROOM))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+    except OSError:
+        pass  # not ours to set in some containers
+
+
+def main(fd: int) -> None:
+    """Serve the node at the other end of *fd*."""
+    pipe = Pipe(socket.socket(fileno=fd), blocking=True)
+    while not (first := next(pipe.messages(), None)):
+        pipe.read()
+    start = first[1]
+    protect(start["max_ram"])
+    child = Child(pipe, start)
+    child.take_over_output()
+    try:
+        asyncio.run(child.run())
+    except Closed:
+        pass
+    os._exit(0)  # threads of the plugin's hold nobody up
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

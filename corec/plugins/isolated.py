@@ -1,0 +1,260 @@
+"""A plugin in a process of its own, as the node sees it: fed, weighed, killed and started again, by one thread."""
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corec.metering import Meter
+from corec.plugins.answers import Answers
+from corec.plugins.pipe import Closed, Pipe
+from corec.plugins.process import Process
+from corec.plugins.running import MB, Running
+
+if TYPE_CHECKING:
+    from corec.nucleus import CoreCNucleus
+    from corec.plugin_manager import PluginManager
+
+log = logging.getLogger("PluginManager")
+
+#: Passes that wait for a slow child before it loses the oldest, and bytes of rows that one of them may have.
+MOST_PASSES, MOST_PASS_BYTES = 4, 1 << 20
+#: Bytes on their way to a child before entries of streams wait in their own queues.
+MOST_UNSENT = 256 << 10
+#: A child's own limit on a pass comes first; it is killed this much later.
+GRACE_S = 1.0
+START_LIMIT_S = 30.0
+STOP_WAIT_S = 0.3
+#: The thread looks around this often; a child's memory is looked at that often, what is its own less often.
+LOOK_EVERY_S, WEIGH_EVERY_S = 0.1, 5.0
+#: A child that lived for this long is started again at once; others after 1 s, then twice as long each time, up to this.
+LONG_LIFE_S, FIRST_REST_S, LONGEST_REST_S = 60.0, 1.0, 600.0
+#: What is read from a child in a second, as a multiple of what it may send: the rest waits in its pipe.
+READ_FOLD = 4
+
+
+class Isolated:
+    """One plugin folder in a child process, over all the lives of that."""
+
+    def __init__(self, nucleus: "CoreCNucleus", manager: "PluginManager", main: Path, config: dict[str, Any], meter: Meter) -> None:
+        self._nucleus, self._manager, self._main, self._config = nucleus, manager, main, config
+        self.running = Running(main.parent.name, None, config, meter, main.parent.name)
+        self.running.isolated = True
+        self._stopping, self._woken = threading.Event(), os.eventfd(0, os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._supervise, name=f"plugin-{self.running.folder}", daemon=True)
+        self._deaths = 0  # in a row, after short lives
+        self._cpu_before = 0.0
+
+    def start(self) -> None:
+        """Start the first child; returns at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to send; from any thread."""
+        os.eventfd_write(self._woken, 1)
+
+    def ask_to_stop(self) -> None:
+        """End the child and the thread."""
+        self._stopping.set()
+        self.wake()
+
+    def join(self) -> None:
+        """Wait for that."""
+        self._thread.join(STOP_WAIT_S + 0.5)
+
+    # --- its lives -----------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        while not self._stopping.wait(self.running.wait_s) and self.running.state not in ("failed", "left behind"):
+            began = time.monotonic()
+            try:
+                problem = self._life()
+            except Exception as error:  # a bug of ours must not leave a child behind unseen
+                log.exception("[PluginManager] plugin %s", self.running.name)
+                problem = f"{type(error).__name__}: {error}"
+            if self._stopping.is_set():
+                return
+            if self.running.state != "failed":
+                self._rest(problem, time.monotonic() - began)
+
+    def _rest(self, problem: str, lived: float) -> None:
+        self._deaths = 1 if lived > LONG_LIFE_S else self._deaths + 1
+        self.running.restarts += 1
+        self.running.rest(problem, min(FIRST_REST_S * 2 ** (self._deaths - 1), LONGEST_REST_S))
+
+    def _life(self) -> str:
+        """Start a child and serve it until it ends; what ended it."""
+        ours, theirs = socket.socketpair()
+        process = Process(theirs)
+        theirs.close()
+        pipe = Pipe(ours, blocking=False)
+        self.running.pid, self._cpu_before = process.pid, self.running.meter.cpu_s
+        answers = Answers(self._nucleus, self.running, pipe, self.wake)
+        try:
+            return _Life(self, process, pipe, answers).run()
+        except Closed:
+            return process.told() if process.wait(STOP_WAIT_S) else "it closed its pipe"
+        finally:
+            process.kill()
+            answers.close()
+            pipe.close()
+            self.running.pid = None
+
+    # --- what a life asks ----------------------------------------------------------------------
+
+    def introduction(self) -> dict[str, Any]:
+        """What a child is told first."""
+        return {"folder": self.running.folder, "main": str(self._main.resolve()), "config": self._config, "max_ram": self.running.max_ram,
+                "limit": self.running.limit, "instance_id": self._nucleus.config.instance_id,
+                "block_ids": list(self._nucleus.engine.block_ids)}  # fmt: skip
+
+    def is_ready(self, names: list[str]) -> None:
+        """The child has loaded the plugin; it takes its name, unless another has it."""
+        name = names[0] if names else self.running.name
+        if not self._manager.adopt(name, self.running):
+            self.running.gave_up(f"there is a plugin {name!r} already: the first one stays")
+            return
+        self.running.started()
+
+    def has_failed(self, problem: str) -> None:
+        """The child could not load the plugin: another one could not either."""
+        self.running.gave_up(problem)
+        self._manager.not_loaded(self.running.folder, problem)
+
+    def weigh(self, process: Process, *, whole: bool) -> str:
+        """Look at the child's memory and time; what is wrong, if anything."""
+        meter, used = self.running.meter, process.resident_bytes
+        meter.cpu_s = self._cpu_before + process.cpu_s
+        if whole or meter.ram_bytes is None:
+            meter.ram_bytes = process.own_bytes
+        most = self.running.max_ram
+        return f"its process holds {used / MB:.0f} MB, above its max_ram_mb of {most // MB}" if used > most else ""
+
+    def next_pass(self) -> tuple[Any, ...]:
+        """News for one pass: load, time, rows as bytes; the newest rows where there are too many."""
+        datos, self.running.since = self._nucleus.news(self.running.since)
+        rows = [datos[name] for name in ("bloques", "alertas")]
+        cut = [each[-(MOST_PASS_BYTES // each.itemsize) :].tobytes() for each in rows]
+        return (self._nucleus.load, datos["ahora"], *cut)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the node stops."""
+        return self._stopping.is_set()
+
+    @property
+    def woken(self) -> int:
+        """The file that `wake` makes readable."""
+        return self._woken
+
+
+class _Life:
+    """One child, from its start to its end."""
+
+    def __init__(self, home: Isolated, process: Process, pipe: Pipe, answers: Answers) -> None:
+        self._home, self._process, self._pipe, self._answers = home, process, pipe, answers
+        self._running = home.running
+        self._passes: deque[tuple[Any, ...]] = deque()
+        self._began = self._due = time.monotonic()
+        self._sent_at: float | None = None  # when the pass on its way was sent
+        self._weigh_at = 0.0
+        self._ready = False
+        self._blocks_told = len(home._nucleus.engine.block_ids)
+        self._room_at, self._room = 0.0, 0
+
+    def run(self) -> str:
+        """Serve it; what ended it."""
+        self._pipe.send("start", self._home.introduction())
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._home.woken, selectors.EVENT_READ)
+            selector.register(self._pipe, selectors.EVENT_READ)
+            while not self._home.stopping:
+                problem = self._turn(selector)
+                if problem or self._running.state == "failed":
+                    return problem
+        self._pipe.send("stop")
+        self._process.wait(STOP_WAIT_S)
+        return ""
+
+    def _turn(self, selector: selectors.BaseSelector) -> str:
+        may_read = self._may_read()
+        selector.modify(self._pipe, (may_read or not self._pipe.unsent) | selectors.EVENT_WRITE * bool(self._pipe.unsent))
+        ready = [key.fileobj for key, _ in selector.select(LOOK_EVERY_S)]
+        if self._home.woken in ready:
+            os.eventfd_read(self._home.woken)
+        self._pipe.flush()
+        if not may_read:
+            time.sleep(LOOK_EVERY_S)
+        elif self._pipe in ready:
+            self._take_in()
+        self._feed()
+        return self._overdue() or self._too_heavy()
+
+    def _may_read(self) -> bool:
+        """Whether what a child sent in this second leaves room for more."""
+        now = time.monotonic()
+        if now - self._room_at >= 1.0:
+            self._room_at, self._room = now, int(READ_FOLD * max(self._running.meter.most_bytes_s, 1 << 20))
+        return self._room > 0
+
+    def _take_in(self) -> None:
+        self._room -= self._pipe.read()
+        for kind, *rest in self._pipe.messages():
+            if kind == "passed":
+                self._passed(*rest)
+            elif kind == "ready":
+                self._ready = True
+                self._home.is_ready(*rest)
+            elif kind == "failed":
+                self._home.has_failed(*rest)
+            else:
+                self._answers.take(kind, *rest)
+
+    def _passed(self, problem: str) -> None:
+        self._sent_at = None
+        if problem:
+            self._due = time.monotonic() + self._running.failed(problem)
+            self._passes.clear()
+        else:
+            self._running.passed()
+
+    def _feed(self) -> None:
+        """One pass at a time; those that a slow child has no time for are dropped, the oldest first."""
+        now = time.monotonic()
+        if self._ready and now >= self._due:
+            self._due = max(self._due + self._running.interval, now)
+            if len(self._passes) >= MOST_PASSES:
+                self._passes.popleft()
+                self._running.dropped_passes += 1
+            self._passes.append(self._home.next_pass())
+        if self._passes and self._sent_at is None:
+            self._sent_at = now
+            size = self._pipe.send("pass", *self._passes.popleft(), self._new_blocks())
+            self._running.meter.took(size)
+        while self._pipe.unsent < MOST_UNSENT and self._answers.forward():
+            pass
+
+    def _new_blocks(self) -> list[str] | None:
+        names = self._home._nucleus.engine.block_ids
+        if len(names) == self._blocks_told:
+            return None
+        self._blocks_told = len(names)
+        return list(names)
+
+    def _overdue(self) -> str:
+        now, limit = time.monotonic(), self._running.limit + GRACE_S
+        if self._sent_at is not None and now - self._sent_at > limit:
+            return f"procesar took more than {self._running.limit:g} s"
+        if not self._ready and now - self._began > START_LIMIT_S:
+            return f"inicializar took more than {START_LIMIT_S:g} s"
+        return ""
+
+    def _too_heavy(self) -> str:
+        whole = time.monotonic() >= self._weigh_at
+        if whole:
+            self._weigh_at = time.monotonic() + WEIGH_EVERY_S
+        return self._home.weigh(self._process, whole=whole)

@@ -1,0 +1,190 @@
+"""What a plugin in a process of its own gets for `nucleus`: the same door, carried over a pipe to the node."""
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from corec.bus import HINT, STREAM_COMMANDS, as_entry
+from corec.errors import PluginError
+from corec.modules.registro import ModuloRegistro
+from corec.plugins.loading import check_plugin
+from corec.plugins.pipe import Pipe
+from corec.subscriptions import Entry, Subscription
+
+#: Seconds that the node may take to answer a call.
+ANSWER_S = 30.0
+
+
+class Link:
+    """Calls to the node and its answers."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe, self._numbers = pipe, itertools.count(1)
+        self._open: dict[int, Future] = {}
+        self._lock = threading.Lock()
+
+    def send(self, *message: Any) -> None:
+        """Tell the node something."""
+        self._pipe.send(*message)
+
+    def ask(self, operation: str, *arguments: Any) -> Future:
+        """Ask the node for something."""
+        number, answer = next(self._numbers), Future()
+        self._open[number] = answer
+        self.send("call", number, operation, arguments)
+        return answer
+
+    def call(self, operation: str, *arguments: Any) -> Any:
+        """Ask and wait."""
+        return self.ask(operation, *arguments).result(ANSWER_S)
+
+    def answered(self, number: int, problem: str, value: Any) -> None:
+        """The node's answer to a call."""
+        answer = self._open.pop(number)
+        if problem:
+            answer.set_exception(PluginError(problem))
+        else:
+            answer.set_result(value)
+
+
+class Missing:
+    """Names what an isolated plugin cannot have."""
+
+    _what = "nucleus"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise PluginError(f"{self._what}.{name} is not there for a plugin that runs in a process of its own",
+                          hint='without "aislado" it is; docs/plugins.md says what there is with it')  # fmt: skip
+
+
+class Streams(Missing):
+    """`nucleus.redis_client`: the stream commands, carried out by the node."""
+
+    _what, takes_urgent = "redis_client", True
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
+                   **options: Any) -> bytes | None:
+        """Add an entry; its id, or None where the plugin sends more than it may."""
+        return await self._asked("xadd", _text(name), as_entry(fields, id), bool(options.get("urgent")))
+
+    async def xlen(self, name: Any) -> int:
+        """How many entries are committed."""
+        return await self._asked("xlen", _text(name))
+
+    async def xrange(self, name: Any, min: Any = "-", max: Any = "+", count: int | None = None) -> list[Any]:
+        """Entries with ids from *min* to *max*, oldest first."""
+        return [tuple(entry) for entry in await self._asked("xrange", _text(name), _text(min), _text(max), count)]
+
+    async def xread(self, streams: dict[Any, Any], count: int | None = None, block: int | None = None) -> list[Any]:
+        """[[stream, entries behind the id given for it], ...]; never blocks."""
+        asked = {_text(name): _text(after) for name, after in streams.items()}
+        return [[name, [tuple(entry) for entry in entries]] for name, entries in await self._asked("xread", asked, count)]
+
+    async def xtrim(self, name: Any, **options: Any) -> int:
+        """Nothing to do: streams are bounded."""
+        return 0
+
+    async def xdel(self, name: Any, *ids: Any) -> int:
+        """Entries are part of committed turns and stay."""
+        return 0
+
+    async def _asked(self, operation: str, *arguments: Any) -> Any:
+        return await asyncio.wrap_future(self._link.ask(operation, *arguments))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise PluginError(f"expected one of {STREAM_COMMANDS}, got redis_client.{name}", hint=HINT)
+
+
+class Settings(Missing):
+    """`nucleus.config`: what is safe to hand out."""
+
+    _what = "nucleus.config"
+
+    def __init__(self, instance_id: str) -> None:
+        self.instance_id = instance_id
+
+
+class EngineView(Missing):
+    """`nucleus.engine`: the names of blocks, by index."""
+
+    _what = "nucleus.engine"
+
+    def __init__(self, block_ids: Sequence[str]) -> None:
+        self.block_ids = tuple(block_ids)
+
+
+class NucleusProxy(Missing):
+    """The node as an isolated plugin sees it."""
+
+    def __init__(self, link: Link, instance_id: str, block_ids: Sequence[str]) -> None:
+        self._link = link
+        self.config, self.engine = Settings(instance_id), EngineView(block_ids)
+        self.redis_client, self.load = Streams(link), 0.0
+        self.plugins: dict[str, Any] = {}
+        self.subscriptions: dict[int, Subscription] = {}
+        self.modulos = {"registro": ModuloRegistro()}
+
+    def registrar_plugin(self, name: str, plugin: Any) -> None:
+        """Record a plugin."""
+        check_plugin(name, plugin)
+        if name in self.plugins:
+            raise PluginError(f"there is a plugin {name!r} already: the first one stays", hint="register each plugin under its own name")
+        self.plugins[name] = plugin
+
+    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+        """Have *handler* called with every entry of *stream* from now on."""
+        if not callable(handler):
+            raise PluginError(f"expected a handler that can be called with an entry, got {handler!r:.60}")
+        number = self._link.call("subscribe", stream)
+        found = self.subscriptions[number] = Remote(stream, handler, lambda: self._link.send("unsubscribe", number))
+        found.task = asyncio.get_running_loop().create_task(found.run())
+        return found
+
+    def entity_name(self, id: int) -> tuple[str, str]:
+        """(name, unit) of an entity by its wire id."""
+        return tuple(self._link.call("entity_name", id))
+
+    # --- what ModuloRegistro asks of a node ----------------------------------------------------
+
+    def claim_block(self, block: str, canal: int, names: Sequence[str]) -> np.ndarray:
+        """Wire ids of a block's entities."""
+        return np.frombuffer(self._link.call("claim", block, canal, list(names)), np.uint32)
+
+    def release_block(self, block: str) -> None:
+        """Detach a block."""
+        self._link.call("release", block)
+
+    def submit(self, frames: bytes, *, time: int, producer: Any) -> None:
+        """Readings of a block."""
+        self._link.send("frames", producer.id, bytes(frames), time)
+
+
+class Remote(Subscription):
+    """A subscription whose entries come over the pipe."""
+
+    def __init__(self, stream: str, handler: Callable[[Entry], Any], on_cancel: Callable[[], None]) -> None:
+        super().__init__(stream, handler, None)
+        self._on_cancel = on_cancel
+        self.task: asyncio.Task | None = None
+
+    def cancel(self) -> None:
+        """Deliver nothing more."""
+        super().cancel()
+        self._on_cancel()
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
