@@ -243,13 +243,16 @@ def test_check_names_embedded_where_servers_are_configured():
 
 def test_check_verifies_a_data_folder(stored):
     text = succeeded("check", "--data", "data")
-    assert [line.split()[0] for line in text.splitlines()] == ["store", "journal", "snapshots", "names"]
-    assert text.count(": sound") == 4
+    assert [line.split()[0] for line in text.splitlines()] == ["store", "journal", "snapshots", "names", "together"]
+    assert text.count(": sound") == 5
     assert "it fits" in succeeded("check", "--data", "data", "--config", "configs")
 
 
-@pytest.mark.parametrize("pattern", ["store.db", "snapshots/*.snap"])
-def test_check_finds_damage_in_a_data_folder(stored, pattern):
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [("store.db", "HINT: store: `corec check --data data --repair`"), ("snapshots/*.snap", "HINT: snapshots: a start puts")],
+)
+def test_check_finds_damage_in_a_data_folder(stored, pattern, hint):
     # Given a store or a snapshot with bytes changed in its middle
     file = next((stored / "data").glob(pattern))
     content = bytearray(file.read_bytes())
@@ -258,7 +261,7 @@ def test_check_finds_damage_in_a_data_folder(stored, pattern):
     file.write_bytes(content)
     # Then the check says so and where, and what to do
     text = refused(ExitCode.DATA, "check", "--data", "data")
-    assert "HINT: start the node" in text and ": sound" in text
+    assert hint in text and ": sound" in text
 
 
 def test_check_of_what_is_no_data_folder(here):

@@ -257,7 +257,8 @@ def test_verify_names_what_is_wrong(folder, snapshots):
     engine = Engine()
     engine.save(snapshots)
     engine.save(snapshots)
-    assert snapshots.verify() == []
+    assert snapshots.inspect()[1] == []
     path = folder / "00000000000000000001.snap"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    assert len(snapshots.verify()) == 1 and "00001.snap is damaged: the footer" in snapshots.verify()[0]
+    _, problems = snapshots.inspect()
+    assert len(problems) == 1 and "00001.snap is damaged: the footer" in problems[0]

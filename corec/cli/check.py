@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 @click.option(
     "--data", metavar="DIR", type=click.Path(path_type=Path), help="Verify this data folder, every byte of it."
 )
-def check(config: Path | None, embedded: bool, data: Path | None) -> None:
+@click.option("--repair", is_flag=True, help="With --data: have the next start build a damaged store anew, from what is sound.")
+def check(config: Path | None, embedded: bool, data: Path | None, repair: bool) -> None:
     """Check both configuration files, show their blocks, ids on the wire and price in RAM, refuse what cannot fit.
 
-    With --data, verify a data folder; together with --config, do both.
+    With --data, verify a data folder, changing nothing in it; together with --config, do both.
 
     \b
     corec check
     corec check --data data
+    corec check --data data --repair
     """
     if data is None or config is not None:
         _check_config(load_config(config, embedded=embedded))
     if data is not None:
-        _check_data(data)
+        _check_data(data, repair)
 
 
 def _check_config(config: "Config") -> None:
@@ -60,16 +62,23 @@ def _entry(entry: "BlockEntry") -> list[str]:
     return [entry.id, str(entry.canal), f"{entry.entidades:,}", blocks, ids, entry.plugin or "-"]
 
 
-def _check_data(data: Path) -> None:
-    from corec.cli.check_data import verify_folder
+def _check_data(data: Path, repair: bool) -> None:
+    from corec.cli.check_data import mark_store, verify_folder
     from corec.errors import ExitCode
 
-    problems = 0
-    for name, found, wrong in verify_folder(data):
-        click.echo(f"{name:<10} {found}" + (": sound" if not wrong else ""))
-        for problem in wrong:
+    wrong = []
+    for verdict in verify_folder(data):
+        click.echo(f"{verdict.name:<10} {verdict.found}" + (": sound" if not verdict.problems else ""))
+        for problem in verdict.problems:
             click.echo(f"           {problem}")
-        problems += len(wrong)
-    if problems:
-        click.echo("HINT: start the node: what is damaged it puts aside, and recovers from the rest", err=True)
-        click.get_current_context().exit(int(ExitCode.DATA))
+        wrong += [verdict] if verdict.problems else []
+    if not wrong:
+        return
+    broken_store = any(verdict.name == "store" and verdict.remedy for verdict in wrong)
+    if repair and broken_store:
+        mark_store(data, "corec check found damage")
+        click.echo("store      marked: the next start builds it anew, without what is damaged")
+    for verdict in wrong:
+        if verdict.remedy and not (repair and verdict.name == "store"):
+            click.echo(f"HINT: {verdict.name}: {verdict.remedy.replace('DIR', str(data))}", err=True)
+    click.get_current_context().exit(int(ExitCode.OK if repair and broken_store else ExitCode.DATA))

@@ -1,58 +1,135 @@
-"""Every check that the files of a data folder can be put to, while no node works on them."""
+"""Every check that the files of a data folder can be put to, while no node works on them; none of them is changed."""
 
+import shutil
+import sqlite3
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from corec.errors import DamagedFile, StorageError
+from corec.cli.check_fit import Span, misfits
+from corec.errors import CoreCError, DamagedFile, StorageError
+from corec.node.identity import require_one_node
 from corec.sources import names
-from corec.storage.folder import DataFolder
+from corec.storage import disk
+from corec.storage.base import State
+from corec.storage.folder import DataFolder, Layout, undisturbed
+from corec.storage.snapshot_files import Head
 from corec.storage.snapshots import Snapshots
+from corec.storage.sqlite import distrust_mark
 from corec.storage.sqlite_read import StoreReader
+from corec.storage.sqlite_schema import connect, has_wal
 from corec.storage.store_verify import verify as verify_store
 from corec.streams import journal
 from corec.wording import amount, counted
 
+#: Turns in which a note of what was read from a server is looked for.
+RECENT_TURNS = 50
+
 
 class Verdict(NamedTuple):
-    """What one part of a data folder holds, and everything wrong with it."""
+    """What one part of a data folder holds, everything wrong with it, and what to do about that."""
 
     name: str
     found: str
     problems: list[str]
+    remedy: str = ""
+
+
+class Standing(NamedTuple):
+    """Where a store stands, and whether its log is on a server."""
+
+    state: State
+    on_server: bool
 
 
 def verify_folder(data: Path) -> Iterator[Verdict]:
     """Read all of it; FolderInUse while a node runs there."""
-    if not data.is_dir():
-        raise StorageError(
-            f"expected a data folder, got {data}, which is none", hint="--data names it; `corec run` makes it"
-        )
-    with DataFolder(data, least_free=0) as folder:
-        yield _store(folder.store)
-        yield _journal(folder.journal)
-        yield _snapshots(folder.snapshots)
+    layout = require_data_folder(data)
+    with undisturbed(layout), _still(layout.store) as still:
+        require_one_node(layout, still)
+        store, standing = _store(layout.store, still)
+        written, span = _journal("journal", layout.journal)
+        snapshots, heads = _snapshots(layout.snapshots)
+        yield from (store, written, snapshots)
+        if any((data / "tail").glob("*.log")):
+            yield _journal("tail", data / "tail")[0]
         if (data / names.FILE).exists():
             yield _names(data)
+        if not store.problems:
+            yield from _together(standing, span, heads)
 
 
-def _store(path: Path) -> Verdict:
+def require_data_folder(data: Path) -> Layout:
+    """The layout of a folder in which a node has worked."""
+    layout = Layout(data)
+    if not layout.exists:
+        what = "which holds no store, journal or snapshot of one" if data.is_dir() else "which is none"
+        raise StorageError(
+            f"expected a data folder of a node, got {data}, {what}", hint="--data names it; `corec run` makes it"
+        )
+    return layout
+
+
+def mark_store(data: Path, reason: str) -> None:
+    """Have the next start build the store anew from its sound rows; *reason* is for who finds the mark."""
+    with DataFolder(data, least_free=0) as folder:
+        distrust_mark(folder.store).write_text(reason + "\n")
+
+
+def _together(standing: Standing | None, span: Span | None, heads: list[Head]) -> Iterator[Verdict]:
+    state, on_server = standing or (None, False)
+    wrong = list(misfits(state, span, heads, on_server=on_server))
+    yield Verdict("together", "store, journal and snapshots " + ("do not fit" if wrong else "fit"), wrong)
+
+
+@contextmanager
+def _still(path: Path) -> Iterator[Path]:
+    """The store, or a copy of one whose node was killed: SQLite would make files beside it."""
+    if not has_wal(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="corec-check-") as place:
+        with disk.explained("copy the store to", Path(place)):
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{path}{suffix}", f"{place}/{path.name}{suffix}")
+        yield Path(place) / path.name
+
+
+def _store(path: Path, still: Path) -> tuple[Verdict, Standing | None]:
     if not path.exists():
-        return Verdict("store", "none yet", [])
-    problems = verify_store(path)
-    if problems:
-        return Verdict("store", amount(path.stat().st_size), problems)
-    reader = StoreReader(path)
+        return Verdict("store", "none", []), None
+    size = amount(path.stat().st_size)
+    problems = [problem.replace(str(still), str(path)) for problem in verify_store(still, at_rest=True)]
+    standing = _standing(still)
+    if distrust_mark(path).exists():
+        return Verdict("store", size, ["it is marked: the next start builds it anew from its sound rows"]), standing
+    if problems or standing is None:
+        remedy = "`corec check --data DIR --repair` marks the store: the next start builds it anew, without what is damaged"
+        return Verdict("store", size, problems, remedy), standing
+    return Verdict("store", f"{size}, up to turn {standing.state.turn:,}", []), standing
+
+
+def _standing(path: Path) -> Standing | None:
+    """None where that cannot be read."""
     try:
-        return Verdict("store", f"{amount(path.stat().st_size)}, up to turn {reader.state.turn:,}", [])
-    finally:
-        reader.close()
+        with closing(StoreReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
+            state = reader.state
+            recent = reader.turns(state.turn - RECENT_TURNS)
+            return Standing(state, any(command["op"] == "read" for record in recent for command in record.commands))
+    except (DamagedFile, sqlite3.Error, ValueError, KeyError):
+        return None
 
 
-def _journal(folder: Path) -> Verdict:
+def _journal(name: str, folder: Path) -> tuple[Verdict, Span | None]:
     files = journal.list_files(folder)
+    if not files:
+        return Verdict(name, "none", []), None
+    scan = journal.scan_newest(files)
     found = f"{counted(len(files), 'file')}, {amount(sum(file.size for file in files))}"
-    return Verdict("journal", found, [_gap_text(gap) for gap in journal.verify(folder)] if files else [])
+    remedy = "a start steps over damage in a journal; what it took stays lost, and is named until the journal is trimmed behind it"
+    return Verdict(name, found, [_gap_text(gap) for gap in journal.verify(folder)], remedy), Span(files[0].first, scan.last)
 
 
 def _gap_text(gap: "journal.Gap") -> str:
@@ -61,15 +138,18 @@ def _gap_text(gap: "journal.Gap") -> str:
     return f"damage in {gap.file} at byte {gap.position:,}: {counted(gap.lost, 'batch')} lost"
 
 
-def _snapshots(folder: Path) -> Verdict:
+def _snapshots(folder: Path) -> tuple[Verdict, list[Head]]:
     files = list(folder.glob("*.snap"))
+    if not files:
+        return Verdict("snapshots", "none", []), []
+    heads, problems = Snapshots(folder).inspect()
     found = f"{counted(len(files), 'file')}, {amount(sum(file.stat().st_size for file in files))}"
-    return Verdict("snapshots", found, Snapshots(folder).verify())
+    return Verdict("snapshots", found, problems, "a start puts a damaged snapshot aside and takes the one before it"), heads
 
 
 def _names(data: Path) -> Verdict:
     try:
         entries = names.read_names(data / names.FILE)
-    except DamagedFile as error:
-        return Verdict("names", names.FILE, [error.text])
+    except CoreCError as error:
+        return Verdict("names", names.FILE, [error.text], "a start puts the file aside, and names get their ids anew")
     return Verdict("names", counted(sum(len(rows) for _, rows in entries.values()), "sensor"), [])

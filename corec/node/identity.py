@@ -33,14 +33,17 @@ def identify(layout: Layout, instance: str, *, adopt: bool = False) -> int:
             f"expected the instance_id of this data folder, {owner.instance!r}, got {instance!r} - at {layout.path}",
             hint="set instance_id back, name another folder with --data, or take this one over for good: corec run --adopt",
         )
-    ids = require_one_node(layout)
+    ids = require_one_node(layout, layout.store)
     return ids or int.from_bytes(os.urandom(8), "big") or 1
 
 
-def require_one_node(layout: Layout) -> int:
-    """The id that the files carry, 0 for none; StorageError where they are not of one node."""
+def require_one_node(layout: Layout, store: Path) -> int:
+    """The id that the files carry, 0 for none; StorageError where they are not of one node.
+
+    store: the layout's, or a copy of it to read instead.
+    """
     found: dict[int, Path] = {}
-    for path, node in _nodes(layout):
+    for path, node in _nodes(layout, store):
         if node:
             found.setdefault(node, path)
     if len(found) > 1:
@@ -52,9 +55,9 @@ def require_one_node(layout: Layout) -> int:
     return next(iter(found), 0)
 
 
-def _nodes(layout: Layout) -> Iterator[tuple[Path, int]]:
+def _nodes(layout: Layout, store: Path) -> Iterator[tuple[Path, int]]:
     """Every file that can say whose it is, and whose it is."""
-    yield layout.store, _owner(layout.store).node
+    yield layout.store, _owner(store).node
     for pattern in ("*.log", "*.spare"):
         for path in sorted(layout.journal.glob(pattern)):
             yield path, journal_files.read_node(path)

@@ -80,8 +80,9 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tup
         _without_snapshot(opened, name)
     elif store.state.turn:      # no snapshot, but the journal reaches back to the first reading
         _replay(opened, 0, name)
+        _take_snapshot(opened)
     else:       # replay must know the configuration that the first turns were folded under
-        snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), 0, 0)
+        _take_snapshot(opened)
     _take_config(opened, config)
     opened.intake.seek(store.state.offset, opened.engine.cursor)
     return opened
@@ -115,15 +116,20 @@ def _keep_committed_ledger(opened: Opened, name: str) -> None:
     log.error("[Recovery-%s] readings that were committed are gone from the log: its replay is off by %s; the committed ledger is kept",
               name, ", ".join(f"{count:+,} {key}" for key, count in off.items()))  # fmt: skip
     opened.engine.take_ledger(committed)
+    _take_snapshot(opened)      # or every start would find the same
 
 
 def _without_snapshot(opened: Opened, name: str) -> None:
     """No snapshot is sound: go on with fresh entities, and say so."""
     log.error("[Recovery-%s] no sound snapshot: entities start afresh at turn %d, offset %d; committed rows are kept",
               name, opened.store.state.turn, opened.store.state.offset)  # fmt: skip
-    state = opened.store.state
-    opened.engine.take_ledger(state.ledger)
-    opened.snapshots.write(opened.engine.snapshot_begin(), opened.engine.snapshot_segments(), state.turn, state.offset)
+    opened.engine.take_ledger(opened.store.state.ledger)
+    _take_snapshot(opened)
+
+
+def _take_snapshot(opened: Opened) -> None:
+    engine, state = opened.engine, opened.store.state
+    opened.snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), state.turn, state.offset)
 
 
 def refold(engine: Engine, intake: Intake, record: TurnRecord) -> Outcome:

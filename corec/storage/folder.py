@@ -26,6 +26,11 @@ class Layout:
         self.store = self.path / "store.db"
         self.lock = self.path / "lock"
 
+    @property
+    def exists(self) -> bool:
+        """Whether a node has worked here."""
+        return self.store.is_file() or any(self.journal.glob("*.log")) or any(self.snapshots.glob("*.snap"))
+
 
 class Holder(NamedTuple):
     """Who holds a data folder."""
@@ -63,6 +68,20 @@ def in_use(layout: Layout) -> FolderInUse:
         f"expected a data folder of its own, got one that {who} is using - at {layout.path}",
         hint="stop that process, or give this node another folder with --data",
     )
+
+
+@contextmanager
+def undisturbed(layout: Layout) -> Iterator[None]:
+    """Keep nodes from starting on a data folder that is only looked at; nothing in it is changed."""
+    if not layout.lock.is_file():
+        yield
+        return
+    with layout.lock.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise in_use(layout) from error
+        yield
 
 
 @contextmanager

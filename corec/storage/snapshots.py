@@ -71,10 +71,6 @@ class Snapshots:
         self.problems: list[str] = []
         self.owed: frozenset[int] = frozenset()
         """Segments that the next snapshot has to be given, because the one they were meant for failed."""
-        with disk.explained("open", self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for unfinished in self._folder.glob("*.new"):
-                unfinished.unlink()
 
     @property
     def safe_offset(self) -> int:
@@ -91,6 +87,10 @@ class Snapshots:
 
         A damaged one, or one ahead of the store, is put aside, said in the log and in `problems`.
         """
+        with disk.explained("open", self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for unfinished in self._folder.glob("*.new"):
+                unfinished.unlink()
         with disk.explained("read", self._folder):
             self._last = next(self._readable(upto_turn), None)
             self._before = next(self._older(self._last), None) if self._last else None
@@ -118,15 +118,15 @@ class Snapshots:
             writer.finish(live)
         return writer.head.generation
 
-    def verify(self) -> list[str]:
-        """Everything wrong with the files of the folder, as text."""
-        problems = []
+    def inspect(self) -> tuple[list[Head], list[str]]:
+        """The sound snapshots, and everything wrong with the files of the folder, as text; changes nothing."""
+        sound, problems = [], []
         for number in self._numbers():
             try:
-                self._check(number)
+                sound.append(self._check(number).head)
             except DamagedFile as error:
                 problems.append(error.text)
-        return problems
+        return sound, problems
 
     # -- loading
 

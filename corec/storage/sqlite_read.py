@@ -174,13 +174,13 @@ class StoreReader:
         if not is_sound(row):
             raise DamagedFile(
                 f"{self.path} is damaged: row {row[0]} of {table} does not match its checksum",
-                hint="start the node: it puts the file aside and recovers",
+                hint=schema.REPAIR,
             )
 
     def _sound_rows(self, form: RowFormat, rows: list[tuple[Any, ...]]) -> np.ndarray:
         array, sound = form.unpack(rows)
         if not sound.all():
-            log.error("[Store] %d damaged rows of %s left out", int((~sound).sum()), form.table)
+            log.error("[Store] %d damaged rows of %s left out; %s", int((~sound).sum()), form.table, schema.REPAIR)
         return array[sound]
 
     def _windows(self, pattern: str, since: int, until: int) -> np.ndarray:

@@ -17,6 +17,8 @@ APPLICATION_ID = 0x436F7243  # "CorC"
 FORMAT = 2
 #: There will never be as many; a number beyond it is damage.
 FORMATS = 1_000
+#: What to do about damage that a start may not look at.
+REPAIR = "`corec check --data DIR` says what is damaged; with --repair the next start builds the store anew from the rest"
 PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
@@ -167,7 +169,7 @@ def explain(error: sqlite3.Error, path: Path) -> CoreCError:
         return DiskFull(f"no room left to commit to {path}", detail=str(error), hint="free some space on this disk")
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DamagedFile(
-            f"{path} is damaged: {error}", detail=name, hint="start the node: it puts the file aside and recovers"
+            f"{path} is damaged: {error}", detail=name, hint=REPAIR
         )
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageError(f"{path} is locked by another process", detail=name, hint="close what is writing to it")
@@ -198,6 +200,17 @@ def get_meta(db: sqlite3.Connection, key: str, path: Path) -> str | None:
 
 def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def is_older(db: sqlite3.Connection) -> bool:
+    """Whether an older CoreC wrote it: opening it for use brings it to this format."""
+    return 0 < db.execute("PRAGMA user_version").fetchone()[0] < FORMAT
+
+
+def present(db: sqlite3.Connection, tables: tuple[str, ...]) -> list[str]:
+    """Those of *tables* that the store is to have: an older one may lack some."""
+    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    return [table for table in tables if table in there or not is_older(db)]
 
 
 def schema_problem(db: sqlite3.Connection) -> str | None:

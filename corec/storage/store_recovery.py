@@ -53,7 +53,7 @@ def open_store(path: Path, *, base: Base = BEGINNING, instance: str = "corec1", 
 
 def _require_trust(path: Path) -> None:
     if path.exists() and distrust_mark(path).exists():
-        raise DamagedFile(f"{path} is damaged: the node met it while it ran")
+        raise DamagedFile(f"{path} is marked as damaged")
 
 
 def put_aside(path: Path) -> Path:
@@ -78,10 +78,13 @@ class _Salvage:
         self._aside = aside
         self._base = base
         self._totals: dict[str, int] = {}
+        self._damaged: dict[str, int] = {}
         self.turns: list[TurnRecord] = []
 
     def summary(self) -> str:
-        return ", ".join(f"{self._totals[table]} {table}" for table in _COUNTED)
+        text = ", ".join(f"{self._totals[table]} {table}" for table in _COUNTED)
+        left_out = ", ".join(f"{count} {table}" for table, count in self._damaged.items() if count)
+        return f"{text} (left out as damaged: {left_out})" if left_out else text
 
     def fill(self, new: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error), closing(schema.connect(self._aside, read_only=True)) as old:
@@ -98,6 +101,7 @@ class _Salvage:
     def _carry_packed(self, old: sqlite3.Connection, new: sqlite3.Connection, form: RowFormat) -> None:
         for rows in _readable(old, form.select, form.key):
             array, sound = form.unpack(rows)
+            self._count_damaged(form.table, int((~sound).sum()))
             chosen = sound & (array["turn"] <= self._base.turn)
             self._insert(new, form.table, [row for row, wanted in zip(rows, chosen, strict=True) if wanted])
 
@@ -105,9 +109,13 @@ class _Salvage:
         key = {"blocks": ("block",), "historia": historia.KEY}.get(table, ("seq",))
         for rows in _readable(old, f"SELECT * FROM {table}", key):
             sound = [row for row in rows if is_sound(row)]
+            self._count_damaged(table, len(rows) - len(sound))
             if table in _BLOBS:
                 self._totals[f"{table}_seq"] = max([self._totals.get(f"{table}_seq", 0), *(row[0] for row in sound)])
             self._insert(new, table, [row for row in sound if wanted(row)])
+
+    def _count_damaged(self, table: str, rows: int) -> None:
+        self._damaged[table] = self._damaged.get(table, 0) + rows
 
     def _insert(self, new: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:

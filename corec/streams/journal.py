@@ -296,6 +296,11 @@ def list_files(folder: Path) -> list[JournalFile]:
     return [JournalFile(int(path.stem), path, path.stat().st_size) for path in paths]
 
 
+def scan_newest(files: Sequence[JournalFile], floor: int = 0) -> form.Scan:
+    """What the newest file holds; nothing is cut off."""
+    return form.scan_file(files[-1].path, files[-1].first, None, floor)
+
+
 def verify(folder: Path, floor: int = 0) -> list[Gap]:
     """Read a whole journal that no node is using; every damage in it, an unfinished end included."""
     files = list_files(folder)

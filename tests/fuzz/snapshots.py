@@ -84,7 +84,7 @@ class SnapshotFolders:
         self._folder.mkdir()
         for name, data in files.items():
             (self._folder / name).write_bytes(data)
-        Snapshots(self._folder).verify()
+        Snapshots(self._folder).inspect()
         found = Snapshots(self._folder).load()
         return found and Snapshot(found).content
 
