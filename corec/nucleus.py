@@ -27,7 +27,7 @@ from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node
 from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
-from corec.node.status import AlertLog, Rates, clock_ahead, status_of
+from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
 from corec.node.submit import refuse_submit, take_batches
 from corec.organism import Organism
 from corec.places import Places
@@ -36,6 +36,7 @@ from corec.sources.names import NameTable
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
 from corec.subscriptions import Entry, Subscription, Subscriptions
+from corec.wording import counted
 
 if TYPE_CHECKING:
     from corec.node.redis_side import RedisSide
@@ -130,6 +131,7 @@ class CoreCNucleus:
             self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id,
                                             group_bytes=min(GROUP_BYTES, self.config.max_disk_mb << 17))  # fmt: skip
         self._producer = Producer(f"{self.config.instance_id}/submit")
+        begin(self)
         self._loop.start()
         self.control = ControlServer(self.data, self._answer)
         self.state = "running"
@@ -138,7 +140,8 @@ class CoreCNucleus:
         if ahead:
             log.warning("[CoreCNucleus-%s] %s", self.config.instance_id, ahead)
         if opened.replayed:
-            log.info("[CoreCNucleus-%s] %d turns replayed, at turn %d", self.config.instance_id, opened.replayed, self.store.state.turn)
+            log.info("[CoreCNucleus-%s] %s replayed, at turn %d", self.config.instance_id, counted(opened.replayed, "turn"),
+                     self.store.state.turn)  # fmt: skip
         self._names = NameTable(self.data, self.config).names()
         self._organism.start()
         log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)

@@ -1,10 +1,18 @@
-"""Numbers in sentences."""
+"""Numbers and names in sentences."""
 
 
 def counted(count: int, noun: str) -> str:
     """`1 row`, `2,000 rows`, `3 batches`."""
     plural = noun[:-1] + "ies" if noun.endswith("ty") else noun + ("es" if noun.endswith("ch") else "s")
     return f"{count:,} {noun if count == 1 else plural}"
+
+
+def elided(text: str, width: int) -> str:
+    """*text* in at most *width* characters, its middle left out: `enjam…sor/979`."""
+    if len(text) <= width:
+        return text
+    head = width // 2
+    return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}" if width > 1 else "…"[:width]
 
 
 def amount(count: float) -> str:

@@ -200,7 +200,7 @@ def test_interrupt_has_a_code_of_its_own(here, monkeypatch):
 def test_check_shows_blocks_ids_and_the_price(here):
     text = succeeded("check")
     assert "4 blocks, 2,505 entities" in text
-    assert "casa/0 to /2" in text and "0 to 2499" in text and "1 from a table" in text
+    assert "  /0 to /2  " in text and "0 to 2499" in text and "1 from a table" in text
     assert "B an entity" in text and "of max_ram_mb 1,024.0 MB" in text and "it fits" in text
 
 

@@ -88,7 +88,7 @@ def test_smaller_last_block_is_priced_as_what_it_is():
 def test_small_blocks_are_priced_by_their_own_size():
     row = price(parse(node(block(entidades=5)))).rows[2]
     assert row.bytes == block_bytes(5)
-    assert "1 block of 5 entities" in row.arithmetic
+    assert "1 block of 5, " in row.arithmetic
 
 
 def test_table_of_devices_has_a_row_of_its_own():
@@ -118,7 +118,7 @@ def test_refusal_carries_the_arithmetic_and_the_way_out():
     error = caught.value
     # Then the error names limit and total, shows each row, and its hint is enough
     assert error.text.startswith("c.json: expected at most 1,024.0 MB of RAM, got 1,340.6 MB")
-    assert f"40,000 blocks of 1,000 entities, {block_bytes(1000):,} B each" in error.detail
+    assert f"40,000 blocks of 1,000, {block_bytes(1000):,} B each" in error.detail
     assert "journal and commits" in error.detail
     needed = int(error.hint.split()[1])
     assert admit(parse(node(block(entidades=40_000_000), max_ram_mb=needed))).fits

@@ -75,8 +75,10 @@ def test_alerts_say_who_and_what(change, text):
 
 def test_status_says_everything_in_80_columns():
     text = as_text(status())
-    for part in ("corec1", "running for 12 min 34 s", "load 31%", "98.0 MB", "203,114 /s", "12,345,678 in all", "0.8% of the",
-                 "p50 8.1 ms, p99 11.3 ms; 1,234 turns, 45,678 rows", "12.3 MB, 1 batch pending", "4 snapshots",
+    for part in ("corec1", "running for 12 min 34 s", "load 31%", "98.0 MB", "203,114     11,222,333       12,345,678",
+                 "1,532         87,654           98,765  0.8% of the",
+                 "p50 8.1 ms, p99 11.3 ms; at turn 1,234; 45,678 rows since start", "12.3 MB, 1 batch pending",
+                 "4 snapshots, 1.2 MB; the last took 812 ms",
                  "1,000 live   10 idle   3 hibernated   8 never", "casa/17: 3 of 1,000 failing", "balances", "8 id",
                  "host: 22 sensors, 22/s; this machine", "cpu0.load high: 98.25 %"):  # fmt: skip
         assert part in text
@@ -104,7 +106,7 @@ def test_status_that_does_not_balance_says_so():
 
 def test_status_of_a_node_without_anything():
     # Given a node that has heard nothing yet
-    nothing = {"total": 0, "per_s": 0.0}
+    nothing = {"total": 0, "since_start": 0, "per_s": 0.0}
     blocks = {**status()["blocks"], "live": 0, "idle": 0, "hibernated": 0, "never": 1021, "weakest": []}
     empty = status(
         readings=nothing,
@@ -137,7 +139,12 @@ def test_one_line_has_what_matters():
 
 
 def test_only_as_many_alerts_as_there_is_room_for():
-    assert len(status_lines(status(), alerts=1)) == len(status_lines(status(), alerts=2)) - 1
+    # Given two alerts, and a terminal with room for both, for one, for none
+    whole = len(status_lines(status()))
+    for missing in range(4):
+        lines = status_lines(status(), height=whole - missing)
+        # Then the older one goes first, and the line between goes with the last
+        assert len(lines) == (whole, whole - 1, whole - 3, whole - 3)[missing]
 
 
 # --- views -----------------------------------------------------------------------------------------
@@ -145,9 +152,9 @@ def test_only_as_many_alerts_as_there_is_room_for():
 
 def test_lines_come_one_after_the_other(capsys):
     # Given a node that raises seven alerts between two lines
-    first = status(alerts={"total": 0, "per_s": 0.0, "recent": []})
+    first = status(alerts={"since_start": 0, "per_s": 0.0, "recent": []})
     alert = status()["alerts"]["recent"][1]
-    then = status(alerts={"total": 7, "per_s": 1.0, "recent": [alert] * 7})
+    then = status(alerts={"since_start": 7, "per_s": 1.0, "recent": [alert] * 7})
     node = FakeNode(first, first, then)
     # When it is looked at
     with LineView(node, first=0.01, every=0.01):
@@ -205,7 +212,7 @@ def test_live_view_redraws_with_log_lines_above(monkeypatch):
     shown = console.file.getvalue()
     assert "[AlertsPlugin] Alerta enviada [b]1[/b]" in shown
     assert "[Journal-corec1] damage" in shown and "not shown" not in shown
-    assert "203,114 /s" in shown and "balances" in shown
+    assert "203,114 " in shown and "balances" in shown
     # and logging is back on standard error
     assert isinstance(logging.getLogger().handlers[0], logging.StreamHandler)
 

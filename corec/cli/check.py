@@ -35,7 +35,7 @@ def check(config: Path | None, embedded: bool, data: Path | None, repair: bool) 
 
 
 def _check_config(config: "Config") -> None:
-    from corec.cli.table import columns
+    from corec.cli.table import Table, columns, terminal_width
     from corec.config.ram_price import admit, price
     from corec.wording import counted
 
@@ -45,8 +45,9 @@ def _check_config(config: "Config") -> None:
     if config.bloques:
         header = ["entry", "canal", "entities", "blocks", "ids on the wire", "plugin"]
         rows = [_entry(entry) for entry in config.bloques]
-        click.echo("\n".join(columns(header, rows, ["entry", "blocks", header[4], "plugin"])) + "\n")
-    click.echo("RAM with every entity awake\n" + "\n".join(price(config).lines()) + "\n")
+        table = Table(header, rows, ["entry", "blocks", header[4], "plugin"], ["entry", "plugin"])
+        click.echo("\n".join(columns(table, width=terminal_width())) + "\n")
+    click.echo("RAM with every entity awake\n" + "\n".join(price(config).lines(terminal_width())) + "\n")
     for warning in config.warnings:
         click.echo(f"warning: {warning}\n")
     admit(config)
@@ -54,7 +55,7 @@ def _check_config(config: "Config") -> None:
 
 
 def _entry(entry: "BlockEntry") -> list[str]:
-    blocks = f"{entry.id}/0" + (f" to /{entry.blocks - 1}" if entry.blocks > 1 else "")
+    blocks = "/0" + (f" to /{entry.blocks - 1}" if entry.blocks > 1 else "")
     if entry.table is None:
         ids = f"{entry.first_id} to {entry.first_id + entry.entidades - 1}"
     else:

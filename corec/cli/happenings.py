@@ -58,7 +58,7 @@ def _named(happening: "Happening", ids: dict[int, str]) -> dict[str, Any]:
 
 
 def _as_table(found: list[dict[str, Any]]) -> str:
-    from corec.cli.table import columns
+    from corec.cli.table import Table, columns, terminal_width
     from corec.timestamps import iso
 
     header = ["time (UTC)", "turn", "block", "what", "host", "fitness", "failing", "entities", "inherited", "reason"]
@@ -67,4 +67,5 @@ def _as_table(found: list[dict[str, Any]]) -> str:
          f"{each['failing']:,}", f"{each['entities']:,}", f"{each['inherited']:,}", each["reason"] or "-"]
         for each in found
     ]  # fmt: skip
-    return "\n".join(columns(header, rows, [name for name in header if name not in NUMBERS]))
+    table = Table(header, rows, [name for name in header if name not in NUMBERS], ["block", "host", "reason"])
+    return "\n".join(columns(table, width=terminal_width()))

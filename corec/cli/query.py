@@ -11,9 +11,12 @@ from corec.cli.row_options import row_options
 if TYPE_CHECKING:
     import numpy as np
 
+    from corec.cli.table import Table
     from corec.sources.names import Names
 
 LAST = 20
+#: What long heads are called in a narrow terminal.
+SHORT_HEADS = {"errors": "err", "messages": "msgs", "fitness": "fit", "acknowledged": "ack"}
 #: Alerts that are about a value; the others are about there being none.
 WITH_LIMIT = ("high", "low")
 
@@ -32,7 +35,7 @@ def query(
     corec query --alerts --last 5
     """
     from corec.cli.history import entity_names, opened, read_rows
-    from corec.cli.table import columns
+    from corec.cli.table import columns, terminal_width
 
     with opened(data) as reader:
         rows = read_rows(reader, blocks, since, until, alerts, last)
@@ -41,25 +44,40 @@ def query(
     if not len(rows):
         click.echo("no alerts" if alerts else "no windows" + (f" of blocks {blocks}" if blocks != "*" else ""))
         return
-    table = _alert_rows(rows, ids, entity_names(data, config), seen_to) if alerts else _window_rows(rows, ids)
-    click.echo("\n".join(columns(*table)))
+    table, short = _alert_table(rows, ids, entity_names(data, config), seen_to) if alerts else _window_table(rows, ids), None
+    if terminal_width():
+        short = _narrow(table if alerts else _window_table(rows, ids, digits=4))
+    click.echo("\n".join(columns(table, short, width=terminal_width())))
 
 
-def _window_rows(rows: "np.ndarray", ids: dict[int, str]) -> tuple[list[str], list[list[str]], list[str]]:
+def _window_table(rows: "np.ndarray", ids: dict[int, str], digits: int = 6) -> "Table":
+    from corec.cli.table import Table
+
     times = _times(rows["window"].tolist())
     measures = ("mean", "min", "max", "std")
     header = ["window (UTC)", "block", "count", *measures, "errors", "messages", "fitness"]
     table = [
-        [moment, ids.get(int(row["block"]), "?"), f"{row['count']:,}", *(f"{row[name]:.6g}" for name in measures),
-         str(row["errors"]), f"{row['messages']:,}", f"{row['fitness']:.2f}"]
+        [moment, ids.get(int(row["block"]), "?"), f"{row['count']:,}", *(f"{row[name]:.{digits}g}" for name in measures),
+         f"{row['errors']:,}", f"{row['messages']:,}", f"{row['fitness']:.2f}"]
         for moment, row in zip(times, rows, strict=True)
     ]  # fmt: skip
-    return header, table, header[:2]
+    return Table(header, table, header[:2], ["block"])
 
 
-def _alert_rows(
-    rows: "np.ndarray", ids: dict[int, str], names: "Names", seen_to: dict[str, str]
-) -> tuple[list[str], list[list[str]], list[str]]:
+def _narrow(table: "Table") -> "Table":
+    """The same with the date said once, if there is one, and short heads."""
+    from corec.cli.table import Table
+
+    dates = {row[0][:10] for row in table.rows}
+    common = 11 if len(dates) == 1 else 5
+    rows = [[row[0][common:], *row[1:]] for row in table.rows]
+    heads = SHORT_HEADS | ({table.header[0]: f"{dates.pop()}, UTC"} if len(dates) == 1 else {})
+    header, left, names = ([heads.get(name, name) for name in heads_of] for heads_of in (table.header, table.left, table.names))
+    return Table(header, rows, left, names)
+
+
+def _alert_table(rows: "np.ndarray", ids: dict[int, str], names: "Names", seen_to: dict[str, str]) -> "Table":
+    from corec.cli.table import Table
     from corec.engine.outcome import kind_name
 
     header = ["time (UTC)", "number", "alert", "entity", "value", "limit", "unit", "block", "acknowledged"]
@@ -70,8 +88,8 @@ def _alert_rows(
         kind = kind_name(int(row["kind"]))
         numbers = [f"{row['valor']:.6g}", f"{row['limit']:.6g}"] if kind.split()[0] in WITH_LIMIT else ["-", "-"]
         number = f"{row['turn']}.{row['row']}"
-        table.append([moment, number, kind, name or f"#{row['id']}", *numbers, unit, block, seen_to.get(number, "")])
-    return header, table, ["time (UTC)", "alert", "entity", "unit", "block", "acknowledged"]
+        table.append([moment, number, kind, name or f"#{row['id']}", *numbers, unit or "-", block, seen_to.get(number, "")])
+    return Table(header, table, ["time (UTC)", "alert", "entity", "unit", "block", "acknowledged"], ["entity", "block", "acknowledged"])
 
 
 def _times(moments: list[int]) -> list[str]:

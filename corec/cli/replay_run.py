@@ -11,6 +11,7 @@ from corec.cli.base import on_terminal
 from corec.cli.interrupt import Interrupt
 from corec.cli.replay_store import ReplayStore
 from corec.cli.status_text import ledger_line
+from corec.cli.table import Table, columns, terminal_width
 from corec.config import Config
 from corec.config.ram_price import admit
 from corec.engine import Engine
@@ -100,16 +101,17 @@ class ReplayRun:
             self._store.add(outcome)
 
     def _top_alerts(self) -> Iterator[str]:
-        names = self.recording.names
-        if self._alerts:
-            yield ""
-            yield "alerts"
+        if not self._alerts:
+            return
+        names, rows = self.recording.names, []
         for (id, kind), count in self._alerts.most_common(TOP_ALERTS):
             moment, block = self._first_alert[id, kind]
-            where = f"{self._engine.block_ids[block]} #{id}"
-            yield f"{count:>8,}  {kind_name(kind):<8} {names.get(id, ''):<20} {where:<28} first {iso(moment)[:-4]}"
+            rows.append([f"{count:,}", kind_name(kind), names.get(id) or f"#{id}", self._engine.block_ids[block], iso(moment)[:-4]])
+        header = ["alerts", "kind", "entity", "block", "first (UTC)"]
+        yield ""
+        yield from columns(Table(header, rows, header[1:], ["entity", "block"]), width=terminal_width())
         if len(self._alerts) > TOP_ALERTS:
-            yield f"          and of {len(self._alerts) - TOP_ALERTS:,} more"
+            yield f"and of {counted(len(self._alerts) - TOP_ALERTS, 'entity')} more"
 
 
 @contextmanager

@@ -40,8 +40,9 @@ def status(data: Path, as_json: bool) -> None:
 
 def _running(found: dict[str, Any]) -> str:
     from corec.cli.status_text import as_text
+    from corec.cli.table import terminal_width
 
-    return as_text(found)
+    return as_text(found, terminal_width())
 
 
 def _busy(found: dict[str, Any]) -> str:

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from corec.timestamps import clock, iso
-from corec.wording import amount, counted, duration
+from corec.wording import amount, counted, duration, elided
 
 Status = Mapping[str, Any]
 
 BARS = "▁▂▃▄▅▆▇█"
-ALERTS = 5
+#: Of the alerts, so many are shown, and at most so many where there is room.
+ALERTS, MOST_ALERTS = 5, 10
+#: Characters that a name keeps in a narrow terminal.
+LEAST_NAME = 8
 WEAKEST = 1
 FUSED = 3
 TROUBLES = {"full": "DISK FULL", "failing": "FAILING"}
@@ -24,21 +27,49 @@ class Span(NamedTuple):
 
     text: str
     mood: str = ""
+    name: bool = False  # its middle may be left out where a line is too long
 
 
 Line = Sequence[Span]
 
 
-def as_text(status: Status) -> str:
-    """All of it, without colour."""
-    return "\n".join("".join(span.text for span in line).rstrip() for line in status_lines(status))
+def as_text(status: Status, width: int | None = None) -> str:
+    """All of it, without colour, in *width* columns where given."""
+    return "\n".join("".join(span.text for span in line).rstrip() for line in status_lines(status, width=width))
 
 
-def status_lines(status: Status, rates: Iterable[float] = (), alerts: int = ALERTS) -> list[Line]:
-    """All of it; *rates* are readings per second, oldest first, for the little chart."""
+def status_lines(status: Status, rates: Iterable[float] = (), *, width: int | None = None, height: int | None = None) -> list[Line]:
+    """All of it; *rates* are readings per second, oldest first, for the little chart.
+
+    Names are elided where *width* asks for it; the newest alerts take what is left of *height*.
+    """
     sections = (_head(status), _warnings(status), _flow(status, rates), _disk(status), _blocks(status), _ledger(status["ledger"]),
-                _sources(status), _alerts(status, alerts))  # fmt: skip
-    return [line for section in sections if section for line in (*section, ())][:-1]
+                _sources(status))  # fmt: skip
+    lines = [line for section in sections if section for line in (*section, ())]
+    room = ALERTS if height is None else min(MOST_ALERTS, height - len(lines))
+    lines = [*lines, *_alerts(status, max(0, room))]
+    lines = lines if lines[-1] else lines[:-1]
+    return lines if width is None else [fitted(line, width) for line in lines]
+
+
+def fitted(line: Line, width: int) -> Line:
+    """The line in *width* columns: the longest names give way first, and if that is not enough, its end."""
+    spans = list(line)
+    while (over := sum(len(span.text) for span in spans) - width) > 0:
+        place = max(range(len(spans)), key=lambda at: len(spans[at].text) if spans[at].name else 0)
+        longest = spans[place]
+        if not longest.name or len(longest.text) <= LEAST_NAME:
+            return _cut(spans, width)
+        spans[place] = longest._replace(text=elided(longest.text, max(LEAST_NAME, len(longest.text) - over)))
+    return spans
+
+
+def _cut(spans: list[Span], width: int) -> Line:
+    left, cut = width - 1, []
+    for span in spans:
+        cut.append(span._replace(text=span.text[:left]))
+        left -= len(cut[-1].text)
+    return [*cut, Span("…")]
 
 
 def one_line(status: Status) -> str:
@@ -46,7 +77,7 @@ def one_line(status: Status) -> str:
     blocks = status["blocks"]
     return (
         f"{status['readings']['per_s']:,.0f} readings/s, {status['messages']['per_s']:,.0f} messages/s,"
-        f" {counted(status['alerts']['total'], 'alert')}; {blocks['live']:,} of {blocks['total']:,} blocks live,"
+        f" {counted(status['alerts']['since_start'], 'alert')} since start; {blocks['live']:,} of {blocks['total']:,} blocks live,"
         f" fitness {blocks['fitness_mean']:.2f}; load {status['load']:.0%}, RSS {amount(status['rss_bytes'])},"
         f" commit p99 {status['commit']['p99_ms']:.1f} ms; {ledger_line(status['ledger'])}{_disk_word(status)}"
     )
@@ -68,12 +99,18 @@ def ledger_line(ledger: Mapping[str, int]) -> str:
 
 def alert_text(alert: Mapping[str, Any]) -> str:
     """`cpu0.load high: 98.2 %, limit 95 %`."""
+    return f"{_alert_name(alert)} {_alert_what(alert)}"
+
+
+def _alert_name(alert: Mapping[str, Any]) -> str:
+    return alert["name"] or str(alert["entity"])
+
+
+def _alert_what(alert: Mapping[str, Any]) -> str:
     unit = f" {alert['unit']}" if alert.get("unit") else ""
     if alert["kind"] in ("high", "low"):
-        what = f"{alert['kind']}: {alert['valor']:.6g}{unit}, limit {alert['limit']:.6g}{unit}"
-    else:
-        what = {"silence": "silent", "failure": "failed twice, restarted"}.get(alert["kind"], alert["kind"])
-    return f"{alert['name'] or alert['entity']} {what}"
+        return f"{alert['kind']}: {alert['valor']:.6g}{unit}, limit {alert['limit']:.6g}{unit}"
+    return {"silence": "silent", "failure": "failed twice, restarted"}.get(alert["kind"], alert["kind"])
 
 
 def chart(values: Iterable[float], width: int = 20) -> str:
@@ -93,7 +130,7 @@ def _head(status: Status) -> list[Line]:
     state = status["state"]
     where = f"load {status['load']:.0%}   RSS {amount(status['rss_bytes'])}   {status['simd']}   pid {status['pid']}"
     return [
-        (Span(f"CoreC {status['instance_id']}", "strong"), Span(f" {status['version']}   "),
+        (Span("CoreC ", "strong"), Span(status["instance_id"], "strong", name=True), Span(f" {status['version']}   "),
          Span(state, "good" if state == "running" else "warning"), Span(f" for {duration(status['uptime_s'])}")),
         _labelled("", where),
     ]  # fmt: skip
@@ -103,9 +140,10 @@ def _flow(status: Status, rates: Iterable[float]) -> list[Line]:
     readings, messages, alerts = status["readings"], status["messages"], status["alerts"]
     share = messages["per_s"] / readings["per_s"] if readings["per_s"] else 0.0
     return [
-        _labelled("readings", _rate(readings), Span(chart(rates), "good")),
-        _labelled("messages", _rate(messages), f"{share:.1%} of the readings" if share else ""),
-        _labelled("alerts", _rate(alerts), *_muted(alerts)),
+        _labelled("", Span(f"{'a second':>10}{'since start':>15}{'in all':>17}", "faint")),
+        _labelled("readings", _counts(readings), Span(chart(rates), "good")),
+        _labelled("messages", _counts(messages), f"{share:.1%} of the readings" if share else ""),
+        _labelled("alerts", _counts(alerts), *_muted(alerts)),
     ]
 
 
@@ -115,13 +153,10 @@ def _muted(alerts: Mapping[str, Any]) -> list[str]:
     return [", ".join([*said, *([f"{counted(len(mutes), 'mute')} in force"] if mutes else [])])]
 
 
-def _rate(flow: Mapping[str, float]) -> str:
-    per_s = flow["per_s"]
-    return (
-        f"{per_s:>9,.0f} /s {flow['total']:>16,} in all   "
-        if per_s >= 10
-        else f"{per_s:>9.1f} /s {flow['total']:>16,} in all   "
-    )
+def _counts(flow: Mapping[str, float]) -> str:
+    per_s, total = flow["per_s"], flow.get("total")
+    rate = f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
+    return f"{rate:>10}{flow['since_start']:>15,}{'' if total is None else f'{total:,}':>17}  "
 
 
 def _warnings(status: Status) -> list[Line]:
@@ -139,11 +174,12 @@ def _disk(status: Status) -> list[Line]:
     commit, journal, snapshots = status["commit"], status["journal"], status["snapshots"]
     return [
         _labelled("commits", f"p50 {commit['p50_ms']:.1f} ms, p99 {commit['p99_ms']:.1f} ms;",
-                  f" {counted(commit['turns'], 'turn')}, {counted(commit['rows'], 'row')}"),
+                  f" at turn {commit['turns']:,}; {counted(commit['rows_since_start'], 'row')} since start"),
         _labelled("journal", f"sync p50 {journal['sync_p50_ms']:.1f} ms, p99 {journal['sync_p99_ms']:.1f} ms;",
                   f" {amount(journal['bytes'])}, {counted(journal['pending'], 'batch')} pending"),
-        _labelled("store", f"{amount(status['store']['bytes'])}; {counted(snapshots['count'], 'snapshot')}",
-                  f", the last {amount(snapshots['bytes'])} in {snapshots['last_ms']:.0f} ms" if snapshots["count"] else ""),
+        _labelled("store", f"{amount(status['store']['bytes'])}; {counted(snapshots['count'], 'snapshot')},"
+                  f" {amount(snapshots['bytes'])}",
+                  f"; the last took {snapshots['last_ms']:.0f} ms" if snapshots["since_start"] else ""),
     ]  # fmt: skip
 
 
@@ -155,17 +191,16 @@ def _blocks(status: Status) -> list[Line]:
     words = [Span(f"{blocks[state]:,} {state}   ", mood) for state, _, mood in states]
     lines = [_labelled("blocks", *bar, f"  {blocks['total']:,}"), _labelled("", *words)]
     fitness = [Span(f"mean {blocks['fitness_mean']:.2f}, lowest {blocks['fitness_min']:.2f}")]
-    fitness += [
-        Span(f"   {block['id']}: {block['failing']:,} of {block['entities']:,} failing", "warning")
-        for block in blocks["weakest"][:WEAKEST]
-    ]
+    for block in blocks["weakest"][:WEAKEST]:
+        failing = f": {block['failing']:,} of {block['entities']:,} failing"
+        fitness += [Span(f"   {block['id']}", "warning", name=True), Span(failing, "warning")]
     return [*lines, _labelled("fitness", *fitness), *_fused(blocks.get("fused", {}))]
 
 
 def _fused(fused: Mapping[str, str]) -> list[Line]:
     named = [f"{block} into {host}" for block, host in fused.items()]
     more = [f"and {len(named) - FUSED} more"] if len(named) > FUSED else []
-    return [_labelled("fused", ", ".join([*named[:FUSED], *more]))] if named else []
+    return [_labelled("fused", Span(", ".join([*named[:FUSED], *more]), name=True))] if named else []
 
 
 def _shares(counts: Sequence[int], cells: int) -> list[int]:
@@ -183,7 +218,7 @@ def _ledger(ledger: Mapping[str, int]) -> list[Line]:
     lines = [
         _labelled(
             "ledger",
-            f"{before} in  ",
+            f"{before} in all: ",
             Span("balances" if balances else "DOES NOT BALANCE", "good" if balances else "bad"),
         ),
         (Span(after, "" if balances else "bad"),),
@@ -201,7 +236,7 @@ def _sources(status: Status) -> list[Line]:
         _labelled(
             "source",
             f"{source['name']}: {counted(source['entities'], 'sensor')}, {source['per_s']:,.0f}/s; ",
-            source["detail"],
+            Span(source["detail"], name=True),
         )
         for source in status["sources"]
     ]
@@ -213,7 +248,8 @@ def _alerts(status: Status, most: int) -> list[Line]:
         _labelled(
             "" if place else "recent",
             Span(f"{clock(alert['time'])} UTC  ", "faint"),
-            Span(alert_text(alert), _mood(alert)),
+            Span(_alert_name(alert), _mood(alert), name=True),
+            Span(f" {_alert_what(alert)}", _mood(alert)),
         )
         for place, alert in enumerate(reversed(recent[len(recent) - min(most, len(recent)) :]))
     ]

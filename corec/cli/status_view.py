@@ -20,8 +20,6 @@ START_S = 0.05
 FIRST_LINE_S = 1.0
 ALERTS_A_LINE = 5
 CHART = 20
-#: Lines of the live status without its alerts.
-ROWS = 21
 
 STYLES = {"": "", "strong": "bold", "faint": "dim", "good": "green", "warning": "yellow", "bad": "bold red"}
 
@@ -98,8 +96,8 @@ class LineView(View):
 
     def _print(self, status: dict[str, Any]) -> None:
         name = status["instance_id"]
-        new = status["alerts"]["total"] - self._shown
-        self._shown = status["alerts"]["total"]
+        new = status["alerts"]["since_start"] - self._shown
+        self._shown = status["alerts"]["since_start"]
         for alert in status["alerts"]["recent"][-min(new, ALERTS_A_LINE) :] if new > 0 else ():
             print(f"[Alert-{name}] {alert_text(alert)}", flush=True)
         if new > ALERTS_A_LINE:
@@ -134,8 +132,8 @@ class LiveView(View):
     def show(self, status: dict[str, Any]) -> None:
         """Redraw it."""
         self._rates.append(status["readings"]["per_s"])
-        alerts = max(1, self.console.height - ROWS)
-        lines = status_lines(status, self._rates, min(alerts, 2 * ALERTS_A_LINE))
+        # one line less than there are: the cursor stands below the last one
+        lines = status_lines(status, self._rates, width=self.console.width, height=self.console.height - 1)
         self._live.update(self._picture(lines), refresh=True)
 
     def _picture(self, lines: list[Line]) -> Any:

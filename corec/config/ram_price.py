@@ -10,6 +10,7 @@ from mmap import PAGESIZE
 
 from corec.config import BlockEntry, Config
 from corec.errors import CapacityError
+from corec.wording import counted, elided
 
 MB = 1024 * 1024
 
@@ -21,6 +22,8 @@ BUFFER_BYTES = 16 * MB
 SEGMENT_ENTITIES = 1000
 SEGMENT_HEADER_BYTES = 64
 BLOCK_HEADER_BYTES = 320
+#: Characters that names keep in a narrow bill.
+LEAST_NAME = 6
 TILE_ENTITIES, TILE_BYTES = 8, 256
 #: A device's id and limits, its place in the index, its name and unit.
 DEVICE_BYTES = 200
@@ -58,14 +61,15 @@ class Price:
         """Whether the total stays within the limit."""
         return self.total_bytes <= self.limit_bytes
 
-    def lines(self) -> list[str]:
-        """The bill as text, a line for each row and one for the total."""
-        total = (
-            f"{'total':24} {amount(self.total_bytes):>12}  of max_ram_mb {amount(self.limit_bytes)}"
-        )
-        return [f"{row.name:24} {amount(row.bytes):>12}  {row.arithmetic}" for row in self.rows] + [
-            total
-        ]
+    def lines(self, width: int | None = None) -> list[str]:
+        """The bill as text, a line for each row and one for the total; names are elided where *width* columns ask for it."""
+        rows = [*self.rows, Row("total", self.total_bytes, f"of max_ram_mb {amount(self.limit_bytes)}")]
+        amounts = [amount(row.bytes) for row in rows]
+        second = max(map(len, amounts)) + 2
+        first = max(len(row.name) for row in rows)
+        if width is not None:
+            first = min(first, max(LEAST_NAME, width - second - 2 - max(len(row.arithmetic) for row in rows)))
+        return [f"{elided(row.name, first):{first}}{text:>{second}}  {row.arithmetic}" for row, text in zip(rows, amounts, strict=True)]
 
 
 def price(config: Config) -> Price:
@@ -114,11 +118,11 @@ def _entry_rows(entry: BlockEntry) -> Iterator[Row]:
     last = entry.entidades - (entry.blocks - 1) * size
     cost = (entry.blocks - 1) * block_bytes(size) + block_bytes(last)
     arithmetic = (
-        f"{entry.blocks:,} {'block' if entry.blocks == 1 else 'blocks'} of {size:,} entities,"
+        f"{counted(entry.blocks, 'block')} of {size:,},"
         f" {block_bytes(size):,} B each, {cost / entry.entidades:.1f} B an entity"
     )
     yield Row(entry.id, cost, arithmetic, entry.entidades)
     if entry.table is not None:
         devices = len(entry.table)
-        arithmetic = f"{devices:,} devices, {DEVICE_BYTES} B each"
+        arithmetic = f"{counted(devices, 'device')}, {DEVICE_BYTES} B each"
         yield Row(f"{entry.id} devices", devices * DEVICE_BYTES, arithmetic)

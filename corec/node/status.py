@@ -3,6 +3,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,18 @@ class Rates:
 
     def __init__(self, seconds: float = 5.0) -> None:
         self._span = seconds
+        self.began: dict[str, float] = {}  # the totals when counting began
         self._lock = threading.Lock()
         self._seen: deque[tuple[float, dict[str, float]]] = deque()
+
+    def begin(self, **totals: float) -> None:
+        """Count from these totals on."""
+        self.began = totals
+        self.update(**totals)
+
+    def since(self, name: str, total: float) -> int:
+        """By how much a total has grown since the beginning."""
+        return max(0, int(total - self.began.get(name, 0)))
 
     def update(self, **totals: float) -> dict[str, float]:
         """Take note of the totals now; their rates."""
@@ -53,9 +64,12 @@ class AlertLog:
     def __init__(self, nucleus: "CoreCNucleus") -> None:
         self._nucleus = nucleus
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ALERTS)
+        self.count = self.rows = 0  # since the start, a recovery in between or not
 
     def take(self, outcome: Outcome) -> None:
         """Remember the alerts of a turn, which was just committed, and what was acknowledged in it."""
+        self.count += len(outcome.alerts)
+        self.rows += len(outcome.aggregates)
         acknowledged = {event.subject for event in outcome.events if event.what == "ack"}
         for alert in self.recent:
             alert["acknowledged"] |= alert["alert"] in acknowledged
@@ -69,29 +83,45 @@ class AlertLog:
                 "block": self._nucleus.engine.block_ids[int(alert["block"])]})  # fmt: skip
 
 
+def begin(nucleus: "CoreCNucleus") -> None:
+    """The node takes readings from now on: rates, and what is told as since the start, count from here."""
+    nucleus.rates.begin(**_totals(nucleus))
+
+
+def _totals(nucleus: "CoreCNucleus") -> dict[str, int]:
+    """What grows; readings and messages since the data folder was new, as its ledger has them: one message left for each `stored`."""
+    ledger = nucleus.pipeline.ledger
+    return {"readings": ledger["in"], "messages": ledger["stored"], "alerts": nucleus.alerts.count,
+            "accepted": nucleus.committer.stats().accepted}  # fmt: skip
+
+
 def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
-    """Everything `corec status --json` prints."""
+    """Everything `corec status --json` prints.
+
+    `total` counts since the data folder was new, `since_start` since this start.
+    """
     pipeline, engine = nucleus.pipeline, nucleus.engine
-    ledger, stats = pipeline.ledger, nucleus.committer.stats()
-    totals = pipeline.totals
-    per_s = nucleus.rates.update(readings=ledger["in"], messages=totals["messages"], alerts=totals["alerts"], accepted=stats.accepted)
+    ledger, stats, totals, rates = pipeline.ledger, nucleus.committer.stats(), _totals(nucleus), nucleus.rates
+    per_s = rates.update(**totals)
     p50, p99 = _percentiles(pipeline.commit_ms)
+    counted = {name: {"total": totals[name], "since_start": rates.since(name, totals[name]), "per_s": per_s[name]}
+               for name in ("readings", "messages")}  # fmt: skip
     return {
         "instance_id": nucleus.config.instance_id, "version": VERSION, "pid": os.getpid(), "state": nucleus.state,
         "uptime_s": time.monotonic() - nucleus.started, "simd": block.SIMD, "load": pipeline.load, "rss_bytes": rss_bytes(),
         "data": str(nucleus.data), "watermark": engine.arena.watermark,
-        "readings": {"total": ledger["in"], "per_s": per_s["readings"], "accepted_per_s": per_s["accepted"]},
-        "messages": {"total": totals["messages"], "per_s": per_s["messages"]},
-        "alerts": {"total": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent), "muted": totals["muted"],
+        "readings": {**counted["readings"], "accepted_per_s": per_s["accepted"]}, "messages": counted["messages"],
+        "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent),
+                   "muted": pipeline.totals["muted"],
                    "mutes": [{"subject": each.subject, "until": each.until, "why": each.why} for each in engine.mutes]},
         "blocks": blocks_of(nucleus), "ledger": ledger,
-        "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows": totals["rows"]},
+        "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows_since_start": nucleus.alerts.rows},
         "journal": {"bytes": nucleus.journal.size_bytes, "last": nucleus.journal.last, "pending": pipeline.pending,
                     "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
         "disk": disk_of(nucleus), "clock": {"node": engine.clock, "ahead": clock_ahead(nucleus)},
         "store": {"bytes": _size(nucleus.folder.store)},
-        "snapshots": {"count": pipeline.checkpoints.count, "last_ms": pipeline.checkpoints.last_ms,
-                      "bytes": pipeline.checkpoints.last_bytes},
+        "snapshots": _snapshots(nucleus.folder.snapshots) | {"since_start": pipeline.checkpoints.count,
+                      "last_ms": pipeline.checkpoints.last_ms, "last_bytes": pipeline.checkpoints.last_bytes},
         "plugins": nucleus.plugins.status(), "subscriptions": [each.status() for each in nucleus.subscriptions.all()],
         **({"redis": nucleus.redis.status()} if nucleus.redis else {}),
         "sources": [runner.status() for runner in nucleus.runners],
@@ -161,6 +191,15 @@ def rss_bytes() -> int:
 
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, path.with_name(path.name + "-wal")) if file.exists())
+
+
+def _snapshots(folder: Path) -> dict[str, int]:
+    """How many files there are, and their bytes; the writer may be replacing one."""
+    sizes = []
+    for file in folder.glob("*.snap"):
+        with suppress(FileNotFoundError):
+            sizes.append(file.stat().st_size)
+    return {"count": len(sizes), "bytes": sum(sizes)}
 
 
 def _percentiles(values: Any) -> tuple[float, float]:
