@@ -147,6 +147,7 @@ class Organism:
         for running in [each for each in list(self.manager.plugins.values()) if not each.isolated]:
             self._see_through(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
         if not self._stopping.is_set():
+            self.manager.tell_absent()
             self._home.submit(self._resume)
         self._started.set()
         while not self._stopping.wait(LOOK_EVERY_S):

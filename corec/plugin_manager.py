@@ -131,6 +131,13 @@ class PluginManager:
         except WHATEVER as error:  # a plugin's code may raise
             running.gave_up(f"inicializar: {told(error)}")
 
+    def tell_absent(self) -> None:
+        """Warn of entries of `bloques` whose plugin does not run: they are stored, filtered and judged like any other."""
+        there = {*self.plugins, *(running.folder for running in self.plugins.values())}
+        for entry in self._nucleus.config.bloques:
+            if entry.plugin and entry.plugin not in there:
+                log.warning("[PluginManager] entry %s names plugin %s, which does not run: plain blocks", entry.id, entry.plugin)
+
     def run_passes(self) -> None:
         """Begin the passes of all plugins that started, each in a context of its own."""
         self._tasks = [self._task_of(each) for each in self.plugins.values() if each.ready and not each.isolated]
