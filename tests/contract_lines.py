@@ -119,7 +119,7 @@ LINES = {
         "the plugin of section 7.2, unchanged":
             "plugins::documented_plugin_runs_unchanged plugins::copy_in_the_tests_is_the_documents_own",
         "classes and functions": "documented_name_is_there",
-        "modules of the nucleus": "config_advice::modules_of_the_design_are_known_by_every_spelling",
+        "modules of the nucleus": "config_advice::modules_of_the_design_are_known_by_every_spelling documented_name_is_there",
         "the log lines that it tells people to look for": "documented_log_lines_are_printed",
         "celery -A corec.core.celery_app": "core::real_celery_finds_the_app",
     },

@@ -255,10 +255,17 @@ def test_passes_come_at_their_interval_and_never_overlap(tmp_path):
         assert plugin.most == 1
 
 
+def noting(calls):
+    async def note(*arguments):
+        calls.append(arguments)
+
+    return note
+
+
 def test_values_of_a_block_that_its_plugin_steps_count_once(tmp_path, monkeypatch):
     # Given a plugin that steps its block, and a node that would, soon
     monkeypatch.setattr(registro, "LEFT_ALONE_S", 0.3)
-    node = Node(tmp_path)
+    node = Node(tmp_path, small(modules=["registro", "ejecucion"]))
     node.plugin("propio", """
         from corec.blocks import BloqueSimbiotico
         from corec.entities import crear_entidad
@@ -275,7 +282,7 @@ def test_values_of_a_block_that_its_plugin_steps_count_once(tmp_path, monkeypatc
     """, {"intervalo": 0.1})  # fmt: skip
     with node as nucleus:
         steps = []
-        monkeypatch.setattr(nucleus.modulos["registro"], "_step", lambda *step: steps.append(step))
+        monkeypatch.setattr(nucleus.modulos["registro"], "step", noting(steps))
         bloque = nucleus.modulos["registro"].bloques["propio"]
         assert until(lambda: bloque.passes >= 20)
         # Then the node did not step it, and what its functions gave was counted once
@@ -290,7 +297,8 @@ def test_values_of_a_block_that_its_plugin_steps_count_once(tmp_path, monkeypatc
     "corec.nucleus:CoreCNucleus.modulos",
     "corec.blocks:BloqueSimbiotico", "corec.blocks:BloqueSimbiotico.procesar", "corec.entities:crear_entidad",
     "corec.entities:MicroCeluEntidadCoreC", "corec.entities:CeluEntidadCoreC", "corec.entities:ProcesadorSensor",
-    "corec.entities:ProcesadorFiltro", "corec.modules.base:ModuloBase", "corec.modules.registro:ModuloRegistro",
+    "corec.entities:ProcesadorFiltro", "corec.modules.base:ModuloBase", "corec.modules.registro:ModuloRegistro", "corec.modules.ejecucion:ModuloEjecucion",
+    "corec.modules.sincronizacion:ModuloSincronizacion", "corec.modules.sincronización:ModuloSincronizacion",
     "corec.core:logging", "corec.core:asyncio", "corec.core:random", "corec.core:enviar_mensaje_redis", "corec.core:serializar_mensaje",
     "corec.core:deserializar_mensaje",
 ])  # fmt: skip
