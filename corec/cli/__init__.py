@@ -16,6 +16,7 @@ COMMANDS = {
     "query": "corec.cli.query",
     "export": "corec.cli.export",
     "replay": "corec.cli.replay",
+    "send": "corec.cli.send",
     "check": "corec.cli.check",
     "history": "corec.cli.happenings",
     "repair": "corec.cli.control",

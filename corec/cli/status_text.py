@@ -43,8 +43,8 @@ def status_lines(status: Status, rates: Iterable[float] = (), *, width: int | No
 
     Names are elided where *width* asks for it; the newest alerts take what is left of *height*.
     """
-    sections = (_head(status), _warnings(status), _flow(status, rates), _disk(status), _blocks(status), _ledger(status["ledger"]),
-                _sources(status))  # fmt: skip
+    sections = (_head(status), _warnings(status), _flow(status, rates), _disk(status), _redis(status), _blocks(status),
+                _ledger(status["ledger"]), _sources(status))  # fmt: skip
     lines = [line for section in sections if section for line in (*section, ())]
     room = ALERTS if height is None else min(MOST_ALERTS, height - len(lines))
     lines = [*lines, *_alerts(status, max(0, room))]
@@ -181,6 +181,24 @@ def _disk(status: Status) -> list[Line]:
                   f" {amount(snapshots['bytes'])}",
                   f"; the last took {snapshots['last_ms']:.0f} ms" if snapshots["since_start"] else ""),
     ]  # fmt: skip
+
+
+def _redis(status: Status) -> list[Line]:
+    """Redis, beside what the seed says it takes."""
+    redis = status.get("redis")
+    if not redis:
+        return []
+    state = Span(redis["problem"] or f"at {redis['address']}", "bad" if redis["problem"] else "")
+    waiting = sum(stream["waiting"] for stream in redis["streams"])
+    entries, size = (sum(stream[key] for stream in redis["streams"]) for key in ("entries", "bytes"))
+    tail = redis["tail"]
+    lines = [
+        _labelled("redis", state),
+        _labelled("", f"RAM {amount(redis['ram_bytes'])} (50-100 MB), {redis['bytes_per_s'] / 1e6:.2f} MB/s (0.2-0.3 MB/s)"),
+        _labelled("", f"streams {entries:,} entries in {amount(size)}, {waiting:,} read ahead;",
+                  f" tail {tail['waiting']:,} waiting, {tail['kept']:,} kept"),
+    ]  # fmt: skip
+    return [*lines, *(_labelled("", Span(f"LOST {loss}", "bad")) for loss in redis["lost"][-1:])]
 
 
 def _blocks(status: Status) -> list[Line]:

@@ -11,6 +11,7 @@ from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.node.outputs import Outputs
+from corec.node.router import Router
 from corec.publish import Publisher
 from corec.streams.journal import Journal
 from corec.streams.moved_intake import MovedIntake
@@ -40,6 +41,7 @@ class RedisSide:
         self.publisher = Publisher(config, name=config.instance_id, folder=folder / "tail", max_disk_mb=config.max_disk_mb)
         self.intake: Intake | None = None
         self.outputs: Outputs | None = None
+        self.router = Router(config)
 
     def new_intake(self) -> Intake:
         """What a pipeline reads; an earlier one is closed."""
@@ -61,6 +63,7 @@ class RedisSide:
             self.outputs = Outputs(self._server, lambda: nucleus.store, lambda: nucleus.engine.block_ids, folder=self._folder,
                                    instance=self._config.instance_id)  # fmt: skip
             self.outputs.start()
+            self.router.start()
 
     def committed(self, outcome: Outcome, cursor: dict[str, str]) -> None:
         """A turn is in the store."""
@@ -83,6 +86,7 @@ class RedisSide:
         """Send what goes at once, and let go of everything."""
         if self.intake:
             self.intake.close()
+        self.router.stop()
         if self.outputs:
             self.outputs.stop()
         self.publisher.close()

@@ -102,6 +102,11 @@ class PostgresReader:
                            after, stream, limit)  # fmt: skip
         return [(seq, time, bytes(frames)) for seq, time, frames in rows]
 
+    def outbox_behind(self, number: int, limit: int = 1_000) -> list[tuple[int, str, int, bytes]]:
+        """Entries of all output streams behind sequence *number*, in order: (sequence, stream, time, frames)."""
+        rows = self._query(f'SELECT seq, stream, "time", frames FROM outbox WHERE {_OWN} AND seq > %s ORDER BY seq LIMIT %s', number, limit)
+        return [(*row[:3], bytes(row[3])) for row in rows]
+
     def snapshots(self) -> list[tuple[int, int, int]]:
         """(turn, offset, generation) of the snapshots noted, newest first."""
         return self._query(f"SELECT turn, to_offset, generation FROM snapshots WHERE {_OWN} ORDER BY turn DESC")

@@ -70,8 +70,9 @@ class Server:
         return self
 
     def _answers(self) -> bool:
+        tls = self._settings[self._settings.index("--tls-port") + 1] if "--tls-port" in self._settings else self.port
         with socket.socket() as probe:
-            return probe.connect_ex((self.host, self.port)) == 0
+            return probe.connect_ex((self.host, int(tls))) == 0
 
     def stop(self, how: int = signal.SIGKILL) -> None:
         """End it, by default as a crash does."""
@@ -211,6 +212,16 @@ def _until(condition, seconds: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() < end, "the cluster did not come up"
         time.sleep(0.05)
+
+
+def make_certificate(ca: str, cert: str, key: str) -> None:
+    """A certificate of 127.0.0.1 that signs itself, by the openssl command."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+               "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.copy(cert, ca)
 
 
 @pytest.fixture(scope="session")

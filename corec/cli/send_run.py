@@ -1,0 +1,109 @@
+"""What `corec send` does."""
+
+import select
+import sys
+import time
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TextIO
+
+from corec._core.wire import unpack_envelope
+from corec.config import Config
+from corec.errors import BackPressure, FrameError
+from corec.publish import Publisher, Reading, now_ms
+from corec.sources.recording import Piece
+from corec.sources.replay import open_recording
+
+#: Lines that come within this time go out together.
+TOGETHER_S = 0.1
+LINES = 1_000
+
+
+def send_file(file: Path, config: Config, data: Path, *, name: str, block: str | None, at: int | None, now: bool, again: bool,
+              timeout: float) -> tuple[int, list[str]]:  # fmt: skip
+    """Send a recording; (readings sent, what was wrong with it)."""
+    recording = open_recording(file, config, block=block, at=at)
+    sent = 0
+    with Publisher(config, name=name, data=data, epoch=None if again else content_number(file)) as publisher:
+        for piece in recording.pieces():
+            frames, moment, offsets = _unpacked(piece)
+            when = (now_ms(), None) if now else (moment, offsets)
+            publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
+            sent += piece.readings
+        _finish(publisher, timeout)
+    return sent, recording.notes() if recording.damaged else []
+
+
+def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[int, list[str]]:
+    """Send lines of standard input as they come."""
+    sent, bad = 0, []
+    with Publisher(config, name=name, data=data) as publisher:
+        for lines in _gathered(sys.stdin):
+            readings = []
+            for line in lines:
+                try:
+                    readings.append(reading_of(line))
+                except FrameError as error:
+                    bad.append(error.text)
+            publisher.publish(readings, timeout=timeout)
+            sent += len(readings)
+        _finish(publisher, timeout)
+    return sent, [f"{len(bad):,} lines left out, the first: {bad[0]}"] if bad else []
+
+
+def reading_of(line: str) -> Reading:
+    """`id,canal,valor[,estado]`."""
+    cells = [cell.strip() for cell in line.split(",")]
+    try:
+        id, canal, valor, estado = (*cells, "1")[:4] if len(cells) in (3, 4) else ()
+        reading = (int(id), int(canal), float(valor), {"1": True, "0": False, "true": True, "false": False}[estado.lower()])
+    except (ValueError, KeyError):
+        raise FrameError(f"expected a line id,canal,valor[,estado], got {line.strip()!r:.60}") from None
+    if not (0 <= reading[0] < 2**32 and 0 <= reading[1] <= 127):
+        raise FrameError(f"expected an id below 2**32 and a canal from 0 to 127, got {line.strip()!r:.60}")
+    return reading
+
+
+def content_number(file: Path) -> int:
+    """A number of its own for each content: the boot epoch of who sends it, the same each time."""
+    digest = blake2b(digest_size=8)
+    with file.open("rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return int.from_bytes(digest.digest()) or 1
+
+
+def _unpacked(piece: Piece) -> tuple[bytes, int, Any]:
+    if isinstance(piece.content, bytes):
+        batch = unpack_envelope(piece.content)
+        return bytes(batch.frames), batch.time, batch.offsets
+    return piece.content.frames(), piece.content.time, piece.content.offsets
+
+
+def _finish(publisher: Publisher, timeout: float) -> None:
+    if not publisher.flush(timeout):
+        stats = publisher.sender.stats()
+        raise BackPressure(f"{stats.waiting:,} batches were not taken within {timeout:g} s; they are kept",
+                           detail=stats.problem or None, hint="give the command again: what is kept is sent first")  # fmt: skip
+
+
+def _has_more(stream: TextIO) -> bool:
+    """Whether a line can be read without waiting, as far as the system tells."""
+    try:
+        return bool(select.select([stream], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False
+
+
+def _gathered(stream: TextIO) -> Iterator[list[str]]:
+    """Lines in groups: what came within a moment."""
+    lines: list[str] = []
+    due = 0.0
+    for line in stream:
+        lines, due = ([*lines, line], due) if lines else ([line], time.monotonic() + TOGETHER_S)
+        if len(lines) >= LINES or time.monotonic() >= due or not _has_more(stream):
+            yield lines
+            lines = []
+    if lines:
+        yield lines

@@ -1,0 +1,172 @@
+"""The front door: `corec:in` to the streams of the shards, by one node at a time.
+
+How far a shard was served stands in `{sNN}:routed`, in the slot of its streams, and moves in the transaction that adds the
+batches: a router killed anywhere has done both or neither.  The transaction watches that key, so one that was held up and
+overtaken changes nothing; the lease only keeps two from working at the same time for nothing.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+
+from redis.exceptions import WatchError
+
+from corec.config import Config
+from corec.errors import ServerError
+from corec.streams.front_door import Routed, route
+from corec.streams.redis_keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, payload_of, shard_key
+from corec.streams.redis_link import BLOCK_MS, Link
+from corec.streams.redis_position import Position
+from corec.streams.routing import Routing
+
+log = logging.getLogger(__name__)
+
+LEASE = "corec:router"
+LEASE_MS = 1500
+COUNT = 2_000
+AGAIN_S = 0.1
+#: Entries stay at the front door for so long after they were routed: a replica that takes over may have missed them.
+KEEP_S = 10.0
+
+
+class Router:
+    """One thread; it works while it has the lease."""
+
+    def __init__(self, config: Config) -> None:
+        self._link = Link(config.redis_config, on_connect=self._connected)
+        self._instance, self._shards = config.instance_id, config.fragmentos
+        self._routing = Routing(config.fragmentos, config)
+        self._token = secrets.token_hex(8)
+        self._served: dict[int, str] = {}  # shard -> newest entry routed to it; empty: to be asked
+        self._position = Position(FRONT_DOOR)
+        self._done: deque[tuple[float, str]] = deque()
+        self._connections, self._checked = 0, -1
+        self._stop = threading.Event()
+        self.readings = 0
+        self.problem = ""
+        self._thread = threading.Thread(target=self._run, name="router", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; another router goes on at once."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._link.errors("route what came to corec:in"):
+                    self._pass()
+                self.problem = ""
+            except ServerError as error:
+                if not self.problem:
+                    log.error("[Router-%s] %s", self._instance, error)
+                self.problem, self._served = error.text, {}
+                self._stop.wait(AGAIN_S)
+        self._leave()
+
+    def _connected(self, address: str) -> None:
+        self._connections += 1
+
+    def _pass(self) -> None:
+        if not self._holds_lease():
+            self._served = {}
+            self._stop.wait(BLOCK_MS / 1000)
+            return
+        if self._checked != self._connections or not self._served:
+            self._begin()
+        rows = self._read()
+        if rows and self._checked == self._connections:
+            self._route(rows)
+        self._trim()
+
+    def _holds_lease(self) -> bool:
+        client = self._link.client(LEASE)
+        if client.set(LEASE, self._token, nx=True, px=LEASE_MS):
+            return True
+        return client.get(LEASE) == self._token.encode() and bool(client.pexpire(LEASE, LEASE_MS))
+
+    def _leave(self) -> None:
+        try:
+            with self._link.errors("end the lease"):
+                client = self._link.client(LEASE)
+                if client.get(LEASE) == self._token.encode():
+                    client.delete(LEASE)
+        except ServerError:
+            pass  # it runs out by itself
+        self._link.close()
+
+    def _begin(self) -> None:
+        """Where every shard stands, and whether the front door is still the same."""
+        connections = self._connections
+        self._served = {shard: self._asked(shard) for shard in range(self._shards)}
+        self._position.id = min(self._served.values(), key=id_pair)
+        client = self._link.client(FRONT_DOOR)
+        client.ping()
+        loss = self._position.compare(client, self._link.run_of(FRONT_DOOR))
+        if loss:
+            log.error("[Router-%s] %s", self._instance, loss)
+            if self._position.id == BEGINNING:
+                self._served = {shard: self._set(shard, BEGINNING) for shard in self._served}
+        self._checked = connections
+
+    def _asked(self, shard: int) -> str:
+        key = shard_key(shard, "routed")
+        found = self._link.client(key).get(key)
+        return found.decode() if found else BEGINNING
+
+    def _set(self, shard: int, id: str) -> str:
+        key = shard_key(shard, "routed")
+        self._link.client(key).set(key, id)
+        return id
+
+    def _read(self) -> list[tuple[bytes, bytes]]:
+        reply = self._link.client(FRONT_DOOR).execute_command(
+            "XREAD COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", FRONT_DOOR, self._position.id
+        )
+        return [(row[0], payload_of(row[1])) for _, rows in reply or () for row in rows]
+
+    def _route(self, rows: list[tuple[bytes, bytes]]) -> None:
+        newest = rows[-1][0].decode()
+        epoch = int(self._link.run_of(FRONT_DOOR)[:8] or "1", 16)
+        by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
+        for routed in route(rows, self._routing, epoch):
+            by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
+        for shard, batches in by_shard.items():
+            if not self._serve(shard, batches, newest):
+                self._served = {}  # somebody else was here: look again who has what
+                return
+        self._position.advance(newest, len(rows))
+        self._done.append((time.monotonic(), newest))
+
+    def _serve(self, shard: int, batches: list[Routed], newest: str) -> bool:
+        """Batches for one shard and how far it is served, together; False when another router has moved it."""
+        key, before = shard_key(shard, "routed"), self._served[shard]
+        behind = [batch for batch in batches if id_pair(batch.source) > id_pair(before)]
+        with self._link.client(key).pipeline(transaction=True) as pipe:
+            pipe.watch(key)
+            if (pipe.get(key) or BEGINNING.encode()).decode() != before:
+                return False
+            pipe.multi()
+            for batch in behind:
+                pipe.execute_command("XADD", batch.stream, "*", FIELD, batch.envelope)
+            pipe.set(key, newest)
+            try:
+                pipe.execute()
+            except WatchError:
+                return False
+        self._served[shard] = newest
+        return True
+
+    def _trim(self) -> None:
+        old = None
+        while self._done and self._done[0][0] < time.monotonic() - KEEP_S:
+            old = self._done.popleft()[1]
+        if old:
+            self._link.client(FRONT_DOOR).xtrim(FRONT_DOOR, minid=old, approximate=True)
