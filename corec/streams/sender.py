@@ -191,7 +191,7 @@ class Sender:
                 size = self._link.client(stream).memory_usage(stream, samples=8) or 0
                 self._sizes[stream] = time.monotonic(), size
             if size > self._bound:
-                self.full = f"{stream} takes {size // MB} MB, redis_config.max_mb allows {self._bound // MB} MB: no node reads it fast enough"
+                self.full = f"{stream} takes {size // MB} MB, redis_config.max_mb allows {self._bound // MB} MB: no node reads as fast"
                 self._stop.wait(SIZE_S)
                 return False
         self.full = ""
