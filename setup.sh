@@ -1,11 +1,11 @@
 #!/bin/sh
 # Makes what ./run.sh needs: passwords in secrets/, the two server sections of configs/corec_config.json, and, without Docker, an
-# environment in .venv, a password for this machine's Redis, database and role in its PostgreSQL.  What is there stays as it is:
+# environment in .venv, a password for this machine's Redis, database and roles in its PostgreSQL.  What is there stays as it is:
 # run it as often as you like.
 #
 #   ./setup.sh                       with Docker where its engine answers
 #   COREC_DOCKER=no ./setup.sh       without
-#   PGHOST=... PGUSER=... PGPASSWORD=... ./setup.sh     another way to PostgreSQL's administrator than `sudo -u postgres`
+#   PGUSER=... PGPASSWORD=... ./setup.sh     who may make databases and roles, where it is not `sudo -u postgres`
 set -eu
 cd "$(dirname "$0")"
 . deploy/common.sh
@@ -44,52 +44,40 @@ redis() {
     esac
 }
 
+# Gives PostgreSQL's administrator the password of secrets/db_admin, as `sudo -u postgres` may, unless it is so already.
 administrator() {
-    set -- psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname postgres
-    if [ -n "${PGUSER:-}" ]; then
-        "$@"
-    elif [ "$(id -u)" = 0 ]; then
-        runuser -u postgres -- "$@"
-    else
-        sudo -u postgres "$@"
-    fi
+    PGPASSWORD=$(cat secrets/db_admin) psql --no-psqlrc --host "$1" --port "$2" --username postgres --no-password --command '\q' 2>/dev/null && return
+    [ "$(id -u)" = 0 ] && as="runuser -u postgres --" || as="sudo -u postgres"
+    has=$(cd / && $as psql --no-psqlrc --port "$2" --tuples-only --no-align \
+        --command "SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = 'postgres'") ||
+        { say "PostgreSQL on port $2: no way in as postgres; HINT: is it running? else PGUSER, PGPASSWORD: see the top of $0"; return 1; }
+    [ "$has" = f ] || { say "PostgreSQL's postgres has another password than secrets/db_admin; HINT: write it into that file"; return 1; }
+    printf "\\\\set password '%s'\nALTER ROLE postgres PASSWORD :'password';\n" "$(sed "s/'/''/g; s/\\\\/&&/g" secrets/db_admin)" |
+        (cd / && $as psql --no-psqlrc --quiet --port "$2")
+    say "PostgreSQL on port $2: postgres has the password of secrets/db_admin"
 }
 
-quoted() { printf %s "$1" | sed "s/'/''/g; s/\\\\/\\\\\\\\/g"; }
-
+# Database, tables and roles.
 database() {
-    host=$(setting db_config.host) port=$(setting db_config.port)
-    is_ours "$host" db_config db_writer || { say "PostgreSQL on $host: left as it is"; return; }
-    command -v psql >/dev/null || { say "PostgreSQL: no psql here, left out; HINT: apt-get install postgresql"; return; }
-    cd / # where the user postgres may be
-    PGPORT=${PGPORT:-$port} administrator <<EOF || { say "PostgreSQL on port $port: not changed; HINT: is it running? see the top of $0"; return 1; }
-\\set dbname '$(quoted "$dbname")'
-\\set role '$(quoted "$role")'
-\\set password '$(quoted "$password")'
-SELECT format('CREATE ROLE %I LOGIN', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \\gexec
-SELECT format('ALTER ROLE %I PASSWORD %L', :'role', :'password') \\gexec
-SELECT format('CREATE DATABASE %I OWNER %I', :'dbname', :'role')
- WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'dbname') \\gexec
-EOF
-    cd "$here"
-    say "PostgreSQL on port $port: $role has the password of secrets/db_writer, $dbname is there"
+    host=$(setting db_config.host)
+    COREC_DB_ADMIN_PASSWORD=${PGPASSWORD:-}
+    if [ -z "${PGUSER:-}" ]; then
+        is_ours "$host" db_config db_writer || { say "PostgreSQL on $host: left as it is; HINT: corec db init"; return; }
+        command -v psql >/dev/null || { say "PostgreSQL: no psql here, left out; HINT: apt-get install postgresql"; return; }
+        administrator "$host" "$(setting db_config.port)"
+        COREC_DB_ADMIN_PASSWORD=$(cat secrets/db_admin)
+    fi
+    COREC_DB_READER_PASSWORD=$(cat secrets/db_reader)
+    export COREC_DB_ADMIN_PASSWORD COREC_DB_READER_PASSWORD
+    "$python" -m corec db init --admin "${PGUSER:-postgres}"
 }
 
-# Tables and the other roles, where this CoreC has the command.
-tables() {
-    "$python" -m corec db --help >/dev/null 2>&1 || return 0
-    "$python" -m corec db init
-}
-
-here=$PWD
 python3 deploy/sections.py "$config" secrets
 if [ -n "$(compose)" ]; then
     say "Docker answers: the containers bring the rest.  Next: ./run.sh"
     exit
 fi
-dbname=$(setting db_config.dbname) role=$(setting db_config.user) password=$(cat secrets/db_writer)
 environment
 redis
 database
-tables
 say "Next: ./run.sh"

@@ -13,8 +13,7 @@ import yaml
 
 from corec.config import parse
 from tests.config_samples import node
-
-pytest_plugins = ["tests.deployed"]
+from tests.deployed import checkout, configure  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted([ROOT / "setup.sh", ROOT / "run.sh", *ROOT.glob("deploy/*.sh")])
@@ -210,8 +209,6 @@ def test_passwords_of_the_documented_form_move_into_files(checkout):
     {"host": "redis.example"},
 ])  # fmt: skip
 def test_what_others_decide_stays(checkout, section):
-    from tests.deployed import configure
-
     configure(checkout, redis_config=section)
     arrange(checkout)
     assert configuration(checkout)["redis_config"] == section

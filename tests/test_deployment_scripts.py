@@ -1,5 +1,6 @@
 """The scripts that deploy CoreC, run for real: Redis, a cluster, a replica, setup.sh and run.sh."""
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.deployed import checkout, configure  # noqa: F401  (a fixture)
 from tests.nodes import until
-
-pytest_plugins = ["tests.servers.postgres", "tests.deployed"]
+from tests.servers.postgres import running
 
 ROOT = Path(__file__).parent.parent
 
@@ -161,34 +162,68 @@ def test_a_start_that_fails_says_why(checkout):
     assert done.returncode == 3 and "$.bloques" in done.stdout
 
 
-def test_setup_makes_passwords_role_and_database_twice_without_harm(checkout, servers, postgres):
-    # Given a Redis without a password, a PostgreSQL that wants one of the node's role, and the documented configuration of both
-    port = free_port()
-    (checkout / "redis.conf").write_text(f"port {port}\nbind 127.0.0.1\nsave \"\"\n")
+@pytest.fixture
+def two_servers(checkout, servers):
+    """A Redis without a password; a PostgreSQL as a distribution has it: administrators by the socket, others by password."""
+    if os.geteuid() or not shutil.which("runuser") or not any(entry.pw_name == "postgres" for entry in pwd.getpwall()):
+        pytest.skip("needs root, and a user postgres for PostgreSQL's administrator")
+    redis = free_port()
+    (checkout / "redis.conf").write_text(f"port {redis}\nbind 127.0.0.1\nsave \"\"\n")
     servers("redis-server", "redis.conf", cwd=checkout)
-    assert until(lambda: ask_redis(port, "ping") == "PONG")
-    base = {"password": "your_real_password", "host": "localhost"}
-    dbname, role = f"setup_{os.getpid()}", f"setup_role_{os.getpid()}"
-    from tests.deployed import configure
+    assert until(lambda: ask_redis(redis, "ping") == "PONG")
+    with running() as postgres:
+        (postgres._folder / "data/pg_hba.conf").write_text("local all postgres peer\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        subprocess.run(["kill", "-HUP", str(postgres._process.pid)], check=True)
+        yield redis, postgres
 
-    configure(checkout, db_config={**base, "dbname": dbname, "user": role, "port": str(postgres.port)}, redis_config={**base, "port": port})
-    admin = {"PGHOST": postgres.host, "PGUSER": postgres.user, "PGPASSWORD": postgres.password or "none"}
+
+def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_servers):
+    # Given the documented configuration of both servers, nothing filled in
+    redis, postgres = two_servers
+    base = {"password": "your_real_password", "host": "127.0.0.1"}
+    configure(checkout, db_config={**base, "dbname": "corec_db", "user": "corec_writer", "port": str(postgres.port)},
+              redis_config={**base, "port": redis})  # fmt: skip
+    socket_folder = {"PGHOST": str(postgres._folder)}
+    for number in (1, 2):
+        # When it is set up
+        said = say(checkout, "./setup.sh", **socket_folder)
+        # Then Redis wants the password, now and after a restart
+        password = (checkout / "secrets/redis").read_text().strip()
+        assert ask_redis(redis, "ping", password=password) == "PONG" and "NOAUTH" in ask_redis(redis, "ping")
+        assert re.search(f'requirepass "?{password}"?', (checkout / "redis.conf").read_text())
+        # And database, tables and roles are there, made only once
+        assert re.search(r"tables +made" if number == 1 else r"tables +were there", said)
     try:
-        # When it is set up, and again
+        # And the node runs on them, and runs again
         for _ in range(2):
-            said = say(checkout, "./setup.sh", **admin)
-            password = (checkout / "secrets/redis").read_text().strip()
-            # Then Redis wants the password, now and after a restart
-            assert ask_redis(port, "ping", password=password) == "PONG" and "NOAUTH" in ask_redis(port, "ping")
-            assert re.search(f'requirepass "?{password}"?', (checkout / "redis.conf").read_text())
-            # And the role owns the database and has a password of its own
-            with postgres.connected(dbname) as cursor:
-                cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s AND rolcanlogin AND NOT rolsuper", (role,))
-                assert cursor.fetchone()[0].startswith("SCRAM-SHA-256$")
-                cursor.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
-                assert cursor.fetchone() == (role,)
-        assert "takes the password" in said
+            assert "corec runs" in say(checkout, "./run.sh")
+        assert until(lambda: rows(postgres, checkout) > 0, 20)
     finally:
-        with postgres.connected("postgres") as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {dbname}")
-            cursor.execute(f"DROP ROLE IF EXISTS {role}")
+        say(checkout, "./run.sh", "stop")
+
+
+def rows(postgres, checkout):
+    """Rows of results that the reader of `secrets/db_reader` sees."""
+    import psycopg2
+
+    password = (checkout / "secrets/db_reader").read_text().strip()
+    with psycopg2.connect(host="127.0.0.1", port=postgres.port, user="corec_db_reader", password=password, dbname="corec_db") as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM bloques")
+            return cursor.fetchone()[0]
+
+
+def test_a_password_that_others_gave_the_administrator_is_not_changed(checkout, two_servers):
+    # Given an administrator of PostgreSQL who has a password already
+    redis, postgres = two_servers
+    socket_folder = {"PGHOST": str(postgres._folder)}
+    psql = ["runuser", "-u", "postgres", "--", "psql", "-h", postgres._folder, "-p", str(postgres.port)]
+    subprocess.run([*psql, "-c", "ALTER ROLE postgres PASSWORD 'theirs'"], check=True, capture_output=True, cwd="/")
+    configure(checkout, db_config={"host": "127.0.0.1", "user": "corec_writer", "port": postgres.port}, redis_config={"port": redis})
+    # When it is set up, then that is said, and stays
+    done = subprocess.run(["./setup.sh"], cwd=checkout, env=environment(checkout, **socket_folder), capture_output=True, text=True)
+    assert done.returncode == 1 and "write it into that file" in done.stdout
+    # And with that password in the file, it goes through
+    (checkout / "secrets/db_admin").unlink()
+    (checkout / "secrets/db_admin").write_text("theirs\n")
+    say(checkout, "./setup.sh", **socket_folder)
