@@ -1,5 +1,6 @@
 """corec.cli: every command as a user types it, on good and bad input; nodes are real processes."""
 
+import csv
 import json
 import os
 import signal
@@ -341,6 +342,20 @@ def test_export_numpy_loads_without_pickle(stored):
     assert alerts[["id", "block", "kind", "name", "unit"]].tolist() == [(7000, "calle/0", "high", "oven", "°C")]
     succeeded("export", "none.npy", "--since", "1s")
     assert len(np.load("none.npy", allow_pickle=False)) == 0
+
+
+def test_exports_read_back_as_they_were_stored(stored):
+    # Given windows as NumPy and as CSV
+    succeeded("export", "out.npy")
+    succeeded("export", "OUT.CSV")
+    rows = np.load("out.npy")
+    with open("OUT.CSV", newline="", encoding="utf-8") as stream:
+        texts = list(csv.DictReader(stream))
+    # Then each cell of the CSV reads back as the stored value, in the fewest digits that do
+    assert len(texts) == len(rows) == 20
+    for name in rows.dtype.names:
+        assert [row[name] for row in texts] == [str(value) for value in rows[name]], name
+        assert np.array([row[name] for row in texts]).astype(rows.dtype[name]).tolist() == rows[name].tolist(), name
 
 
 def test_export_refuses_what_it_cannot_write(stored):

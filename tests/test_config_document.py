@@ -28,9 +28,10 @@ def refused(text):
         ('{"a" 1}', "line 1, column 6", "expecting ':' delimiter"),
         ('{"a": uno}', "line 1, column 7", "expecting value"),
         ('{"a": "uno', "line 1, column 7", "unterminated string starting at"),
-        ("", "line 1, column 1", "expecting value"),
+        ("", "line 1, column 1", "the file is empty"),
+        ("device,name,unit,low\n1,oven,C,60", "line 1, column 1", 'a configuration begins with {, this with "device,name,unit,low"'),
         ("{} {}", "line 1, column 4", "extra data"),
-        ("// comment\n{}", "line 1, column 1", "expecting value"),
+        ("// comment\n{}", "line 1, column 1", 'a configuration begins with {, this with "// comment\\n{}"'),
     ],
 )
 def test_invalid_json_is_told_by_line_and_column(text, where, hint):

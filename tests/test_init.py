@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from corec.cli import init, main, service
 from corec.config import load
 from corec.config.schema import schemas
+from corec.errors import ExitCode
 
 
 @pytest.fixture(params=["without passwords", "with passwords"])
@@ -100,3 +101,10 @@ def test_unit_sees_the_passwords_it_needs_and_no_other(folder):
 def test_each_worker_has_a_name_of_its_own(folder):
     text = (folder / "corec-worker@.service").read_text()
     assert "--app corec.core.celery_app worker" in text and "worker%i@%%h" in text
+
+
+def test_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(main, ["init", str(tmp_path / "file" / "here")])
+    assert done.exit_code == ExitCode.USAGE
+    assert "expected a folder that can be written to, got not a directory" in done.output and "HINT: name another one" in done.output

@@ -77,11 +77,11 @@ def show_error(error: Exception) -> int:
 
 
 def config_option(command: Callable) -> Callable:
-    """--config DIR."""
+    """--config PATH."""
     return click.option(
-        "--config", metavar="DIR", type=click.Path(path_type=Path),
-        help="Folder of corec_config.json and plugins_config.json, or the first of the two.  [default: ./configs where"
-        " there is one, else the configuration that comes with CoreC]",
+        "--config", metavar="PATH", type=click.Path(path_type=Path),
+        help="Folder with corec_config.json and plugins_config.json, or a file in place of the first.  [default: ./configs"
+        " where there is one, else the configuration that comes with CoreC]",
     )(command)  # fmt: skip
 
 

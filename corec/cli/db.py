@@ -35,7 +35,7 @@ def admin_options(command: Callable) -> Callable:
     return command
 
 
-@db.command(epilog=EXIT_CODES)
+@db.command(epilog=EXIT_CODES, short_help="Make database, tables and roles.")
 @config_option
 @admin_options
 @click.option("--writer-password-file", metavar="FILE", type=click.Path(path_type=Path),
@@ -66,7 +66,7 @@ def init(config: Path | None, admin: str, admin_password_file: Path | None, writ
         click.echo(f"db_config.user is the administrator: let it be {roles.writer}, which has the least rights a node needs")
 
 
-@db.command(epilog=EXIT_CODES)
+@db.command(epilog=EXIT_CODES, short_help="Bring the tables to the newest form.")
 @config_option
 @admin_options
 def migrate(config: Path | None, admin: str, admin_password_file: Path | None) -> None:
@@ -83,7 +83,7 @@ def migrate(config: Path | None, admin: str, admin_password_file: Path | None) -
     click.echo(f"version {now}" + (", as it was" if before == now else f", before {before}"))
 
 
-@db.command(epilog=EXIT_CODES)
+@db.command(epilog=EXIT_CODES, short_help="Show the server, its tables, and who writes.")
 @config_option
 def status(config: Path | None) -> None:
     """Show the server, the version of the tables, who writes, and how much is stored.

@@ -23,7 +23,7 @@ def export(file: Path, data: Path, config: Path | None, blocks: str, since: int 
     corec export alerts.npy --alerts && python -c "import numpy; print(numpy.load('alerts.npy')[:3])"
     corec export readings.frames --since 1h
     """
-    kind = ".csv" if str(file) == "-" else file.suffix
+    kind = ".csv" if str(file) == "-" else file.suffix.lower()
     if kind == ".frames":
         done = _export_readings(file, data, blocks, since, until, alerts)
     elif kind in (".csv", ".npy"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from corec.cli.base import EXIT_CODES, PACKAGED
+from corec.errors import UsageError
 
 NEXT = """
 corec check     is it right, and does it fit?
@@ -25,9 +26,16 @@ def init(folder: Path) -> None:
     corec init /opt/corec
     """
     files = {**configs(), **plugins(), **units(folder.resolve())}
-    (folder / "plugins").mkdir(parents=True, exist_ok=True)
-    for path, content in files.items():
-        click.echo(f"{path!s:<40} {'written' if write(folder / path, content) else 'kept, it was there'}")
+    try:
+        (folder / "plugins").mkdir(parents=True, exist_ok=True)
+        for path, content in files.items():
+            click.echo(f"{path!s:<40} {'written' if write(folder / path, content) else 'kept, it was there'}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        got = (error.strerror or "an error").lower()
+        raise UsageError(f"expected a folder that can be written to, got {got} - at {error.filename}",
+                         hint="name another one: corec init FOLDER") from None  # fmt: skip
     click.echo(f"{'plugins/':<40} a plugin is a folder in here with a main.py\n{NEXT}")
 
 

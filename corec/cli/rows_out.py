@@ -31,13 +31,18 @@ def write_csv(file: Path, rows: np.ndarray) -> None:
     with nullcontext(sys.stdout) if str(file) == "-" else file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(rows.dtype.names)
-        writer.writerows(rows.tolist())
+        writer.writerows(zip(*(_cells(rows[name]) for name in rows.dtype.names), strict=True))
 
 
 def save_npy(file: Path, rows: np.ndarray) -> None:
     """An array that `numpy.load` reads without pickle."""
     with file.open("wb") as stream:
         np.save(stream, rows, allow_pickle=False)
+
+
+def _cells(column: np.ndarray) -> list:
+    """A column's values; of 32-bit floats the shortest text that reads back as the same one."""
+    return column.astype("U32").tolist() if column.dtype == np.float32 else column.tolist()
 
 
 def _texts(texts: list[str]) -> np.ndarray:

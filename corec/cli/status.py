@@ -14,7 +14,8 @@ from corec.cli.base import EXIT_CODES, data_option
 def status(data: Path, as_json: bool) -> None:
     """Show what the node on --data is doing.
 
-    Where none runs, show what its store last held, and exit with the code of a command that cannot be carried out.
+    Readings and messages are counted since the data folder was new ("in all") and since this start.  Where no node
+    runs, show what its store last held, and exit with code 2, USAGE.
 
     \b
     corec status

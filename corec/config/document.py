@@ -77,7 +77,7 @@ def read_document(file: Path, *, missing: Any = None) -> Document:
             return Document(missing, str(file))
         raise ConfigError(
             f"{file}: expected a configuration file, got none",
-            hint="name its folder with --config DIR, or copy configs/ from the sources",
+            hint="name its folder with --config, or have one written by `corec init`",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or f"bytes that are not: {error}"
@@ -169,6 +169,8 @@ def _duplicate_error(text: str, document: Document) -> ConfigError:
 
 def _syntax_hint(error: json.JSONDecodeError, text: str) -> str:
     before = text[: error.pos].rstrip()
+    if not before:
+        return f"a configuration begins with {{, this with {show(text.strip()[:20])}" if text.strip() else "the file is empty"
     if error.msg.startswith("Expecting property name") and before.endswith(","):
         return "a comma before } is one too many"
     if error.msg.startswith("Expecting value") and before.endswith(","):
