@@ -17,24 +17,27 @@ from corec.config import Config
 from corec.config.ram_price import admit
 from corec.config.registered import name_at
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError, DamagedFile, DiskFull, UsageError
+from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway, UsageError
 from corec.modules.base import ModuloBase
 from corec.node.control import ControlServer
 from corec.node.loop import PipelineLoop
 from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
-from corec.node.recovery import Opened, open_node
+from corec.node.recovery import Opened, open_node, open_without_store
 from corec.node.reload import reload
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
 from corec.node.submit import refuse_submit, take_batches
+from corec.node.waiting import StoreWait
 from corec.organism import Organism
 from corec.places import Places
 from corec.plugin_manager import PluginManager
 from corec.sources.names import NameTable
+from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
+from corec.streams.journal import Journal
 from corec.subscriptions import Entry, Subscription, Subscriptions
 from corec.wording import counted
 
@@ -79,9 +82,10 @@ class CoreCNucleus:
         self._with_sources, self._adopt = with_sources, adopt
         self._shed = 0
         self._shed_lock = threading.Lock()
-        self._over = threading.Event()
+        self.over = threading.Event()
         self.heals = self._told = 0
         self.control: ControlServer | None = None
+        self._waiting: StoreWait | None = None
         self._names: dict[int, tuple[str, str]] = {}
         self._places = Places(self)
 
@@ -95,13 +99,13 @@ class CoreCNucleus:
         self.folder = DataFolder(self.data)
         try:
             self.folder.note(self.state)
-            opened = self._open_on_redis() if self.config.redis_config else open_node(self.folder, self.config, adopt=self._adopt)
+            opened = self._open_first()
         except BaseException:
             if self.redis:
                 self.redis.close()
             self.folder.close()
             raise
-        self._take(opened)
+        self.take(opened)
         try:
             self._begin(opened)
         except BaseException:
@@ -116,13 +120,26 @@ class CoreCNucleus:
         except Exception as error:  # the reason that the start failed for is the one to tell
             log.error("[CoreCNucleus-%s] while giving up: %s", self.config.instance_id, error)
 
-    def _open_on_redis(self) -> Opened:
+    def _open_first(self) -> Opened:
+        """What the node begins with: all of it, or what takes readings until the server of the store comes."""
+        if self.config.redis_config:
+            self._connect_redis()
+        journal = self.redis.publisher.tail.journal if self.redis else None
+        try:
+            return self.open(journal)
+        except ServerAway as problem:
+            return open_without_store(self.folder, self.config, problem, journal=journal, adopt=self._adopt)
+
+    def _connect_redis(self) -> None:
         from corec.node.redis_side import RedisSide  # redis only where it is configured
 
-        self.redis = RedisSide(self.folder.path, self.config, given_up=self._over.is_set)
+        self.redis = RedisSide(self.folder.path, self.config, given_up=self.over.is_set)
         self.redis_client = self.redis.client(lambda *entry: self.pipeline.put_out(*entry))
-        return open_node(self.folder, self.config, journal=self.redis.publisher.tail.journal, intake=self.redis.new_intake(),
-                         adopt=self._adopt)  # fmt: skip
+
+    def open(self, journal: Journal | None = None) -> Opened:
+        """Recover the node, on a *journal* that is open already or on its own."""
+        intake = self.redis.new_intake() if self.redis else None
+        return open_node(self.folder, self.config, journal=journal, intake=intake, adopt=self._adopt)
 
     def _begin(self, opened: Opened) -> None:
         if self.redis:
@@ -131,9 +148,20 @@ class CoreCNucleus:
             self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id,
                                             group_bytes=min(GROUP_BYTES, self.config.max_disk_mb << 17))  # fmt: skip
         self._producer = Producer(f"{self.config.instance_id}/submit")
+        if isinstance(opened.store, AwayStore):
+            self.state = "waiting"
+            self._waiting = StoreWait(self, opened.store.problem)
+            self._waiting.start()
+        else:
+            self.fold(opened)
+        self.control = ControlServer(self.data, self._answer)
+        if self._with_sources:
+            self._open_sources()
+
+    def fold(self, opened: Opened) -> None:
+        """What was accepted is folded from here on."""
         begin(self)
         self._loop.start()
-        self.control = ControlServer(self.data, self._answer)
         self.state = "running"
         self.folder.note(self.state)
         ahead = clock_ahead(self)
@@ -145,10 +173,9 @@ class CoreCNucleus:
         self._names = NameTable(self.data, self.config).names()
         self._organism.start()
         log.info("[CoreCNucleus-%s] Inicializado", self.config.instance_id)
-        if self._with_sources:
-            self._open_sources()
 
-    def _take(self, opened: Opened) -> None:
+    def take(self, opened: Opened) -> None:
+        """Work on these from here on."""
         self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
         self.pipeline = Pipeline(opened, self.config)
         self.pipeline.on_outcome = self._tell
@@ -162,20 +189,19 @@ class CoreCNucleus:
         if isinstance(error, DamagedFile) and self.heals < MOST_HEALS and self.state != "stopping":
             threading.Thread(target=self._heal, name="heal").start()
         else:
-            self._over.set()
+            self.over.set()
 
     def _heal(self) -> None:
         self.state, self.heals = "recovering", self.heals + 1
         try:
             self.store.close()
-            intake = self.redis.new_intake() if self.redis else None
-            self._take(open_node(self.folder, self.config, journal=self.journal, intake=intake, adopt=self._adopt))
+            self.take(self.open(self.journal))
             self._loop.start()
             self.state = "running"
             log.warning("[CoreCNucleus-%s] recovered from a damaged store, at turn %d", self.config.instance_id, self.store_turn)
         except CoreCError as error:
             log.error("[CoreCNucleus-%s] no recovery: %s", self.config.instance_id, error)
-            self._over.set()
+            self.over.set()
 
     def _open_sources(self) -> None:
         from corec.sources.opening import open_sources  # psutil and the simulator only where a source is configured
@@ -187,8 +213,11 @@ class CoreCNucleus:
 
     def stop(self) -> None:
         """Stop cleanly: what was accepted is committed.  Raises what stopped the pipeline, if anything did."""
-        if self.state not in ("running", "recovering"):
+        if self.state not in ("running", "recovering", "waiting"):
             return
+        if self._waiting:
+            self.over.set()
+            self._waiting.stop()
         self.state = "stopping"
         self.folder.note(self.state)
         for runner in self.runners:
@@ -208,13 +237,14 @@ class CoreCNucleus:
         self.folder.close()
         self.state = "stopped"
         log.info("[CoreCNucleus-%s] stopped at turn %d", self.config.instance_id, self.store_turn)
-        if self._loop.failure and not isinstance(self._loop.failure, DamagedFile):    # which the next start recovers from
-            raise self._loop.failure
+        failure = (self._waiting and self._waiting.failure) or self._loop.failure
+        if failure and not isinstance(failure, DamagedFile):    # which the next start recovers from
+            raise failure
 
     def run(self, seconds: float | None = None) -> None:
         """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._over.set())
+            signal.signal(number, lambda *_: self.over.set())
         supervisor = Supervisor()
         self.start()
         supervisor.tell("READY=1")
@@ -229,19 +259,19 @@ class CoreCNucleus:
     def wait(self, seconds: float | None = None, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Until *seconds* have passed, somebody asked for the end, or the pipeline failed; *meanwhile* is called now and then."""
         end = None if seconds is None else time.monotonic() + seconds
-        while not self._over.is_set() and (end is None or time.monotonic() < end):
+        while not self.over.is_set() and (end is None or time.monotonic() < end):
             self._tell_shed()
             meanwhile()
-            self._over.wait(0.25 if end is None else min(0.25, max(0.0, end - time.monotonic())))
+            self.over.wait(0.25 if end is None else min(0.25, max(0.0, end - time.monotonic())))
 
     def ask_to_stop(self) -> None:
         """Let `wait` return."""
-        self._over.set()
+        self.over.set()
 
     @property
     def is_over(self) -> bool:
         """Whether somebody asked for the end, or the pipeline failed for good."""
-        return self._over.is_set()
+        return self.over.is_set()
 
     @property
     def store_turn(self) -> int:
@@ -280,6 +310,8 @@ class CoreCNucleus:
             self._shed += readings
 
     def _tell_shed(self) -> None:
+        if self.state == "waiting":     # counted in the first turn there is
+            return
         with self._shed_lock:
             readings, self._shed = self._shed, 0
         if readings:

@@ -405,7 +405,7 @@ def test_readers_of_other_threads_see_what_is_committed(store):
         assert reader.state.turn == 2 and reader.instance == "corec1"
         np.testing.assert_array_equal(reader.history()[list(AGGREGATE.names)], store.history()[list(AGGREGATE.names)])
         with pytest.raises(Exception, match="read-only"):
-            reader._session.query("DELETE FROM shards")
+            reader.session.query("DELETE FROM shards")
 
 
 def test_blocks_may_be_named_anew(store):

@@ -113,6 +113,20 @@ def load_config(given: Path | None, *, embedded: bool = False) -> "Config":
     return load(config_path(given), embedded=embedded)
 
 
+def config_of_store(given: Path | None, embedded: bool, data: Path) -> "Config | None":
+    """The configuration that says where the rows of the node on *data* are; None for its own store."""
+    from corec.errors import ConfigError
+
+    if embedded:
+        return None
+    try:
+        return load_config(given)
+    except ConfigError:
+        if (data / "store.db").exists():
+            return None
+        raise
+
+
 def on_terminal() -> bool:
     """Whether standard output is a terminal that can redraw what it shows."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, embedded_option, load_config
+from corec.cli.base import EXIT_CODES, config_of_store, config_option, embedded_option, load_config
 
 if TYPE_CHECKING:
     from corec.config import BlockEntry, Config
@@ -31,7 +31,7 @@ def check(config: Path | None, embedded: bool, data: Path | None, repair: bool) 
     if data is None or config is not None:
         _check_config(load_config(config, embedded=embedded))
     if data is not None:
-        _check_data(data, repair)
+        _check_data(data, repair, config_of_store(config, embedded, data))
 
 
 def _check_config(config: "Config") -> None:
@@ -63,12 +63,12 @@ def _entry(entry: "BlockEntry") -> list[str]:
     return [entry.id, str(entry.canal), f"{entry.entidades:,}", blocks, ids, entry.plugin or "-"]
 
 
-def _check_data(data: Path, repair: bool) -> None:
+def _check_data(data: Path, repair: bool, config: "Config | None") -> None:
     from corec.cli.check_data import mark_store, verify_folder
     from corec.errors import ExitCode
 
     wrong = []
-    for verdict in verify_folder(data):
+    for verdict in verify_folder(data, config):
         click.echo(f"{verdict.name:<10} {verdict.found}" + (": sound" if not verdict.problems else ""))
         for problem in verdict.problems:
             click.echo(f"           {problem}")

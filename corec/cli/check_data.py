@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corec.cli.check_fit import Span, misfits
+from corec.config import Config
 from corec.errors import CoreCError, DamagedFile, StorageError
 from corec.node.identity import require_one_node
 from corec.sources import names
 from corec.storage import disk
 from corec.storage.base import State
 from corec.storage.folder import DataFolder, Layout, undisturbed
+from corec.storage.opening import open_reader
 from corec.storage.snapshot_files import Head
 from corec.storage.snapshots import Snapshots
 from corec.storage.sqlite import distrust_mark
@@ -44,12 +46,12 @@ class Standing(NamedTuple):
     on_server: bool
 
 
-def verify_folder(data: Path) -> Iterator[Verdict]:
+def verify_folder(data: Path, config: Config | None = None) -> Iterator[Verdict]:
     """Read all of it; FolderInUse while a node runs there."""
     layout = require_data_folder(data)
     with undisturbed(layout), _still(layout.store) as still:
         require_one_node(layout, still)
-        store, standing = _store(layout.store, still)
+        store, standing = _server(config, data) if config and config.db_config else _store(layout.store, still)
         written, span = _journal("journal", layout.journal)
         snapshots, heads = _snapshots(layout.snapshots)
         yield from (store, written, snapshots)
@@ -120,6 +122,16 @@ def _standing(path: Path) -> Standing | None:
             return Standing(state, any(command["op"] == "read" for record in recent for command in record.commands))
     except (DamagedFile, sqlite3.Error, ValueError, KeyError):
         return None
+
+
+def _server(config: Config, data: Path) -> tuple[Verdict, Standing]:
+    from corec.storage.postgres_session import where
+    from corec.storage.postgres_verify import verify
+
+    with open_reader(config, data) as reader:
+        state = reader.state
+        found = f"PostgreSQL, {where(reader.server)}, up to turn {state.turn:,}"
+        return Verdict("store", found, verify(reader)), Standing(state, config.redis_config is not None)
 
 
 def _journal(name: str, folder: Path) -> tuple[Verdict, Span | None]:

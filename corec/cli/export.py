@@ -13,7 +13,7 @@ from corec.wording import counted
 @click.command(short_help="Stored windows, alerts or readings to a file.", epilog=EXIT_CODES)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @row_options
-def export(file: Path, data: Path, config: Path | None, blocks: str, since: int | None, until: int | None,
+def export(file: Path, data: Path, config: Path | None, embedded: bool, blocks: str, since: int | None, until: int | None,
            alerts: bool) -> None:  # fmt: skip
     """Write what a node has stored to FILE: .csv (or -, standard output), .npy (a structured array), or .frames (the
     readings that its journal still holds, for `corec replay`).
@@ -27,7 +27,7 @@ def export(file: Path, data: Path, config: Path | None, blocks: str, since: int 
     if kind == ".frames":
         done = _export_readings(file, data, blocks, since, until, alerts)
     elif kind in (".csv", ".npy"):
-        done = _export_rows(file, kind, data, config, blocks, since, until, alerts)
+        done = _export_rows(file, kind, data, config, embedded, blocks, since, until, alerts)
     else:
         raise UsageError(
             f"expected a file that ends in .csv, .npy or .frames, got {file}", hint="- is CSV on standard output"
@@ -36,12 +36,12 @@ def export(file: Path, data: Path, config: Path | None, blocks: str, since: int 
         click.echo(f"{done} in {file}", err=True)
 
 
-def _export_rows(file: Path, kind: str, data: Path, config: Path | None, blocks: str, since: int | None,
+def _export_rows(file: Path, kind: str, data: Path, config: Path | None, embedded: bool, blocks: str, since: int | None,
                  until: int | None, alerts: bool) -> str:  # fmt: skip
     from corec.cli.history import entity_names, opened, read_rows
     from corec.cli.rows_out import named_rows, save_npy, write_csv
 
-    with opened(data) as reader:
+    with opened(data, config, embedded) as reader:
         rows = read_rows(reader, blocks, since, until, alerts)
         ids = {block.index: block.id for block in reader.blocks()}
     named = named_rows(rows, ids, entity_names(data, config) if alerts else None)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, data_option
+from corec.cli.base import EXIT_CODES, config_option, data_option, embedded_option
 from corec.cli.moments import FORMS, Moment
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ NUMBERS = ("turn", "fitness", "failing", "entities", "inherited")
 @click.command(short_help="What happened to a block.", epilog=EXIT_CODES)
 @click.argument("block")
 @data_option
+@config_option
+@embedded_option
 @click.option("--since", type=Moment(), help=f"From this time on: {FORMS}.")
 @click.option("--last", metavar="N", type=click.IntRange(min=0), default=LAST, show_default=True,
               help="Only the newest N; 0 for all.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def history(block: str, data: Path, since: int | None, last: int, as_json: bool) -> None:
+def history(block: str, data: Path, config: Path | None, embedded: bool, since: int | None, last: int, as_json: bool) -> None:
     """Show what happened to BLOCK, whether the node runs or not: repairs, restarts of its entities, fusions, undos.
 
     BLOCK may be a pattern such as 'enjambre_sensor/*'. What it did as a host is shown too.
@@ -35,7 +37,7 @@ def history(block: str, data: Path, since: int | None, last: int, as_json: bool)
 
     from corec.cli.history import opened
 
-    with opened(data) as reader:
+    with opened(data, config, embedded) as reader:
         ids = {each.index: each.id for each in reader.blocks()}
         if not reader.blocks(block):
             from corec.errors import UsageError

@@ -1,33 +1,30 @@
 """What `query` and `export` read: a store's rows in a span of time, and names for them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
-from corec.cli.base import config_path
+from corec.cli.base import config_of_store, config_path
 from corec.errors import ConfigError
 from corec.sources.names import Names, NameTable, kept_names
-from corec.storage.sqlite_read import FOREVER, StoreReader
+from corec.storage.opening import open_reader
+from corec.storage.sqlite_read import FOREVER
 
 #: Without --since, the newest rows are looked for in this span first, then in ever longer ones.
 FIRST_SPAN_MS, LONGER = 60_000, 8
 
 
-@contextmanager
-def opened(data: Path) -> Iterator[StoreReader]:
-    """The store of a data folder."""
-    reader = StoreReader(data / "store.db")
-    try:
-        yield reader
-    finally:
-        reader.close()
+def opened(data: Path, config: Path | None, embedded: bool) -> AbstractContextManager[Any]:
+    """The stored rows of a node: those of its data folder, or of the server that its configuration names."""
+    return open_reader(config_of_store(config, embedded, data), data)
 
 
 def read_rows(
-    reader: StoreReader, blocks: str, since: int | None, until: int | None, alerts: bool, last: int = 0
+    reader: Any, blocks: str, since: int | None, until: int | None, alerts: bool, last: int = 0
 ) -> np.ndarray:
     """Windows or alerts in order of time; the *last* of them, or all for 0."""
     until = FOREVER if until is None else until
@@ -55,7 +52,7 @@ def entity_names(data: Path, config: Path | None) -> Names:
         return names
 
 
-def _alerts(reader: StoreReader, blocks: str, since: int, until: int) -> np.ndarray:
+def _alerts(reader: Any, blocks: str, since: int, until: int) -> np.ndarray:
     rows = reader.numbered_alerts(since, until)
     if blocks != "*":
         rows = rows[np.isin(rows["block"], [block.index for block in reader.blocks(blocks)])]
@@ -69,7 +66,7 @@ def _newest(read: Callable[[int], np.ndarray], end: int, last: int) -> np.ndarra
     return rows
 
 
-def _newest_commit(reader: StoreReader) -> int:
+def _newest_commit(reader: Any) -> int:
     """About when the newest row is of: what came with the last turn, or now."""
     turn = next(reader.turns(reader.state.turn - 1), None)
     return turn.created if turn else 0

@@ -26,7 +26,7 @@ WITH_LIMIT = ("high", "low")
 @click.option("--last", metavar="N", type=click.IntRange(min=0), default=LAST, show_default=True,
               help="Only the newest N rows; 0 for all.")  # fmt: skip
 def query(
-    data: Path, config: Path | None, blocks: str, since: int | None, until: int | None, alerts: bool, last: int
+    data: Path, config: Path | None, embedded: bool, blocks: str, since: int | None, until: int | None, alerts: bool, last: int
 ) -> None:
     """Show what a node has stored, whether it runs or not: a row for each block and closed window, or the alerts.
 
@@ -37,7 +37,7 @@ def query(
     from corec.cli.history import entity_names, opened, read_rows
     from corec.cli.table import columns, terminal_width
 
-    with opened(data) as reader:
+    with opened(data, config, embedded) as reader:
         rows = read_rows(reader, blocks, since, until, alerts, last)
         ids = {block.index: block.id for block in reader.blocks()}
         seen_to = {each.subject: each.reason for each in reader.happenings() if each.what == "ack"} if alerts else {}

@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 import click
 
-from corec.cli.base import config_option, data_option
+from corec.cli.base import config_option, data_option, embedded_option
 from corec.cli.moments import FORMS, Moment
 
 
 def row_options(command: Callable) -> Callable:
-    """--data, --config, --blocks, --since, --until, --alerts."""
+    """--data, --config, --embedded, --blocks, --since, --until, --alerts."""
     options = (
         data_option,
         config_option,
+        embedded_option,
         click.option("--blocks", metavar="PATTERN", default="*", show_default=True,
                      help="Blocks by id; * and ? stand for anything."),
         click.option("--since", type=Moment(), help=f"From this time on: {FORMS}."),

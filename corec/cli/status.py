@@ -1,17 +1,22 @@
 """`corec status`: what the node on a data folder is doing, or what it left."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, data_option
+from corec.cli.base import EXIT_CODES, config_of_store, config_option, data_option, embedded_option
+
+if TYPE_CHECKING:
+    from corec.config import Config
 
 
 @click.command(short_help="What the node is doing.", epilog=EXIT_CODES)
 @data_option
+@config_option
+@embedded_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def status(data: Path, as_json: bool) -> None:
+def status(data: Path, config: Path | None, embedded: bool, as_json: bool) -> None:
     """Show what the node on --data is doing.
 
     Readings and messages are counted since the data folder was new ("in all") and since this start.  Where no node
@@ -33,7 +38,7 @@ def status(data: Path, as_json: bool) -> None:
             found = {"state": at_work.state, "pid": at_work.pid, "data": str(data)}
             click.echo(json.dumps(found) if as_json else _busy(found))
             return
-        found = {"state": "stopped", "data": str(data), "store": last_state(data)}
+        found = {"state": "stopped", "data": str(data), "store": last_state(data, config_of_store(config, embedded, data))}
         click.echo(json.dumps(found) if as_json else _stopped(found))
         click.get_current_context().exit(int(error.exit_code))
     click.echo(json.dumps(found) if as_json else _running(found))
@@ -53,21 +58,17 @@ def _busy(found: dict[str, Any]) -> str:
     return f"{name} holds {found['data']} and is {doing.get(found['state'], found['state'])}\nHINT: ask again in a moment"
 
 
-def last_state(data: Path) -> dict[str, Any] | None:
+def last_state(data: Path, config: "Config | None") -> dict[str, Any] | None:
     """What the store of a node that does not run holds; None where there is none."""
-    from corec.storage.sqlite_read import StoreReader
+    from corec.storage.opening import open_reader
 
-    path = data / "store.db"
-    if not path.is_file():
+    if (config is None or config.db_config is None) and not (data / "store.db").is_file():
         return None
-    reader = StoreReader(path)
-    try:
+    with open_reader(config, data) as reader:
         state = reader.state
         newest = next(reader.turns(state.turn - 1), None)
         created = newest.created if newest else None
         return {"instance_id": reader.instance, "turn": state.turn, "committed": created, "ledger": dict(state.ledger)}
-    finally:
-        reader.close()
 
 
 def _stopped(found: dict[str, Any]) -> str:

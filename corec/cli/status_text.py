@@ -16,7 +16,7 @@ ALERTS, MOST_ALERTS = 5, 10
 LEAST_NAME = 8
 WEAKEST = 1
 FUSED = 3
-TROUBLES = {"full": "DISK FULL", "failing": "FAILING"}
+TROUBLES = {"full": "DISK FULL", "failing": "FAILING", "away": "AWAY"}
 _LABEL = 11
 _BAR = 40
 PARTS = ("stored", "filtered", "late", "shed", "rejected")
@@ -177,7 +177,7 @@ def _disk(status: Status) -> list[Line]:
                   f" at turn {commit['turns']:,}; {counted(commit['rows_since_start'], 'row')} since start"),
         _labelled("journal", f"sync p50 {journal['sync_p50_ms']:.1f} ms, p99 {journal['sync_p99_ms']:.1f} ms;",
                   f" {amount(journal['bytes'])}, {counted(journal['pending'], 'batch')} pending"),
-        _labelled("store", f"{amount(status['store']['bytes'])}; {counted(snapshots['count'], 'snapshot')},"
+        _labelled("store", f"{_store(status['store'])}; {counted(snapshots['count'], 'snapshot')},"
                   f" {amount(snapshots['bytes'])}",
                   f"; the last took {snapshots['last_ms']:.0f} ms" if snapshots["since_start"] else ""),
     ]  # fmt: skip
@@ -199,6 +199,10 @@ def _redis(status: Status) -> list[Line]:
                   f" tail {tail['waiting']:,} waiting, {tail['kept']:,} kept"),
     ]  # fmt: skip
     return [*lines, *(_labelled("", Span(f"LOST {loss}", "bad")) for loss in redis["lost"][-1:])]
+
+
+def _store(store: Mapping[str, Any]) -> str:
+    return f"PostgreSQL at {store['where']}" if store.get("kind") == "postgresql" else amount(store["bytes"])
 
 
 def _blocks(status: Status) -> list[Line]:

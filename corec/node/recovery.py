@@ -12,8 +12,10 @@ from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
+from corec.errors import ServerAway, StorageError
 from corec.node.identity import identify
 from corec.node.restructure import carry_over, same_shape
+from corec.storage.away import AwayStore
 from corec.storage.base import Base, Block, House, LateBatch, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.opening import open_store
@@ -86,6 +88,32 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tup
     _take_config(opened, config)
     opened.intake.seek(store.state.offset, opened.engine.cursor)
     return opened
+
+
+def open_without_store(folder: DataFolder, config: Config, problem: ServerAway, *, journal: Journal | None = None,
+                       adopt: bool = False) -> Opened:  # fmt: skip
+    """What takes readings while the server of the store is away; nothing of it is folded before `open_node`."""
+    node = identify(folder, config.instance_id, adopt=adopt)
+    journal = journal or open_journal(folder, config, node, floor=0)
+    store = AwayStore(problem)
+    snapshots = Snapshots(folder.snapshots, instance=config.instance_id, node=node)
+    return Opened(Engine(config), journal, JournalIntake(journal), store, store, snapshots)
+
+
+def require_reach(config: Config, opened: Opened, last: int) -> None:
+    """StorageError when readings were accepted under offsets that the store has folded already: the journal had lost its end."""
+    offset = opened.store.state.offset
+    if not config.redis_config and last < offset and opened.journal.last > last:
+        raise StorageError(
+            f"expected a journal that reaches to offset {offset}, got one that ended at {last} when this node started without its store",
+            hint="start it again under another instance_id, with --adopt: what it accepted is in its journal, and is stored then",
+        )
+
+
+def open_journal(folder: DataFolder, config: Config, node: int, floor: int) -> Journal:
+    """The journal of a data folder; its next offset is above *floor*."""
+    return Journal(folder.journal, floor=floor, max_bytes=config.max_disk_mb * MB, keep_bytes=config.conservar_diario_mb * MB,
+                   instance=config.instance_id, node=node)  # fmt: skip
 
 
 def _assembled(saved: Snapshot | None, config: Config, shard: int) -> Engine:

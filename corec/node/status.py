@@ -119,7 +119,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "journal": {"bytes": nucleus.journal.size_bytes, "last": nucleus.journal.last, "pending": pipeline.pending,
                     "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
         "disk": disk_of(nucleus), "clock": {"node": engine.clock, "ahead": clock_ahead(nucleus)},
-        "store": {"bytes": _size(nucleus.folder.store)},
+        "store": store_of(nucleus),
         "snapshots": _snapshots(nucleus.folder.snapshots) | {"since_start": pipeline.checkpoints.count,
                       "last_ms": pipeline.checkpoints.last_ms, "last_bytes": pipeline.checkpoints.last_bytes},
         "plugins": nucleus.plugins.status(), "subscriptions": [each.status() for each in nucleus.subscriptions.all()],
@@ -128,12 +128,21 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     }  # fmt: skip
 
 
+def store_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
+    """Where results are kept, and since when that cannot be reached, if so."""
+    if nucleus.config.db_config is None:
+        return {"kind": "sqlite", "bytes": _size(nucleus.folder.store)}
+    met = nucleus.pipeline.trouble.status()
+    away = met["since"] if met and met["state"] == "away" else None
+    return {"kind": "postgresql", "where": f"{nucleus.config.db_config.host}:{nucleus.config.db_config.port}", "away_since": away}
+
+
 def disk_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     """Whether journal, store and snapshots can be written: `ok`, or what the worst of them has met, and since when."""
     troubles = {"journal": nucleus.committer.trouble, "store": nucleus.pipeline.trouble, "snapshots": nucleus.pipeline.checkpoints.trouble}
     met = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
     states = {found["state"] for found in met.values()}
-    state = "full" if "full" in states else "failing" if states else "ok"
+    state = next((each for each in ("full", "failing", "away") if each in states), "ok")
     return {"state": state, "since": min((found["since"] for found in met.values()), default=None), "met": met}
 
 

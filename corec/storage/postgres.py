@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from corec.config.servers import DbServer
-from corec.errors import FenceLost, InternalError
+from corec.errors import FenceLost, InternalError, StorageError
 from corec.storage import outbox, postgres_queue, postgres_schema
 from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
 from corec.storage.historia import Happening
@@ -23,9 +23,10 @@ from corec.storage.postgres_session import Session, where
 LATE_BYTES = 16 << 20
 SNAPSHOTS_KEPT = 2
 
-_TAKE = """INSERT INTO shards AS s (instance_id, shard, epoch, owner, turn, to_offset, ledger, totals)
- VALUES (%s, %s, 1, %s, %s, %s, %s, '{}') ON CONFLICT (instance_id, shard) DO UPDATE SET epoch = s.epoch + 1,
- owner = excluded.owner, taken = now() RETURNING epoch, turn, to_offset, ledger, totals"""
+_WHOSE = "SELECT log, owner, taken FROM shards WHERE instance_id = %s AND shard = %s FOR UPDATE"
+_TAKE = """INSERT INTO shards AS s (instance_id, shard, epoch, owner, turn, to_offset, ledger, totals, log)
+ VALUES (%s, %s, 1, %s, %s, %s, %s, '{}', %s) ON CONFLICT (instance_id, shard) DO UPDATE SET epoch = s.epoch + 1,
+ owner = excluded.owner, taken = now(), log = excluded.log RETURNING epoch, turn, to_offset, ledger, totals"""
 _LOCK = "SELECT epoch, turn, to_offset, owner, taken, totals FROM shards WHERE instance_id = %s AND shard = %s FOR UPDATE"
 _TURN = """INSERT INTO turns (instance_id, shard, turn, from_offset, to_offset, load_q, tick, commands, config_hash, created,
  windows, alerts, late, outbox, aside) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);
@@ -49,7 +50,10 @@ class PostgresStore:
         messages_bytes: int = 64 << 20,
         late_bytes: int = LATE_BYTES,
         session: Session | None = None,
+        log: str = "",
+        fresh: bool = True,
     ) -> None:
+        """*log*: the log that offsets count entries of, where it is this node's own; *fresh*: nothing was accepted into it yet."""
         self.server, self.instance, self.shard = server, instance, shard
         self.session = session or Session(server, name=instance)
         self._key = (instance, shard)
@@ -58,18 +62,28 @@ class PostgresStore:
         self._readers: list[PostgresReader] = []
         self._names: dict[str, tuple[np.ndarray, bytes]] = {}
         self.house = Keeper(self.session, self._key, server.particion_canales, days)
-        self._open(base)
+        self._open(base, log, fresh)
 
-    def _open(self, base: Base) -> None:
+    def _open(self, base: Base, log: str, fresh: bool) -> None:
         with self.session.transaction() as cursor:
             postgres_schema.require(cursor, self.server)
-            values = (*self._key, _owner(), base.turn, base.offset, _compact(base.ledger))
-            cursor.execute(_TAKE, values)
+            cursor.execute(_WHOSE, self._key)
+            row = cursor.fetchone()
+            if row and log and not fresh and row[0] not in ("", log):
+                raise self._other_log(log, row)
+            cursor.execute(_TAKE, (*self._key, _owner(), base.turn, base.offset, _compact(base.ledger), log))
             self._epoch, turn, offset, ledger, totals = cursor.fetchone()
         self._state = State(turn, offset, json.loads(ledger))
         self.totals: dict[str, int] = json.loads(totals)
         self._blocks = {block.index: block for block in self._reader.blocks()}
         self.house.make_ahead()
+
+    def _other_log(self, log: str, row: tuple[Any, ...]) -> StorageError:
+        return StorageError(
+            f"expected the data folder that {self.instance} last wrote from, {row[0]}, got {log}: {row[1]} took over"
+            f" at {row[2]:%Y-%m-%d %H:%M:%S} UTC, and what this folder accepted since would be taken for stored",
+            hint="give this node another instance_id and start it with --adopt: its readings are stored under that name",
+        )
 
     @property
     def state(self) -> State:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,11 +15,12 @@ from corec.storage.base import Block, LateBatch, State, TurnRecord
 from corec.storage.historia import Happening
 from corec.storage.moments import merge_windows
 from corec.storage.postgres_session import Session, where
+from corec.storage.rows import ALERTS
 from corec.storage.sqlite_read import FOREVER, HISTORY, MINUTE_MS
 
 _MS = '(extract(epoch FROM "timestamp") * 1000)::bigint'
 _HISTORY_COLUMNS = {"window": _MS, **{name: f'"{name}"' for name in HISTORY.names if name != "window"}}
-_ALERT_COLUMNS = {"time": _MS, **{name: f'"{name}"' for name in ALERT.names if name != "time"}}
+_ALERT_COLUMNS = {"time": _MS, **{name: f'"{name}"' for name in ALERTS.dtype.names if name != "time"}}
 _OWN = "instance_id = %s AND shard = %s"
 _BETWEEN = f'{_OWN} AND "timestamp" >= to_timestamp(%s / 1000.0) AND "timestamp" < to_timestamp(%s / 1000.0)'
 #: The end of 9999: to_timestamp takes no later years than PostgreSQL's own calendar.
@@ -30,12 +31,12 @@ class PostgresReader:
     """Reads of one shard's rows; each method sees one moment of them."""
 
     def __init__(self, server: DbServer, *, instance: str, shard: int = 0, session: Session | None = None) -> None:
-        self.server, self._key = server, (instance, shard)
+        self.server, self.key = server, (instance, shard)
         self.instance = instance
-        self._session = session or Session(server, name=f"{instance} reader", read_only=True)
+        self.session = session or Session(server, name=f"{instance} reader", read_only=True)
 
     def close(self) -> None:
-        self._session.close()
+        self.session.close()
 
     @property
     def state(self) -> State:
@@ -79,9 +80,23 @@ class PostgresReader:
         return rows[np.lexsort((rows["block"], rows["window"]))]
 
     def alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
+        return self.numbered_alerts(since, until)[list(ALERT.names)].astype(ALERT)
+
+    def numbered_alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
+        """Alerts with the turn and the row in it that name them."""
         columns = ", ".join(_ALERT_COLUMNS.values())
         found = self._query(f'SELECT {columns} FROM alerts WHERE {_BETWEEN} ORDER BY "timestamp", turn, row', since, min(until, _LAST_MS))
-        return _array(found, _ALERT_COLUMNS, ALERT)
+        return _array(found, _ALERT_COLUMNS, ALERTS.dtype)
+
+    def blocks_of_alerts(self, names: Sequence[str]) -> dict[str, int]:
+        """Alert, as TURN.ROW -> index of its block, for those that there are."""
+        found = {}
+        for name in names:
+            turn, _, row = name.partition(".")
+            if turn.isdecimal() and row.isdecimal():
+                for (block,) in self._query(f"SELECT block FROM alerts WHERE {_OWN} AND turn = %s AND row = %s", int(turn), int(row)):
+                    found[name] = block
+        return found
 
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[Happening]:
         """What happened to the blocks whose id matches *pattern*, as block or as host, in order of time."""
@@ -105,14 +120,14 @@ class PostgresReader:
     def outbox_behind(self, number: int, limit: int = 1_000) -> list[tuple[int, str, int, bytes]]:
         """Entries of all output streams behind sequence *number*, in order: (sequence, stream, time, frames)."""
         rows = self._query(f'SELECT seq, stream, "time", frames FROM outbox WHERE {_OWN} AND seq > %s ORDER BY seq LIMIT %s', number, limit)
-        return [(*row[:3], bytes(row[3])) for row in rows]
+        return [(seq, stream, time, bytes(frames)) for seq, stream, time, frames in rows]
 
     def snapshots(self) -> list[tuple[int, int, int]]:
         """(turn, offset, generation) of the snapshots noted, newest first."""
         return self._query(f"SELECT turn, to_offset, generation FROM snapshots WHERE {_OWN} ORDER BY turn DESC")
 
     def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._session.query(sql, (*self._key, *values))
+        return self.session.query(sql, (*self.key, *values))
 
 
 def _array(found: list[tuple[Any, ...]], columns: dict[str, str], dtype: np.dtype) -> np.ndarray:

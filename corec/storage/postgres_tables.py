@@ -8,7 +8,7 @@ _FIRST = """
 CREATE TABLE shards (
   instance_id text NOT NULL, shard smallint NOT NULL, epoch bigint NOT NULL, owner text NOT NULL,
   taken timestamptz NOT NULL DEFAULT now(), turn bigint NOT NULL, to_offset bigint NOT NULL,
-  ledger text NOT NULL, totals text NOT NULL, moved text, PRIMARY KEY (instance_id, shard)
+  ledger text NOT NULL, totals text NOT NULL, log text NOT NULL, moved text, PRIMARY KEY (instance_id, shard)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE blocks (
@@ -31,6 +31,7 @@ CREATE TABLE alerts (
   block bigint NOT NULL
 ) PARTITION BY RANGE ("timestamp");
 CREATE INDEX alerts_time ON alerts ("timestamp");
+CREATE INDEX alerts_turn ON alerts (instance_id, shard, turn);
 
 CREATE TABLE bloques_aside (LIKE bloques);
 ALTER TABLE bloques_aside ALTER "timestamp" TYPE bigint USING 0;

@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Any, NamedTuple
 
-from corec.errors import DiskFull
+from corec.errors import DiskFull, ServerAway
 
 #: Lines about one trouble are at least this far apart.
 EVERY_S = 60.0
@@ -12,12 +12,12 @@ EVERY_S = 60.0
 
 class Met(NamedTuple):
     since: int  # ms
-    state: str  # "full" or "failing"
+    state: str  # "full", "away" or "failing"
     text: str
 
 
 class Trouble:
-    """The trouble that one part of a node has with its disk.  Its own thread tells; any may ask."""
+    """The trouble that one part of a node has with its disk or its server.  Its own thread tells; any may ask."""
 
     def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S) -> None:
         """*who*: `Component-instance`, for the log."""
@@ -30,7 +30,8 @@ class Trouble:
     def met(self, what: str, error: Exception, count: int = 1) -> None:
         """*what* failed with *error*, *count* times."""
         since = self._met.since if self._met else time.time_ns() // 1_000_000
-        self._met = Met(since, "full" if isinstance(error, DiskFull) else "failing", getattr(error, "text", str(error)))
+        state = "full" if isinstance(error, DiskFull) else "away" if isinstance(error, ServerAway) else "failing"
+        self._met = Met(since, state, getattr(error, "text", str(error)))
         if time.monotonic() < self._due:
             self._unsaid += count
             return
