@@ -36,7 +36,7 @@ async def main():
         await asyncio.to_thread(nucleus.stop)  # what was accepted is committed
         ledger = nucleus.engine.ledger
         print(f"{ledger['in']} readings in, {ledger['stored'] + ledger['filtered']} folded, {ledger['rejected']} rejected")
-        print(f"{nucleus.status()['alerts']['total']} alerts; entity 31 ends at {nucleus.engine.entity(31)['valor']:.0f} %")
+        print(f"{nucleus.status()['alerts']['since_start']} alerts; entity 31 ends at {nucleus.engine.entity(31)['valor']:.0f} %")
 
 
 asyncio.run(main())
