@@ -7,6 +7,7 @@ Those of this machine's processor go into an empty environment of their CPython;
 printed and put into benchmarks/report.wheels.md.
 """
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -117,6 +118,8 @@ def try_here(wheel: Wheel, folder: Path, native: bool, footprints: list[Footprin
     trials = [try_footprint(footprint)]
     run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", folder / "requirements")
     trials.append(try_tests(wheel.path.name, folder, f"{python}, this processor", [inside]))
+    if python == find_pythons()[-1]:
+        trials.append(try_budget(wheel, folder, f"{python}, whole pass over a million entities", inside))
     if not native and platform.machine() == "x86_64" and shutil.which(OLD_QEMU):
         old = [shutil.which(OLD_QEMU), "-cpu", OLD_CPU, inside.resolve()]
         paths = [str(next((folder / "env" / "lib").glob("python3*/site-packages")))]
@@ -163,13 +166,30 @@ def try_board(wheel: Wheel, folder: Path, python: Path, minor: int, board: Board
 
 def try_tests(name: str, folder: Path, where: str, python: list[str | Path], *tests: str, **env: str) -> Trial:
     """Run tests by one interpreter; all of them where none are named."""
+    passed, last = run_tests(folder, python, *(tests or ["tests"]), **env)
+    return note(Trial(name, where, passed, last))
+
+
+def run_tests(folder: Path, python: list[str | Path], *tests: str, **env: str) -> tuple[bool, str]:
+    """Whether they passed, and the last line of what pytest says; all of it is shown where they did not."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COREC_"))}
-    command = [*map(str, python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci", *(tests or ["tests"])]
+    command = [*map(str, python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci", *tests]
     done = subprocess.run(command, cwd=folder, text=True, capture_output=True, env={**clean, "COREC_INSTALLED": "1", **env})
     lines = (done.stdout + done.stderr).strip().splitlines()
     if done.returncode:
         print("\n".join(lines), file=sys.stderr)
-    return note(Trial(name, where, done.returncode == 0, lines[-1] if lines else f"it printed nothing and ended with {done.returncode}"))
+    return done.returncode == 0, lines[-1] if lines else f"it printed nothing and ended with {done.returncode}"
+
+
+def try_budget(wheel: Wheel, folder: Path, where: str, inside: Path) -> Trial:
+    """Whether the whole-pass budget of docs/benchmarks.md is met by the wheel, not only by a build for this machine."""
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=shutil.ignore_patterns("report.*", "__pycache__"))
+    run(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "pytest-benchmark>=4")
+    passed, said = run_tests(folder, [inside], "benchmarks/bench_pass.py", "-k", "against_scale", "--quick")
+    report = folder / "benchmarks" / "report.json"
+    rows = [row for row in json.loads(report.read_text())["rows"] if row["budget"]] if report.exists() else []
+    figures = [f"{row['figure']}, {row['ratio']:.2f} times the time of an in-place scale, {row['budget']}" for row in rows]
+    return note(Trial(wheel.path.name, where, passed, "; ".join(figures) or said))
 
 
 def note(trial: Trial) -> Trial:
