@@ -349,6 +349,10 @@ class CoreCNucleus:
         """uint32: the wire ids of a registered block's entities; assigning to `modulos["registro"].bloques` asks for them."""
         return self._places.claim(block, canal, names, holder)
 
+    def block_names(self, block: str) -> Sequence[str]:
+        """The names that a registered block's entities have."""
+        return self._places.names(block)
+
     def forget_holder(self, holder: str) -> None:
         """A plugin's process is gone: its blocks may be claimed again."""
         self._places.forget(holder)

@@ -29,7 +29,7 @@ class Places:
         if block in self._holders:
             raise PluginError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
         running = self._nucleus.engine.config
-        found = next((entry for entry in running.bloques if entry.registrado and entry.id == block), None)
+        found = self._found(block)
         if found:
             slots = self._known(found, canal, names)
             if found.retirado:
@@ -40,6 +40,14 @@ class Places:
         self._holders[block] = holder
         first = next(entry.first_id for entry in self._nucleus.engine.config.bloques if entry.id == block)
         return (first + slots).astype(np.uint32)
+
+    def names(self, block: str) -> Sequence[str]:
+        """The names of a registered block's entities; none when it never was registered."""
+        found = self._found(block)
+        return (names_of(found) or ()) if found else ()
+
+    def _found(self, block: str) -> BlockEntry | None:
+        return next((entry for entry in self._nucleus.engine.config.bloques if entry.registrado and entry.id == block), None)
 
     def release(self, block: str) -> None:
         """Detach: its memory is given back, its rows, ids and state are kept for when it comes again."""

@@ -81,6 +81,10 @@ class ModuloRegistro(ModuloBase):
         finally:
             self._own = None
 
+    def nombres(self, key: str) -> tuple[str, ...]:
+        """The names of a block's entities when it was registered first, now or before a restart; none when it never was."""
+        return tuple(self._nucleus.block_names(key))
+
     def attach(self, key: str, bloque: "BloqueSimbiotico", known: dict[str, Any]) -> None:
         """Bind *bloque* to the node: to its recovered state, or to new ids."""
         if key != bloque.id:

@@ -53,6 +53,7 @@ class Answers:
         self._operations = {
             "xadd": self._xadd, "xlen": self._stream, "xrange": self._stream, "xread": self._stream, "claim": self._claim,
             "release": nucleus.release_block, "subscribe": self._subscribe, "entity_name": nucleus.entity_name,
+            "names": lambda block: list(nucleus.block_names(block)),
         }  # fmt: skip
 
     def take(self, kind: str, *rest: Any) -> None:

@@ -161,6 +161,10 @@ class NucleusProxy(Missing):
         """Wire ids of a block's entities."""
         return np.frombuffer(self._link.call("claim", block, canal, list(names)), np.uint32)
 
+    def block_names(self, block: str) -> Sequence[str]:
+        """The names that a registered block's entities have."""
+        return self._link.call("names", block)
+
     def release_block(self, block: str) -> None:
         """Detach a block."""
         self._link.call("release", block)

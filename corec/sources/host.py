@@ -1,6 +1,7 @@
 """This machine's own sensors, as named entities: load, memory, disks, network, temperatures, fans."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -35,6 +36,38 @@ class Counter(NamedTuple):
     count: int
 
 
+class HostSensors:
+    """All sensors of this machine, read together."""
+
+    def __init__(self, name: str) -> None:
+        """name: stands before what it logs."""
+        self._name = name
+        self._units: dict[str, str] = {}
+        self._missed: dict[str, int] = {}
+        self._rates = Rates()
+        psutil.cpu_percent(percpu=True)  # counts from here on
+        self._rates.take(read_counters(), time.monotonic())
+
+    def read(self) -> list[Value]:
+        """Every sensor; one that vanished says NaN a few times, then nothing."""
+        found = [*read_values(), *self._rates.take(read_counters(), time.monotonic())]
+        lost = self._lost({value.name for value in found})
+        self._units |= {value.name: value.unit for value in found}
+        return [*found, *lost]
+
+    def _lost(self, found: set[str]) -> list[Value]:
+        """Sensors that were there and are not, as long as they have last words."""
+        lost = []
+        for name in self._units:
+            missed = 0 if name in found else self._missed.get(name, 0) + 1
+            self._missed[name] = missed
+            if missed == 1:
+                log.warning("[%s] %s has vanished", self._name, name)
+            if 0 < missed <= LAST_WORDS:
+                lost.append(Value(name, self._units[name], math.nan))
+        return lost
+
+
 class HostSource:
     """Reads psutil; sensors that appear get an id, those that vanish are declared failed and then fall silent."""
 
@@ -48,10 +81,7 @@ class HostSource:
         self._ids: dict[str, int] = {}
         self._units: dict[str, str] = {}
         self._unplaced: set[str] = set()
-        self._missed: dict[str, int] = {}
-        self._rates = Rates()
-        psutil.cpu_percent(percpu=True)  # counts from here on
-        self._rates.take(read_counters(), time.monotonic())
+        self._sensors = HostSensors(f"HostSource-{self._instance}")
         self._place(list(read_values()))
 
     @property
@@ -72,16 +102,14 @@ class HostSource:
 
     def read(self, now_ms: int) -> list[Batch]:
         """One batch with every sensor."""
-        values = [*read_values(), *self._rates.take(read_counters(), time.monotonic())]
+        values = self._sensors.read()
         self._place(values)
-        found = {value.name: value.valor for value in values if value.name in self._ids}
-        lost = self._lost(found)
-        if not found and not lost:
+        placed = [value for value in values if value.name in self._ids]
+        if not placed:
             return []
-        names = [*found, *lost]
-        ids = np.array([self._ids[name] for name in names], np.uint32)
-        valores = np.array([found.get(name, np.nan) for name in names], np.float32)
-        return [Batch(ids, self._entry.canal, valores, np.arange(len(names)) < len(found), now_ms)]
+        ids = np.array([self._ids[value.name] for value in placed], np.uint32)
+        valores = np.array([value.valor for value in placed], np.float32)
+        return [Batch(ids, self._entry.canal, valores, ~np.isnan(valores), now_ms)]
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -102,18 +130,6 @@ class HostSource:
             self._unplaced.update(without)
             level = logging.WARNING if self._entry.table is None else logging.INFO  # a device table names what is wanted
             log.log(level, "[HostSource-%s] %s has no place for %s", self._instance, self._entry.id, ", ".join(without))
-
-    def _lost(self, found: dict[str, float]) -> list[str]:
-        """Sensors that were there and are not, as long as they have last words."""
-        lost = []
-        for name in self._ids:
-            missed = 0 if name in found else self._missed.get(name, 0) + 1
-            self._missed[name] = missed
-            if missed == 1:
-                log.warning("[HostSource-%s] %s has vanished", self._instance, name)
-            if 0 < missed <= LAST_WORDS:
-                lost.append(name)
-        return lost
 
 
 class Rates:
