@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @config_option
 @embedded_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def status(data: Path, config: Path | None, embedded: bool, as_json: bool) -> None:
+@click.option("--plugins", is_flag=True, help="Show what each plugin costs, beside the targets for one.")
+def status(data: Path, config: Path | None, embedded: bool, as_json: bool, plugins: bool) -> None:
     """Show what the node on --data is doing.
 
     Readings and messages are counted since the data folder was new ("in all") and since this start.  Where no node
@@ -24,6 +25,7 @@ def status(data: Path, config: Path | None, embedded: bool, as_json: bool) -> No
 
     \b
     corec status
+    corec status --plugins
     corec status --json | jq .commit.p99_ms
     """
     import json
@@ -41,7 +43,14 @@ def status(data: Path, config: Path | None, embedded: bool, as_json: bool) -> No
         found = {"state": "stopped", "data": str(data), "store": last_state(data, config_of_store(config, embedded, data))}
         click.echo(json.dumps(found) if as_json else _stopped(found))
         click.get_current_context().exit(int(error.exit_code))
-    click.echo(json.dumps(found) if as_json else _running(found))
+    shown = found["plugins"] if plugins else found
+    click.echo(json.dumps(shown) if as_json else _plugins(shown) if plugins else _running(shown))
+
+
+def _plugins(found: list[dict[str, Any]]) -> str:
+    from corec.cli.status_plugins import plugins_text
+
+    return plugins_text(found)
 
 
 def _running(found: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def status_lines(status: Status, rates: Iterable[float] = (), *, width: int | No
     Names are elided where *width* asks for it; the newest alerts take what is left of *height*.
     """
     sections = (_head(status), _warnings(status), _flow(status, rates), _disk(status), _redis(status), _blocks(status),
-                _ledger(status["ledger"]), _sources(status))  # fmt: skip
+                _ledger(status["ledger"]), _sources(status), _plugins(status))  # fmt: skip
     lines = [line for section in sections if section for line in (*section, ())]
     room = ALERTS if height is None else min(MOST_ALERTS, height - len(lines))
     lines = [*lines, *_alerts(status, max(0, room))]
@@ -262,6 +262,12 @@ def _sources(status: Status) -> list[Line]:
         )
         for source in status["sources"]
     ]
+
+
+def _plugins(status: Status) -> list[Line]:
+    """Those that do not run; `corec status --plugins` shows all."""
+    missing = [plugin for plugin in status.get("plugins", ()) if plugin["state"] != "running"]
+    return [_labelled("plugin", Span(f"{plugin['name']} {plugin['state']}", "warning"), f"; {plugin['detail']}") for plugin in missing]
 
 
 def _alerts(status: Status, most: int) -> list[Line]:
