@@ -23,8 +23,6 @@ FRAME = struct.Struct("!Ibf?")
 #: Entries that a plugin's stream keeps, about: 2 MB of single frames on Redis.
 MAX_ENTRIES = 100_000
 PRIORITIES = ("normal", "critical")
-#: Two workers of one core each, as the seed has it where memory is short.
-WORKER_CONCURRENCY = 2
 
 _INPUTS = re.compile(r"corec:in|\{s\d+\}:(in|fast)")
 _MAX_ID = 2**32 - 1
@@ -109,18 +107,21 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _make_celery_app() -> Any:
+def celery_app_of(config: Any) -> Any:
+    """The application for a configuration, or for none."""
     try:
-        from celery import Celery
+        from corec.workers.app import make_app
+
+        return make_app(config)
     except ImportError as error:
         raise UsageError(f"celery_app needs Celery, which does not load: {error}",
                          hint='pip install "celery[redis]"; without it the node runs its turns itself') from None  # fmt: skip
-    app = Celery("corec")
-    app.conf.update(
-        task_serializer="json", result_serializer="json", accept_content=["json"], result_accept_content=["json"],
-        task_acks_late=True, task_ignore_result=True, worker_prefetch_multiplier=1, worker_concurrency=WORKER_CONCURRENCY,
-    )  # fmt: skip
-    return app
+
+
+def _make_celery_app() -> Any:
+    from corec.workers.app import configuration_if_any
+
+    return celery_app_of(configuration_if_any())
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from corec._core import dtypes
 from corec.bus import EmbeddedRedis
 from corec.config import Config
 from corec.config.ram_price import admit
-from corec.config.registered import name_at
+from corec.config.registered import FIRST_ID, name_at
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway, UsageError
 from corec.modules.base import ModuloBase
@@ -124,11 +124,16 @@ class CoreCNucleus:
         """What the node begins with: all of it, or what takes readings until the server of the store comes."""
         if self.config.redis_config:
             self._connect_redis()
-        journal = self.redis.publisher.tail.journal if self.redis else None
+        journal = self.redis.publisher.tail.journal if self._reads_redis else None
         try:
             return self.open(journal)
         except ServerAway as problem:
             return open_without_store(self.folder, self.config, problem, journal=journal, adopt=self._adopt)
+
+    @property
+    def _reads_redis(self) -> bool:
+        """Whether this node folds what comes through Redis; workers do where it has any, and its own blocks live by its journal."""
+        return self.redis is not None and self.config.celery_config is None
 
     def _connect_redis(self) -> None:
         from corec.node.redis_side import RedisSide  # redis only where it is configured
@@ -138,11 +143,11 @@ class CoreCNucleus:
 
     def open(self, journal: Journal | None = None) -> Opened:
         """Recover the node, on a *journal* that is open already or on its own."""
-        intake = self.redis.new_intake() if self.redis else None
+        intake = self.redis.new_intake() if self._reads_redis else None
         return open_node(self.folder, self.config, journal=journal, intake=intake, adopt=self._adopt)
 
     def _begin(self, opened: Opened) -> None:
-        if self.redis:
+        if self._reads_redis:
             self.committer = self.redis.publisher.tail.committer
         else:
             self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id,
@@ -286,7 +291,7 @@ class CoreCNucleus:
         Blocks while the journal is behind.  The future fails with DiskFull when there is no room: those readings
         count as shed.
         """
-        if self.redis:
+        if self.redis and not self._is_own(frames):
             ticket = self.redis.publisher.submit(frames, time, offsets)
             ticket.add_done_callback(lambda done: self._settled(done, len(frames) // 10, urgent=False))
             return ticket
@@ -296,6 +301,10 @@ class CoreCNucleus:
         ticket = self.committer.submit(envelope, wall_ms(), readings=readings, urgent=urgent)
         ticket.add_done_callback(lambda done: self._settled(done, readings, urgent))
         return ticket
+
+    def _is_own(self, frames: bytes) -> bool:
+        """Whether these are of blocks that programs registered here, while workers have all others."""
+        return bool(self.config.celery_config and frames) and frames[0] >= FIRST_ID >> 24
 
     def _settled(self, ticket: "Future[int]", readings: int, urgent: bool) -> None:
         problem = ticket.exception()

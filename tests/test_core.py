@@ -209,7 +209,7 @@ def test_celery_app_is_made_on_first_use_and_once(monkeypatch, without_app):
     made = []
 
     class Celery:
-        def __init__(self, name):
+        def __init__(self, name, **options):
             made.append(name)
             self.conf = {}
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "ack": "corec.cli.maintenance",
     "reload": "corec.cli.control",
     "db": "corec.cli.db",
+    "workers": "corec.cli.workers",
     "bench": "corec.cli.bench",
 }
 

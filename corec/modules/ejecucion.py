@@ -1,4 +1,5 @@
 """ModuloEjecucion: which blocks are stepped, and where."""
+import threading
 from typing import TYPE_CHECKING, Any
 
 from corec.modules.base import ModuloBase
@@ -8,16 +9,34 @@ if TYPE_CHECKING:
 
 
 class ModuloEjecucion(ModuloBase):
-    """Has the blocks stepped that nobody else stepped: in this node, once a second (`modo` is "local")."""
+    """Has the blocks stepped that nobody else stepped: in this node, once a second.
+
+    With `celery_config` the shards of plain sensors are folded by Celery workers, and this module shares them out.
+    """
 
     nombre = "ejecucion"
 
     async def inicializar(self, nucleus: "CoreCNucleus") -> None:
-        """Remember the node."""
+        """Remember the node; coordinate workers where the configuration has any."""
         self._nucleus = nucleus
+        self._coordination: Any = None
+        if nucleus.config.celery_config:
+            from corec.workers.coordination import Coordination  # Celery only where it is used
+
+            self._coordination = Coordination(nucleus.config)
+            self._coordination.start()
 
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
         """Step what was left alone since the last time."""
         registro = self._nucleus.modulos["registro"]
         for key in registro.left_alone():
             await registro.step(key, carga)
+
+    async def detener(self) -> None:
+        """Let another node coordinate."""
+        if self._coordination:
+            threading.Thread(target=self._coordination.stop, name="coordination-stop").start()
+
+    def estado(self) -> dict[str, Any] | None:
+        """The workers and what they have, as plain numbers; None without Celery."""
+        return self._coordination.status() if self._coordination else None

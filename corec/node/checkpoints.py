@@ -38,7 +38,7 @@ class Checkpoints:
         self._done: SnapshotWriter | None = None
         self._readings = self._bytes = 0
         self._began = time.monotonic()
-        self._journal_at = opened.journal.written_bytes
+        self._journal_at = self._written()
         self.trouble = Trouble(log, f"Checkpoints-{instance}")
         self.count = 0
         self.last_ms = 0.0
@@ -60,15 +60,17 @@ class Checkpoints:
         return self._readings >= TAIL_READINGS or since >= LONGEST_S or self._journal_needs_room()
 
     def _journal_needs_room(self) -> bool:
-        journal = self._opened.journal
-        fresh = journal.written_bytes - self._journal_at
-        return journal.fullness >= FULL_SHARE and fresh >= NEW_SHARE * journal.max_bytes
+        journal, fresh = self._opened.journal, self._written() - self._journal_at
+        return journal is not None and journal.fullness >= FULL_SHARE and fresh >= NEW_SHARE * journal.max_bytes
+
+    def _written(self) -> int:
+        return self._opened.journal.written_bytes if self._opened.journal else 0
 
     def begin(self) -> None:
         """Begin a snapshot of this moment."""
         engine, store, snapshots = self._opened.engine, self._opened.store, self._opened.snapshots
         self._began, self._readings, self._bytes = time.monotonic(), 0, 0
-        self._journal_at = self._opened.journal.written_bytes
+        self._journal_at = self._written()
         meta = engine.snapshot_begin(owed=snapshots.owed)
         try:
             self._writer = snapshots.begin(meta, store.state.turn, store.state.offset)

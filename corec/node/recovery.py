@@ -59,7 +59,8 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
         return own, intake or JournalIntake(own)
 
     snapshots = Snapshots(folder.snapshots, instance=name, node=node)
-    return recover(config, snapshots, lambda base: open_store(config, folder.store, base=base, node=node), logs)
+    own = config.fragmentos if config.celery_config else 0     # beside the shards that workers have
+    return recover(config, snapshots, lambda base: open_store(config, folder.store, base=base, node=node), logs, shard=own)
 
 
 def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tuple[SqliteStore, House]],

@@ -56,9 +56,9 @@ class RedisSide:
 
     def attend(self, nucleus: "CoreCNucleus") -> None:
         """Work for the node's present pipeline."""
-        reader = self.intake.reader
-        reader.on_rows = lambda urgent: nucleus.pipeline.accepted(urgent)
-        reader.on_loss = lambda loss: self._lost(nucleus, loss)
+        if self.intake:
+            self.intake.reader.on_rows = lambda urgent: nucleus.pipeline.accepted(urgent)
+            self.intake.reader.on_loss = lambda loss: self._lost(nucleus, loss)
         if self.outputs is None:
             self.outputs = Outputs(self._server, lambda: nucleus.store, lambda: nucleus.engine.block_ids, folder=self._folder,
                                    instance=self._config.instance_id)  # fmt: skip
@@ -68,7 +68,7 @@ class RedisSide:
     def committed(self, outcome: Outcome, cursor: dict[str, str]) -> None:
         """A turn is in the store."""
         if self.outputs:
-            self.outputs.committed(outcome, cursor, self.intake.reader.run)
+            self.outputs.committed(outcome, cursor, self.intake.reader.run if self.intake else "")
 
     def client(self, put_out: Callable[[str, bytes, bool], None]) -> Any:
         """The real client that plugins get; what `enviar_mensaje_redis` sends with it goes through the outbox."""
@@ -78,6 +78,8 @@ class RedisSide:
 
     def stop_reading(self, pipeline: "Pipeline") -> None:
         """What was not taken stays on Redis; the next start must not depend on what was."""
+        if self.intake is None:
+            return
         self.intake.close()
         with suppress(CoreCError, TimeoutError):
             pipeline.take_snapshot(LAST_SNAPSHOT_S)
@@ -93,14 +95,21 @@ class RedisSide:
 
     def status(self) -> dict[str, Any]:
         """Where it stands, as plain numbers."""
-        reader, sender = self.intake.reader, self.publisher.sender.stats()
+        sender = self.publisher.sender.stats()
+        reading = self._reading() if self.intake else {"problem": "", "streams": [], "lost": [], "losses": 0}
+        return reading | {
+            "address": self._server.address, "problem": reading["problem"] or sender.problem,
+            "tail": {"waiting": sender.waiting, "kept": sender.kept, "readings": sender.sent},
+            "sent": self.outputs.sent if self.outputs else 0,
+        }  # fmt: skip
+
+    def _reading(self) -> dict[str, Any]:
+        reader = self.intake.reader
         return {
-            "address": self._server.address, "problem": reader.problem or sender.problem,
+            "problem": reader.problem,
             "streams": [{"name": queue.position.stream, "entries": queue.length, "bytes": queue.memory, "waiting": queue.waiting,
                          "last": queue.taken.partition(" ")[0]} for queue in reader.queues],
-            "tail": {"waiting": sender.waiting, "kept": sender.kept, "readings": sender.sent},
-            "lost": [str(loss) for loss in reader.losses[-5:]], "losses": len(reader.losses),
-            "sent": self.outputs.sent if self.outputs else 0, **reader.server,
+            "lost": [str(loss) for loss in reader.losses[-5:]], "losses": len(reader.losses), **reader.server,
         }  # fmt: skip
 
     def _lost(self, nucleus: "CoreCNucleus", loss: Loss) -> None:

@@ -1,7 +1,7 @@
 """The store that the configuration names, and who keeps it in its bounds."""
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corec.config import Config
 from corec.storage.base import Base, House
@@ -47,10 +47,28 @@ def probe(config: Config) -> None:
 
 def _open_postgres(config: Config, path: Path, base: Base, node: int) -> "tuple[PostgresStore, House]":
     from corec.storage import postgres_schema
-    from corec.storage.postgres import PostgresStore
 
     postgres_schema.migrate_if_allowed(config.db_config)
-    own = "" if config.redis_config else format_node(node)
-    store = PostgresStore(config.db_config, instance=config.instance_id, base=base, days=config.retencion_dias, log=own,
-                          fresh=not any((path.parent / "journal").glob("*.log")), messages_bytes=config.mensajes_mb * MB)  # fmt: skip
+    own = "" if config.redis_config and not config.celery_config else format_node(node)
+    fresh = not any((path.parent / "journal").glob("*.log"))
+    return _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
+
+
+def open_shard_store(config: Config, shard: int, base: Base) -> "tuple[PostgresStore, House]":
+    """The store of one shard of the fleet."""
+    return _postgres(config, base, config.flota, shard)
+
+
+def open_shard_snapshots(config: Config, shard: int) -> Any:
+    """The snapshots of one shard, where every machine finds them."""
+    from corec.storage.postgres_snapshots import PostgresSnapshots
+
+    return PostgresSnapshots(config.db_config, instance=config.flota, shard=shard)
+
+
+def _postgres(config: Config, base: Base, instance: str, shard: int, **log: Any) -> "tuple[PostgresStore, House]":
+    from corec.storage.postgres import PostgresStore
+
+    store = PostgresStore(config.db_config, instance=instance, shard=shard, base=base, days=config.retencion_dias,
+                          messages_bytes=config.mensajes_mb * MB, **log)  # fmt: skip
     return store, store.house

@@ -1,0 +1,40 @@
+"""`corec workers`: the Celery workers of this machine."""
+
+from pathlib import Path
+
+import click
+
+from corec.cli.base import EXIT_CODES, config_option, config_path, load_config
+
+
+@click.command(short_help="Run Celery workers.", epilog=EXIT_CODES)
+@config_option
+@click.option("-n", "--number", type=click.IntRange(1, 256), help="How many.  [default: celery_config.worker_concurrency]")
+@click.option("--loglevel", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
+def workers(config: Path | None, number: int | None, loglevel: str) -> None:
+    """Run the workers that fold the shards of a fleet, one process each, until Ctrl-C.
+
+    The configuration needs redis_config, db_config and celery_config, the same as the node's.  Workers may run on any
+    number of machines; shards move to those that come and away from those that go.
+
+    \b
+    corec workers
+    corec workers --config /etc/corec -n 4
+    """
+    import signal
+    import threading
+
+    from corec import logs
+    from corec.errors import ConfigError
+    from corec.workers.app import require_plain_broker
+    from corec.workers.processes import keep_running
+
+    logs.setup()
+    path, loaded = config_path(config), load_config(config)
+    if loaded.celery_config is None:
+        raise ConfigError(f"expected a celery_config in {path}, got none", hint="docs/celery.md says what goes in")
+    require_plain_broker(loaded)
+    over = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: over.set())
+    keep_running(number or loaded.celery_config.worker_concurrency, str(Path(path).resolve()), loglevel, over, click.echo)

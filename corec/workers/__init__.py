@@ -1,0 +1,1 @@
+"""Several processes share the shards of one fleet: who lives, who has what, and the turns of each."""

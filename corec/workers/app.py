@@ -1,0 +1,94 @@
+"""The Celery application: broker and settings from the configuration, tasks from `corec.workers.tasks`."""
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from corec.config import Config, load
+from corec.config.servers import RedisServer
+from corec.errors import CoreCError, UsageError
+
+#: Where a worker finds the configuration, if not in ./configs.
+CONFIG_VARIABLE = "COREC_CONFIG"
+#: A message that was fetched and not begun is given to nobody else sooner: turns expire long before.
+VISIBILITY_S = 60
+#: A turn that waited longer than this is not run: the worker has newer ones.
+EXPIRES_S = 5
+
+
+@cache
+def configuration() -> Config:
+    """The configuration of this process; UsageError where it has no Celery in it."""
+    path = Path(os.environ.get(CONFIG_VARIABLE, "configs"))
+    config = load(path)
+    if config.celery_config is None:
+        raise UsageError(f"expected a celery_config in {path}, got none",
+                         hint=f"docs/celery.md says what goes in; {CONFIG_VARIABLE} names another folder or file")  # fmt: skip
+    return config
+
+
+def configuration_if_any() -> Config | None:
+    """The same, or None where there is none: then the application has no broker."""
+    try:
+        return configuration()
+    except CoreCError:
+        return None
+
+
+def broker_url(config: Config) -> str:
+    """Where Celery's messages go: the broker that is named, else the Redis of redis_config."""
+    if config.celery_config.broker:
+        return config.celery_config.broker.reveal()
+    return redis_url(config.redis_config)
+
+
+def redis_url(server: RedisServer) -> str:
+    """A URL as kombu takes it."""
+    user = quote(server.username or "", safe="")
+    secret = f"{user}:{quote(server.password.reveal(), safe='')}@" if server.password else f"{user}@" if user else ""
+    if server.unix_socket:
+        return f"redis+socket://{secret}{server.unix_socket}"
+    if not server.tls:
+        return f"redis://{secret}{server.host}:{server.port}/0"
+    options = {"ssl_ca_certs": server.ca, "ssl_certfile": server.cert, "ssl_keyfile": server.key}
+    query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in options.items() if value)
+    return f"rediss://{secret}{server.host}:{server.port}/0?ssl_cert_reqs=required&{query}".rstrip("&")
+
+
+def require_plain_broker(config: Config) -> None:
+    """UsageError where the broker would be a cluster: Celery has no transport for one."""
+    from corec.streams.redis_link import Link
+
+    if config.celery_config.broker:
+        return
+    link = Link(config.redis_config)
+    try:
+        with link.errors("say what it is"):
+            link.place("corec")
+        if link.is_cluster:
+            raise UsageError(f"expected a broker for Celery, got the Redis Cluster at {config.redis_config.address}",
+                             hint='Celery cannot use one: name a plain Redis in celery_config.broker, "redis://host:6379/0"')  # fmt: skip
+    finally:
+        link.close()
+
+
+def turns_queue(fleet: str, worker: str, epoch: str) -> str:
+    """The queue of one life of one worker."""
+    return f"corec.{fleet}.turns.{worker}.{epoch}"
+
+
+def make_app(config: Config | None) -> Any:
+    """The application; without a configuration it has no broker, and serves to be looked at."""
+    from celery import Celery
+
+    app = Celery("corec", broker=broker_url(config) if config else None, include=["corec.workers.tasks"])
+    app.conf.update(
+        task_serializer="json", result_serializer="json", accept_content=["json"], result_accept_content=["json"],
+        task_acks_late=True, task_ignore_result=True, worker_prefetch_multiplier=1, worker_pool="solo",
+        worker_concurrency=config.celery_config.worker_concurrency if config else 2,
+        task_default_queue=f"corec.{config.flota}.work" if config else "corec.work",
+        broker_connection_retry_on_startup=True, broker_transport_options={"visibility_timeout": VISIBILITY_S},
+        worker_send_task_events=False, worker_hijack_root_logger=True, task_store_errors_even_if_ignored=False,
+    )  # fmt: skip
+    return app

@@ -1,0 +1,95 @@
+"""Assigns shards to the workers that live, and keeps each of them in turns.
+
+Every node whose `ejecucion` runs on Celery may coordinate; one leads, the others stand by and take over when its lease ends.
+"""
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from corec.workers.assignment import assign
+from corec.workers.leases import Assignment, Lease, Leases
+
+log = logging.getLogger(__name__)
+
+#: Turns that wait or run for each worker: the gap between two stays below what a message takes.
+QUEUED = 2
+#: A worker that begins none of the turns that wait for it for this long has no shards, whatever its lease says.
+STALLED_S = 1.5
+#: Messages that nobody has begun by then are taken for lost.
+LOST_S = 3.0
+
+
+class Coordinator:
+    """Call `step` every RENEW_S seconds.
+
+    send: puts one turn into a worker's queue.  drop: deletes the queue of a worker that is gone.
+    """
+
+    def __init__(self, leases: Leases, name: str, *, shards: int, config: dict[str, Any],
+                 send: Callable[[Lease], None], drop: Callable[[str], None]) -> None:
+        self._leases, self._name, self._shards, self._config = leases, name, shards, config
+        self._send, self._drop = send, drop
+        self._sent: dict[str, int] = {}     # queue -> turns sent
+        self._heard: dict[str, tuple[int, float]] = {}  # queue -> (turns begun, when that was news)
+        self.leads = False
+        self.workers: dict[str, Lease] = {}
+        self.shards: dict[int, str] = {}
+
+    def step(self) -> None:
+        """Lead or stand by."""
+        leads = self._leases.lead(self._name)
+        if leads and not self.leads:
+            log.info("[ModuloEjecucion] %s coordina %d fragmentos", self._name, self._shards)
+        self.leads = leads
+        live = self._leases.live()
+        self.workers = {name: lease for name, lease in live.items() if self._goes_on(lease)}
+        if leads:
+            self._decide()
+            self._forget(live)
+            for lease in live.values():
+                self._keep_busy(lease)
+
+    def stop(self) -> None:
+        """Let another node lead."""
+        self._leases.resign(self._name)
+        self.leads = False
+
+    def _decide(self) -> None:
+        decided = Assignment(assign(self._shards, self.workers), self._config)
+        if msgspec.json.encode(decided) != msgspec.json.encode(self._leases.assignment()):
+            self._leases.assign(decided)
+            self._tell(decided.shards)
+        self.shards = decided.shards
+
+    def _tell(self, shards: dict[int, str]) -> None:
+        each = ", ".join(f"{name}: {sorted(Assignment(shards).of(name))}" for name in sorted(set(shards.values())))
+        log.info("[ModuloEjecucion] fragmentos asignados: %s", each or "ninguno, no hay workers")
+
+    def _goes_on(self, lease: Lease) -> bool:
+        """Whether it begins the turns that wait for it."""
+        now = time.monotonic()
+        began, since = self._heard.setdefault(lease.queue, (lease.began, now))
+        if lease.began != began or self._sent.get(lease.queue, 0) <= lease.began:
+            self._heard[lease.queue] = (lease.began, now)
+            return True
+        return now - since < STALLED_S
+
+    def _forget(self, live: dict[str, Lease]) -> None:
+        queues = {lease.queue for lease in live.values()}
+        for queue in self._sent.keys() - queues:
+            del self._sent[queue]
+            self._heard.pop(queue, None)
+            self._drop(queue)
+
+    def _keep_busy(self, lease: Lease) -> None:
+        sent = self._sent.setdefault(lease.queue, lease.began)
+        if time.monotonic() - self._heard[lease.queue][1] > LOST_S:     # lost with the broker, say: count anew
+            sent = lease.began
+            self._heard[lease.queue] = (lease.began, time.monotonic() - STALLED_S)
+        for _ in range(max(0, lease.began + QUEUED - sent)):
+            self._send(lease)
+            sent += 1
+        self._sent[lease.queue] = sent

@@ -1,0 +1,107 @@
+"""Who lives, on Redis: leases that end by themselves, the leader among the nodes, and who has which shard.
+
+A worker is judged by the lease that it renews inside its turns, not by Celery's ping or heartbeat: one that is stopped or
+hangs loses its shards, and the fence of the store keeps it from writing should it come back.
+"""
+from typing import Any
+
+import msgspec
+
+from corec.config.servers import RedisServer
+from corec.streams.redis_link import Link
+
+#: A lease that was not renewed for this long is gone.
+LEASE_MS = 1200
+#: Leases are renewed this often.
+RENEW_S = 0.3
+
+#: Take or renew a key that is free or ours; 1 when it is ours now.
+_HOLD = """local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1"""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """What a worker says of itself each time it renews."""
+
+    name: str
+    queue: str  # its own, of this life: messages for an earlier one reach nobody
+    pid: int
+    host: str
+    began: int = 0  # turns begun
+    held: tuple[int, ...] = ()  # shards that it folds
+    opening: tuple[int, ...] = ()
+    stats: dict[str, float] = {}
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """Which worker is to have which shard, under which configuration."""
+
+    shards: dict[int, str] = {}
+    config: dict[str, Any] = {}
+
+    def of(self, name: str) -> set[int]:
+        """The shards of one worker."""
+        return {shard for shard, worker in self.shards.items() if worker == name}
+
+
+class Leases:
+    """The keys of one fleet, all in one slot; used by one thread."""
+
+    def __init__(self, server: RedisServer, fleet: str) -> None:
+        self._link = Link(server)
+        self._tag = f"{{corec:{fleet}}}"
+
+    def renew(self, lease: Lease) -> None:
+        """Say that the worker lives."""
+        with self._link.errors("renew a lease"):
+            client = self._link.client(self._tag)
+            client.set(self._key(f"worker:{lease.name}"), msgspec.json.encode(lease), px=LEASE_MS)
+            client.sadd(self._key("workers"), lease.name)
+
+    def give_up(self, name: str) -> None:
+        """The worker ends."""
+        with self._link.errors("end a lease"):
+            self._link.client(self._tag).delete(self._key(f"worker:{name}"))
+
+    def live(self) -> dict[str, Lease]:
+        """The workers that live, by name; the others are forgotten."""
+        with self._link.errors("tell who lives"):
+            client = self._link.client(self._tag)
+            names = sorted(name.decode() for name in client.smembers(self._key("workers")))
+            found = client.mget([self._key(f"worker:{name}") for name in names]) if names else []
+            gone = [name for name, document in zip(names, found) if document is None]
+            if gone:
+                client.srem(self._key("workers"), *gone)
+        return {name: msgspec.json.decode(document, type=Lease) for name, document in zip(names, found) if document is not None}
+
+    def lead(self, name: str) -> bool:
+        """Become or stay the one node that assigns; False while another one is."""
+        with self._link.errors("tell who leads"):
+            return bool(self._link.client(self._tag).eval(_HOLD, 1, self._key("leader"), name, LEASE_MS))
+
+    def resign(self, name: str) -> None:
+        """Let another node lead at once."""
+        with self._link.errors("end a lease"):
+            client = self._link.client(self._tag)
+            if client.get(self._key("leader")) == name.encode():
+                client.delete(self._key("leader"))
+
+    def assignment(self) -> Assignment:
+        """What the leader has decided."""
+        with self._link.errors("tell who has which shard"):
+            document = self._link.client(self._tag).get(self._key("assignment"))
+        return msgspec.json.decode(document, type=Assignment) if document else Assignment()
+
+    def assign(self, assignment: Assignment) -> None:
+        """Decide."""
+        with self._link.errors("take who has which shard"):
+            self._link.client(self._tag).set(self._key("assignment"), msgspec.json.encode(assignment))
+
+    def close(self) -> None:
+        """End the connections."""
+        self._link.close()
+
+    def _key(self, name: str) -> str:
+        return f"{self._tag}:{name}"

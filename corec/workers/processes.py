@@ -1,0 +1,75 @@
+"""Worker processes of one machine: started, watched, started again, stopped together."""
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+#: A worker that ended is started again after this long, twice as long each time, up to the last.
+AGAIN_S, LONGEST_S = 1.0, 60.0
+#: One that ran for this long has done well: the next pause is short again.
+WELL_S = 60.0
+#: A warm shutdown ends the turn and gives the shards back; a worker that takes longer is killed.
+STOP_S = 15.0
+
+
+class Worker:
+    """One Celery worker: one process, which the pool `solo` keeps at that."""
+
+    def __init__(self, number: int, config: str, loglevel: str) -> None:
+        self.name = f"w{number}"
+        self._command = [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker", "--loglevel", loglevel,
+                         "-n", f"{self.name}@%h"]  # fmt: skip
+        self._environment = {**os.environ, "COREC_CONFIG": config}
+        self._process: subprocess.Popen | None = None
+        self._began = self._due = 0.0
+        self._pause = AGAIN_S
+
+    def see_to(self) -> None:
+        """Start it, if it does not run and the pause is over."""
+        if self._process and self._process.poll() is not None:
+            self._ended(self._process.returncode)
+        if self._process is None and time.monotonic() >= self._due:
+            self._began = time.monotonic()
+            # a session of its own: Ctrl-C reaches us, and we stop the workers in our way
+            self._process = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
+
+    def stop(self, how: int) -> None:
+        """Ask it to end, or make it."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(how)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within *seconds*."""
+        try:
+            return self._process is None or self._process.wait(max(0.0, seconds)) is not None
+        except subprocess.TimeoutExpired:
+            return False
+
+    def _ended(self, code: int) -> None:
+        self._pause = AGAIN_S if time.monotonic() - self._began > WELL_S else min(2 * self._pause, LONGEST_S)
+        self._due, self._process = time.monotonic() + self._pause, None
+        log.error("[Workers] %s ended with %d; it is started again in %.0f s", self.name, code, self._pause)
+
+
+def keep_running(count: int, config: str, loglevel: str, over: threading.Event, told: Callable[[str], None]) -> None:
+    """Keep *count* workers running until *over* is set, then stop them."""
+    workers = [Worker(number, config, loglevel) for number in range(1, count + 1)]
+    told(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
+    while not over.is_set():
+        for worker in workers:
+            worker.see_to()
+        over.wait(0.2)
+    for worker in workers:
+        worker.stop(signal.SIGTERM)
+    end = time.monotonic() + STOP_S
+    for worker in workers:
+        if not worker.wait(end - time.monotonic()):
+            log.error("[Workers] %s did not end within %.0f s and is killed; its shards move on", worker.name, STOP_S)
+            worker.stop(signal.SIGKILL)
+            worker.wait(STOP_S)

@@ -1,0 +1,75 @@
+"""Celery's tasks.  JSON only, and each may run again without harm: the fence and the offsets keep turns apart."""
+import logging
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+from celery import shared_task
+from celery.signals import after_setup_logger, celeryd_after_setup, worker_ready, worker_shutdown
+
+from corec.config import Config, parse
+from corec.workers.app import configuration, turns_queue
+from corec.workers.leases import Leases
+from corec.workers.shard import Shard, open_shard
+from corec.workers.shard_worker import ShardWorker
+
+#: One turn of a worker.
+TURN_S = 0.5
+
+_worker: ShardWorker | None = None
+
+
+@after_setup_logger.connect
+def _quieten(loglevel: int, **_: Any) -> None:
+    """Two lines for each half second of each worker are for those who look for a fault."""
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.DEBUG if loglevel <= logging.DEBUG else logging.WARNING)
+
+
+@celeryd_after_setup.connect
+def _listen(sender: str, instance: Any, **_: Any) -> None:
+    """The worker's own queue, of this life: what was meant for an earlier one reaches nobody."""
+    global _worker
+    config = configuration()
+    epoch = f"{time.time_ns():x}"
+    name = f"{sender.partition('@')[2] or socket.gethostname()}.{os.getpid()}"
+    queue = turns_queue(config.flota, name, epoch)
+    instance.app.amqp.queues.select_add(queue)
+    _worker = ShardWorker(Leases(config.redis_config, config.flota), name, queue, open_shard=_opener(config))
+
+
+@worker_ready.connect
+def _begin(**_: Any) -> None:
+    if _worker:
+        threading.Thread(target=_worker.idle, name="lease", daemon=True).start()
+
+
+@worker_shutdown.connect
+def _end(**_: Any) -> None:
+    if _worker:
+        _worker.stop()
+
+
+@shared_task(name="corec.turn", ignore_result=True, acks_late=True)
+def turn() -> dict[str, Any]:
+    """Half a second of this worker's shards."""
+    return _worker.turn(TURN_S)
+
+
+def _opener(config: Config) -> Any:
+    """Shards under what the coordinator says, with the servers of this worker's own file."""
+
+    def opened(number: int, mapping: dict[str, Any], woken: threading.Event) -> Shard:
+        wanted = parse(mapping, source="the coordinator") if mapping else config
+        return open_shard(with_servers(wanted, config), number, woken)
+
+    return opened
+
+
+def with_servers(wanted: Config, own: Config) -> Config:
+    """*wanted*, with the server sections of *own*: those hold secrets and travel with nobody."""
+    from msgspec.structs import replace
+
+    return replace(wanted, db_config=own.db_config, redis_config=own.redis_config, celery_config=own.celery_config)
