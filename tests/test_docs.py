@@ -25,3 +25,37 @@ def test_first_program_is_in_the_readme_with_its_output():
     done = subprocess.run([sys.executable, ROOT / "examples/first_program.py"], capture_output=True, text=True, cwd=ROOT,
                           env={"PYTHONPATH": str(ROOT), "PATH": ""})
     assert done.stdout == output, done.stderr
+
+
+def parts(page):
+    """What two languages have in common: depth of headings, code blocks, links, and how many rows and cells the tables have."""
+    text = (ROOT / page).read_text()
+    blocks = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return {
+        "headings": re.findall(r"^#+", prose, re.MULTILINE),
+        "code": blocks,
+        "links": [target for target in re.findall(r"\]\(([^)]+)\)", prose) if not target.startswith("README")],
+        "tables": [line.count("|") for line in prose.splitlines() if line.startswith("|")],
+        "names": sorted(name for name in re.findall(r"`([^`]+)`", prose)),
+    }
+
+
+@pytest.mark.parametrize("part", parts("README.md"))
+def test_readme_and_its_spanish_twin_say_the_same(part):
+    assert parts("README.es.md")[part] == parts("README.md")[part]
+
+
+def test_first_screen_of_the_readme_is_what_a_node_shows():
+    # Given the picture of a status in the README, and a status as it is shown today
+    from corec.cli.status_text import as_text
+    from tests.status_samples import status
+
+    picture = next(block for block in parts("README.md")["code"] if "ledger" in block).splitlines()[1:-1]
+    # Then its lines begin with the same words, in 80 columns
+    def labels(lines):
+        return [line[:11].rstrip() for line in lines if line[:1].isalpha() and not line.startswith("CoreC")]
+
+    shown = status(ledger={"in": 3, "stored": 1, "filtered": 2})
+    assert labels(picture) == labels(as_text(shown).splitlines())
+    assert max(map(len, picture)) <= 80

@@ -5,13 +5,14 @@ import time
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from corec.cli import main
-from corec.config import load, parse
+from corec.config import load
 from corec.config.reload import taken_over, waiting
+from corec.config.types import CoreFile
 from corec.errors import ExitCode
 from corec.node.control import NAME, ControlServer, Refused, ask
-from tests.config_samples import FULL
 from tests.nodes import SMALL, now_ms, readings, running, small, until
 
 FILE = "gateway.json"
@@ -53,9 +54,10 @@ def test_what_may_change_while_running_changes_at_once(folder):
 
 
 def test_what_needs_a_restart_is_named_and_stays(folder):
+    write(folder, flota="fleet")
     with running(load(folder / FILE), folder / "data") as nucleus:
         (folder / "plugins_config.json").write_text('{"alerts": {"umbral_alerta": 3}}')
-        write(folder, instance_id="other", fuentes=["simulada"], max_ram_mb=512, modules=["registro"], hibernar_tras=50)
+        write(folder, flota="fleet", instance_id="other", fuentes=["simulada"], max_ram_mb=512, modules=["registro"], hibernar_tras=50)
         code, text = reload(folder)
         assert code == 0
         assert text.splitlines() == [
@@ -101,10 +103,10 @@ def test_node_of_a_program_has_nothing_to_reload(folder):
         assert code == ExitCode.USAGE and "configured by a program" in text
 
 
-@pytest.mark.parametrize("key", sorted(set(FULL) - {"$schema", "bloques"}))
+@pytest.mark.parametrize("key", sorted(set(CoreFile.__struct_fields__) - {"schema_url", "bloques"}))
 def test_no_key_of_the_top_level_changes_without_a_word(key):
-    without = {name: value for name, value in FULL.items() if name != key}
-    one, other = parse(FULL), parse(without)
+    one = small()
+    other = replace(one, **{key: "another"})
     assert [key] == taken_over(one, other) + waiting(one, other)
 
 
