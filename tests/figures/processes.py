@@ -1,8 +1,6 @@
 """Starts what is measured, and looks at it from outside."""
 import json
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -101,32 +99,3 @@ def written(folder: Path, config: dict[str, Any]) -> Path:
 def size_of(folder: Path) -> int:
     """Bytes of all files below."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-@contextmanager
-def redis_server(program: str) -> Iterator[tuple[psutil.Process, int]]:
-    """A Redis of our own on a free port; its process and the port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with place() as folder:
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            _until_listening(port)
-            yield psutil.Process(server.pid), port
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
-
-
-def _until_listening(port: int) -> None:
-    end = time.monotonic() + 5
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
