@@ -10,6 +10,8 @@ log = logging.getLogger(__name__)
 
 #: Asked to stop, the pipeline goes on folding what is accepted for this long.
 STOP_WITHIN_S = 0.3
+#: Below this load what comes is folded at once: a pass of its own costs less than the wait.
+EAGER_LOAD = 0.6
 
 
 class PipelineLoop:
@@ -58,8 +60,8 @@ class PipelineLoop:
     def _rest(self, seconds: float) -> None:
         if self._pipeline.stopping or not seconds:
             return
-        if seconds < 1.0:
-            time.sleep(seconds)
+        if seconds < 1.0 and self._pipeline.load > EAGER_LOAD:
+            time.sleep(seconds)  # what comes meanwhile is folded together
         else:
             self._pipeline.woken.wait(seconds)
         self._pipeline.woken.clear()
