@@ -4,7 +4,6 @@ python -m benchmarks.child_redis node PORT DATA ENTITIES        (until standard 
 python -m benchmarks.child_redis offer PORT ENTITIES SECONDS RATE
 python -m benchmarks.child_redis alerts PORT ENTITIES SECONDS RATE
 """
-import json
 import struct
 import sys
 import threading
@@ -97,7 +96,8 @@ def listen(client, sent_at, took):
     while True:
         for _, entries in client.xread({ALERTS: after}, block=1000) or ():
             now = time.monotonic()
-            for after, fields in entries:
+            after = entries[-1][0]
+            for _, fields in entries:
                 for id, _, _, _ in struct.iter_unpack("!Ibf?", fields[b"m"]):
                     if id in sent_at:
                         took.append(now - sent_at[id])
