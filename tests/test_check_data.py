@@ -56,7 +56,7 @@ def data(worked, tmp_path):
 def test_a_sound_folder_is_left_as_it_is(data):
     before = content(data)
     code, text = check(data)
-    assert (code, text.count(": sound")) == (0, 4) and "store, journal and snapshots fit: sound" in text
+    assert (code, text.count(": sound")) == (0, 4) and "store, journal and snapshots fit, a start folds 4 batches: sound" in text
     assert content(data) == before
 
 
@@ -76,7 +76,7 @@ def test_the_folder_of_a_killed_node_is_read_without_a_trace(tmp_path):
     assert (tmp_path / "data" / "store.db-wal").stat().st_size
     # When it is checked, Then it is seen as it was left, up to the last commit
     code, text = check(tmp_path / "data")
-    assert code == 0 and "up to turn 1" in text, text
+    assert code == 0 and "up to turn 1" in text and "a start folds 1 batch: sound" in text, text
     assert content(tmp_path / "data") == before
     assert not list((tmp_path / "data").glob("store.db-shm.*"))
 

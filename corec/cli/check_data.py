@@ -83,7 +83,9 @@ def mark_store(data: Path, reason: str) -> None:
 def _together(standing: Standing | None, span: Span | None, heads: list[Head]) -> Iterator[Verdict]:
     state, on_server = standing or (None, False)
     wrong = list(misfits(state, span, heads, on_server=on_server))
-    yield Verdict("together", "store, journal and snapshots " + ("do not fit" if wrong else "fit"), wrong)
+    to_fold = 0 if on_server or not span else span.last - max((head.offset for head in heads), default=0)
+    found = "do not fit" if wrong else "fit" + (f", a start folds {counted(to_fold, 'batch')}" if to_fold > 0 else "")
+    yield Verdict("together", f"store, journal and snapshots {found}", wrong)
 
 
 @contextmanager
