@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_a_clean_stop_leaves_nothing_to_replay(tmp_path):
 @pytest.mark.parametrize("slow", ["handing on", "the disk"])
 def test_a_stop_that_has_no_time_for_a_snapshot_leaves_the_tail(tmp_path, monkeypatch, slow):
     # Given a node whose snapshot would take too long
-    sleep = lambda *_: time.sleep(0.5 if slow == "handing on" else 1.2)
+    sleep = partial(time.sleep, 0.7 if slow == "handing on" else 1.2)
     with monkeypatch.context() as patch:
         nucleus = CoreCNucleus(small(), data=tmp_path, with_sources=False)
         nucleus.start()

@@ -84,10 +84,9 @@ class Checkpoints:
         if self._finishing and not self._finishing.is_alive():
             self._settle()
 
-    def end(self, within_s: float) -> None:
-        """Leave a snapshot that the next start is quick with, if it fits the time; else the journal has the tail."""
-        until = time.monotonic() + within_s
-        while (left := until - time.monotonic()) > 0 and (self.busy or self._readings >= LITTLE_TAIL):
+    def end(self, by: float) -> None:
+        """Leave a snapshot that the next start is quick with, if it is ready in time; else the journal has the tail."""
+        while (left := by - time.monotonic()) > 0 and (self.busy or self._readings >= LITTLE_TAIL):
             if not self.busy:
                 self.begin()
             if self._finishing:

@@ -10,6 +10,8 @@ log = logging.getLogger(__name__)
 
 #: Asked to stop, the pipeline goes on folding what is accepted for this long.
 STOP_WITHIN_S = 0.3
+#: The last commit and a snapshot may take this much longer.
+SNAPSHOT_WITHIN_S = 0.35
 #: Below this load what comes is folded at once: a pass of its own costs less than the wait.
 EAGER_LOAD = 0.6
 
@@ -39,7 +41,7 @@ class PipelineLoop:
         try:
             while not self._is_done():
                 self._pass()
-            self._pipeline.finish()
+            self._pipeline.finish(self._stop_by + SNAPSHOT_WITHIN_S)
         except BaseException as error:
             self.failure = error
             log.error("[Pipeline-%s] %s", self._instance, error)

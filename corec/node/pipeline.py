@@ -35,8 +35,6 @@ TURN_BYTES = 2 * MB
 READ_BYTES = 256 * 1024
 #: Quiet for this long, time goes on by a tick.
 TICK_MS = 1000
-#: A snapshot at the end of a clean stop is given up after this long.
-SNAPSHOT_WITHIN_S = 0.35
 #: A turn takes up to this share of a journal that has a small bound.
 TURN_SHARE = 1 / 8
 #: Entries of an output stream read at once.
@@ -154,10 +152,10 @@ class Pipeline:
             return 0.001
         return TICK_MS / 1000 if self._record is None else max(0.0, FOLD_EVERY_S - busy)
 
-    def finish(self) -> None:
-        """Commit the open turn and bring the snapshot on its way to its end."""
+    def finish(self, by: float) -> None:
+        """Commit the open turn; leave a snapshot behind if it is durable *by* this moment of the monotonic clock."""
         self.end_turn()
-        self.checkpoints.end(SNAPSHOT_WITHIN_S)
+        self.checkpoints.end(by)
 
     def give_up(self) -> None:
         """Tell everybody who waits that nothing will come."""
