@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Modules of the design that this version does not have.
-NOT_YET = frozenset(("auditoria",))
 EVERY_S = 1.0
 #: A start waits for plugins for this long; those that take longer go on starting behind it.
 START_WAIT_S = 5.0
@@ -57,8 +55,10 @@ class Organism:
 
     def start(self) -> None:
         """Load and begin everything; returns when the plugins are loaded, or take too long, or the node is to stop."""
-        for name in dict.fromkeys(("registro", *self._nucleus.config.modules)):
-            self._load_module(name)
+        config = self._nucleus.config
+        for name in dict.fromkeys(("registro", *config.modules)):
+            if name != "auditoria" or config.audits:
+                self._load_module(name)
         self._home.start()
         self._home.submit(self._begin_modules).result()
         self._watch.start()
@@ -95,9 +95,6 @@ class Organism:
         return self._home.submit(make, *arguments)
 
     def _load_module(self, name: str) -> None:
-        if name in NOT_YET:
-            log.debug("[%s] module %s is not part of this version", self._name, name)
-            return
         found = [kind for kind in vars(_module_named(name)).values() if _is_module(kind)]
         if len(found) != 1:
             raise ConfigError(f"module {name!r}: expected one subclass of ModuloBase, got {len(found)}",

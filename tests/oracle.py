@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tests.oracle_audit import ANOMALY, Auditor
 from tests.oracle_blocks import Entry, Layout, Rules
 from tests.oracle_entities import (
     ALERT_FAILURE,
@@ -73,6 +74,8 @@ class Oracle:
 
     def _configure(self, config):
         self._config = config
+        audits = "auditoria" in config.get("modules", ["auditoria"]) and config.get("rol") != "sensor"
+        self._auditor = (getattr(self, "_auditor", None) or Auditor()) if audits else None
         self.entries = [Entry(spec, self._folder) for spec in config["bloques"]]
         self.rules = Rules(self.entries)
         self.lateness = round(config.get("retraso_max", 2.0) * 1000)
@@ -152,12 +155,20 @@ class Oracle:
     def _end(self):
         self._repair_sick()
         result = self._result
+        self._audit(result)
         result.muted = [alert for alert in result.alerts if self._is_muted(alert)]
         result.alerts = [alert for alert in result.alerts if not self._is_muted(alert)]
         self._mutes = {subject: until for subject, until in self._mutes.items() if until > self.clock}
         new = {name: self.counts[name] - self._before[name] for name in self.counts}
         result.rejected, result.late = {cause: new[cause] for cause in CAUSES if new[cause]}, new["late"]
         return result
+
+    def _audit(self, result):
+        if self._auditor:
+            settings = {"ventanas": 3600, "umbral": 6.0} | self._config.get("auditoria", {})
+            first_id = lambda index: int(self.at.wire[self.at.home(self.blocks[index])[0]])  # noqa: E731
+            result.rows, anomalies = self._auditor.judge(result.rows, (settings["ventanas"], settings["umbral"]), first_id)
+            result.alerts += anomalies
 
     def _named(self, command, key="block"):
         return next(block for block in self.blocks if block.name == command[key])
@@ -197,7 +208,7 @@ class Oracle:
     def _is_muted(self, alert):
         time, id, counts_in = alert[:3]
         home = next(block for block in self.blocks if self.at.find(np.array([id]))[0] in self.at.home(block))
-        subjects = (id, home.name, self.blocks[counts_in].name)
+        subjects = (None if alert[4] == ANOMALY else id, home.name, self.blocks[counts_in].name)
         return any(time < self._mutes.get(subject, 0) for subject in subjects)
 
     def _hand_over(self, segments, block):

@@ -267,7 +267,7 @@ def program(seed, count=14):
     return turns
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6))
 def test_programs_of_commands_and_readings_are_as_the_oracle_says(seed):
     twin = Twin(FUSED)
@@ -277,7 +277,7 @@ def test_programs_of_commands_and_readings_are_as_the_oracle_says(seed):
     twin.finish()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 13))
 def test_programs_go_on_from_a_snapshot_as_if_nothing_had_been(seed, cut):
     # Given a program, and an engine that is restored in the midst of it

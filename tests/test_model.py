@@ -14,7 +14,7 @@ HIGH, LOW, SILENCE, FAILURE = 1, 2, 3, 4
 
 def engine_of(entidades=8, **keys):
     top = {name: keys.pop(name) for name in ("retraso_max", "hibernar_tras") if name in keys}
-    return Engine(top | {"bloques": [{"id": "a", "canal": 1, "entidades": entidades} | keys]})
+    return Engine(top | {"modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": entidades} | keys]})
 
 
 def hear(engine, value, at, *, id=0, good=True, load=0.0):

@@ -18,7 +18,7 @@ LAST = 20
 #: What long heads are called in a narrow terminal.
 SHORT_HEADS = {"errors": "err", "messages": "msgs", "fitness": "fit", "acknowledged": "ack"}
 #: Alerts that are about a value; the others are about there being none.
-WITH_LIMIT = ("high", "low")
+WITH_LIMIT = ("high", "low", "anomaly")
 
 
 @click.command(short_help="Stored windows and alerts as a table.", epilog=EXIT_CODES)
@@ -83,9 +83,8 @@ def _alert_table(rows: "np.ndarray", ids: dict[int, str], names: "Names", seen_t
     header = ["time (UTC)", "number", "alert", "entity", "value", "limit", "unit", "block", "acknowledged"]
     table = []
     for moment, row in zip(_times(rows["time"].tolist()), rows, strict=True):
-        name, unit = names.get(int(row["id"]), ("", ""))
-        block = ids.get(int(row["block"]), "?")
-        kind = kind_name(int(row["kind"]))
+        block, kind = ids.get(int(row["block"]), "?"), kind_name(int(row["kind"]))
+        name, unit = ("-", "") if kind.startswith("anomaly") else names.get(int(row["id"]), ("", ""))
         numbers = [f"{row['valor']:.6g}", f"{row['limit']:.6g}"] if kind.split()[0] in WITH_LIMIT else ["-", "-"]
         number = f"{row['turn']}.{row['row']}"
         table.append([moment, number, kind, name or f"#{row['id']}", *numbers, unit or "-", block, seen_to.get(number, "")])

@@ -103,10 +103,12 @@ def alert_text(alert: Mapping[str, Any]) -> str:
 
 
 def _alert_name(alert: Mapping[str, Any]) -> str:
-    return alert["name"] or str(alert["entity"])
+    return alert["block"] if alert["kind"] == "anomaly" else alert["name"] or str(alert["entity"])
 
 
 def _alert_what(alert: Mapping[str, Any]) -> str:
+    if alert["kind"] == "anomaly":
+        return f"anomaly: score {alert['valor']:.1f}, above {alert['limit']:.1f}"
     unit = f" {alert['unit']}" if alert.get("unit") else ""
     if alert["kind"] in ("high", "low"):
         return f"{alert['kind']}: {alert['valor']:.6g}{unit}, limit {alert['limit']:.6g}{unit}"

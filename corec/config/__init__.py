@@ -88,12 +88,18 @@ class Config(CoreFile, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         entities = sum(entry.entidades for entry in self.bloques)
         return f"<Config {self.source}: {len(self.bloques)} entries, {entities:,} entities>"
 
+    @property
+    def audits(self) -> bool:
+        """Whether blocks get an anomaly score: the module `auditoria` runs."""
+        return "auditoria" in self.modules and self.rol != "sensor"
+
     @cached_property
     def digest(self) -> str:
         """Hash of all that changes what the engine computes, however it is spelled."""
         import hashlib  # 17 ms, and a mere check needs none
 
         meaning = {key: getattr(self, key) for key in _ENGINE_KEYS}
+        meaning["auditoria"] = self.auditoria if self.audits else None
         meaning["bloques"] = [_engine_meaning(entry) for entry in self.bloques]
         text = msgspec.json.encode(meaning, order="deterministic")
         return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from corec.config.organs import Auditoria, Ejecucion, Sincronizacion
+
 MAX_WIRE_ID = 2**32 - 1
 #: Largest magnitude the engine's 32-bit floats hold.
 MAX_FLOAT32 = 3.4e38
@@ -311,28 +313,6 @@ class CelerySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return "CelerySection('***')"
 
 
-class Sincronizacion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the module `sincronizacion` has weak blocks fused."""
-
-    ventanas: Annotated[
-        int, Meta(ge=1, le=86_400, description="windows on end in which a block has to be weak")
-    ] = 10
-    carga: Annotated[
-        float, Meta(ge=0, le=100, description="how much load lengthens that: at full load by 1 + carga")
-    ] = 1.0
-    fusiones_por_minuto: Annotated[
-        int, Meta(ge=0, le=1000, description="fusions in any minute; 0 proposes none")
-    ] = 2
-
-
-class Ejecucion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where blocks are stepped."""
-
-    modo: Annotated[
-        Literal["local", "celery"], Meta(description="local: in this node; celery is not built yet")
-    ] = "local"
-
-
 class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """corec_config.json: the node, its blocks and its connections."""
 
@@ -369,6 +349,9 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     sincronizacion: Annotated[
         Sincronizacion, Meta(description="when weak blocks are fused into strong ones")
     ] = Sincronizacion()
+    auditoria: Annotated[
+        Auditoria, Meta(description="when the anomaly score of a block raises an alert")
+    ] = Auditoria()
     ejecucion: Annotated[Ejecucion, Meta(description="where blocks are stepped")] = Ejecucion()
     rol: Annotated[
         str,

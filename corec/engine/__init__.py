@@ -13,10 +13,12 @@ from corec._core import block, dtypes
 from corec._core.wire import unpack_envelope
 from corec.config import Config, load, parse
 from corec.engine import columns, topology
+from corec.engine.audit import audit_of
 from corec.engine.columns import LATEST_TIME, check_channel, check_frames, check_lengths, check_load, check_time, cut, same_second
 from corec.engine.commands import apply_command
 from corec.engine.describe import describe
 from corec.engine.fusion import Fusion
+from corec.engine.ledger import CAUSES, as_counts, put_back
 from corec.engine.marks import Marks
 from corec.engine.mutes import Mute, parted
 from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
@@ -26,7 +28,6 @@ from corec.errors import DamagedBatch, UsageError
 
 #: Load is kept in 255 steps, so that a turn record can give it back exactly.
 LOAD_STEPS = 255
-CAUSES = ("malformed", "channel", "id", "skew", "repeated")
 #: Readings are numbered in 64 bits; what would run beyond is malformed.
 LAST_SEQUENCE = 2**64 - 1
 
@@ -50,6 +51,7 @@ class Engine:
         self.marks = Marks()
         self.fusions: list[Fusion] = []  # that stand, in the order they were made
         self.mutes: list[Mute] = []
+        self.audit = audit_of(self.config, built)
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper = SegmentKeeper(self.arena)
         self.cursor: dict[str, str] = {}  # stream -> last entry read, where offsets do not say it
@@ -187,10 +189,7 @@ class Engine:
 
         in == stored + filtered + late + shed + rejected, always.
         """
-        row = self.arena.ledger[0]
-        causes = {f"rejected_{cause}": int(row[cause]) for cause in CAUSES}
-        counts = {name: int(row[name]) for name in ("stored", "filtered", "late", "shed")}
-        return {"in": int(row["arrived"]), **counts, "rejected": sum(causes.values()), **causes}
+        return as_counts(self.arena.ledger[0])
 
     # --- snapshots -----------------------------------------------------------------------------
 
@@ -245,6 +244,7 @@ class Engine:
         units = self.arena.policies["tick_shift"].copy()
         self._set_config(config)
         self._topology.set_policies(config)
+        self.audit = audit_of(config, self._topology, self.audit)
         for segment in topology.counted_otherwise(self.arena, units):
             self._keeper.settle(segment)
             topology.restamp(self.arena, segment, units)
@@ -256,6 +256,7 @@ class Engine:
         self._set_config(config)
         self._topology.attach(config.bloques[-1], config.fragmentos)
         self.block_ids = self._topology.block_ids
+        self.audit = audit_of(config, self._topology, self.audit)
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper.refresh()
         self._set_load(self.load)
@@ -287,12 +288,7 @@ class Engine:
 
     def take_ledger(self, counts: Mapping[str, int]) -> None:
         """Go on counting from a ledger that was committed."""
-        row = self.arena.ledger
-        row["arrived"] = counts.get("in", 0)
-        for name in ("stored", "filtered", "late", "shed"):
-            row[name] = counts.get(name, 0)
-        for cause in CAUSES:
-            row[cause] = counts.get(f"rejected_{cause}", 0)
+        put_back(self.arena.ledger, counts)
 
     def count_shed(self, readings: int) -> None:
         """Count readings that were refused for want of room before they reached the log."""
@@ -323,6 +319,8 @@ class Engine:
         self._drain()
         self._repair_sick()
         rows, messages, alerts = (_joined(arrays) for arrays in zip(*self._parts, strict=True)) if self._parts else _NOTHING
+        if self.audit and len(rows):
+            rows, alerts = self.audit.judge(rows, alerts)
         before, now = self._counts, self.arena.ledger[0]
         rejected = {cause: int(now[cause] - before[cause]) for cause in CAUSES if now[cause] != before[cause]}
         events = [*self._events, *restarts(alerts, self.clock)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from corec.engine.columns import LATEST_TIME
 from corec.engine.fusion import block_named
-from corec.engine.outcome import Event
+from corec.engine.outcome import ANOMALY, Event
 from corec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def parted(engine: "Engine", alerts: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _of(engine: "Engine", alerts: np.ndarray, subject: str | int) -> np.ndarray:
     if isinstance(subject, int):
-        return alerts["id"] == subject
+        return (alerts["id"] == subject) & (alerts["kind"] != ANOMALY)
     index = engine.block_ids.index(subject)
     homes = np.array([engine.home_of(engine.locate(id)[0]) for id in alerts["id"].tolist()], np.int64)
     return (alerts["block"] == index) | (homes == index)

@@ -14,6 +14,8 @@ MUTED = 128
 REPAIRS = ("repair", "regenerate")
 #: Kind of the alert that an entity raises when it is restarted: layout.h, CC_ALERT_FAILURE.
 FAILURE = 4
+#: Kind of the alert about a block whose score tops all of its newest windows.
+ANOMALY = 5
 
 
 def kind_name(kind: int) -> str:

@@ -178,6 +178,7 @@ class State(msgspec.Struct):
     shard: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)] = 0
     fusions: list[tuple[int, int, int, tuple[int, ...]]] = []
     mutes: list[tuple[str | int, int, str]] = []
+    audit: bytes = b""
 
 
 def capture_state(engine: "Engine") -> bytes:
@@ -191,6 +192,7 @@ def capture_state(engine: "Engine") -> bytes:
         last_ticks=segments["last_tick"].tobytes(), marks=marks.to_list(), gaps=marks.gaps, forgotten=marks.forgotten,
         cursor=engine.cursor, shard=engine.shard,
         fusions=[tuple(fusion) for fusion in engine.fusions], mutes=[tuple(mute) for mute in engine.mutes],
+        audit=engine.audit.state.tobytes() if engine.audit else b"",
     ))  # fmt: skip
 
 
@@ -207,6 +209,8 @@ def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, byte
     engine.marks = Marks.from_list(state.marks, state.gaps, state.forgotten)
     engine.fusions = _fusions(arena, state)
     engine.mutes = _mutes(engine, state)
+    if engine.audit and state.audit:
+        engine.audit.restore(state.audit)
     engine.restore_segments(segments)
     engine._begin()
     return engine

@@ -57,6 +57,10 @@ class Topology:
         self.plans = [replace(plan, entry=entry) for plan, entry in zip(self.plans, config.bloques, strict=True)]
         _map_ids(self.arena, self.plans)
 
+    def first_ids(self) -> np.ndarray:
+        """uint32[blocks]: the wire id of the first entity of each block."""
+        return np.concatenate([plan.first_ids for plan in self.plans] or [np.zeros(0, np.uint32)])
+
     def stepped_of(self, entries: list[int], shard: int) -> np.ndarray:
         """uint32: the segments with native functions of these entries in one shard."""
         rows = self.arena.segments[self.stepped]
@@ -85,6 +89,13 @@ class Plan:
     entry: BlockEntry
     block: int
     segment: int
+
+    @property
+    def first_ids(self) -> np.ndarray:
+        """uint32: the wire id of the first entity of each of its blocks."""
+        first = np.arange(self.entry.blocks) * self.entry.entidades_por_bloque
+        ids = first + (self.entry.first_id or 0) if self.entry.table is None else np.asarray(self.entry.table.device)[first]
+        return ids.astype(np.uint32)
 
     @property
     def per_block(self) -> int:

@@ -13,6 +13,8 @@ FRAME_BYTES = 10
 ALERT_STREAM = "corec:alerts"
 #: Alert kinds up to this one come from a sensor that answers: its frame says `estado` true.
 LAST_KIND_ALIVE = 2
+#: Kind of alerts about a block; their frames carry its first entity's id and the score.
+ANOMALY = 5
 #: Kinds from this one on are of muted alerts: they go into the table alone.
 MUTED = 128
 
@@ -35,7 +37,7 @@ def entries(turn: int, messages: np.ndarray | None, alerts: np.ndarray | None) -
             frames = encode_frames(chosen["id"], chosen["canal"], chosen["valor"], chosen["estado"])
             rows.append((turn, message_stream(canal), int(chosen["time"].max()), frames))
     if alerts is not None and len(alerts := alerts[alerts["kind"] < MUTED]):
-        alive = alerts["kind"] <= LAST_KIND_ALIVE
+        alive = (alerts["kind"] <= LAST_KIND_ALIVE) | (alerts["kind"] == ANOMALY)
         frames = encode_frames(alerts["id"], alerts["canal"], alerts["valor"], alive)
         rows.append((turn, ALERT_STREAM, int(alerts["time"].max()), frames))
     return rows

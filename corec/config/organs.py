@@ -1,0 +1,37 @@
+"""What the sections of corec_config.json that configure modules may hold."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+
+class Sincronizacion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the module `sincronizacion` has weak blocks fused."""
+
+    ventanas: Annotated[
+        int, Meta(ge=1, le=86_400, description="windows on end in which a block has to be weak")
+    ] = 10
+    carga: Annotated[
+        float, Meta(ge=0, le=100, description="how much load lengthens that: at full load by 1 + carga")
+    ] = 1.0
+    fusiones_por_minuto: Annotated[
+        int, Meta(ge=0, le=1000, description="fusions in any minute; 0 proposes none")
+    ] = 2
+
+
+class Auditoria(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the anomaly score of a block raises an alert."""
+
+    ventanas: Annotated[
+        int,
+        Meta(ge=16, le=1_000_000, description="newest windows of the block that its score has to top"),
+    ] = 3600
+    umbral: Annotated[float, Meta(ge=0, le=1000, description="least score of an alert")] = 6.0
+
+
+class Ejecucion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where blocks are stepped."""
+
+    modo: Annotated[
+        Literal["local", "celery"], Meta(description="local: in this node; celery is not built yet")
+    ] = "local"

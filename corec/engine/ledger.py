@@ -1,0 +1,23 @@
+"""Every reading that came, by what became of it: as numbers by name, and put back from them."""
+from collections.abc import Mapping
+
+import numpy as np
+
+PARTS = ("stored", "filtered", "late", "shed")
+CAUSES = ("malformed", "channel", "id", "skew", "repeated")
+
+
+def as_counts(row: np.void) -> dict[str, int]:
+    """in == stored + filtered + late + shed + rejected; row: one element of dtypes.LEDGER."""
+    causes = {f"rejected_{cause}": int(row[cause]) for cause in CAUSES}
+    counts = {name: int(row[name]) for name in PARTS}
+    return {"in": int(row["arrived"]), **counts, "rejected": sum(causes.values()), **causes}
+
+
+def put_back(ledger: np.ndarray, counts: Mapping[str, int]) -> None:
+    """What `as_counts` gave, into dtypes.LEDGER[1]."""
+    ledger["arrived"] = counts.get("in", 0)
+    for name in PARTS:
+        ledger[name] = counts.get(name, 0)
+    for cause in CAUSES:
+        ledger[cause] = counts.get(f"rejected_{cause}", 0)

@@ -1,0 +1,28 @@
+"""ModuloAuditoria: tells of blocks whose anomaly score tops their newest windows; the engine computes it."""
+import logging
+from typing import TYPE_CHECKING, Any
+
+from corec.engine.outcome import ANOMALY
+from corec.modules.base import ModuloBase
+
+if TYPE_CHECKING:
+    from corec.nucleus import CoreCNucleus
+
+log = logging.getLogger("ModuloAuditoria")
+
+
+class ModuloAuditoria(ModuloBase):
+    """Naming it in `modules` has the engine score every window; what it does itself is to say what was found."""
+
+    nombre = "auditoria"
+
+    async def inicializar(self, nucleus: "CoreCNucleus") -> None:
+        """Remember the node."""
+        self._nucleus = nucleus
+
+    async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
+        """A log line for each anomaly since the last time."""
+        names = self._nucleus.engine.block_ids
+        for alert in datos["alertas"]:
+            if alert["kind"] == ANOMALY:
+                log.info("[ModuloAuditoria] anomaly in %s: score %.1f, above %.1f", names[alert["block"]], alert["valor"], alert["limit"])
