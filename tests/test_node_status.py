@@ -2,9 +2,10 @@
 import time
 
 import numpy as np
+import pytest
 
 from corec.cli.status_text import as_text, one_line
-from corec.node.status import Rates
+from corec.node.status import Rates, percentiles
 from tests.nodes import now_ms, readings, running, small, until
 
 IDS = np.arange(0, 2000, 7)
@@ -70,6 +71,12 @@ def test_snapshots_are_those_on_disk(tmp_path):
         found = nucleus.status()["snapshots"]
         assert found["since_start"] == 1 and found["count"] == len(list((tmp_path / "snapshots").glob("*.snap"))) >= 1
         assert "the last took" in as_text(nucleus.status())
+
+
+@pytest.mark.parametrize(("values", "middle", "high"), [([], 0.0, 0.0), ([7.0], 7.0, 7.0), ([90.0, 3.0], 3.0, 90.0),
+                                                        (range(1, 101), 50, 99), ([1.0] * 199 + [5.0], 1.0, 1.0)])  # fmt: skip
+def test_percentiles_are_in_order_however_few_values_there_are(values, middle, high):
+    assert percentiles(values) == (middle, high)
 
 
 def test_first_look_has_a_rate_already():

@@ -68,6 +68,18 @@ def test_what_needs_a_restart_is_named_and_stays(folder):
         assert reload(folder) == (0, text.splitlines()[1] + "\n")
 
 
+@pytest.mark.parametrize("changes", [{"hibernar_tras": 50}, {"retraso_max": 0.7}, {"bloques": with_limits(alto=30)}])
+def test_what_a_reload_would_have_taken_over_a_restart_takes_too(folder, changes):
+    # Given a node that stopped, and a change of its configuration, of results or only of memory
+    with running(load(folder / FILE), folder / "data") as nucleus:
+        nucleus.submit(readings([7]), time=now_ms()).result(5)
+    write(folder, **changes)
+    # When it is started again, then it runs by it
+    wanted = load(folder / FILE)
+    with running(wanted, folder / "data") as nucleus:
+        assert until(lambda: not taken_over(nucleus.engine.config, wanted))
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "code", "message"),
     [

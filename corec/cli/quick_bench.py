@@ -9,6 +9,7 @@ import numpy as np
 
 from corec._core import block
 from corec._core.wire import decode_frames, encode_frames
+from corec.cli.table import Table, columns, terminal_width
 from corec.engine import Engine
 
 ENTITIES = 1_000_000
@@ -30,14 +31,11 @@ class Figure(NamedTuple):
 
 def report() -> str:
     """All figures as text."""
-    lines = [f"one core, {block.SIMD}, best of {REPEATS}; million a second", ""]
-    lines.append(f"{'':<28}{'CoreC':>10}   {'yardstick':<34}{'M/s':>10}{'ratio':>9}")
-    for measure in (whole_pass, by_id, encode, decode):
-        what, per_s, yardstick, yard_per_s = measure()
-        lines.append(
-            f"{what:<28}{per_s / 1e6:>10,.1f}   {yardstick:<34}{yard_per_s / 1e6:>10,.1f}{per_s / yard_per_s:>9.2f}"
-        )
-    return "\n".join(lines)
+    header = ["million a second", "CoreC", "yardstick", "it does", "ratio"]
+    rows = [[what, f"{per_s / 1e6:,.1f}", yardstick, f"{yard_per_s / 1e6:,.1f}", f"{per_s / yard_per_s:.2f}"]
+            for what, per_s, yardstick, yard_per_s in (measure() for measure in (whole_pass, by_id, encode, decode))]  # fmt: skip
+    lines = columns(Table(header, rows, ["million a second", "yardstick"], ["yardstick"]), width=terminal_width())
+    return "\n".join([f"one core, {block.SIMD}, best of {REPEATS} runs", "", *lines])
 
 
 def whole_pass() -> Figure:

@@ -10,6 +10,7 @@ from typing import Any
 
 from corec.config import Config
 from corec.config.registered import keeping_registered
+from corec.config.reload import taken_over
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import ServerAway, StorageError
@@ -176,7 +177,7 @@ def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Eng
 def _take_config(opened: Opened, config: Config) -> None:
     engine = opened.engine
     config = keeping_registered(config, engine.config)
-    if engine.config.digest != config.digest:
+    if engine.config.digest != config.digest or taken_over(engine.config, config):
         if same_shape(engine.config, config):
             opened.reload = True
         else:

@@ -1,8 +1,10 @@
 """What a node says of itself: plain numbers, ready for JSON."""
+import math
 import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +105,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     pipeline, engine = nucleus.pipeline, nucleus.engine
     ledger, stats, totals, rates = pipeline.ledger, nucleus.committer.stats(), _totals(nucleus), nucleus.rates
     per_s = rates.update(**totals)
-    p50, p99 = _percentiles(pipeline.commit_ms)
+    p50, p99 = percentiles(pipeline.commit_ms)
     counted = {name: {"total": totals[name], "since_start": rates.since(name, totals[name]), "per_s": per_s[name]}
                for name in ("readings", "messages")}  # fmt: skip
     return {
@@ -211,6 +213,8 @@ def _snapshots(folder: Path) -> dict[str, int]:
     return {"count": len(sizes), "bytes": sum(sizes)}
 
 
-def _percentiles(values: Any) -> tuple[float, float]:
+def percentiles(values: Iterable[float]) -> tuple[float, float]:
+    """The median and the 99th percentile, by nearest rank: values that were there."""
     ordered = sorted(values) or [0.0]
-    return ordered[len(ordered) // 2], ordered[int(0.99 * (len(ordered) - 1))]
+    middle, high = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99))
+    return middle, high
