@@ -110,7 +110,7 @@ def _is_int(value: Any) -> bool:
 def celery_app_of(config: Any) -> Any:
     """The application for a configuration, or for none."""
     try:
-        from corec.workers.app import make_app
+        from corec.celery_setup import make_app
 
         return make_app(config)
     except ImportError as error:
@@ -119,7 +119,7 @@ def celery_app_of(config: Any) -> Any:
 
 
 def _make_celery_app() -> Any:
-    from corec.workers.app import configuration_if_any
+    from corec.celery_setup import configuration_if_any
 
     return celery_app_of(configuration_if_any())
 

@@ -3,7 +3,6 @@ import logging
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corec._core import dtypes
 from corec.bus import EmbeddedRedis
 from corec.config import Config
 from corec.config.ram_price import admit
@@ -21,6 +19,7 @@ from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway, UsageErr
 from corec.modules.base import ModuloBase
 from corec.node.control import ControlServer
 from corec.node.loop import PipelineLoop
+from corec.node.news import News
 from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Turns that plugins may look back on.
-MOST_NEWS = 128
 #: Damaged stores that one run replaces before it gives up.
 MOST_HEALS = 3
 #: Commands that may be asked for on the control socket -> what they take.
@@ -76,14 +73,14 @@ class CoreCNucleus:
         self.runners: list[SourceRunner] = []
         self.redis_client: Any = EmbeddedRedis(lambda: self.pipeline)
         self.redis: RedisSide | None = None
-        self._news: deque[tuple[int, Outcome]] = deque(maxlen=MOST_NEWS)
+        self._news = News()
         self.subscriptions = Subscriptions()
         self._organism = Organism(self, None if plugins is None else Path(plugins))
         self._with_sources, self._adopt = with_sources, adopt
         self._shed = 0
         self._shed_lock = threading.Lock()
         self.over = threading.Event()
-        self.heals = self._told = 0
+        self.heals = 0
         self.control: ControlServer | None = None
         self._waiting: StoreWait | None = None
         self._names: dict[int, tuple[str, str]] = {}
@@ -376,19 +373,17 @@ class CoreCNucleus:
 
     def news(self, since: int) -> tuple[dict[str, Any], int]:
         """What was committed behind number *since*: aggregates and alerts as structured arrays, and the time; its number."""
-        fresh = [(number, outcome) for number, outcome in list(self._news) if number > since]
-        outcomes = [outcome for _, outcome in fresh]
-        datos = {"bloques": _joined([each.aggregates for each in outcomes], dtypes.AGGREGATE),
-                 "alertas": _joined([each.alerts for each in outcomes], dtypes.ALERT), "ahora": wall_ms()}
-        return datos, fresh[-1][0] if fresh else since
+        return self._news.behind(since)
 
     def _tell(self, outcome: Outcome) -> None:
         self.alerts.take(outcome)
         if self.redis:
             self.redis.committed(outcome, self.engine.cursor)
-        if len(outcome.aggregates) or len(outcome.alerts):
-            self._told += 1
-            self._news.append((self._told, outcome))
+        self._news.keep(outcome)
+
+    def hear(self, rows: np.ndarray, alerts: np.ndarray) -> None:
+        """What a worker of the fleet committed: plugins and the status see it as the node's own."""
+        self._news.keep(Outcome(aggregates=rows, alerts=alerts))
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -398,9 +393,18 @@ class CoreCNucleus:
 
     def command(self, command: dict[str, Any], timeout: float | None = 30.0) -> dict[str, Any]:
         """Have a control command applied in the next turn; returns once that is committed."""
+        shard = self._shard_of(command)
+        if shard != self.engine.shard:
+            return {"repairs": 0, **self.modulos["ejecucion"].order(shard, command)}
         before = self.pipeline.totals["repairs"]
         turn = self.pipeline.command(command).result(timeout)
         return {"turn": turn, "repairs": self.pipeline.totals["repairs"] - before}
+
+    def _shard_of(self, command: dict[str, Any]) -> int:
+        """The shard that a command is for; this node's own where it names no block of a worker."""
+        if self.config.celery_config is None or command.get("block") not in self.engine.block_ids:
+            return self.engine.shard
+        return int(self.engine.blocks["shard"][self.engine.block_ids.index(command["block"])])
 
     def acknowledge(self, alerts: Any, why: str = "") -> dict[str, Any]:
         """Note that somebody has seen to *alerts*, each TURN.ROW; UsageError where the store has no such alert."""
@@ -442,7 +446,3 @@ class CoreCNucleus:
             self.ask_to_stop()
             return {"stopping": True}
         raise UsageError(f"expected one of status, reload, snapshot, stop, ack, {', '.join(ASKED)}, got {operation!r}")
-
-
-def _joined(arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty(0, dtype)

@@ -352,7 +352,6 @@ def test_beyond_its_ram_a_node_says_how_many_entities_too_many(tmp_path):
 
 
 def test_workers_are_two():
-    from corec import core
+    from corec.celery_setup import make_app
 
-    assert core.WORKER_CONCURRENCY == 2
-    assert "worker_concurrency" in Path(core.__file__).read_text()
+    assert make_app(None).conf.worker_concurrency == parse({**SERVERS, "celery_config": {}}).celery_config.worker_concurrency == 2

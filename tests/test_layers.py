@@ -20,8 +20,8 @@ LAYERS = (
     {"config"},
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},
-    {"core", "bus", "metering", "node", "publish", "sources", "workers"},
-    {"modules", "places", "plugins", "plugin_manager", "subscriptions", "organism"},
+    {"core", "bus", "celery_setup", "metering", "node", "publish", "sources"},
+    {"modules", "workers", "places", "plugins", "plugin_manager", "subscriptions", "organism"},
     {"nucleus", "web"},
     {"cli", "__main__", "__init__"},
 )  # fmt: skip

@@ -14,6 +14,8 @@ import pytest
 from corec._core.wire import encode_frames
 from corec.config import load
 from corec.config.servers import RedisServer
+from corec.errors import CoreCError
+from corec.node.control import ask
 from corec.publish import Publisher
 from corec.workers.leases import Leases
 from tests.servers.redis import running as running_redis
@@ -174,6 +176,33 @@ def test_another_node_coordinates_when_the_first_is_killed(fleet):
     turns = {lease.name: lease.began for lease in fleet.leases.live().values()}
     # Then turns go on under the other
     fleet.wait(lambda: all(lease.began > turns.get(lease.name, 0) + 3 for lease in fleet.leases.live().values()), 10)
+
+
+def test_commands_reach_the_worker_that_has_the_block(fleet):
+    # Given a block of a shard that some worker folds, when a node is asked to repair it
+    done = ask(fleet.folder / "corec2", {"op": "fuse", "block": "s/1", "host": "s/9", "force": True})
+    # Then the worker did so in a turn of its own, and says what cannot be
+    assert done["turn"] > 0
+    with pytest.raises(CoreCError, match="shard"):
+        ask(fleet.folder / "corec2", {"op": "fuse", "block": "s/2", "host": "s/9", "force": True})
+
+
+def test_a_reload_reaches_the_workers(fleet):
+    # Given limits in the node's file, when it reads it again
+    path = fleet.folder / "configs-corec2" / "corec_config.json"
+    config = json.loads(path.read_text())
+    config["bloques"][0]["limites"] = {"alto": 15.0}
+    path.write_text(json.dumps(config))
+    assert ask(fleet.folder / "corec2", {"op": "reload"})["changed"] == ["bloques.s.limites"]
+    # Then readings above them raise alerts wherever they are folded
+    with fleet.connected() as cursor:
+        fleet.wait(lambda: cursor.execute("SELECT count(DISTINCT shard) FROM alerts WHERE kind = 1") or cursor.fetchone()[0] == SHARDS, 10)
+
+
+def test_nodes_hear_what_workers_commit(fleet):
+    status = ask(fleet.folder / "corec2", {"op": "status"})
+    assert status["fleet"]["leads"] and {worker["pid"] for worker in status["fleet"]["workers"]} == fleet.pid("w2", "w3")
+    assert sum(worker["readings"] for worker in status["fleet"]["workers"]) > 0
 
 
 def test_nothing_is_lost_and_nothing_doubled(fleet):

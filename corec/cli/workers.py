@@ -25,8 +25,8 @@ def workers(config: Path | None, number: int | None, loglevel: str) -> None:
     import threading
 
     from corec import logs
+    from corec.celery_setup import require_plain_broker
     from corec.errors import ConfigError
-    from corec.workers.app import require_plain_broker
     from corec.workers.processes import keep_running
 
     logs.setup()

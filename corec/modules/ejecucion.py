@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from corec.modules.base import ModuloBase
 
 if TYPE_CHECKING:
+    from corec.config import Config
     from corec.nucleus import CoreCNucleus
 
 
@@ -23,7 +24,7 @@ class ModuloEjecucion(ModuloBase):
         if nucleus.config.celery_config:
             from corec.workers.coordination import Coordination  # Celery only where it is used
 
-            self._coordination = Coordination(nucleus.config)
+            self._coordination = Coordination(nucleus.config, nucleus.hear)
             self._coordination.start()
 
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
@@ -36,6 +37,15 @@ class ModuloEjecucion(ModuloBase):
         """Let another node coordinate."""
         if self._coordination:
             threading.Thread(target=self._coordination.stop, name="coordination-stop").start()
+
+    def order(self, shard: int, command: dict[str, Any]) -> dict[str, Any]:
+        """Have a command carried out by the worker that has *shard*; returns its turn."""
+        return self._coordination.order(shard, command)
+
+    def take_config(self, config: "Config") -> None:
+        """Have the workers take over *config*, if there are any."""
+        if self._coordination:
+            self._coordination.take_config(config)
 
     def estado(self) -> dict[str, Any] | None:
         """The workers and what they have, as plain numbers; None without Celery."""

@@ -63,6 +63,8 @@ class ModuloSincronizacion(ModuloBase):
         return [engine.block_ids[fusion.block] for fusion in engine.fusions]
 
     def _judge(self, rows: np.ndarray) -> None:
+        engine = self._nucleus.engine
+        rows = rows[engine.blocks["shard"][rows["block"]] == engine.shard]     # the others are judged where they are folded
         for block, canal, fitness in rows[["block", "canal", "fitness"]].tolist():
             self._last[block] = (fitness, canal)
             self._weak[block] = self._weak.get(block, 0) + 1 if fitness < self._least(block) else 0

@@ -19,4 +19,6 @@ def reload(nucleus: "CoreCNucleus") -> dict[str, Any]:
     admit(keeping_registered(wanted, running))
     changed = taken_over(running, grown)
     done = nucleus.command({"op": "reload", "config": grown.to_mapping()}) if changed else {"turn": nucleus.store_turn}
+    if changed and "ejecucion" in nucleus.modulos:
+        nucleus.modulos["ejecucion"].take_config(grown)
     return {"turn": done["turn"], "source": wanted.source, "changed": changed, "waiting": waiting(started, wanted)}

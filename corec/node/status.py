@@ -125,7 +125,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "snapshots": _snapshots(nucleus.folder.snapshots) | {"since_start": pipeline.checkpoints.count,
                       "last_ms": pipeline.checkpoints.last_ms, "last_bytes": pipeline.checkpoints.last_bytes},
         "plugins": nucleus.plugins.status(), "subscriptions": [each.status() for each in nucleus.subscriptions.all()],
-        **({"redis": nucleus.redis.status()} if nucleus.redis else {}),
+        **({"redis": nucleus.redis.status()} if nucleus.redis else {}), **fleet_of(nucleus),
         "sources": [runner.status() for runner in nucleus.runners],
     }  # fmt: skip
 
@@ -137,6 +137,13 @@ def store_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     met = nucleus.pipeline.trouble.status()
     away = met["since"] if met and met["state"] == "away" else None
     return {"kind": "postgresql", "where": f"{nucleus.config.db_config.host}:{nucleus.config.db_config.port}", "away_since": away}
+
+
+def fleet_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
+    """The workers that fold the shards, if there are any."""
+    module = nucleus.modulos.get("ejecucion")
+    fleet = module.estado() if module and hasattr(module, "estado") else None
+    return {"fleet": fleet} if fleet else {}
 
 
 def disk_of(nucleus: "CoreCNucleus") -> dict[str, Any]:

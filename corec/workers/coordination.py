@@ -1,15 +1,20 @@
 """The thread of a node that coordinates, and what it needs of Celery."""
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
+from corec.celery_setup import EXPIRES_S, require_plain_broker
 from corec.config import Config
 from corec.core import celery_app_of
 from corec.errors import CoreCError
-from corec.workers.app import EXPIRES_S, require_plain_broker
 from corec.workers.coordinator import Coordinator
 from corec.workers.leases import RENEW_S, Lease, Leases
+from corec.workers.news import Listener
+from corec.workers.orders import order
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +22,8 @@ log = logging.getLogger(__name__)
 class Coordination:
     """Steps a coordinator; a server that is away only makes it wait."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, heard: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        """heard: gets the rows and alerts of each turn that a worker committed."""
         self._config = config
         self._app = celery_app_of(config)
         self._leases = Leases(config.redis_config, config.flota)
@@ -25,15 +31,26 @@ class Coordination:
                                        send=self._send, drop=self._drop)  # fmt: skip
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordination", daemon=True)
+        self._listener = Listener(config.redis_config, config.flota, heard)
         self._problem = ""
 
     def start(self) -> None:
         """Begin to lead, or to stand by."""
         self._thread.start()
+        self._listener.start()
+
+    def take_config(self, config: Config) -> None:
+        """Have the workers take over *config*."""
+        self.coordinator.config = config.to_mapping()
+
+    def order(self, shard: int, command: dict[str, Any]) -> dict[str, Any]:
+        """Have a command carried out by whoever has the shard."""
+        return order(self._config.redis_config, shard, command)
 
     def stop(self) -> None:
         """Let another node lead."""
         self._stopped.set()
+        self._listener.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
 

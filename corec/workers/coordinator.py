@@ -30,7 +30,7 @@ class Coordinator:
 
     def __init__(self, leases: Leases, name: str, *, shards: int, config: dict[str, Any],
                  send: Callable[[Lease], None], drop: Callable[[str], None]) -> None:
-        self._leases, self._name, self._shards, self._config = leases, name, shards, config
+        self._leases, self._name, self._shards, self.config = leases, name, shards, config
         self._send, self._drop = send, drop
         self._sent: dict[str, int] = {}     # queue -> turns sent
         self._heard: dict[str, tuple[int, float]] = {}  # queue -> (turns begun, when that was news)
@@ -58,7 +58,7 @@ class Coordinator:
         self.leads = False
 
     def _decide(self) -> None:
-        decided = Assignment(assign(self._shards, self.workers), self._config)
+        decided = Assignment(assign(self._shards, self.workers), self.config)
         if msgspec.json.encode(decided) != msgspec.json.encode(self._leases.assignment()):
             self._leases.assign(decided)
             self._tell(decided.shards)

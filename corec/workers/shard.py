@@ -1,4 +1,5 @@
 """One shard as a worker has it: engine, streams, store and outputs, stepped by the worker's turns."""
+import logging
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,11 @@ from corec.node.pipeline import Pipeline
 from corec.node.recovery import Opened, recover
 from corec.storage.opening import open_shard_snapshots, open_shard_store
 from corec.streams.redis_intake import RedisIntake
+from corec.workers.news import Teller
 from corec.workers.orders import Orders
+from corec.workers.planner import Planner
+
+log = logging.getLogger(__name__)
 
 
 class Shard:
@@ -28,11 +33,12 @@ class Shard:
         self._pipeline = Pipeline(opened, config)
         self._pipeline.woken = woken
         self._pipeline.on_outcome = self._committed
-        self._orders = Orders(config.redis_config, number)
+        self._orders, self._news = Orders(config.redis_config, number), Teller(config.redis_config, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=Path(mkdtemp(prefix=f"{self._name}-")), instance=self._name, shard=number)  # fmt: skip
         self._outputs.start()
+        self._planner = Planner(opened, config, self._pipeline) if "sincronizacion" in config.modules else None
         opened.intake.reader.on_rows = self._pipeline.accepted
         woken.set()
 
@@ -42,6 +48,8 @@ class Shard:
         began = time.monotonic()
         for order in self._orders.due():
             self._obey(order)
+        if self._planner:
+            self._planner.plan()
         self._pipeline.step()
         self._pipeline.measure_load(time.monotonic() - began if busy else 0.0, time.monotonic() - began)
         return busy
@@ -50,6 +58,13 @@ class Shard:
         """What was done since it was opened."""
         totals = self._pipeline.totals
         return {**self._counts, "readings": self._pipeline.ledger["in"], "rows": totals["rows"], "alerts": totals["alerts"]}
+
+    def reload(self, config: dict[str, Any]) -> None:
+        """Take over a configuration that the fleet has taken over."""
+        try:
+            self._pipeline.command({"op": "reload", "config": config})
+        except CoreCError as error:
+            log.error("[Worker] shard %d: %s", self.number, error)
 
     def close(self) -> None:
         """Commit the open turn and let go; a snapshot makes it short for the next owner."""
@@ -65,6 +80,7 @@ class Shard:
         self._opened.intake.close()
         self._outputs.stop()
         self._orders.close()
+        self._news.close()
         self._opened.store.close()
 
     def _obey(self, order: dict[str, Any]) -> None:
@@ -78,6 +94,9 @@ class Shard:
         engine = self._opened.engine
         self._counts["turns"] += 1
         self._counts["block_turns"] += int(np.count_nonzero(engine.blocks["last_tick"] == engine.arena.tick))
+        self._news.tell(outcome)
+        if self._planner:
+            self._planner.committed(outcome)
         self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run)
 
 

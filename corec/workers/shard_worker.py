@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: A worker that is to have a shard waits this long for the one that still has it; then the fence decides.
 HANDOVER_S = 1.0
+#: Shards opened side by side.
+OPENERS = 4
 #: With nothing to fold, the streams are looked at again after this long, or at once when something comes.
 REST_S = 0.005
 
@@ -34,12 +36,13 @@ class ShardWorker:
         self.shards: dict[int, Shard] = {}
         self._opening: dict[int, Future[Shard]] = {}
         self._wanted_since: dict[int, float] = {}
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="open-shard")
+        self._pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="open-shard")
         self._woken = threading.Event()
         self._renewed = 0.0
         self._began = 0
         self._busy_s = 0.0
         self._in_turn = False
+        self._config: dict[str, Any] = {}
         self._stopped, self._lock = threading.Event(), threading.Lock()
 
     def turn(self, seconds: float) -> dict[str, Any]:
@@ -53,8 +56,7 @@ class ShardWorker:
         return {name: count - before.get(name, 0) for name, count in self.counts().items()} | {"shards": sorted(self.shards)}
 
     def _work(self, end: float) -> None:
-        with self._lock:
-            self._see_to_shards(self._leases.assignment())
+        self._renewed = 0.0
         while time.monotonic() < end:
             self._renew_in_time()
             began = time.monotonic()
@@ -106,11 +108,13 @@ class ShardWorker:
 
     def _renew_in_time(self) -> None:
         if time.monotonic() - self._renewed >= RENEW_S:
+            with self._lock:
+                self._see_to_shards(self._leases.assignment())
             self.renew()
-            self._adopt()
 
     def _see_to_shards(self, assignment: Assignment) -> None:
         mine = assignment.of(self.name)
+        self._take_config(assignment.config)
         for number in [number for number in self.shards if number not in mine]:
             self._close(number)
         self._adopt()
@@ -120,6 +124,12 @@ class ShardWorker:
             if number not in elsewhere or time.monotonic() - since > HANDOVER_S:
                 self._opening[number] = self._pool.submit(self._open_shard, number, assignment.config, self._woken)
         self._wanted_since = {number: since for number, since in self._wanted_since.items() if number in mine}
+
+    def _take_config(self, config: dict[str, Any]) -> None:
+        if self._config and config and config != self._config:
+            for shard in self.shards.values():
+                shard.reload(config)
+        self._config = config or self._config
 
     def _held_elsewhere(self) -> set[int]:
         return {shard for lease in self._leases.live().values() if lease.name != self.name for shard in lease.held}

@@ -9,8 +9,8 @@ from typing import Any
 from celery import shared_task
 from celery.signals import after_setup_logger, celeryd_after_setup, worker_ready, worker_shutdown
 
+from corec.celery_setup import configuration, turns_queue
 from corec.config import Config, parse
-from corec.workers.app import configuration, turns_queue
 from corec.workers.leases import Leases
 from corec.workers.shard import Shard, open_shard
 from corec.workers.shard_worker import ShardWorker

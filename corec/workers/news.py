@@ -1,0 +1,86 @@
+"""What the workers of a fleet commit, told to its nodes: plugins and the live status see the whole fleet by it.
+
+A bounded stream of packed rows; who is too slow misses the oldest.  What counts stands in the database.
+"""
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from corec._core import dtypes
+from corec.config.servers import RedisServer
+from corec.engine.outcome import Outcome
+from corec.errors import ServerError
+from corec.streams.redis_link import Link
+
+#: Turns kept: a few seconds of a busy fleet.
+TURNS = 2_000
+BLOCK_MS = 500
+AGAIN_S = 0.5
+
+
+def news_stream(fleet: str) -> str:
+    """The stream of one fleet."""
+    return f"corec:{fleet}:news"
+
+
+class Teller:
+    """The worker's end."""
+
+    def __init__(self, server: RedisServer, fleet: str) -> None:
+        self._link, self._stream = Link(server), news_stream(fleet)
+
+    def tell(self, outcome: Outcome) -> None:
+        """One committed turn, unless nothing came of it; a server that is away is told nothing."""
+        if not len(outcome.aggregates) and not len(outcome.alerts):
+            return
+        fields = {b"rows": outcome.aggregates.tobytes(), b"alerts": outcome.alerts.tobytes()}
+        try:
+            with self._link.errors("take news"):
+                self._link.client(self._stream).xadd(self._stream, fields, maxlen=TURNS, approximate=True)
+        except ServerError:
+            return
+
+    def close(self) -> None:
+        """End the connection."""
+        self._link.close()
+
+
+class Listener:
+    """The node's end: a thread that hands on what is told from now on."""
+
+    def __init__(self, server: RedisServer, fleet: str, heard: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        """heard: gets AGGREGATE and ALERT arrays of one turn."""
+        self._link, self._stream, self._heard = Link(server), news_stream(fleet), heard
+        self._last = "$"
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fleet-news", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with self._link.errors("tell news"):
+                    self._listen()
+            except ServerError:
+                self._stopped.wait(AGAIN_S)
+        self._link.close()
+
+    def _listen(self) -> None:
+        client = self._link.client(self._stream)
+        if self._last == "$":       # a position of our own: nothing is missed between two reads
+            newest = client.xrevrange(self._stream, count=1)
+            self._last = newest[0][0].decode() if newest else "0-0"
+        for _, entries in client.xread({self._stream: self._last}, block=BLOCK_MS) or ():
+            for number, fields in entries:
+                self._last = number.decode()
+                self._heard(np.frombuffer(fields[b"rows"], dtypes.AGGREGATE), np.frombuffer(fields[b"alerts"], dtypes.ALERT))
