@@ -19,7 +19,8 @@ import pytest
 import corec
 import corec.modules
 from corec.blocks import BloqueSimbiotico
-from corec.config import load
+from corec.celery_setup import make_app
+from corec.config import load, parse
 from corec.entities import crear_entidad
 from corec.modules import registro
 from corec.modules.base import ModuloBase
@@ -352,6 +353,5 @@ def test_beyond_its_ram_a_node_says_how_many_entities_too_many(tmp_path):
 
 
 def test_workers_are_two():
-    from corec.celery_setup import make_app
-
-    assert make_app(None).conf.worker_concurrency == parse({**SERVERS, "celery_config": {}}).celery_config.worker_concurrency == 2
+    config = parse({"redis_config": {}, "db_config": {}, "celery_config": {}})
+    assert make_app(config).conf.worker_concurrency == config.celery_config.worker_concurrency == 2
