@@ -45,6 +45,7 @@ start_one() { # NAME COMMAND...
     name=$1
     shift
     mkdir -p run
+    said=$(cat "run/$name.log" 2>/dev/null | wc -l)
     nohup setsid "$@" </dev/null >>"run/$name.log" 2>&1 &
     echo $! >"run/$name.pid"
 }
@@ -52,7 +53,7 @@ start_one() { # NAME COMMAND...
 # Until the node answers; where it ends instead, its last words and its code.
 wait_until_it_answers() {
     until "$python" -m corec status --json 2>/dev/null | grep -q "\"pid\": $!\>"; do
-        is_up corec corec || { tail -n 20 run/corec.log; code=0; wait "$!" || code=$?; exit "$code"; }
+        is_up corec corec || { tail -n "+$((said + 1))" run/corec.log; code=0; wait "$!" || code=$?; exit "$code"; }
         sleep 0.2
     done
     say "corec runs: $python -m corec status; its log is run/corec.log"
@@ -63,15 +64,16 @@ without_docker() {
         case ${1:-} in stop) sudo systemctl stop corec ;; *) sudo systemctl restart corec ;; esac
         return
     fi
+    share_passwords
     [ -x "$python" ] || COREC_DOCKER=no ./setup.sh
-    stop_one celery celery
+    stop_one celery workers
     stop_one corec corec
     [ "${1:-}" != stop ] || return 0
     start_one corec "$python" -m corec run "$@"
     wait_until_it_answers
-    # Workers where this CoreC has them and the configuration wants servers.
-    if "$python" -c 'from corec.core import celery_app' 2>/dev/null && grep -q '"redis_config"' configs/corec_config.json; then
-        start_one celery "$python" -m celery -A corec.core.celery_app worker --loglevel=info
+    if grep -q '"celery_config"' configs/corec_config.json; then
+        start_one celery "$python" -m corec workers
+        say "celery runs: its log is run/celery.log"
     fi
 }
 

@@ -7,6 +7,7 @@
 #   COREC_DOCKER=no ./setup.sh       without
 #   PGUSER=... PGPASSWORD=... ./setup.sh     who may make databases and roles, where it is not `sudo -u postgres`
 set -eu
+PATH=$PATH:/usr/sbin:/sbin # runuser, which the path of `su` may lack
 cd "$(dirname "$0")"
 . deploy/common.sh
 

@@ -16,3 +16,8 @@ compose() {
         echo docker-compose
     fi
 }
+
+# For a configuration that wants it within something longer, as "redis://:${COREC_REDIS_PASSWORD}@...".
+share_passwords() {
+    [ ! -r secrets/redis ] || { COREC_REDIS_PASSWORD=$(cat secrets/redis) && export COREC_REDIS_PASSWORD; }
+}

@@ -8,6 +8,8 @@ aarch64) : "${COREC_WORKERS:=2}" ;; # a Pi: two of four cores, the others for th
 *) : "${COREC_WORKERS:=}" ;;        # as the configuration says
 esac
 export COREC_WORKERS
+# For a configuration that wants it within something longer, as "redis://:${COREC_REDIS_PASSWORD}@...".
+[ ! -r secrets/redis ] || { COREC_REDIS_PASSWORD=$(cat secrets/redis) && export COREC_REDIS_PASSWORD; }
 
 "$@" &
 child=$!

@@ -13,7 +13,7 @@ import yaml
 
 from corec.config import parse
 from tests.config_samples import node
-from tests.deployed import checkout, configure  # noqa: F401  (a fixture)
+from tests.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted([ROOT / "setup.sh", ROOT / "run.sh", *ROOT.glob("deploy/*.sh")])
@@ -159,10 +159,6 @@ def test_entrypoint_hands_on_the_wish_to_stop():
 
 
 # --- sections.py ---------------------------------------------------------------------------------------------------
-
-
-def configuration(checkout):
-    return json.loads((checkout / "configs" / "corec_config.json").read_text())
 
 
 def arrange(checkout):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployed import checkout, configure  # noqa: F401  (a fixture)
+from tests.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
 from tests.nodes import until
 from tests.servers.postgres import running
 
@@ -149,7 +149,7 @@ def test_run_starts_restarts_and_stops(checkout):
         # Then another one runs in its stead, with what the first had accepted
         second = int((checkout / "run/corec.pid").read_text())
         assert "corec stopped" in said and second != first and not lives(first)
-        assert (checkout / "run/corec.log").read_text().count("Inicializado") == 2
+        assert until(lambda: (checkout / "run/corec.log").read_text().count("Inicializado") == 2)
     finally:
         # And it can be stopped, more than once
         assert "corec stopped" in say(checkout, "./run.sh", "stop")
@@ -198,6 +198,12 @@ def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_server
         for _ in range(2):
             assert "corec runs" in say(checkout, "./run.sh")
         assert until(lambda: rows(postgres, checkout) > 0, 20)
+        assert "corec_writer" in say(checkout, sys.executable, "-m", "corec", "db", "status")
+        # And with Celery, whose workers go on with the rows
+        configure(checkout, **configuration(checkout), celery_config={"worker_concurrency": 1})
+        assert "celery runs" in say(checkout, "./run.sh")
+        before = rows(postgres, checkout)
+        assert until(lambda: rows(postgres, checkout) > before, 30), (checkout / "run/celery.log").read_text()
     finally:
         say(checkout, "./run.sh", "stop")
 

@@ -91,13 +91,13 @@ def status(config: Path | None) -> None:
     \b
     corec db status
     """
-    from corec.cli.table import columns
+    from corec.cli.table import Table, columns
     from corec.storage.postgres_report import report
 
     found = report(_server(load_config(config)))
     click.echo("\n".join(f"{name:<11} {value}" for name, value in found.facts))
     for header, rows in found.tables:
-        click.echo("\n" + "\n".join(columns(header, rows, header[:1])))
+        click.echo("\n" + "\n".join(columns(Table(header, rows, left=header[:1]))))
 
 
 def _server(config: "Config") -> "DbServer":
