@@ -12,7 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from corec.cli import main
-from corec.errors import ExitCode
+from corec.cli.check_fit import misfits
+from corec.errors import ExitCode, FolderInUse
+from corec.storage.base import State
+from corec.storage.folder import Layout, undisturbed
+from corec.storage.snapshot_files import Head
 from tests.nodes import now_ms, readings, running, small, until
 
 
@@ -215,6 +219,26 @@ def test_damaged_rows_are_named_until_they_are_repaired(worked, data, table, cap
         assert held - damaged <= db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] <= held
     db.close()
     assert len(list(data.glob("store.db.damaged-*[0-9]"))) == 1
+
+
+def test_a_log_on_a_server_is_not_looked_for_in_the_folder():
+    # Given a node that read its batches from Redis: its journal never was
+    store, snapshot = State(7, 900, {}), Head(3, 7, 900, 1)
+    assert list(misfits(store, None, [snapshot], on_server=True)) == []
+    assert "journal is missing" in "".join(misfits(store, None, [snapshot]))
+    # Then only what lies in the folder is missed
+    assert "begins with fresh entities" in "".join(misfits(store, None, [], on_server=True))
+
+
+def test_no_node_starts_while_a_folder_is_checked(data):
+    # Given a check in the middle of its work
+    with undisturbed(Layout(data)):
+        # Then a node does not start meanwhile, and none seems to run
+        assert "no node runs" in CliRunner().invoke(main, ["status", "--data", str(data)]).output
+        with pytest.raises(FolderInUse, match="another process is using"), running(small(), data):
+            pass
+    with running(small(), data):
+        pass
 
 
 def test_check_keeps_a_node_out_and_is_kept_out(data):

@@ -175,7 +175,7 @@ def test_a_clean_stop_leaves_nothing_to_replay(tmp_path):
     # Given a node with a tail that is worth a snapshot
     with running(small(), tmp_path) as nucleus:
         tail(nucleus)
-        entities = nucleus.engine.entities.copy()
+    entities = nucleus.engine.entities.copy()
     # When it stopped and starts again, Then no turn is folded again, and the state is the same
     again = CoreCNucleus(small(), data=tmp_path, with_sources=False)
     again.start()
@@ -194,7 +194,6 @@ def test_a_stop_that_has_no_time_for_a_snapshot_leaves_the_tail(tmp_path, monkey
         nucleus = CoreCNucleus(small(), data=tmp_path, with_sources=False)
         nucleus.start()
         tail(nucleus)
-        entities = nucleus.engine.entities.copy()
         fsync = os.fsync
 
         def slow_fsync(fd):
@@ -213,6 +212,7 @@ def test_a_stop_that_has_no_time_for_a_snapshot_leaves_the_tail(tmp_path, monkey
         nucleus.stop()
         assert time.monotonic() - began < 1.0
         assert not list((tmp_path / "snapshots").glob("*.new"))
+        entities = nucleus.engine.entities.copy()
         # And the next start folds the tail again, whatever the old thread does meanwhile
         with running(small(), tmp_path) as again:
             assert again.pipeline._opened.replayed > 0

@@ -125,6 +125,8 @@ class DataFolder(Layout):
 
     def close(self) -> None:
         if self._lock >= 0:
+            with suppress(OSError):  # whoever holds the lock next without a word is not this process
+                os.ftruncate(self._lock, 0)
             os.close(self._lock)
         self._lock = -1
 
