@@ -1,10 +1,10 @@
 """Alerts on a recording: limits where they are known, an anomaly score where they are not, failures in any case.
 
-The recording, data/cold_room.csv, is made by data/make_cold_room.py.  A score is how many standard deviations a reading is from
-what its sensor does on the slow clock; an alert only where it tops all scores of the last hour is one alert, not thirty.
+The recording, data/cold_room.csv, is made by data/make_cold_room.py.  A block's score follows, window by window, how many
+standard deviations its readings are from what each sensor does on the slow clock; an alert only where it tops all scores
+of the last hour is one alert, not thirty.
 """
 import csv
-from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +13,13 @@ import numpy as np
 import corec
 
 RECORDING = Path(__file__).parent / "data" / "cold_room.csv"
-KINDS = {1: "too warm", 2: "too cold", 3: "silent", 4: "failed twice"}
+KINDS = {1: "too warm", 2: "too cold", 3: "silent", 4: "failed twice", 5: "unusual, score"}
 COLUMNS = ("room", "compressor")
 
 ONE = {"canal": 1, "entidades": 1, "ventana": 60, "autoreparacion": {"max_errores": 1.0}}  # it has no neighbour to inherit from
-engine = corec.Engine({"retraso_max": 0, "bloques": [{"id": "room", "limites": {"alto": -12.0}, **ONE}, {"id": "compressor", **ONE}]})
-last_hour = deque([4.0], maxlen=60)  # scores below 4 are nothing to tell
+BLOCKS = [{"id": "room", "limites": {"alto": -12.0}, **ONE}, {"id": "compressor", **ONE}]
+LAST_HOUR = {"ventanas": 60, "umbral": 1.5}  # scores below that are nothing to tell
+engine = corec.Engine({"retraso_max": 0, "auditoria": LAST_HOUR, "bloques": BLOCKS})
 
 
 def number(cell):
@@ -31,10 +32,6 @@ def number(cell):
 def report(outcome):
     for alert in outcome.alerts:
         print(f"{clock(alert['time'])}  {COLUMNS[alert['id']]} {KINDS[alert['kind']]}: {alert['valor']:.1f}")
-    for row in outcome.aggregates[outcome.aggregates["block"] == 1]:
-        if row["score"] > max(last_hour):
-            print(f"{clock(row['window'])}  compressor unusual: {row['mean']:.0f} W, score {row['score']:.1f}")
-        last_hour.append(float(row["score"]))
 
 
 def clock(ms):
@@ -51,7 +48,8 @@ print(f"{ledger['in']} readings, {ledger['stored']} left as messages")
 
 # It prints:
 #
-#     05:10  compressor unusual: 693 W, score 6.0
+#     05:12  compressor unusual, score: 2.2
+#     06:04  room unusual, score: 1.8
 #     06:11  room too warm: -11.6
 #     07:01  room failed twice: -17.4
 #     480 readings, 471 left as messages

@@ -17,7 +17,7 @@ class Both:
         self.model = BlockModel("both", 1, entities, settings)
         entry = {"id": "b", "canal": 1, "entidades": entities, "entidades_por_bloque": entities, "max_size_mb": 64,
                  "ventana": WINDOW_MS / 1000, "autoreparacion": {"max_errores": 1}}
-        self.engine = corec.Engine({"retraso_max": 0, "hibernar_tras": 0, "bloques": [{**entry, **settings}]})
+        self.engine = corec.Engine({"retraso_max": 0, "hibernar_tras": 0, "modules": ["registro"], "bloques": [{**entry, **settings}]})
         self.now = START
         BlockModel.now = property(lambda model: self.now)
 

@@ -183,16 +183,19 @@ static uint32_t fittest_level(const Tile *tiles, const Segment *s)
     return best;
 }
 
-/* The healthy entity of this error level nearest to `slot`, the one before it first, or -1. */
-static int nearest_of_level(const Tile *tiles, const Segment *s, uint32_t slot, uint32_t level)
+/* For each slot the healthy entity of this error level nearest to it, of two the one before, or -1. */
+static void nearest_of_level(const Tile *tiles, const Segment *s, uint32_t level, int16_t donor[CC_SLOTS])
 {
-    for (uint32_t reach = 1; reach < s->used; reach++)
-        for (int side = -1; side <= 1; side += 2) {
-            const int64_t other = (int64_t)slot + side * (int64_t)reach;
-            if (other < 0 || other >= s->used) continue;
-            if ((tiles[other >> 3].state[other & 7] & 1) && error_level(tiles, (uint32_t)other) == level) return (int)other;
-        }
-    return -1;
+    int32_t near = -1;
+    for (int32_t slot = s->used - 1; slot >= 0; slot--) {
+        donor[slot] = (int16_t)near;
+        if ((tiles[slot >> 3].state[slot & 7] & 1) && error_level(tiles, (uint32_t)slot) == level) near = slot;
+    }
+    near = -1;
+    for (int32_t slot = 0; slot < s->used; slot++) {
+        if (near >= 0 && (donor[slot] < 0 || slot - near <= donor[slot] - slot)) donor[slot] = (int16_t)near;
+        if ((tiles[slot >> 3].state[slot & 7] & 1) && error_level(tiles, (uint32_t)slot) == level) near = slot;
+    }
 }
 
 /* The role of the fittest entity of the owner's other segments with the same function; false where none is healthy. */
@@ -232,12 +235,13 @@ size_t cc_repair_segment(Core *core, uint32_t segment)
     uint32_t role = 0;
     if (!(s->flags & CC_SEG_HEARD) || !b->failing) return 0;
     const uint32_t level = fittest_level(tiles, s);
-    const int afar = level == CC_FAILING && role_from_afar(core, s, &role);
+    const int near = level < CC_FAILING, afar = !near && role_from_afar(core, s, &role);
+    int16_t donor[CC_SLOTS];
+    if (near) nearest_of_level(tiles, s, level, donor);
     for (uint32_t slot = 0; slot < s->used; slot++) {
         if (error_level(tiles, slot) < CC_FAILING) continue;
-        const int donor = level < CC_FAILING ? nearest_of_level(tiles, s, slot, level) : -1;
-        if (donor >= 0) role = tiles[donor >> 3].role[donor & 7];
-        if (donor >= 0 || afar) tiles[slot >> 3].role[slot & 7] = role;
+        if (near) role = tiles[donor[slot] >> 3].role[donor[slot] & 7];
+        if (near || afar) tiles[slot >> 3].role[slot & 7] = role;
         if (role & 0xfffffu) s->flags |= CC_SEG_MIXED;
         entity_repair(&tiles[slot >> 3], slot & 7);
         s->flags |= CC_SEG_DIRTY;
