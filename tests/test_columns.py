@@ -31,6 +31,8 @@ GOOD = {"ids": [1, 2], "values": [1.0, 2.0], "at": T0, "channel": 1}
         ({"values": [1.0, 1e300]}, "values: expected numbers up to 3.4e38, as 32-bit floats hold them, got 1e+300 - at [1]"),
         ({"values": [1.0, -1e39]}, "got -1e+39 - at [1]"),
         ({"values": ["warm", "cold"]}, "values: expected numbers, got an array of <U4"),
+        ({"values": np.ma.array([1.0, 2.0], mask=[True, False])}, "values: expected numbers, got a masked array"),
+        ({"ids": np.ma.array([1, 2], mask=[True, False])}, "ids: expected integers from 0 to 4,294,967,295, got a masked array"),
         ({"values": [1j, 2.0]}, "values: expected numbers, got an array of complex128"),
         ({"states": [1, 2]}, "states: expected integers from 0 to 1, got 2 - at [1]"),
         ({"states": [256, 1]}, "states: expected integers from 0 to 1, got 256 - at [0]"),
@@ -109,3 +111,29 @@ def test_hint_for_structured_arrays_is_right():
 def test_columns_of_the_right_type_are_not_copied():
     ids, values = np.arange(5, dtype=np.uint32), np.arange(5, dtype=np.float32)
     assert id_column(ids) is ids and value_column(values) is values
+
+
+# --- the other doors -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [5, None, [], b"{}"])
+def test_configuration_that_is_none_is_refused(config):
+    with pytest.raises(UsageError, match="config: expected a path, a mapping or a Config, got") as caught:
+        Engine(config)
+    assert "corec.config.parse" in caught.value.hint
+
+
+@pytest.mark.parametrize("id", ["oven", 1.5, None, True])
+def test_entity_by_what_is_no_id_is_refused_never_taken_for_another(id):
+    engine = Engine(CONFIG)
+    for look in (engine.entity, engine.locate):
+        with pytest.raises(FrameError, match="id: expected an integer from 0 to 4,294,967,295") as caught:
+            look(id)
+        assert "corec check" in caught.value.hint
+
+
+@pytest.mark.parametrize("id", [-1, 2**40, 999_999])
+def test_entity_that_there_is_none_of_is_a_key_error(id):
+    with pytest.raises(KeyError, match=str(id)):
+        Engine(CONFIG).entity(id)
+    assert Engine(CONFIG).locate(np.uint32(5)) == (0, 5)

@@ -11,7 +11,7 @@ import numpy as np
 
 from corec._core import block, dtypes
 from corec._core.wire import unpack_envelope
-from corec.config import Config, load, parse
+from corec.config import Config
 from corec.engine import columns, topology
 from corec.engine.audit import audit_of
 from corec.engine.columns import LATEST_TIME, check_channel, check_frames, check_lengths, check_load, check_time, cut, same_second
@@ -44,7 +44,7 @@ class Engine:
 
     def __init__(self, config: str | os.PathLike[str] | Mapping[str, Any] | Config, *, shard: int = 0) -> None:
         """shard: which of the configuration's `fragmentos` this is; it steps the native functions of its own blocks only."""
-        self._set_config(_config(config))
+        self._set_config(columns.read_config(config))
         self.shard = shard
         built = topology.build(self.config)
         self.arena, self.block_ids, self._topology = built.arena, built.block_ids, built
@@ -162,11 +162,11 @@ class Engine:
 
     def locate(self, id: int) -> tuple[int, int]:
         """(segment, slot) of a wire id; KeyError when there is none."""
-        return self.arena.locate(id)
+        return self.arena.locate(columns.check_id(id))
 
     def entity(self, id: int) -> dict[str, Any]:
         """Everything known of one entity, by its wire id; wakes it when it hibernates."""
-        segment, slot = self.arena.locate(id)
+        segment, slot = self.locate(id)
         if segment in self.arena.frozen:
             self._keeper.thaw(segment)
         return describe(self.arena.tiles[segment, slot // 8], slot % 8)
@@ -435,12 +435,6 @@ class Engine:
 
 
 _NOTHING = tuple(np.empty(0, dtype) for dtype in (dtypes.AGGREGATE, dtypes.MESSAGE, dtypes.ALERT))
-
-
-def _config(config: Any) -> Config:
-    if isinstance(config, Config):
-        return config
-    return parse(config) if isinstance(config, Mapping) else load(config)
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

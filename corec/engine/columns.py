@@ -1,6 +1,7 @@
 """What a program hands in: checked before anything is cast or folded, and cut where the clock has to move."""
 import itertools
 import math
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -8,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from corec._core.wire import column, whole_frames
+from corec.config import Config, load, parse
 from corec.errors import FrameError, UsageError
 
 LATEST_TIME = 2**53
-MOST_CHANNEL = 127
+MOST_CHANNEL, MOST_ID = 127, 2**32 - 1
 _TIME_HINT = "1_700_000_000_000 is in November 2023; of a datetime it is round(1000 * moment.timestamp())"
-
 _FAILED = "a reading that failed is NaN"
 
 
@@ -22,6 +23,28 @@ def check_time(at: Any) -> int:
     if not (_is_number(at) and 0 <= at < LATEST_TIME):
         raise FrameError(f"at: expected a time in milliseconds since 1970, got {at!r}", hint=_TIME_HINT)
     return int(at)
+
+
+def read_config(config: Any) -> Config:
+    """The configuration that a path, a mapping or a Config means."""
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return parse(config)
+    if isinstance(config, str | os.PathLike):
+        return load(config)
+    raise UsageError(f"config: expected a path, a mapping or a Config, got {_named(config)}",
+                     hint="JSON text goes through corec.config.parse(text)")
+
+
+def check_id(id: Any) -> int:
+    """A wire id, or FrameError; KeyError where no entity can have it."""
+    if not isinstance(id, int | np.integer) or isinstance(id, bool):
+        raise FrameError(f"id: expected an integer from 0 to {MOST_ID:,}, got {id!r}",
+                         hint="a device's name is no id; `corec check` prints the ids on the wire")
+    if not 0 <= id <= MOST_ID:
+        raise KeyError(id)
+    return int(id)
 
 
 def check_load(load: Any) -> float:
@@ -57,7 +80,7 @@ def check_frames(frames: Any) -> memoryview:
 
 def id_column(ids: Any) -> np.ndarray:
     """uint32[n]; FrameError for what no wire id can be, never another id."""
-    return _integers("ids", ids, np.uint32, 2**32 - 1, "ids on the wire are integers; a fraction is none")
+    return _integers("ids", ids, np.uint32, MOST_ID, "ids on the wire are integers; a fraction is none")
 
 
 def value_column(values: Any) -> np.ndarray:
@@ -131,6 +154,8 @@ def _fits(dtype: np.dtype, most: int) -> bool:
 def _array(name: str, values: Any, expected: str, hint: str) -> np.ndarray:
     try:
         given = np.asarray(values)
+        if np.any(getattr(values, "mask", False)):
+            raise FrameError(f"{name}: expected {expected}, got a masked array", hint=".compressed(), or values.filled(numpy.nan)")
         if given.dtype.kind in "biuf":
             return given
     except (TypeError, ValueError, OverflowError) as error:
