@@ -67,6 +67,7 @@ class Pipeline:
         self._turn_bytes = 0
         self._most_bytes = min(TURN_BYTES, config.max_disk_mb * MB * TURN_SHARE)
         self.trouble = Trouble(log, f"Pipeline-{config.instance_id}")
+        self._house_trouble = Trouble(log, f"Housekeeping-{config.instance_id}")
         self._snapshots: deque[Future] = deque()
         self._out: deque[tuple[str, int, bytes]] = deque()
         self._asked: list[Future] = []
@@ -296,8 +297,9 @@ class Pipeline:
             self._house_due = time.monotonic() + HOUSE_EVERY_S
             try:
                 self._opened.house.run(self.engine.clock, self._intake.first)
+                self._house_trouble.over()
             except DiskFull as error:
-                log.error("[Pipeline-%s] old rows stay for now: %s", self._config.instance_id, error)
+                self._house_trouble.met("old rows stay for now", error)
 
     def _count(self, outcome: Outcome) -> None:
         self.totals["messages"] += len(outcome.messages)

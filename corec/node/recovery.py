@@ -41,6 +41,7 @@ class Opened:
     house: House
     snapshots: Snapshots
     replayed: int = 0  # turns folded again
+    tail: int = 0  # readings in them, which no snapshot holds yet
     reload: bool = False  # the configuration differs from the engine's: the first turn takes it over
 
 
@@ -128,12 +129,14 @@ def _base(saved: Snapshot | None, engine: Engine) -> Base:
 
 def _replay(opened: Opened, after: int, name: str) -> None:
     engine, intake, store = opened.engine, opened.intake, opened.store
+    before = engine.ledger["in"]
     for record in store.turns(after):
         refold(engine, intake, record)
         opened.replayed += 1
     for record in store.salvaged:
         commit(store, record, refold(engine, intake, record), engine)
         opened.replayed += 1
+    opened.tail = engine.ledger["in"] - before
     _keep_committed_ledger(opened, name)
 
 
@@ -158,7 +161,7 @@ def _without_snapshot(opened: Opened, name: str) -> None:
 
 
 def _take_snapshot(opened: Opened) -> None:
-    engine, state = opened.engine, opened.store.state
+    engine, state, opened.tail = opened.engine, opened.store.state, 0
     opened.snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), state.turn, state.offset)
 
 
