@@ -104,10 +104,36 @@ LINES = {
         "enviar_mensaje_redis: field m, bounded, critical first":
             "core::message_goes_into_field_m_of_a_bounded_stream core::critical_message_of_an_embedded_node_commits_at_once",
         "streams that are inputs are refused": "core::stream_that_is_an_input_is_refused",
+        "what is sent in a pass leaves with the commit, on Redis too":
+            "redis_node::what_plugins_send_leaves_with_the_commit_and_their_client_is_real",
+        "RAM, CPU and bytes of each beside the targets": "status_plugins::running_node_shows_what_plugins_cost",
+        "a plugin that blocks may have a process of its own": "isolated_plugins::documented_plugin_runs_in_a_process_of_its_own",
         "redis_client is never None": "plugins::client_has_streams_and_names_the_setting_for_the_rest",
         "[Name] message at INFO": "status_view::log_records_begin_with_a_name documented_log_lines_are_printed",
     },
+    "servers": {
+        "Redis that is not there stops no ingest": "redis_faults::readings_wait_while_redis_is_away_and_drain_when_it_is_back",
+        "PostgreSQL that is not there stops no ingest":
+            "postgres_node::start_without_the_server_takes_readings_and_goes_on_when_it_comes "
+            "postgres_node::server_stopped_and_started_again",
+        "a wrong password is said at once": "postgres_store::a_wrong_password_or_database_is_no_matter_of_waiting",
+        "the table bloques in PostgreSQL": "postgres_store::people_find_the_documented_columns",
+        "partitions by time and channel":
+            "postgres_store::channels_have_partitions_of_their_own_where_configured postgres_store::old_months_are_dropped_whole",
+        "several nodes and workers share a fleet": "workers::two_workers_share_the_shards workers::shards_of_a_killed_worker_move",
+        "run.sh and setup.sh":
+            "deployment_scripts::run_starts_restarts_and_stops "
+            "deployment_scripts::setup_and_run_with_both_servers_twice_without_harm",
+        "services, a cluster on 7000-7005, a replica on 5433":
+            "deployment::the_services_of_the_documentation_start_by_themselves deployment::profiles_bring_a_cluster_of_six_and_a_replica",
+        "localhost means other hosts in containers": "deployment::a_container_finds_its_servers_by_other_names",
+        "one source of each password":
+            "config_servers::password_has_one_source deployment::every_server_wants_a_password_that_stands_in_one_file",
+        "requirements.txt": "deployment::requirements_are_the_dependencies",
+    },
     "streams": {
+        "inputs: corec:in, {sNN}:in and :fast":
+            "redis_node::front_door_takes_bare_frames_and_batches_of_devices redis_node::batches_are_folded_and_committed",
         "a block or plugin subscribes to any":
             "subscriptions::inputs_and_outputs_reach_their_subscribers "
             "subscriptions::plugin_and_its_block_hear_what_others_say",
@@ -131,6 +157,6 @@ LINES = {
         "RAM beyond 1 GB":
             "beyond_its_ram_a_node_says_how_many_entities_too_many "
             "ram_price::refusal_carries_the_arithmetic_and_the_way_out",
-        "worker_concurrency = 2 in corec/core.py": "workers_are_two",
+        "worker_concurrency = 2": "workers_are_two",
     },
 }  # fmt: skip
