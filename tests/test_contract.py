@@ -14,6 +14,7 @@ from collections.abc import Mapping, MutableMapping
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import corec
@@ -151,6 +152,22 @@ def test_module_of_ones_own_is_loaded_and_its_hooks_are_called(tmp_path, monkeyp
     # And one that is not named does not
     with running(small(modules=["registro"]), tmp_path / "data") as nucleus:
         assert list(nucleus.modulos) == ["registro"]
+
+
+def scores(**config):
+    """Scores of the windows of a block that is quiet, then not."""
+    engine = corec.Engine({"retraso_max": 0, "bloques": [{"id": "a", "canal": 1, "entidades": 10}], **config})
+    values = np.random.default_rng(1).normal(20, 1, (120, 10)) + np.r_[np.zeros(100), np.full(20, 30)][:, None]
+    rows = [engine.feed_arrays(range(10), row, channel=1, at=START + second * 1000).aggregates for second, row in enumerate(values)]
+    return np.concatenate(rows)["score"].tolist()
+
+
+def test_sensor_runs_no_auditoria():
+    # Given the same readings
+    plain, audited = scores(modules=["registro"]), scores(modules=["registro", "auditoria"])
+    # Then the score is auditoria's where it runs, and not in the role of a sensor
+    assert audited != plain
+    assert scores(modules=["registro", "auditoria"], rol="sensor") == plain
 
 
 def test_disabled_in_the_global_file_is_said(tmp_path, caplog):
