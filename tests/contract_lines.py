@@ -39,7 +39,8 @@ LINES = {
             "module_of_ones_own_is_loaded_and_its_hooks_are_called config_advice::file_and_entry_point_make_a_module_known",
         "rol sensor: no auditoria": "sensor_runs_no_auditoria",
         "anomalies of blocks, by auditoria":
-            "audit::scores_and_alerts_are_the_oracles audit::shift_of_a_block_scores_and_alerts_once_a_burst audit::node_tells_of_an_anomaly",
+            "audit::scores_and_alerts_are_the_oracles audit::shift_of_a_block_scores_and_alerts_once_a_burst "
+            "audit::node_tells_of_an_anomaly",
         "max_ram_mb is 1024": "config::default_of_the_node",
         "retention in days, minutes from seconds, 200 MB":
             "store::old_rows_go store::windows_become_minutes_and_nothing_is_counted_twice "
