@@ -104,6 +104,17 @@ def test_status_that_does_not_balance_says_so():
     assert "DOES NOT BALANCE" in text and "too many" in text
 
 
+def test_a_node_whose_readings_others_fold_says_who():
+    # Given a node that sends to Redis and reads nothing there itself: Celery's workers do
+    redis = {"address": "localhost:7000", "problem": "", "streams": [], "lost": [], "losses": 0, "sent": 0,
+             "tail": {"waiting": 3, "kept": 7, "readings": 10}}  # fmt: skip
+    workers = [{"name": "gw.1", "shards": [0, 2]}, {"name": "gw.2", "shards": []}]
+    text = as_text(status(redis=redis, fleet={"leads": True, "problem": "", "shards": 3, "workers": workers}))
+    # Then its status says what waits, and who has which shards
+    assert "at localhost:7000" in text and "tail 3 waiting, 7 kept" in text and "RAM" not in text
+    assert "this node leads; 3 shards" in text and "gw.1: shards 0, 2" in text and "gw.2: shards none" in text
+
+
 def test_status_of_a_node_without_anything():
     # Given a node that has heard nothing yet
     nothing = {"total": 0, "since_start": 0, "per_s": 0.0}

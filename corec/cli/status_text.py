@@ -43,7 +43,7 @@ def status_lines(status: Status, rates: Iterable[float] = (), *, width: int | No
 
     Names are elided where *width* asks for it; the newest alerts take what is left of *height*.
     """
-    sections = (_head(status), _warnings(status), _flow(status, rates), _disk(status), _redis(status), _blocks(status),
+    sections = (_head(status), _warnings(status), _flow(status, rates), _disk(status), _redis(status), _fleet(status), _blocks(status),
                 _ledger(status["ledger"]), _sources(status), _plugins(status))  # fmt: skip
     lines = [line for section in sections if section for line in (*section, ())]
     room = ALERTS if height is None else min(MOST_ALERTS, height - len(lines))
@@ -191,16 +191,25 @@ def _redis(status: Status) -> list[Line]:
     if not redis:
         return []
     state = Span(redis["problem"] or f"at {redis['address']}", "bad" if redis["problem"] else "")
-    waiting = sum(stream["waiting"] for stream in redis["streams"])
-    entries, size = (sum(stream[key] for stream in redis["streams"]) for key in ("entries", "bytes"))
-    tail = redis["tail"]
-    lines = [
-        _labelled("redis", state),
-        _labelled("", f"RAM {amount(redis['ram_bytes'])} (50-100 MB), {redis['bytes_per_s'] / 1e6:.2f} MB/s (0.2-0.3 MB/s)"),
-        _labelled("", f"streams {entries:,} entries in {amount(size)}, {waiting:,} read ahead;",
-                  f" tail {tail['waiting']:,} waiting, {tail['kept']:,} kept"),
-    ]  # fmt: skip
-    return [*lines, *(_labelled("", Span(f"LOST {loss}", "bad")) for loss in redis["lost"][-1:])]
+    tail = f"tail {redis['tail']['waiting']:,} waiting, {redis['tail']['kept']:,} kept"
+    lines = [_labelled("redis", state)]
+    if "ram_bytes" in redis:  # else others read what this node sends there
+        use = f"RAM {amount(redis['ram_bytes'])} (50-100 MB), {redis['bytes_per_s'] / 1e6:.2f} MB/s (0.2-0.3 MB/s)"
+        waiting, entries, size = (sum(stream[key] for stream in redis["streams"]) for key in ("waiting", "entries", "bytes"))
+        lines += [_labelled("", use)]
+        tail = f"streams {entries:,} entries in {amount(size)}, {waiting:,} read ahead; {tail}"
+    return [*lines, _labelled("", tail), *(_labelled("", Span(f"LOST {loss}", "bad")) for loss in redis["lost"][-1:])]
+
+
+def _fleet(status: Status) -> list[Line]:
+    """Who of Celery's workers has which shards."""
+    fleet = status.get("fleet")
+    if not fleet:
+        return []
+    leads = "this node leads" if fleet["leads"] else "another node leads"
+    lines = [_labelled("fleet", Span(fleet["problem"], "bad") if fleet["problem"] else leads, f"; {fleet['shards']} shards")]
+    held = {worker["name"]: ", ".join(map(str, worker["shards"])) or "none" for worker in fleet["workers"]}
+    return lines + [_labelled("", f"{name}: shards {shards}") for name, shards in held.items()]
 
 
 def _store(store: Mapping[str, Any]) -> str:
