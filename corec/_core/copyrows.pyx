@@ -24,7 +24,7 @@ cdef enum:
     C_FLOAT = 3         # float32 -> real, NaN -> NULL
     C_DOUBLE = 4        # float64 -> double precision, NaN -> NULL
     C_MOMENT = 5        # int64 ms since 1970 -> timestamptz
-    C_NUMBER = 6        # the row's number in the array -> integer
+    C_NUMBER = 6        # the row's number in the array -> bigint
 
 #: Microseconds from 1970 to PostgreSQL's year 2000.
 cdef int64_t EPOCH_US = 946_684_800_000_000
@@ -106,7 +106,7 @@ cdef inline char *put_field(char *p, int32_t kind, const char *field, Py_ssize_t
     if kind == C_DOUBLE:
         return put_double(p, field)
     if kind == C_NUMBER:
-        return put32(p, 4, <uint32_t>number)
+        return put64(p, <uint64_t>number)
     if kind == C_UNSIGNED:
         memcpy(&wide, field, 4)
         return put64(p, wide)

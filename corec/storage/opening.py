@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corec.config import Config
-from corec.storage.base import Base, House
+from corec.storage.base import Base, House, TurnRecord
 from corec.storage.retention import Retention
 from corec.storage.sqlite import SqliteStore
 from corec.storage.sqlite_read import StoreReader, format_node
@@ -49,9 +49,12 @@ def _open_postgres(config: Config, path: Path, base: Base, node: int) -> "tuple[
     from corec.storage import postgres_schema
 
     postgres_schema.migrate_if_allowed(config.db_config)
+    salvaged = _move(config, path, base, node) if path.exists() else []
     own = "" if config.redis_config and not config.celery_config else format_node(node)
     fresh = not any((path.parent / "journal").glob("*.log"))
-    return _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
+    store, house = _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
+    store.salvaged = salvaged
+    return store, house
 
 
 def open_shard_store(config: Config, shard: int, base: Base) -> "tuple[PostgresStore, House]":
@@ -72,3 +75,17 @@ def _postgres(config: Config, base: Base, instance: str, shard: int, **log: Any)
     store = PostgresStore(config.db_config, instance=instance, shard=shard, base=base, days=config.retencion_dias,
                           messages_bytes=config.mensajes_mb * MB, **log)  # fmt: skip
     return store, store.house
+
+
+def _move(config: Config, path: Path, base: Base, node: int) -> list[TurnRecord]:
+    """The embedded store at *path* goes to PostgreSQL; turns that damage in it left to be folded again."""
+    from corec.storage.postgres_move import Move, set_aside
+
+    embedded = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)
+    try:
+        Move(embedded, config.db_config, config.instance_id, config.retencion_dias).run()
+        embedded.checkpoint()
+    finally:
+        embedded.close()
+    set_aside(path)
+    return embedded.salvaged

@@ -14,7 +14,6 @@ from corec.config.servers import DbServer
 from corec.errors import FenceLost, InternalError, StorageError
 from corec.storage import outbox, postgres_queue, postgres_schema
 from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
-from corec.storage.historia import Happening
 from corec.storage.postgres_copy import ALERTS, BLOQUES, CopyForm
 from corec.storage.postgres_keep import Keeper
 from corec.storage.postgres_read import PostgresReader
@@ -33,7 +32,7 @@ _TURN = """INSERT INTO turns (instance_id, shard, turn, from_offset, to_offset, 
 UPDATE shards SET turn = %s, to_offset = %s, ledger = %s, totals = %s WHERE instance_id = %s AND shard = %s"""
 
 
-class PostgresStore:
+class PostgresStore(PostgresReader):
     """The `Store` of one shard; opening it takes the fence from any earlier owner.
 
     session: shared by several shards of a thread, whose commits inside `session.transaction()` are one.
@@ -54,28 +53,26 @@ class PostgresStore:
         fresh: bool = True,
     ) -> None:
         """*log*: the log that offsets count entries of, where it is this node's own; *fresh*: nothing was accepted into it yet."""
-        self.server, self.instance, self.shard = server, instance, shard
-        self.session = session or Session(server, name=instance)
-        self._key = (instance, shard)
+        super().__init__(server, instance=instance, shard=shard, session=session or Session(server, name=instance))
         self._bounds = {"outbox": messages_bytes, "late": late_bytes}
         self.salvaged: list[TurnRecord] = []  # PostgreSQL keeps what it committed
         self._readers: list[PostgresReader] = []
         self._names: dict[str, tuple[np.ndarray, bytes]] = {}
-        self.house = Keeper(self.session, self._key, server.particion_canales, days)
+        self.house = Keeper(self.session, self.key, server.particion_canales, days)
         self._open(base, log, fresh)
 
     def _open(self, base: Base, log: str, fresh: bool) -> None:
         with self.session.transaction() as cursor:
             postgres_schema.require(cursor, self.server)
-            cursor.execute(_WHOSE, self._key)
+            cursor.execute(_WHOSE, self.key)
             row = cursor.fetchone()
             if row and log and not fresh and row[0] not in ("", log):
                 raise self._other_log(log, row)
-            cursor.execute(_TAKE, (*self._key, _owner(), base.turn, base.offset, _compact(base.ledger), log))
+            cursor.execute(_TAKE, (*self.key, _owner(), base.turn, base.offset, _compact(base.ledger), log))
             self._epoch, turn, offset, ledger, totals = cursor.fetchone()
         self._state = State(turn, offset, json.loads(ledger))
         self.totals: dict[str, int] = json.loads(totals)
-        self._blocks = {block.index: block for block in self._reader.blocks()}
+        self._blocks = {block.index: block for block in self.blocks()}
         self.house.make_ahead()
 
     def _other_log(self, log: str, row: tuple[Any, ...]) -> StorageError:
@@ -119,14 +116,14 @@ class PostgresStore:
             else:
                 aside = sum(self._copy(cursor, form, record.turn, *parts, totals) for form, parts in split.items())
                 counts = (_rows(aggregates), _rows(alerts),
-                          postgres_queue.append(cursor, "late", self._key, set_aside, self._bounds["late"], totals),
-                          postgres_queue.append(cursor, "outbox", self._key, out, self._bounds["outbox"], totals), aside)  # fmt: skip
-                postgres_queue.note(cursor, self._key, record.turn, events, totals)
+                          postgres_queue.append(cursor, "late", self.key, set_aside, self._bounds["late"], totals),
+                          postgres_queue.append(cursor, "outbox", self.key, out, self._bounds["outbox"], totals), aside)  # fmt: skip
+                postgres_queue.note(cursor, self.key, record.turn, events, totals)
                 self._write_turn(cursor, record, counts, ledger, totals)
             self.session.after_commit(lambda: self._committed(State(record.turn, record.to_offset, ledger), totals))
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
-        changed = [(*self._key, *block) for block in blocks if self._blocks.get(block.index) != block]
+        changed = [(*self.key, *block) for block in blocks if self._blocks.get(block.index) != block]
         if not changed:
             return
         from psycopg2.extras import execute_values
@@ -143,10 +140,10 @@ class PostgresStore:
         with self.write() as cursor:
             cursor.execute("INSERT INTO snapshots (instance_id, shard, turn, to_offset, generation) VALUES (%s, %s, %s, %s, %s)"
                            " ON CONFLICT (instance_id, shard, turn) DO UPDATE SET generation = excluded.generation, noted = now()",
-                           (*self._key, turn, offset, generation))  # fmt: skip
+                           (*self.key, turn, offset, generation))  # fmt: skip
             cursor.execute("DELETE FROM snapshots WHERE instance_id = %s AND shard = %s AND turn NOT IN (SELECT turn FROM snapshots"
                            " WHERE instance_id = %s AND shard = %s ORDER BY turn DESC LIMIT %s)",
-                           (*self._key, *self._key, SNAPSHOTS_KEPT))  # fmt: skip
+                           (*self.key, *self.key, SNAPSHOTS_KEPT))  # fmt: skip
         return True
 
     @contextmanager
@@ -159,39 +156,11 @@ class PostgresStore:
     @contextmanager
     def reader(self) -> Iterator[PostgresReader]:
         """For other threads: a connection of its own, kept for the next who asks."""
-        reader = self._readers.pop() if self._readers else PostgresReader(self.server, instance=self.instance, shard=self.shard)
+        reader = self._readers.pop() if self._readers else PostgresReader(self.server, instance=self.instance, shard=self.key[1])
         try:
             yield reader
         finally:
             self._readers.append(reader)
-
-    @property
-    def _reader(self) -> PostgresReader:
-        return PostgresReader(self.server, instance=self.instance, shard=self.shard, session=self.session)
-
-    def turns(self, after: int = 0) -> Iterator[TurnRecord]:
-        return self._reader.turns(after)
-
-    def blocks(self, pattern: str = "*") -> list[Block]:
-        return self._reader.blocks(pattern)
-
-    def history(self, *which: Any, **how: Any) -> np.ndarray:
-        return self._reader.history(*which, **how)
-
-    def alerts(self, *which: Any) -> np.ndarray:
-        return self._reader.alerts(*which)
-
-    def happenings(self, *which: Any) -> list[Happening]:
-        return self._reader.happenings(*which)
-
-    def late(self, after: int = 0) -> Iterator[LateBatch]:
-        return self._reader.late(after)
-
-    def outbox(self, stream: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, int, bytes]]:
-        return self._reader.outbox(stream, after, limit)
-
-    def snapshots(self) -> list[tuple[int, int, int]]:
-        return self._reader.snapshots()
 
     def close(self) -> None:
         for reader in self._readers:
@@ -202,14 +171,14 @@ class PostgresStore:
 
     def _locked(self, cursor: Any) -> tuple[int, int, str]:
         """(turn, offset, totals) of our row, locked; FenceLost when it is no longer ours."""
-        cursor.execute(_LOCK, self._key)
+        cursor.execute(_LOCK, self.key)
         row = cursor.fetchone()
         if row is None or row[0] != self._epoch:
             raise self._fence_lost(row)
         return row[1], row[2], row[5]
 
     def _fence_lost(self, row: tuple[Any, ...] | None) -> FenceLost:
-        name = f"{self.instance}, shard {self.shard}, in {where(self.server)}"
+        name = f"{self.instance}, shard {self.key[1]}, in {where(self.server)}"
         got = f"epoch {row[0]}: {row[3]} took over at {row[4]:%Y-%m-%d %H:%M:%S} UTC" if row else "none: its row is gone"
         return FenceLost(f"expected to own epoch {self._epoch} of {name}, got {got}",
                          hint="give each node an instance_id of its own; this one stops, and must not be restarted by itself")  # fmt: skip
@@ -226,7 +195,7 @@ class PostgresStore:
 
     def _copy(self, cursor: Any, form: CopyForm, turn: int, fit: np.ndarray, aside: np.ndarray, totals: dict[str, int]) -> int:
         """Both parts of an array, the second beside its table; how many went there."""
-        shared = form.shared(self.instance, self.shard, turn)
+        shared = form.shared(*self.key, turn)
         for rows, is_aside in ((fit, False), (aside, True)):
             if len(rows):
                 content = form.pack(rows, self._names_for(form, rows), shared, aside=is_aside)
@@ -239,14 +208,13 @@ class PostgresStore:
         newest = int(rows["block"].max())
         names = self._names.get(form.table)
         if names is None or len(names[0]) <= newest + 1:
-            self._blocks.setdefault(newest, Block(newest, "?", 0, 0))
-            names = self._names[form.table] = form.names(list(self._blocks.values()))
+            names = self._names[form.table] = form.names(list(self._blocks.values()), newest)
         return names
 
     def _write_turn(self, cursor: Any, record: TurnRecord, counts: tuple[int, ...], ledger: dict, totals: dict) -> None:
         fields = (*record[:5], _compact(record.commands), *record[6:], *counts)
         state = (record.turn, record.to_offset, _compact(ledger), _compact(totals))
-        cursor.execute(_TURN, (*self._key, *fields, *state, *self._key))
+        cursor.execute(_TURN, (*self.key, *fields, *state, *self.key))
 
     def _committed(self, state: State, totals: dict[str, int]) -> None:
         self._state, self.totals = state, totals

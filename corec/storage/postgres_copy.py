@@ -10,6 +10,8 @@ import numpy as np
 from corec._core import copyrows
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.storage.base import Block
+from corec.storage.rows import ALERTS as EMBEDDED_ALERTS
+from corec.storage.rows import WINDOWS
 
 _KINDS = {"i1": copyrows.SMALL, "u1": copyrows.SMALL, "u4": copyrows.UNSIGNED, "i8": copyrows.BIG, "f4": copyrows.FLOAT,
           "f8": copyrows.DOUBLE}  # fmt: skip
@@ -19,9 +21,9 @@ _CHUNK = 1 << 20
 class CopyForm:
     """How arrays of one dtype become rows of one table: shared fields, then the block's, then those of the row itself."""
 
-    def __init__(self, table: str, dtype: np.dtype, moment: str, own: Sequence[str], *, counted: bool, numbered: bool) -> None:
-        """*own*: fields of the array after its time.  counted: the block's number of entities goes with its id.
-        numbered: a last column has the row's number in its turn."""
+    def __init__(self, table: str, dtype: np.dtype, moment: str, own: Sequence[str], *, counted: bool, numbered: bool = False) -> None:
+        """*own*: fields of the array after its time, its turn among them where the rows are not all of one.
+        counted: the block's number of entities goes with its id.  numbered: a last column has the row's number in its turn."""
         names = [moment, *own]
         self.table, self.dtype, self._counted = table, dtype, counted
         self.moment = moment
@@ -29,15 +31,16 @@ class CopyForm:
         steps = [(_KINDS[dtype[name].str[1:]], at[name]) for name in names] + [(copyrows.NUMBER, 0)] * numbered
         self._aside_steps = np.array(steps, np.int32)
         self._steps = np.array([(copyrows.MOMENT, at[moment]), *steps[1:]], np.int32)
-        shared = ["instance_id", "shard", "turn"] + (["span"] if counted else [])
+        self._one_turn = "turn" not in own
+        shared = ["instance_id", "shard"] + ["turn"] * self._one_turn + ["span"] * counted
         block = ["id", "num_entidades"] if counted else ["bloque"]
         self.columns = [*shared, *block, "timestamp", *own] + ["row"] * numbered
         self._listed = ", ".join(f'"{name}"' for name in self.columns)
 
-    def names(self, blocks: Sequence[Block]) -> tuple[np.ndarray, bytes]:
-        """What `pack` has to know of the blocks, made once."""
+    def names(self, blocks: Sequence[Block], newest: int = -1) -> tuple[np.ndarray, bytes]:
+        """What `pack` has to know of the blocks, made once; those up to *newest* that nobody named are `?`."""
         by_index = {block.index: block for block in blocks}
-        fields = [self._block_fields(by_index.get(index)) for index in range(max(by_index, default=-1) + 1)]
+        fields = [self._block_fields(by_index.get(index)) for index in range(max(newest, *by_index, -1) + 1)]
         starts = np.zeros(len(fields) + 1, np.int64)
         np.cumsum([len(each) for each in fields], out=starts[1:])
         return starts, b"".join(fields)
@@ -51,9 +54,9 @@ class CopyForm:
         steps = self._aside_steps if aside else self._steps
         return copyrows.pack_rows(rows, steps, shared, *names, len(self.columns))
 
-    def shared(self, instance: str, shard: int, turn: int, span: int = 0) -> bytes:
+    def shared(self, instance: str, shard: int, turn: int = 0, span: int = 0) -> bytes:
         """The fields that all rows of a turn have in common."""
-        return text(instance) + small(shard) + big(turn) + (integer(span) if self._counted else b"")
+        return text(instance) + small(shard) + big(turn) * self._one_turn + integer(span) * self._counted
 
     def copy(self, cursor: Any, content: bytes, *, aside: bool = False) -> None:
         """Hand it to the server."""
@@ -79,5 +82,10 @@ def big(value: int) -> bytes:
 
 
 _MEASURES = ("fitness", "canal", "block", "count", "mean", "min", "max", "std", "errors", "messages", "score")
-BLOQUES = CopyForm("bloques", AGGREGATE, "window", _MEASURES, counted=True, numbered=False)
-ALERTS = CopyForm("alerts", ALERT, "time", ("id", "canal", "kind", "valor", "limit", "block"), counted=False, numbered=True)
+_ALERT = ("id", "canal", "kind", "valor", "limit", "block")
+BLOQUES = CopyForm("bloques", AGGREGATE, "window", _MEASURES, counted=True)
+ALERTS = CopyForm("alerts", ALERT, "time", _ALERT, counted=False, numbered=True)
+
+#: Rows of an embedded store on their way into this one.
+MOVED_WINDOWS = CopyForm("bloques", WINDOWS.dtype, "window", ("turn", *_MEASURES), counted=True)
+MOVED_ALERTS = CopyForm("alerts", EMBEDDED_ALERTS.dtype, "time", ("turn", "row", *_ALERT), counted=False)

@@ -21,16 +21,21 @@ def append(cursor: Any, table: str, key: tuple[str, int], rows: Sequence[tuple[A
     """Add *rows*, whose last field are frames; how many.  Inside the transaction of their turn."""
     if not rows:
         return 0
-    from psycopg2.extras import execute_values
-
     first = totals.get(f"{table}_seq", 0) + 1
-    numbered = [(*key, seq, *row) for seq, row in enumerate(rows, first)]
-    execute_values(cursor, f"INSERT INTO {table} (instance_id, shard, seq, {_COLUMNS[table]}) VALUES %s", numbered)
+    insert(cursor, table, key, [(seq, *row) for seq, row in enumerate(rows, first)])
     totals[f"{table}_seq"] = first + len(rows) - 1
     add(totals, table, len(rows), sum(len(row[-1]) for row in rows))
     if totals[f"{table}_bytes"] > bound:
         _drop_oldest(cursor, table, key, totals[f"{table}_bytes"] - bound + bound // 10, totals)
     return len(rows)
+
+
+def insert(cursor: Any, table: str, key: tuple[str, int], numbered: Sequence[tuple[Any, ...]]) -> None:
+    """Rows that have their number already."""
+    from psycopg2.extras import execute_values
+
+    execute_values(cursor, f"INSERT INTO {table} (instance_id, shard, seq, {_COLUMNS[table]}) VALUES %s",
+                   [(*key, *row) for row in numbered])  # fmt: skip
 
 
 def _drop_oldest(cursor: Any, table: str, key: tuple[str, int], excess: int, totals: dict[str, int]) -> None:
@@ -45,12 +50,17 @@ def _drop_oldest(cursor: Any, table: str, key: tuple[str, int], excess: int, tot
 def note(cursor: Any, key: tuple[str, int], turn: int, events: Sequence[tuple[Any, ...]], totals: dict[str, int]) -> None:
     """Add the events of a turn: (time, block, what, ...) each."""
     if events:
-        from psycopg2.extras import execute_values
+        keep(cursor, key, [Happening(event[0], turn, row, *event[1:]) for row, event in enumerate(events)])
+        count(totals, "historia", len(events))
 
-        columns = ", ".join(f'"{name}"' for name in Happening._fields)
-        rows = [(*key, event[0], turn, row, *(_number(value) for value in event[1:])) for row, event in enumerate(events)]
-        execute_values(cursor, f"INSERT INTO historia (instance_id, shard, {columns}) VALUES %s", rows)
-        count(totals, "historia", len(rows))
+
+def keep(cursor: Any, key: tuple[str, int], happenings: Sequence[Happening]) -> None:
+    """Rows of `historia`."""
+    from psycopg2.extras import execute_values
+
+    columns = ", ".join(f'"{name}"' for name in Happening._fields)
+    rows = [(*key, *(_number(value) for value in happening)) for happening in happenings]
+    execute_values(cursor, f"INSERT INTO historia (instance_id, shard, {columns}) VALUES %s", rows)
 
 
 def _number(value: Any) -> Any:

@@ -32,14 +32,15 @@ _AWAY = ("08", "57P", "53300", "25006")
 class Session:
     """Used by one thread at a time.  *read_only*: statements stand alone, nothing can be written."""
 
-    def __init__(self, server: DbServer, *, name: str, read_only: bool = False) -> None:
+    def __init__(self, server: DbServer, *, name: str, read_only: bool = False, longest_s: float | None = None) -> None:
+        """*longest_s*: what a transaction may take, if not LONGEST_S."""
         self.server, self.name = server, name
         self._read_only = read_only
         self._connection: Any = None
         self._cursor: Any = None
         self._depth = 0
         self._callbacks: list[Callable[[], None]] = []
-        self._deadline = _Deadline()
+        self._deadline = _Deadline(longest_s)
         self._left: int | None = None  # backend whose last transaction may still be open
         self.away_since: int | None = None  # ms since 1970
         self.connects = 0
@@ -144,7 +145,8 @@ class Session:
 class _Deadline:
     """Shuts the socket of a transaction that takes too long: a half-open connection would be waited for without end."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float | None) -> None:
+        self._longest_s = longest_s
         self._due: float | None = None
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
@@ -154,7 +156,7 @@ class _Deadline:
     def watching(self, connection: Any) -> Iterator[None]:
         with self._lock:
             self._socket = socket.socket(fileno=connection.fileno())
-            self._due = time.monotonic() + LONGEST_S
+            self._due = time.monotonic() + (self._longest_s or LONGEST_S)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._watch, name="store-deadline", daemon=True)
             self._thread.start()

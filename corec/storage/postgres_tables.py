@@ -27,7 +27,7 @@ CREATE INDEX bloques_time ON bloques USING brin ("timestamp");
 
 CREATE TABLE alerts (
   "timestamp" timestamptz NOT NULL, id bigint NOT NULL, bloque text NOT NULL, canal smallint NOT NULL, kind smallint NOT NULL,
-  valor real, "limit" real, instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, row integer NOT NULL,
+  valor real, "limit" real, instance_id text NOT NULL, shard smallint NOT NULL, turn bigint NOT NULL, row bigint NOT NULL,
   block bigint NOT NULL
 ) PARTITION BY RANGE ("timestamp");
 CREATE INDEX alerts_time ON alerts ("timestamp");

@@ -12,12 +12,13 @@ _GAPS = f"""SELECT turn, from_offset, before, upto FROM (SELECT turn, from_offse
  FROM turns WHERE {_OWN} WINDOW w AS (ORDER BY turn)) AS t WHERE turn <> before + 1 OR from_offset <> upto"""
 _END = f"""SELECT s.turn, s.to_offset, t.turn, t.to_offset FROM (SELECT turn, to_offset FROM shards WHERE {_OWN}) AS s,
  (SELECT turn, to_offset FROM turns WHERE {_OWN} ORDER BY turn DESC LIMIT 1) AS t WHERE (s.turn, s.to_offset) <> (t.turn, t.to_offset)"""
-#: Rows of an old turn may be in partitions that are dropped already: turns of this month are counted.
+#: Rows of an old turn may be in partitions that are dropped already, and those of a moved one rolled up: turns of this month count.
 _COUNTS = """WITH held AS (SELECT turn, count(*) AS rows FROM (SELECT turn FROM {table} WHERE {own} AND turn >= %(first)s
   UNION ALL SELECT turn FROM {table}_aside WHERE {own} AND turn >= %(first)s) AS r GROUP BY turn)
 SELECT t.turn, t.{column}, coalesce(held.rows, 0) FROM turns AS t LEFT JOIN held USING (turn)
  WHERE t.instance_id = %(instance)s AND t.shard = %(shard)s AND t.turn >= %(first)s AND t.{column} <> coalesce(held.rows, 0)"""
-_FIRST = f"SELECT coalesce(min(turn), 0) FROM turns WHERE {_OWN} AND committed >= date_trunc('month', now())"
+_FIRST = f"""SELECT greatest((SELECT coalesce(min(turn), 0) FROM turns WHERE {_OWN} AND committed >= date_trunc('month', now())),
+ (SELECT coalesce((moved::json->>'turn')::bigint, 0) + 1 FROM shards WHERE {_OWN}))"""
 
 
 def verify(reader: PostgresReader) -> list[str]:
