@@ -202,6 +202,9 @@ class Oracle:
         if command["until"] > self.clock:
             self._mutes[subject] = command["until"]
 
+    def _do_inherit(self, command):
+        pass
+
     def _do_ack(self, command):
         pass
 

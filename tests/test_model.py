@@ -342,6 +342,28 @@ def test_fitness_is_the_share_of_good_readings_times_that_of_healthy_entities():
     assert row["fitness"] == np.float32(9 / 10 * 9 / 10)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=8), st.data())
+def test_fitness_lies_in_the_unit_interval_and_falls_whenever_errors_rise(passes, data):
+    def fitness(states):
+        engine = engine_of(entidades=6, autoreparacion={"max_errores": 1.0})
+        for number, good in enumerate(states):
+            engine.feed_arrays(np.arange(6), np.ones(6), at=T0 + number, channel=1, states=good)
+        return engine.finish().aggregates[0]["fitness"]
+
+    # Given any readings of a window, of which some were good
+    before = fitness(passes)
+    assert 0 <= before <= 1
+    good = [(row, column) for row, states in enumerate(passes) for column, is_good in enumerate(states) if is_good]
+    if not good or before == 0:
+        return
+    # When one of these had failed, then the fitness had been lower
+    row, column = data.draw(st.sampled_from(good))
+    worse = [list(states) for states in passes]
+    worse[row][column] = False
+    assert fitness(worse) < before
+
+
 def test_sick_block_repairs_its_failing_entities():
     # Given a block that repairs above a tenth of failing entities, with two of ten failing
     engine = engine_of(entidades=10, autoreparacion={"max_errores": 0.1})

@@ -166,6 +166,25 @@ def test_ejecucion_steps_blocks_that_nobody_steps(tmp_path):
         assert until(lambda: bloque.passes, seconds=8) > 0
 
 
+def test_functions_that_were_inherited_are_in_the_history(tmp_path):
+    # Given a registered block, one of whose functions fails
+    def broken():
+        raise ValueError("no")
+
+    with running(small(), tmp_path / "data") as nucleus:
+        entities = [crear_entidad("bad", 9, broken), *(crear_entidad(f"m{k}", 9, lambda: 1.0) for k in range(3))]
+        bloque = BloqueSimbiotico("propio", 9, entities)
+        nucleus.modulos["registro"].bloques["propio"] = bloque
+        # When its passes regenerate it, then the history says from whom it inherited
+
+        def inherited():
+            with nucleus.store.reader() as reader:
+                return [each for each in reader.happenings("propio") if each.what == "inherit"]
+
+        found = until(inherited, seconds=12)
+    assert [(each.entities, each.inherited, each.reason) for each in found] == [(1, 1, "functions: bad from m0")]
+
+
 def test_without_ejecucion_nobody_steps_them(tmp_path):
     with running(small(modules=["registro"]), tmp_path / "data") as nucleus:
         assert list(nucleus.modulos) == ["registro"]

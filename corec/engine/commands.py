@@ -8,7 +8,7 @@ from corec.config.reload import reshaped
 from corec.engine import detached
 from corec.engine.fusion import block_named, check_fusion, check_undo, fuse, undo
 from corec.engine.mutes import acknowledge, check_ack, check_mute, mute
-from corec.engine.repair import repair
+from corec.engine.repair import note_inheritance, repair
 from corec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ def _read(engine: "Engine", command: Mapping[str, Any]) -> None:
 
 
 CHECKS = {"fuse": check_fusion, "undo": check_undo, "mute": check_mute, "ack": check_ack, "detach": detached.check_detach}
-COMMANDS = {"fuse": fuse, "undo": undo, "repair": _repair, "mute": mute, "ack": acknowledge, "reload": _reload, "attach": _attach,
-            "detach": detached.detach, "advance": _advance, "finish": _finish, "shed": _shed, "read": _read}  # fmt: skip
+COMMANDS = {
+    "fuse": fuse, "undo": undo, "repair": _repair, "inherit": note_inheritance, "mute": mute, "ack": acknowledge, "reload": _reload,
+    "attach": _attach, "detach": detached.detach, "advance": _advance, "finish": _finish, "shed": _shed, "read": _read,
+}  # fmt: skip
 
 
 def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:
@@ -62,7 +64,7 @@ def check_command(engine: "Engine", command: Mapping[str, Any]) -> None:
         raise UsageError(f"expected a command of {', '.join(COMMANDS)}, got {command.get('op')!r}")
     if command["op"] == "attach" and not detached.may_come_again(engine, command["entry"]):
         with_entries(engine.config, [command["entry"]])
-    if command["op"] == "repair":
+    if command["op"] in ("repair", "inherit"):
         block_named(engine, command.get("block"))
     if command["op"] in CHECKS:
         CHECKS[command["op"]](engine, command)

@@ -46,7 +46,7 @@ class Event(NamedTuple):
 
     time: int  # ms
     block: int  # index
-    what: str  # repair, regenerate, restart, fuse, undo, mute, unmute, ack
+    what: str  # repair, regenerate, inherit, restart, fuse, undo, mute, unmute, ack
     host: int = -1  # index of the block that it joined or left
     fitness: float = 1.0  # of the block, before
     host_fitness: float = 1.0

@@ -1,5 +1,6 @@
 """Regeneration of failing entities: at the end of a window that shows too many, by command, and at a fusion."""
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +33,14 @@ def repair(engine: "Engine", index: int, what: str = "repair", why: str = "") ->
         engine._events.append(Event(engine.clock, index, what, fitness=fitness, failing=failing, entities=count, inherited=count,
                                     reason=why or f"{failing} of {entities} failing"))  # fmt: skip
     return count
+
+
+def note_inheritance(engine: "Engine", command: Mapping[str, Any]) -> None:
+    """A registered block regenerated entities by itself, with Python functions of healthy ones: for its history."""
+    index = engine.block_ids.index(command["block"])
+    row = engine.arena.blocks[index]
+    engine._events.append(Event(engine.clock, index, "inherit", fitness=float(row["fitness"]), failing=int(row["failing"]),
+                                entities=command["entities"], inherited=command["inherited"], reason=command["why"]))  # fmt: skip
 
 
 def repair_sick(engine: "Engine", closed: list[np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """ModuloRegistro: the blocks that programs and plugins register, and the readings their functions give."""
 import logging
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,8 @@ log = logging.getLogger("ModuloRegistro")
 
 #: A block that nobody else stepped for this long is stepped by the node, once a second.
 LEFT_ALONE_S = 2.5
+#: Repaired entities that a line of history names.
+MOST_NAMED = 5
 
 
 class Bloques(MutableMapping):
@@ -110,7 +112,9 @@ class ModuloRegistro(ModuloBase):
         self._left = {key for key, holder in self._holders.items() if holder == folder}
 
     def _take(self, bloque: "BloqueSimbiotico", producer: Producer, ids: np.ndarray, holder: Meter | None, last: "Pass") -> None:
-        """The readings of a pass, on their way to the journal."""
+        """The readings of a pass, on their way to the journal; what it repaired, on its way to the history."""
+        if last.repaired:
+            self._note_repair(bloque.id, last.repaired)
         if not len(last.slots):
             return
         if self._own != bloque.id:
@@ -120,3 +124,11 @@ class ModuloRegistro(ModuloBase):
             self._nucleus.submit(frames, time=wall_ms(), producer=producer)
         else:
             self._nucleus.shed(len(last.slots))
+
+    def _note_repair(self, block: str, repaired: Mapping[str, str | None]) -> None:
+        """*repaired*: entity -> the healthy one whose function and parameters it took over, None where there was none."""
+        named = ", ".join(f"{entity} from {donor}" for entity, donor in list(repaired.items())[:MOST_NAMED])
+        more = f" and {len(repaired) - MOST_NAMED} more" if len(repaired) > MOST_NAMED else ""
+        inherited = sum(donor is not None for donor in repaired.values())
+        self._nucleus.pipeline.command({"op": "inherit", "block": block, "entities": len(repaired), "inherited": inherited,
+                                        "why": f"functions: {named}{more}"})  # fmt: skip

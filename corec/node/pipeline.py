@@ -18,7 +18,7 @@ from corec.engine.commands import apply_command, check_command
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
 from corec.node.checkpoints import Checkpoints
-from corec.node.recovery import Opened, commit
+from corec.node.recovery import Opened, commit, name_blocks
 from corec.storage.base import TurnRecord
 from corec.storage.trouble import Trouble
 
@@ -43,6 +43,8 @@ MOST_READ = 100_000
 HOUSE_EVERY_S = 0.5
 #: Pause before a commit that failed is tried again.
 RETRY_S = 0.5
+#: Commands after which there are other blocks, or other entities in them.
+CHANGE_BLOCKS = ("attach", "fuse", "undo")
 #: Weight of the newest turn in the load.
 LOAD_ALPHA = 0.2
 
@@ -257,12 +259,23 @@ class Pipeline:
         self.ledger = self.engine.ledger
         self._keep_house()
         self._count(outcome)
+        self._name_blocks(record["commands"])
         self._answer(turn.turn, outcome, record.get("first", 0))
         self.checkpoints.committed(self.engine.ledger["in"] - record["readings"])
         if self.on_outcome:
             self.on_outcome(outcome)
         if self.on_sent:
             self.on_sent(outcome, sent)
+
+    def _name_blocks(self, commands: list[dict[str, Any]]) -> None:
+        if not any(command["op"] in CHANGE_BLOCKS for command in commands):
+            return
+        try:
+            name_blocks(self._store, self.engine)
+        except (DamagedFile, FenceLost):
+            raise
+        except CoreCError as error:
+            log.error("[Pipeline-%s] the store learns of changed blocks at the next start: %s", self._config.instance_id, error)
 
     def _answer(self, turn: int, outcome: Outcome, first: int) -> None:
         """Tell those who wait for their commands; *first*: the place of the first of these in the turn."""

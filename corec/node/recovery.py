@@ -17,7 +17,7 @@ from corec.errors import ServerAway, StorageError
 from corec.node.identity import identify
 from corec.node.restructure import carry_over, same_shape
 from corec.storage.away import AwayStore
-from corec.storage.base import Base, Block, House, LateBatch, TurnRecord
+from corec.storage.base import Base, Block, House, LateBatch, Store, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.opening import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
@@ -185,9 +185,14 @@ def _take_config(opened: Opened, config: Config) -> None:
             opened.reload = True
         else:
             opened.engine = _restructured(opened, config)
-    blocks = opened.engine.blocks
-    opened.store.set_blocks([Block(index, name, int(blocks[index]["canal"]), int(blocks[index]["entities"]))
-                             for index, name in enumerate(opened.engine.block_ids)])  # fmt: skip
+    name_blocks(opened.store, opened.engine)
+
+
+def name_blocks(store: Store, engine: Engine) -> None:
+    """Have the store know what blocks there are, and how many entities count in each."""
+    blocks = engine.blocks
+    store.set_blocks([Block(index, name, int(blocks[index]["canal"]), int(blocks[index]["entities"]))
+                      for index, name in enumerate(engine.block_ids)])  # fmt: skip
 
 
 def _restructured(opened: Opened, config: Config) -> Engine:
