@@ -223,3 +223,15 @@ def test_signal_during_start_ends_the_process(tmp_path):
     assert process.wait(10) == 0
     assert time.monotonic() - began < 1.5
     process.stdout.close()
+
+
+def test_thread_of_a_plugin_does_not_keep_the_process(tmp_path):
+    # Given a plugin that begins a thread which never ends
+    node = Node(tmp_path)
+    node.plugin("bad", plugin("pass", before="threading.Thread(target=time.sleep, args=(1000,), name='eterno', daemon=False).start()"))
+    (tmp_path / "corec_config.json").write_text('{"bloques": [{"id": "a", "canal": 1, "entidades": 10}]}')
+    command = ["-m", "corec", "run", "--config", tmp_path / "corec_config.json", "--data", tmp_path / "data", "--plugins", node.plugins]
+    # When the node's time is over, Then the process ends and the log names the thread
+    done = subprocess.run([sys.executable, *command, "--for", "1"], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0
+    assert "threads of plugins are left behind: eterno" in done.stderr

@@ -207,7 +207,7 @@ class _Life:
             if kind == "passed":
                 self._passed(*rest)
             elif kind == "ready":
-                self._ready = True
+                self._ready, self._weigh_at = True, 0.0
                 self._home.is_ready(*rest)
             elif kind == "failed":
                 self._home.has_failed(*rest)

@@ -14,6 +14,8 @@ from corec.plugins.loading import PREFIX, LeftBehind
 
 #: Frames of a stack that are shown at most: from where the plugin's code begins.
 SHOWN = 8
+#: How long cancelled tasks may take to come to their end.
+LAST_WORDS_S = 0.2
 
 
 class LoopThread:
@@ -97,9 +99,16 @@ class LoopThread:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(LeftBehind))
 
     def _wind_up(self) -> None:
-        for task in asyncio.all_tasks(self.loop):
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
             task.cancel()
-        self.loop.call_soon(self.loop.stop)
+        ending = self.loop.create_task(_ended(tasks))
+        ending.add_done_callback(lambda _: self.loop.stop())
+
+
+async def _ended(tasks: set[asyncio.Task]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=LAST_WORDS_S)
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
