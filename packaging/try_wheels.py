@@ -21,7 +21,7 @@ from typing import NamedTuple
 import arm64
 from check_wheel import Wheel, problems, read_name
 from footprint import MOST_BYTES, Footprint, install, install_into
-from tools import REPORT, ROOT, WHEELHOUSE, find_pythons, run, say
+from tools import REPORT, ROOT, WHEELHOUSE, WORK, environment, find_pythons, run, say
 
 #: Linux tags of wheels that the arm64 Pythons can use.
 PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)] + ["manylinux2014_aarch64"]
@@ -145,7 +145,8 @@ def try_under_qemu(wheel: Wheel, folder: Path, footprints: list[Footprint]) -> l
     target = folder / "packages"
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     into = ["--target", target, *platforms, "--python-version", f"3.{minor}", "--implementation", "cp", "--only-binary", ":all:"]
-    pip = next((found.path for found in find_pythons() if found.minor == minor), sys.executable)    # it judges `python_version` by its own
+    own = next((found.path for found in find_pythons() if found.minor == minor), sys.executable)
+    pip = environment(own, WORK / f"pip-{wheel.python}")    # of the same version: it judges `python_version` by its own
     footprint = install_into(target, pip, wheel.path, *into)
     footprints.append(footprint)
     run(pip, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *into, "-r", folder / "requirements")
