@@ -1,8 +1,10 @@
 """What a source distribution and a wheel hold, built here once; `make wheels wheels-test` is the long form."""
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -64,6 +66,15 @@ def test_source_distribution_holds_all_that_was_written_and_nothing_that_was_mad
     assert held & made <= {path.name for path in (source / "build").glob("**/*.c")} | made
     assert (source / "tests" / "installed" / "test_package.py").is_file()
     assert (source / "configs" / "demo" / "corec_config.json").is_file()
+
+
+def test_what_shipped_tests_import_ships_too():
+    # Given the tests that an installed CoreC is tried by
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]["test-sources"]
+    files = [file for name in shipped for file in ((ROOT / name).rglob("*.py") if (ROOT / name).is_dir() else [ROOT / name])]
+    # Then what they import of tests/ is among them
+    imported = {name for file in files for name in re.findall(r"^(?:from|import) (tests\.\w+)", file.read_text(), re.MULTILINE)}
+    assert {f"{name.replace('.', '/')}.py" for name in imported} - set(shipped) == set()
 
 
 def test_wheel_is_as_it_should_be(wheel):
