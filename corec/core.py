@@ -16,8 +16,9 @@ from typing import Any
 
 from corec.bus import put_out
 from corec.errors import FrameError, PartialFrame, PluginError, UsageError
+from corec.plugin_base import abrir_base
 
-__all__ = ["asyncio", "deserializar_mensaje", "enviar_mensaje_redis", "logging", "random", "serializar_mensaje"]
+__all__ = ["abrir_base", "asyncio", "deserializar_mensaje", "enviar_mensaje_redis", "logging", "random", "serializar_mensaje"]
 
 FRAME = struct.Struct("!Ibf?")
 #: Entries that a plugin's stream keeps, about: 2 MB of single frames on Redis.

@@ -20,7 +20,7 @@ LAYERS = (
     {"config"},
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},
-    {"core", "bus", "celery_setup", "metering", "node", "publish", "sources"},
+    {"core", "bus", "celery_setup", "metering", "node", "plugin_base", "publish", "sources"},
     {"modules", "workers", "places", "plugins", "plugin_manager", "subscriptions", "organism"},
     {"nucleus", "web"},
     {"cli", "__main__", "__init__"},
