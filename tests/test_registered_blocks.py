@@ -85,13 +85,13 @@ def test_deleting_what_is_not_there_is_a_key_error(tmp_path):
 
 
 def test_ram_of_a_detached_block_may_be_used_by_another(tmp_path):
-    # Given a node that has room for one block of 100,000 entities
-    names = [f"m{i}" for i in range(100_000)]
+    # Given a node that has room for one block of 40,000 entities
+    names = [f"m{i}" for i in range(40_000)]
 
     def large(id):
         return BloqueSimbiotico(id, 4, [crear_entidad(name, 4, int) for name in names], max_size=1e6)
 
-    with running(small(max_ram_mb=81), tmp_path) as nucleus:
+    with running(small(max_ram_mb=78), tmp_path) as nucleus:
         attach(nucleus, large("uno"))
         from corec.errors import CapacityError
 
