@@ -51,7 +51,7 @@ test: $(TESTED)
 	$(BIN)/python -m pytest
 
 chaos: $(TESTED)
-	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_bad_plugins_p99.py
+	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py
 
 bench: $(BENCHED)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'

@@ -21,7 +21,6 @@ FULL: dict[str, Any] = {
         "sslrootcert": "ca.pem",
         "replica": {"host": "localhost", "port": 5433, "user": None, "password": "s3cret-copy", "password_file": None},
         "particion_canales": [1, 2],
-        "copias": "archivos",
     },
     "redis_config": {
         "host": "localhost",

@@ -15,6 +15,7 @@ from corec.storage import postgres_schema
 from corec.storage.base import Base, Block, LateBatch, State
 from corec.storage.postgres import PostgresStore
 from corec.storage.postgres_session import Session
+from corec.storage.postgres_snapshots import PostgresSnapshots
 from corec.storage.sqlite import SqliteStore
 from tests.servers.proxy import Proxy
 from tests.test_store import BLOCKS, START, fill, record, rows, second, some_alerts, some_messages
@@ -413,3 +414,51 @@ def test_blocks_may_be_named_anew(store):
     assert [block.id for block in store.blocks()] == ["enjambre_sensor/0", "other/0", "nodo/0", "far/0"]
     store.commit(record(1), aggregates=rows(block=[1, 9, 11], canal=[4, 1, 1], window=[START] * 3))
     assert len(store.history("far/*")) == 1
+
+
+# -- snapshots
+
+
+def test_snapshots_are_found_by_the_next_owner(server):
+    # Given snapshots of which each holds what changed, when another machine loads them, then it finds the newest of each segment
+    mine = PostgresSnapshots(server, instance="fleet", shard=3)
+    assert mine.load() is None and mine.safe_offset == 0
+    mine.write(b"one", [(1, b"a"), (2, b"b")], 5, 50)
+    mine.write(b"two", [(2, b"B"), (9, b"c")], 6, 60)
+    other = PostgresSnapshots(server, instance="fleet", shard=3)
+    found = other.load()
+    assert (found.meta, dict(found.segments), found.turn, found.offset) == (b"two", {1: b"a", 2: b"B", 9: b"c"}, 6, 60)
+    assert (other.safe_offset, other.last_turn) == (50, 6)
+    # And one of a turn that the store does not have is passed over
+    assert dict(other.load(upto_turn=5).segments) == {1: b"a", 2: b"b"}
+    other.write(b"three", [(1, b"A")], 7, 70, live=[1])
+    assert dict(PostgresSnapshots(server, instance="fleet", shard=3).load().segments) == {1: b"A"}
+
+
+def test_a_snapshot_that_was_given_up_is_made_up_for(server):
+    snapshots = PostgresSnapshots(server, instance="fleet")
+    snapshots.load()
+    with snapshots.begin(b"", 1, 10) as writer:
+        writer.add(4, b"lost")
+    assert snapshots.owed == {4}
+    with pytest.raises(InternalError, match="1 are missing"):
+        snapshots.write(b"", [(5, b"x")], 2, 20)
+    snapshots.write(b"", [(4, b"again"), (5, b"x")], 2, 20)
+    assert snapshots.owed == frozenset()
+
+
+def test_an_earlier_owner_s_snapshot_does_not_come_between(server):
+    # Given an owner whose snapshot is on its way when another takes over, when it is finished, then nothing of it stays
+    first = opened(server, instance="fleet", shard=3)
+    mine = PostgresSnapshots(server, instance="fleet", shard=3)
+    mine.load()
+    mine.epoch = first.epoch
+    mine.write(b"one", [(1, b"a")], 0, 0)
+    writer = mine.begin(b"stale", 0, 0)
+    writer.add(1, b"stale")
+    later = opened(server, instance="fleet", shard=3)
+    with pytest.raises(FenceLost, match="took over"):
+        writer.finish()
+    assert dict(PostgresSnapshots(server, instance="fleet", shard=3).load().segments) == {1: b"a"}
+    first.close()
+    later.close()

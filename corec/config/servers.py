@@ -52,7 +52,6 @@ class DbServer(Struct, frozen=True, kw_only=True):
     sslrootcert: str | None = None
     replica: "DbServer | None" = None
     particion_canales: tuple[int, ...] = ()
-    copias: str = "archivos"
 
 
 class RedisServer(Struct, frozen=True, kw_only=True):
@@ -103,7 +102,6 @@ def resolve_db(document: Document, section: DbSection | None, folder: Path) -> D
         sslmode=section.sslmode,
         sslrootcert=section.sslrootcert and str(folder / reader.text("sslrootcert")),
         particion_canales=tuple(sorted(set(section.particion_canales))),
-        copias=section.copias,
     )
     return structs.replace(server, replica=_replica(document, section, server, folder))
 

@@ -271,10 +271,6 @@ class DbSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[Annotated[int, Meta(ge=0, le=127)], ...],
         Meta(description="channels with a partition of their own under each month", examples=[[1, 2]]),
     ] = ()
-    copias: Annotated[
-        Literal["archivos", "postgresql"],
-        Meta(description="where snapshots go: files of this machine, or the database, for machines that share shards"),
-    ] = "archivos"
 
 
 class RedisSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -69,7 +69,7 @@ class PostgresStore(PostgresReader):
             if row and log and not fresh and row[0] not in ("", log):
                 raise self._other_log(log, row)
             cursor.execute(_TAKE, (*self.key, _owner(), base.turn, base.offset, _compact(base.ledger), log))
-            self._epoch, turn, offset, ledger, totals = cursor.fetchone()
+            self.epoch, turn, offset, ledger, totals = cursor.fetchone()
         self._state = State(turn, offset, json.loads(ledger))
         self.totals: dict[str, int] = json.loads(totals)
         self._blocks = {block.index: block for block in self.blocks()}
@@ -173,14 +173,14 @@ class PostgresStore(PostgresReader):
         """(turn, offset, totals) of our row, locked; FenceLost when it is no longer ours."""
         cursor.execute(_LOCK, self.key)
         row = cursor.fetchone()
-        if row is None or row[0] != self._epoch:
+        if row is None or row[0] != self.epoch:
             raise self._fence_lost(row)
         return row[1], row[2], row[5]
 
     def _fence_lost(self, row: tuple[Any, ...] | None) -> FenceLost:
         name = f"{self.instance}, shard {self.key[1]}, in {where(self.server)}"
         got = f"epoch {row[0]}: {row[3]} took over at {row[4]:%Y-%m-%d %H:%M:%S} UTC" if row else "none: its row is gone"
-        return FenceLost(f"expected to own epoch {self._epoch} of {name}, got {got}",
+        return FenceLost(f"expected to own epoch {self.epoch} of {name}, got {got}",
                          hint="give each node an instance_id of its own; this one stops, and must not be restarted by itself")  # fmt: skip
 
     def _written_totals(self, cursor: Any, record: TurnRecord) -> dict[str, int] | None:

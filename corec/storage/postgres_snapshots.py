@@ -12,7 +12,7 @@ import numpy as np
 
 from corec._core.wire import crc32c
 from corec.config.servers import DbServer
-from corec.errors import DamagedFile, InternalError
+from corec.errors import DamagedFile, FenceLost, InternalError
 from corec.storage.postgres_session import Session
 from corec.storage.snapshot_files import Head
 from corec.storage.snapshots import Snapshot
@@ -37,6 +37,7 @@ class PostgresSnapshots:
         self._name = f"{instance}.s{shard:02d}"
         self._heads: list[Head] = []    # newest first, those that are kept
         self._segments: set[int] = set()    # of the newest
+        self.epoch: int | None = None   # of the store whose turns these are of, once it is open
         self.problems: list[str] = []
         self.owed: frozenset[int] = frozenset()
 
@@ -120,7 +121,18 @@ class PostgresSnapshots:
             cursor.execute("DELETE FROM snapshot_heads WHERE instance_id = %s AND shard = %s AND generation < %s",
                            (*self._key, kept[-1].generation))  # fmt: skip
             cursor.execute(_PRUNE, (*self._key, kept[-1].generation))
+            self._require_fence(cursor)
         self._heads, self._segments, self.owed = kept, segments, frozenset()
+
+
+    def _require_fence(self, cursor: Any) -> None:
+        """Last of all, and held until the commit: a snapshot of an earlier owner must not come between those of the later one."""
+        if self.epoch is None:
+            return
+        cursor.execute("SELECT epoch FROM shards WHERE instance_id = %s AND shard = %s FOR SHARE", self._key)
+        row = cursor.fetchone()
+        if row is None or row[0] != self.epoch:
+            raise FenceLost(f"expected to own epoch {self.epoch} of {self._name}, got {row and row[0]}: another node took over")
 
 
 class Writer:

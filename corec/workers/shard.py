@@ -105,4 +105,5 @@ def open_shard(config: Config, number: int, woken: threading.Event) -> Shard:
     intake = RedisIntake(config.redis_config, shard=number, instance=config.flota)
     opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base),
                      lambda offset: (None, intake), shard=number)  # fmt: skip
+    opened.snapshots.epoch = opened.store.epoch
     return Shard(opened, config, number, woken)
