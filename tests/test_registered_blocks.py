@@ -102,3 +102,21 @@ def test_ram_of_a_detached_block_may_be_used_by_another(tmp_path):
         attach(nucleus, large("dos"))
         with pytest.raises(CapacityError):
             attach(nucleus, large("uno"))
+
+
+def test_blocks_of_a_plugin_that_was_left_behind_are_left_alone(tmp_path, monkeypatch):
+    # Given two plugins with a block each that nobody steps
+    from corec.metering import CURRENT, Meter
+    from corec.modules import registro as module
+
+    monkeypatch.setattr(module, "LEFT_ALONE_S", 0.0)
+    with running(small(modules=["registro"]), tmp_path) as nucleus:
+        registro = nucleus.modulos["registro"]
+        for name in ("uno", "dos", "tres"):
+            token = CURRENT.set(Meter(name))
+            attach(nucleus, block(["a"], id=name))
+            CURRENT.reset(token)
+        # When two of them are left behind, one after the other, Then the node steps the third's alone
+        registro.abandon("uno")
+        registro.abandon("dos")
+        assert registro.left_alone() == ["tres"]

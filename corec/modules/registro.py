@@ -109,7 +109,7 @@ class ModuloRegistro(ModuloBase):
 
     def abandon(self, folder: str) -> None:
         """Step the blocks of a plugin no more whose thread was left behind: their functions may be what blocks it."""
-        self._left = {key for key, holder in self._holders.items() if holder == folder}
+        self._left |= {key for key, holder in self._holders.items() if holder == folder}
 
     def _take(self, bloque: "BloqueSimbiotico", producer: Producer, ids: np.ndarray, holder: Meter | None, last: "Pass") -> None:
         """The readings of a pass, on their way to the journal; what it repaired, on its way to the history."""
