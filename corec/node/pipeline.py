@@ -220,7 +220,7 @@ class Pipeline:
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""
-        if self.pending or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
+        if self.pending or self._intake.blind or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
             self.end_turn(self._now())

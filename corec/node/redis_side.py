@@ -18,6 +18,7 @@ from corec.streams.moved_intake import MovedIntake
 from corec.streams.redis_intake import RedisIntake
 from corec.streams.redis_link import Link, connection_options
 from corec.streams.redis_position import Loss
+from corec.streams.spool import Spool
 
 if TYPE_CHECKING:
     from corec.node.pipeline import Pipeline
@@ -47,8 +48,9 @@ class RedisSide:
         """What a pipeline reads; an earlier one is closed."""
         if self.intake:
             self.intake.close()
-        intake = RedisIntake(self._server, instance=self._config.instance_id, keep_bytes=self._config.conservar_diario_mb << 20,
-                             given_up=self._given_up)  # fmt: skip
+        spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb << 20, instance=self._config.instance_id)
+        intake = RedisIntake(self._server, spool=spool, instance=self._config.instance_id,
+                             keep_bytes=self._config.conservar_diario_mb << 20, given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
         left = any(journal.glob("*.log"))
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
@@ -78,6 +80,7 @@ class RedisSide:
 
     def stop_reading(self, pipeline: "Pipeline") -> None:
         """What was not taken stays on Redis; the next start must not depend on what was."""
+        self.router.ask_to_stop()
         if self.intake is None:
             return
         self.intake.close()
@@ -96,7 +99,7 @@ class RedisSide:
     def status(self) -> dict[str, Any]:
         """Where it stands, as plain numbers."""
         sender = self.publisher.sender.stats()
-        reading = self._reading() if self.intake else {"problem": "", "streams": [], "lost": [], "losses": 0}
+        reading = self._reading() if self.intake else {"problem": "", "streams": [], "lost": [], "losses": 0, "spool_bytes": 0}
         return reading | {
             "address": self._server.address, "problem": reading["problem"] or sender.problem,
             "tail": {"waiting": sender.waiting, "kept": sender.kept, "readings": sender.sent},
@@ -109,7 +112,8 @@ class RedisSide:
             "problem": reader.problem,
             "streams": [{"name": queue.position.stream, "entries": queue.length, "bytes": queue.memory, "waiting": queue.waiting,
                          "last": queue.taken.partition(" ")[0]} for queue in reader.queues],
-            "lost": [str(loss) for loss in reader.losses[-5:]], "losses": len(reader.losses), **reader.server,
+            "lost": [str(loss) for loss in reader.losses[-5:]], "losses": len(reader.losses),
+            "spool_bytes": reader.spool.size_bytes if reader.spool else 0, **reader.server,
         }  # fmt: skip
 
     def _lost(self, nucleus: "CoreCNucleus", loss: Loss) -> None:

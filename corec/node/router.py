@@ -52,6 +52,10 @@ class Router:
         """Begin."""
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Stop soon."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Stop; another router goes on at once."""
         self._stop.set()

@@ -20,6 +20,10 @@ class Intake(Protocol):
         """Entries known to wait; a guess where only a server knows."""
 
     @property
+    def blind(self) -> bool:
+        """Whether nobody can tell now what waits: silence is no news then, and time stands still."""
+
+    @property
     def first(self) -> int:
         """Offset of the oldest entry that can be read again."""
 
@@ -41,6 +45,8 @@ class Intake(Protocol):
 
 class JournalIntake:
     """The embedded journal: offsets say everything."""
+
+    blind = False
 
     def __init__(self, journal: Log) -> None:
         self._journal = journal

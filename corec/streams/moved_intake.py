@@ -38,6 +38,10 @@ class MovedIntake:
         return self._old.pending + self._new.pending
 
     @property
+    def blind(self) -> bool:
+        return self._new.blind and not self._old.pending
+
+    @property
     def first(self) -> int:
         return max(self._journal.first, self._new.first) if self._new.first > self._last else self._journal.first
 

@@ -14,6 +14,7 @@ from corec.streams.redis_keys import fast_stream, id_pair, normal_stream
 from corec.streams.redis_link import Link
 from corec.streams.redis_position import Loss
 from corec.streams.redis_reader import Reader
+from corec.streams.spool import PREFIX, Spool
 
 if TYPE_CHECKING:
     from corec.storage.base import TurnRecord
@@ -33,11 +34,11 @@ Run = list[Any]  # [stream, first id, last id, entries]: read one after the othe
 class RedisIntake:
     """The `Intake` of one shard."""
 
-    def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0,
+    def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0, spool: Spool | None = None,
                  given_up: Callable[[], bool] = lambda: False) -> None:
         """given_up: asked while a replay waits for a server that is away."""
         self.streams = (fast_stream(shard), normal_stream(shard))
-        self.reader = Reader(server, self.streams, instance, keep_bytes=keep_bytes)
+        self.reader = Reader(server, self.streams, instance, keep_bytes=keep_bytes, spool=spool)
         self.offset = 0
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []
@@ -50,7 +51,12 @@ class RedisIntake:
 
     @property
     def pending(self) -> int:
-        return sum(queue.waiting for queue in self.reader.queues)
+        spooled = self.reader.spool is not None and self.reader.spool.waiting
+        return sum(queue.waiting for queue in self.reader.queues) + spooled
+
+    @property
+    def blind(self) -> bool:
+        return bool(self.reader.problem)
 
     @property
     def first(self) -> int:
@@ -70,10 +76,10 @@ class RedisIntake:
 
     def read(self, max_bytes: int) -> list[Entry]:
         share = max_bytes // NORMAL_SHARE if self.reader.queues[NORMAL].waiting else 0
-        rows = self.reader.take(FAST, max_bytes - share)
-        entries = self._taken(FAST, rows)
+        source, rows = self.reader.take(FAST, max_bytes - share)
+        entries = self._taken(FAST, source, rows)
         left = max_bytes - sum(len(payload) for _, payload in rows)
-        return entries + self._taken(NORMAL, self.reader.take(NORMAL, left))
+        return entries + self._taken(NORMAL, *self.reader.take(NORMAL, left))
 
     def note(self) -> dict[str, Any] | None:
         if not self._runs:
@@ -90,11 +96,15 @@ class RedisIntake:
             return
         self._replay = self._replay or _Replay(self._server, self._instance, self._given_up)
         for stream, first, last, count in note["runs"]:
-            rows = self._replay.run(stream, first, last, count)
+            rows = self._spooled(stream, first, last) if stream.startswith(PREFIX) else self._replay.run(stream, first, last, count)
             for entry in as_entries(rows, 0):
                 yield entry.payload, entry.arrival
         self._cursor |= note["cursor"]
         self._remember(record.to_offset)
+
+    def _spooled(self, name: str, first: str, last: str) -> list[Row]:
+        rows = self.reader.spool.again(name) if self.reader.spool else []
+        return [row for row in rows if id_pair(first) <= id_pair(row[0]) <= id_pair(last)]
 
     def trim(self, offset: int) -> None:
         cursor: dict[str, str] = {}
@@ -108,14 +118,18 @@ class RedisIntake:
     def close(self) -> None:
         """Read no more."""
         self.reader.stop()
+        if self.reader.spool:
+            self.reader.spool.close()
         for queue in self.reader.queues:
-            queue.take(1 << 62)
+            while queue.take(1 << 62)[1]:
+                pass
+        self.reader.spool = None
 
-    def _taken(self, place: int, rows: list[Row]) -> list[Entry]:
+    def _taken(self, place: int, source: str, rows: list[Row]) -> list[Entry]:
         if not rows:
             return []
         stream, entries = self.streams[place], list(as_entries(rows, self.offset))
-        self._note_run(stream, rows, len(entries) == len(rows) and min(len(payload) for _, payload in rows) > 10)
+        self._note_run(source, rows, len(entries) == len(rows) and min(len(payload) for _, payload in rows) > 10)
         self._cursor[stream] = self.reader.queues[place].taken
         self.offset += len(rows)
         return entries

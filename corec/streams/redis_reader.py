@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from corec.config.servers import RedisServer
-from corec.errors import ServerError
+from corec.errors import DiskFull, ServerError
 from corec.streams.bare_frames import Row
-from corec.streams.redis_keys import payload_of
+from corec.streams.redis_keys import BEGINNING, id_pair, payload_of
 from corec.streams.redis_link import BLOCK_MS, Link
 from corec.streams.redis_position import Loss, Position, cursor_text, look
+from corec.streams.spool import Spool, Spooled
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ COUNTS = (64, 8192)
 #: How long a read waits while some stream is left out of it.
 SHORT_BLOCK_MS = 5
 AGAIN_S = 0.1
+#: Nobody has taken anything for this long, and what may be read ahead is read: the store does not take turns.
+SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
 
 
@@ -36,6 +39,7 @@ class Chunk(NamedTuple):
     rows: deque[Row]
     seen: int | None  # entries of the stream before the first of them
     run: str  # the life of the server
+    source: str  # what turn records call it: the stream, or a record of the spool
 
 
 class Queue:
@@ -45,25 +49,33 @@ class Queue:
         self.position = position  # of reading; the reader's thread moves it
         self.taken = ""  # of taking, as a cursor has it
         self.bytes = self.waiting = 0
+        self.taken_at = time.monotonic()
         self.trim_to = ""
         self.length = self.memory = 0  # at the server, when it was asked last
         self._chunks: deque[Chunk] = deque()
 
     def put(self, rows: list[Row]) -> None:
         """Rows that were read."""
-        self._chunks.append(Chunk(deque(rows), self.position.seen, self.position.run))
+        self.add(Chunk(deque(rows), self.position.seen, self.position.run, self.position.stream))
         self.position.advance(rows[-1][0].decode(), len(rows))
-        self.bytes += sum(len(payload) for _, payload in rows)
-        self.waiting += len(rows)
 
-    def take(self, max_bytes: int) -> list[Row]:
-        """The oldest of them: at least one if there is any."""
+    def add(self, chunk: Chunk) -> None:
+        """Rows that come next, wherever they were meanwhile."""
+        if chunk.rows:
+            self._chunks.append(chunk)
+            self.bytes += sum(len(payload) for _, payload in chunk.rows)
+            self.waiting += len(chunk.rows)
+
+    def take(self, max_bytes: int) -> tuple[str, list[Row]]:
+        """The oldest of them and where they came from: at least one if there is any."""
         taken: list[Row] = []
-        while self._chunks and (not taken or max_bytes > 0):
+        source = self._chunks[0].source if self._chunks else ""
+        while self._chunks and self._chunks[0].source == source and (not taken or max_bytes > 0):
             part = self._take_from(self._chunks[0], max_bytes)
             max_bytes -= sum(len(payload) for _, payload in part)
             taken += part
-        return taken
+        self.taken_at = time.monotonic()
+        return source, taken
 
     def _take_from(self, chunk: Chunk, max_bytes: int) -> list[Row]:
         part: list[Row] = []
@@ -83,8 +95,11 @@ class Queue:
 class Reader:
     """The thread, and one queue for each stream, the most urgent first."""
 
-    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0) -> None:
-        """keep_bytes: a stream that takes less is not trimmed."""
+    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0,
+                 spool: Spool | None = None) -> None:  # fmt: skip
+        """keep_bytes: a stream that takes less is not trimmed.  spool: where ordinary entries go while nobody takes them."""
+        self.spool = spool
+        self._kept = ""  # the newest entry in the spool, which stays on Redis: it says that the stream is the same
         self._keep_bytes = keep_bytes
         self._link = Link(server, on_connect=self._connected)
         self._instance = instance
@@ -96,6 +111,9 @@ class Reader:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._look_due = 0.0
+        self.ahead_bytes = AHEAD_BYTES
+        self._spool_full = False
+        self._begun: dict[str, str] = {}  # stream -> where this reader was told to begin
         self._count = COUNTS[0]
         self.problem = ""
         self.losses: list[Loss] = []
@@ -109,6 +127,10 @@ class Reader:
         """Go on behind the entries of *cursor*; before `start`."""
         for place, stream in enumerate(self._streams):
             self.queues[place] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
+            self._begun[stream] = self.queues[place].position.id
+        if self.spool and id_pair(self.spool.last_id) > id_pair(self.queues[-1].position.id):
+            self.queues[-1].position.id, self._kept = self.spool.last_id, self.spool.last_id
+            self.queues[-1].position.seen = None
 
     def start(self) -> None:
         """Begin to read."""
@@ -121,8 +143,8 @@ class Reader:
         if self._thread:
             self._thread.join()
 
-    def take(self, place: int, max_bytes: int) -> list[Row]:
-        """The oldest rows of one queue."""
+    def take(self, place: int, max_bytes: int) -> tuple[str, list[Row]]:
+        """The oldest rows of one queue, and where they came from."""
         with self.lock:
             return self.queues[place].take(max_bytes)
 
@@ -149,6 +171,7 @@ class Reader:
             self._check()
         self._trim()
         self._look()
+        self._refill()
         rows = self._read()
         if self._checked == self._connections:  # else the connection was made anew on the way: what it gave may be of another life
             self._put(rows)
@@ -173,11 +196,12 @@ class Reader:
         self.problem = ""
 
     def _read(self) -> list[tuple[Queue, list[Row]]]:
-        wanted = [queue for queue in self.queues if queue.bytes < AHEAD_BYTES]
+        wanted = [queue for queue in self.queues if queue.bytes < self.ahead_bytes or self._spools(queue)]
         if not wanted:
             self._stop.wait(SHORT_BLOCK_MS / 1000)
             return []
-        block = BLOCK_MS if len(wanted) == len(self.queues) else SHORT_BLOCK_MS
+        waits = len(wanted) < len(self.queues) or (self.spool is not None and self.spool.waiting)
+        block = SHORT_BLOCK_MS if waits else BLOCK_MS
         names = [queue.position.stream for queue in wanted]
         # named so, redis-py has no callback for it and leaves the rows as they came
         reply = self._link.client(names[0]).execute_command(
@@ -190,9 +214,12 @@ class Reader:
     def _put(self, found: list[tuple[Queue, list[Row]]]) -> None:
         if not found:
             return
-        with self.lock:
-            for queue, rows in found:
-                queue.put(rows)
+        for queue, rows in found:
+            if self._spools(queue):
+                self._to_spool(queue, rows)
+            else:
+                with self.lock:
+                    queue.put(rows)
         self._size_reads(found)
         self.on_rows(any(queue is self.queues[0] for queue, _ in found))
 
@@ -201,10 +228,53 @@ class Reader:
         mean = max(1, sum(len(payload) for _, payload in rows) // len(rows))
         self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
 
+    # -- the spool
+
+    def _spools(self, queue: Queue) -> bool:
+        """Whether what is read now goes to the spool: nobody takes, or what was spooled before comes first."""
+        if self.spool is None or queue is self.queues[0] or self._spool_full:
+            return False
+        return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > SPOOL_AFTER_S)
+
+    def _to_spool(self, queue: Queue, rows: list[Row]) -> None:
+        """Keep rows here, then take them off Redis, all but the newest."""
+        position = queue.position
+        try:
+            self.spool.put(Spooled(position.seen, position.run, rows))
+        except DiskFull as error:
+            log.error("[RedisReader-%s] %s; entries stay on Redis", self._instance, error)
+            self._spool_full = True
+            return
+        ids = [row[0] for row in rows]
+        position.advance(ids[-1].decode(), len(ids))
+        gone = [*filter(None, [self._kept.encode()]), *ids[:-1]]
+        if gone:
+            self._link.client(position.stream).xdel(position.stream, *gone)
+        self._kept = ids[-1].decode()
+
+    def _refill(self) -> None:
+        """What was spooled comes back as there is room, in order."""
+        queue = self.queues[-1]
+        while self.spool and self.spool.waiting and queue.bytes < self.ahead_bytes // 2:
+            name, record = self.spool.next()
+            self._spool_full = False
+            with self.lock:
+                queue.add(self._behind(queue, Chunk(deque(record.rows), record.seen, record.run, name)))
+            self.on_rows(False)
+
+    def _behind(self, queue: Queue, chunk: Chunk) -> Chunk:
+        """Without the rows that were taken before a crash."""
+        while chunk.rows and id_pair(chunk.rows[0][0]) <= id_pair(self._begun.get(queue.position.stream, BEGINNING)):
+            chunk.rows.popleft()
+            chunk = chunk._replace(seen=None if chunk.seen is None else chunk.seen + 1)
+        return chunk
+
     def _trim(self) -> None:
         for queue in self.queues:
             if queue.trim_to and queue.memory >= self._keep_bytes:
                 id, queue.trim_to = queue.trim_to, ""
+                if self.spool and queue is not self.queues[0]:
+                    self.spool.trim(id)
                 self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
 
     def _look(self) -> None:
