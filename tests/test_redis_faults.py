@@ -173,7 +173,7 @@ def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, mo
             sent += 1
             time.sleep(0.5 if number == 50 else 0)
         # Then Redis does not keep them
-        spooled = until(lambda: client.xlen("{s00}:in") < 150, 5) and nucleus.status()["redis"]["spool_bytes"]
+        spooled = until(lambda: client.xlen("{s00}:in") < 150, 20) and nucleus.status()["redis"]["spool_bytes"]
         if ends:
             with pytest.raises(CoreCError, match="was not committed before the stop"):
                 nucleus.stop()

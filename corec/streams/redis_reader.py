@@ -113,6 +113,7 @@ class Reader:
         self._look_due = 0.0
         self.ahead_bytes = AHEAD_BYTES
         self._spool_full = False
+        self._until = ""  # after a crash: what is on Redis before this entry comes first, then the spool
         self._begun: dict[str, str] = {}  # stream -> where this reader was told to begin
         self._count = COUNTS[0]
         self.problem = ""
@@ -128,9 +129,7 @@ class Reader:
         for place, stream in enumerate(self._streams):
             self.queues[place] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
             self._begun[stream] = self.queues[place].position.id
-        if self.spool and id_pair(self.spool.last_id) > id_pair(self.queues[-1].position.id):
-            self.queues[-1].position.id, self._kept = self.spool.last_id, self.spool.last_id
-            self.queues[-1].position.seen = None
+        self._until = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
 
     def start(self) -> None:
         """Begin to read."""
@@ -208,6 +207,8 @@ class Reader:
             "XREAD COUNT", self._count, "BLOCK", block, "STREAMS", *names, *(queue.position.id for queue in wanted)
         )
         found = {bytes(name).decode(): rows for name, rows in reply or ()}
+        if self._until and self.queues[-1] in wanted:
+            self._before_spool(found)
         return [(queue, [(row[0], payload_of(row[1])) for row in found[name]])
                 for queue, name in zip(wanted, names, strict=True) if found.get(name)]  # fmt: skip
 
@@ -232,9 +233,21 @@ class Reader:
 
     def _spools(self, queue: Queue) -> bool:
         """Whether what is read now goes to the spool: nobody takes, or what was spooled before comes first."""
-        if self.spool is None or queue is self.queues[0] or self._spool_full:
+        if self.spool is None or queue is self.queues[0] or self._spool_full or self._until:
             return False
         return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > SPOOL_AFTER_S)
+
+    def _before_spool(self, found: dict[str, list]) -> None:
+        """Leave in *found* what stands before the spool; once that is all, reading goes on behind the spool."""
+        queue = self.queues[-1]
+        rows = found.get(queue.position.stream, [])
+        found[queue.position.stream] = before = [row for row in rows if id_pair(row[0]) < id_pair(self._until)]
+        if len(before) < len(rows) or not rows:
+            if before:
+                queue.put([(row[0], payload_of(row[1])) for row in before])
+            found.clear()
+            self._until, self._kept = "", self.spool.last_id
+            queue.position.id, queue.position.seen = self.spool.last_id, None
 
     def _to_spool(self, queue: Queue, rows: list[Row]) -> None:
         """Keep rows here, then take them off Redis, all but the newest."""
@@ -255,7 +268,7 @@ class Reader:
     def _refill(self) -> None:
         """What was spooled comes back as there is room, in order."""
         queue = self.queues[-1]
-        while self.spool and self.spool.waiting and queue.bytes < self.ahead_bytes // 2:
+        while self.spool and self.spool.waiting and not self._until and queue.bytes < self.ahead_bytes // 2:
             name, record = self.spool.next()
             self._spool_full = False
             with self.lock:

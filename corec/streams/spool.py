@@ -46,6 +46,11 @@ class Spool:
         """The newest entry in it."""
         return self._ends[-1][1] if self._ends else BEGINNING
 
+    def first_behind(self, id: str) -> str:
+        """The first entry of the first record that holds entries behind *id*; "" when none does."""
+        offset = next((offset for offset, end in self._ends if id_pair(end) > id_pair(id)), 0)
+        return self.again(f"{PREFIX}{offset}")[0][0].decode() if offset else ""
+
     @property
     def size_bytes(self) -> int:
         """Disk that it takes."""
