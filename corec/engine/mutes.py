@@ -7,7 +7,7 @@ import numpy as np
 from corec.engine.columns import LATEST_TIME
 from corec.engine.fusion import block_named
 from corec.engine.outcome import ANOMALY, Event
-from corec.errors import UsageError
+from corec.errors import FrameError, UsageError
 
 if TYPE_CHECKING:
     from corec.engine import Engine
@@ -45,7 +45,7 @@ def check_mute(engine: "Engine", command: Mapping[str, Any]) -> tuple[int, str |
         return block_named(engine, command.get("block")), command["block"]
     try:
         return engine.home_of(engine.locate(id)[0]), id
-    except (KeyError, TypeError, OverflowError):
+    except (KeyError, FrameError):
         raise UsageError(f"there is no entity {id!r}", hint="`corec check` prints the wire ids") from None
 
 
