@@ -105,7 +105,7 @@ def test_node_stores_muted_alerts_and_tells_nobody(tmp_path):
         # Then the status has one alert, and counts the other
         status = until(lambda: nucleus.status() if nucleus.alerts.recent else None)
         assert [alert["entity"] for alert in status["alerts"]["recent"]] == [3]
-        assert (status["alerts"]["total"], status["alerts"]["muted"]) == (1, 1)
+        assert (status["alerts"]["since_start"], status["alerts"]["muted"]) == (1, 1)
         assert [each["subject"] for each in status["alerts"]["mutes"]] == ["sensores/1"]
         assert "1 muted, 1 mute in force" in corec("status", "--data", data)[1]
     # And the table has both, the stream one
