@@ -114,7 +114,7 @@ def test_server_stopped_and_started_again(proxied, database, postgres, tmp_path)
         # When the server is away for a while and readings go on
         proxy.down()
         before = rss_bytes()
-        sent += send(nucleus, AWAY_S, per_s=20_000, batch=500)
+        sent += send(nucleus, AWAY_S, per_s=50_000 if CHAOS else 20_000, batch=1000)
         # Then the node says since when, and does not grow
         status = nucleus.status()
         assert status["store"]["away_since"] and status["disk"]["state"] == "away" and status["journal"]["pending"] > 0
