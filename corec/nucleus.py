@@ -25,6 +25,7 @@ from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node, open_without_store
 from corec.node.reload import reload
+from corec.node.shed import Shed
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
 from corec.node.submit import refuse_submit, take_batches
@@ -77,8 +78,7 @@ class CoreCNucleus:
         self.subscriptions = Subscriptions()
         self._organism = Organism(self, None if plugins is None else Path(plugins))
         self._with_sources, self._adopt = with_sources, adopt
-        self._shed = 0
-        self._shed_lock = threading.Lock()
+        self.refused = Shed()
         self.over = threading.Event()
         self.heals = 0
         self.control: ControlServer | None = None
@@ -289,38 +289,33 @@ class CoreCNucleus:
         count as shed.
         """
         if self.redis and not self._is_own(frames):
-            ticket = self.redis.publisher.submit(frames, time, offsets)
-            ticket.add_done_callback(lambda done: self._settled(done, len(frames) // 10, urgent=False))
-            return ticket
+            return self.redis.publisher.submit(frames, time, offsets, refused=self.refused.add_frames)
         envelope = (producer or self._producer).pack(frames, time, offsets)
         readings = len(frames) // 10
         urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
         ticket = self.committer.submit(envelope, wall_ms(), readings=readings, urgent=urgent)
-        ticket.add_done_callback(lambda done: self._settled(done, readings, urgent))
+        ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))
         return ticket
 
     def _is_own(self, frames: bytes) -> bool:
         """Whether these are of blocks that programs registered here, while workers have all others."""
         return bool(self.config.celery_config and frames) and frames[0] >= FIRST_ID >> 24
 
-    def _settled(self, ticket: "Future[int]", readings: int, urgent: bool) -> None:
+    def _settled(self, ticket: "Future[int]", frames: bytes, urgent: bool) -> None:
         problem = ticket.exception()
         if urgent and not problem:
             self.pipeline.accepted(urgent=True)
         if isinstance(problem, DiskFull):
-            self.shed(readings)
+            self.refused.add_frames(frames)
 
     def shed(self, readings: int) -> None:
         """Count readings that were refused before they reached the journal."""
-        with self._shed_lock:
-            self._shed += readings
+        self.refused.add(readings)
 
     def _tell_shed(self) -> None:
         if self.state == "waiting":     # counted in the first turn there is
             return
-        with self._shed_lock:
-            readings, self._shed = self._shed, 0
-        if readings:
+        if readings := self.refused.take():
             self.pipeline.command({"op": "shed", "readings": readings})
 
     # --- modules and plugins -------------------------------------------------------------------

@@ -10,7 +10,7 @@ With `redis_config` batches go to the streams of Redis; without, to the node on 
 
 import sys
 import time as clock
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
@@ -75,9 +75,17 @@ class Publisher:
                 raise self._no_room(timeout)
             self.sender.wait_moved(ROOM_S)
 
-    def submit(self, frames: bytes, time: int, offsets: Any = None) -> "Future[int]":
-        """The same without waiting: the future resolves once all is durable here, or fails with DiskFull."""
-        return future_of([self._tail.put(part, time) for part in self._routing.split(frames, offsets)])
+    def submit(self, frames: bytes, time: int, offsets: Any = None, *, refused: Callable[[bytes], None] = lambda frames: None,
+               ) -> "Future[int]":  # fmt: skip
+        """The same without waiting: the future resolves once all is durable here, or fails with DiskFull.
+
+        refused: told of the frames for which there was no room.
+        """
+        tickets = []
+        for part in self._routing.split(frames, offsets):
+            tickets.append(self._tail.put(part, time))
+            tickets[-1].add_done_callback(lambda done, part=part: refused(part.frames) if isinstance(done.exception(), DiskFull) else None)
+        return future_of(tickets)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the server, or the node, has everything; False when *timeout* ran out before."""

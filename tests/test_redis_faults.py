@@ -2,10 +2,11 @@
 import os
 import time
 
+import numpy as np
 import pytest
 
 from corec._core.wire import envelope_head
-from corec.errors import CoreCError, StorageError
+from corec.errors import CoreCError, DiskFull, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
 from corec.streams.redis_intake import RedisIntake
@@ -197,3 +198,33 @@ def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, mo
 
 def refuse(*_, **__):
     raise StorageError("the store is away")
+
+
+def test_a_node_starts_while_redis_is_away(own_redis, tmp_path):
+    # Given a Redis that is down
+    own_redis.stop()
+    # When a new node starts, then it takes readings, and counts them when Redis is there
+    with running(on(own_redis.section), tmp_path) as nucleus:
+        nucleus.submit(readings(range(10)), time=now_ms()).result(5)
+        assert nucleus.status()["redis"]["tail"]["waiting"] == 1
+        own_redis.start()
+        assert until(lambda: once(nucleus) == 10, 5)
+
+
+def test_what_falls_off_the_bound_is_counted_by_channel_and_cause(own_redis, tmp_path):
+    # Given a node with little disk whose Redis is away, and sources that go on
+    own_redis.stop()
+    with running(on(own_redis.section, max_disk_mb=1), tmp_path) as nucleus:
+        rng = np.random.default_rng(1)
+        tickets = [nucleus.submit(readings(range(1000), rng.normal(size=1000), 1 + number % 2), time=now_ms()) for number in range(400)]
+        done = [ticket.exception(10) for ticket in tickets]
+        refused = sum(isinstance(each, DiskFull) for each in done)
+        # Then each reading is kept or counted, by its channel
+        shed = nucleus.status()["shed"]["no room on disk"]
+        assert sum(shed.values()) == 1000 * refused > 0
+        assert set(shed) <= {"1", "2"}
+        # And the ledger has them all once Redis is back
+        own_redis.start()
+        assert until(lambda: nucleus.redis.publisher.flush(0.1), 10)
+        assert until(lambda: nucleus._tell_shed() or nucleus.store.state.ledger.get("in") == 400_000, 10), nucleus.store.state
+        assert nucleus.store.state.ledger["shed"] == 1000 * refused
