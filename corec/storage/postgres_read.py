@@ -23,6 +23,8 @@ _HISTORY_COLUMNS = {"window": _MS, **{name: f'"{name}"' for name in HISTORY.name
 _ALERT_COLUMNS = {"time": _MS, **{name: f'"{name}"' for name in ALERTS.dtype.names if name != "time"}}
 _OWN = "instance_id = %s AND shard = %s"
 _BETWEEN = f'{_OWN} AND "timestamp" >= to_timestamp(%s / 1000.0) AND "timestamp" < to_timestamp(%s / 1000.0)'
+#: An export of a month may take so long.
+LONGEST_S = 900.0
 #: The end of 9999: to_timestamp takes no later years than PostgreSQL's own calendar.
 _LAST_MS = 253_402_300_799_999
 
@@ -33,7 +35,7 @@ class PostgresReader:
     def __init__(self, server: DbServer, *, instance: str, shard: int = 0, session: Session | None = None) -> None:
         self.server, self.key = server, (instance, shard)
         self.instance = instance
-        self.session = session or Session(server, name=f"{instance} reader", read_only=True)
+        self.session = session or Session(server, name=f"{instance} reader", read_only=True, longest_s=LONGEST_S)
 
     def close(self) -> None:
         self.session.close()

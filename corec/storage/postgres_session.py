@@ -18,6 +18,8 @@ CONNECT_S = 5
 #: A transaction that has not ended by then is given up, and its connection with it.
 LONGEST_S = 30.0
 WATCH_S = 1.0
+#: Whoever watches over that goes when there was nothing to watch for so long.
+QUIET_S = 5.0
 #: What the server and the network wait for us: a connection whose other end is gone must not hold a row's lock for long.
 SETTINGS = "-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c client_min_messages=warning"
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
@@ -157,9 +159,9 @@ class _Deadline:
         with self._lock:
             self._socket = socket.socket(fileno=connection.fileno())
             self._due = time.monotonic() + (self._longest_s or LONGEST_S)
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._watch, name="store-deadline", daemon=True)
-            self._thread.start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="store-deadline", daemon=True)
+                self._thread.start()
         try:
             yield
         finally:
@@ -168,15 +170,24 @@ class _Deadline:
                 self._socket.detach()
 
     def _watch(self) -> None:
-        quiet = 0
-        while quiet * WATCH_S < LONGEST_S:
+        """Looks now and then; ends when there was nothing to look at for a while."""
+        quiet_since = time.monotonic()
+        while True:
             time.sleep(WATCH_S)
             with self._lock:
-                quiet = quiet + 1 if self._due is None else 0
-                if self._due is not None and time.monotonic() > self._due:
-                    with suppress(OSError):
-                        self._socket.shutdown(socket.SHUT_RDWR)
-                    self._due = None
+                now = time.monotonic()
+                if self._due is not None:
+                    quiet_since = now
+                    self._look(now)
+                elif now - quiet_since > QUIET_S:
+                    self._thread = None
+                    return
+
+    def _look(self, now: float) -> None:
+        if now > self._due:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._due = None
 
 
 def connect(server: DbServer, *, name: str, read_only: bool = False) -> Any:
