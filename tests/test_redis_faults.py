@@ -1,5 +1,6 @@
 """Redis goes away, comes back empty, loses replies, loses a master: nothing is lost and nothing counts twice."""
 import os
+import signal
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from corec.streams.redis_intake import RedisIntake
 from tests.nodes import now_ms, readings, running, small, until
 from tests.servers.proxy import Proxy
 from tests.servers.redis import cluster
+from tests.servers.redis import running as server_running
 
 pytest_plugins = ["tests.servers.redis"]
 
@@ -228,3 +230,22 @@ def test_what_falls_off_the_bound_is_counted_by_channel_and_cause(own_redis, tmp
         assert until(lambda: nucleus.redis.publisher.flush(0.1), 10)
         assert until(lambda: nucleus._tell_shed() or nucleus.store.state.ledger.get("in") == 400_000, 10), nucleus.store.state
         assert nucleus.store.state.ledger["shed"] == 1000 * refused
+
+
+def test_a_node_that_died_starts_while_redis_is_away(tmp_path, monkeypatch):
+    # Given a node that died behind its last snapshot, and then a Redis that stopped, keeping what it had
+    with server_running("--appendonly", "yes") as server:
+        config = on(server.section)
+        with running(config, tmp_path) as nucleus:
+            nucleus.submit(readings(range(10)), time=now_ms()).result()
+            assert until(lambda: once(nucleus) == 10)
+            monkeypatch.setattr(nucleus.redis, "stop_reading", lambda pipeline: nucleus.redis.intake.close())   # no snapshot
+        server.stop(signal.SIGTERM)
+        # When it starts, then it takes readings meanwhile
+        with running(config, tmp_path) as nucleus:
+            assert nucleus.state == "waiting"
+            nucleus.submit(readings(range(20)), time=now_ms()).result(5)
+            # And goes on where it stood when Redis is back
+            server.start()
+            assert until(lambda: nucleus.state == "running" and once(nucleus) == 30, 10), (nucleus.state, nucleus.store.state)
+            assert nucleus.engine.marks.gaps == 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from corec.config.servers import RedisServer
-from corec.errors import ServerError
+from corec.errors import ServerAway, ServerError
 from corec.streams.bare_frames import Row, as_entries
 from corec.streams.base import Entry
 from corec.streams.redis_keys import fast_stream, id_pair, normal_stream
@@ -26,7 +26,9 @@ FAST, NORMAL = 0, 1
 NORMAL_SHARE = 4
 #: Entries fetched at once for a replay.
 AGAIN_COUNT = 500
-WAIT_S = 0.2
+WAIT_S = 0.1
+#: A server that answers nothing for this long is away.
+WITHIN_S = 1.0
 
 Run = list[Any]  # [stream, first id, last id, entries]: read one after the other
 
@@ -183,15 +185,14 @@ class _Replay:
         return ahead.popleft() if ahead else None
 
     def _fetch(self, stream: str, start: str) -> list[Row]:
-        said = False
-        while not self._given_up():
+        """A lost answer is asked for again; a server that is away is waited for by whoever opens the node."""
+        end = time.monotonic() + WITHIN_S
+        while True:
             try:
                 with self._link.errors("give what was read before"):
                     found = self._link.client(stream).xrange(stream, start, "+", count=AGAIN_COUNT)
                 return [(id, fields.get(b"m", b"")) for id, fields in found]
             except ServerError as error:
-                if not said:
-                    log.warning("[RedisIntake-%s] recovery waits: %s", self._instance, error)
-                said = True
+                if self._given_up() or time.monotonic() > end:
+                    raise ServerAway(error.text, hint=error.hint) from error
                 time.sleep(WAIT_S)
-        raise ServerError("the start was given up while it waited for Redis", hint="start again when Redis runs")
