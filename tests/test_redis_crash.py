@@ -80,7 +80,7 @@ def aftermath(shared_redis, tmp_path_factory):
     client = shared_redis.client()
     client.flushall()
     config = config_on(shared_redis, folder)
-    loads = [Load(config, folder / "tails" / name, name, seed, pause=0.3) for seed, name in enumerate(("one", "two"), 5)]
+    loads = [Load(config, folder / "tails" / name, name, seed, pause=1.0) for seed, name in enumerate(("one", "two"), 5)]
     for load in loads:
         load.start()
     bare = 0

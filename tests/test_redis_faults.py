@@ -104,7 +104,7 @@ def test_what_nobody_holds_any_more_is_told_exactly(own_redis, tmp_path):
         assert until(lambda: any("lost" in command for turn in nucleus.store.turns(0) for command in turn.commands))
 
 
-@pytest.mark.parametrize(("nth", "every"), [*((nth, False) for nth in range(1, 60 if CHAOS else 9)), (19, True)])
+@pytest.mark.parametrize(("nth", "every"), [*((nth, False) for nth in range(1, 60 if CHAOS else 7)), (19, True)])
 def test_a_lost_reply_loses_and_doubles_nothing(redis_server, tmp_path, nth, every):
     # Given a node and a device that reach Redis over a line which carries a command out and loses its reply
     with Proxy(redis_server.port) as proxy:
