@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from corec.config import Config, load
 from corec.config.servers import RedisServer
 from corec.errors import CoreCError, UsageError
 
 #: Where a worker finds the configuration, if not in ./configs.
 CONFIG_VARIABLE = "COREC_CONFIG"
+#: What a worker does, if not what `rol` says.
+ROLE_VARIABLE = "COREC_ROL"
+#: How long answers of `corec.rescore` and `corec.compact` are kept.
+RESULTS_S = 3600
 #: A message that was fetched and not begun is given to nobody else sooner: turns expire long before.
 VISIBILITY_S = 60
 #: A turn that waited longer than this is not run: the worker has newer ones.
@@ -25,7 +31,7 @@ def configuration() -> Config:
     if config.celery_config is None:
         raise UsageError(f"expected a celery_config in {path}, got none",
                          hint=f"docs/celery.md says what goes in; {CONFIG_VARIABLE} names another folder or file")  # fmt: skip
-    return config
+    return replace(config, rol=os.environ.get(ROLE_VARIABLE) or config.rol)
 
 
 def configuration_if_any() -> Config | None:
@@ -73,9 +79,19 @@ def require_plain_broker(config: Config) -> None:
         link.close()
 
 
+def _results_of(broker: str) -> str | None:
+    """Where answers are kept: on the broker, if it is a Redis."""
+    return broker if broker.startswith("redis") else None
+
+
 def turns_queue(fleet: str, worker: str, epoch: str) -> str:
     """The queue of one life of one worker."""
     return f"corec.{fleet}.turns.{worker}.{epoch}"
+
+
+def analysis_queue(fleet: str) -> str:
+    """The queue of long work, for workers whose `rol` is `analisis`."""
+    return f"corec.{fleet}.analysis"
 
 
 def make_app(config: Config | None) -> Any:
@@ -87,7 +103,8 @@ def make_app(config: Config | None) -> Any:
         task_serializer="json", result_serializer="json", accept_content=["json"], result_accept_content=["json"],
         task_acks_late=True, task_ignore_result=True, worker_prefetch_multiplier=1, worker_pool="solo",
         worker_concurrency=config.celery_config.worker_concurrency if config else 2,
-        task_default_queue=f"corec.{config.flota}.work" if config else "corec.work",
+        task_default_queue=analysis_queue(config.flota) if config else "corec.analysis",
+        result_backend=_results_of(broker_url(config)) if config else None, result_expires=RESULTS_S,
         broker_connection_retry_on_startup=True, broker_transport_options={"visibility_timeout": VISIBILITY_S},
         worker_send_task_events=False, worker_hijack_root_logger=True, task_store_errors_even_if_ignored=False,
     )  # fmt: skip

@@ -80,7 +80,7 @@ FULL: dict[str, Any] = {
     "modules": ["registro", "sincronización"],
     "sincronizacion": {"ventanas": 5, "carga": 0.5, "fusiones_por_minuto": 1},
     "auditoria": {"ventanas": 160, "umbral": 4.0},
-    "ejecucion": {"modo": "local"},
+    "ejecucion": {"modo": "celery"},
     "rol": "sensor",
     "max_ram_mb": 512,
     "max_disk_mb": 256,

@@ -22,6 +22,7 @@ from tests.config_samples import (
 
 SOURCE = "configs/corec_config.json"
 NULLABLE = {
+    "modo",
     "celery_config",
     "flota",
     "fragmentos",

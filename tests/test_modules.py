@@ -10,7 +10,7 @@ import pytest
 
 from corec._core import dtypes
 from corec.blocks import BloqueSimbiotico
-from corec.config import parse
+from corec.config import load, parse
 from corec.engine import Engine
 from corec.engine.commands import check_command
 from corec.entities import crear_entidad
@@ -190,9 +190,10 @@ def test_without_ejecucion_nobody_steps_them(tmp_path):
         assert list(nucleus.modulos) == ["registro"]
 
 
-def test_celery_is_refused_until_it_is_built():
-    with pytest.raises(ConfigError, match='expected "local", got "celery", which is not built yet - at .*ejecucion.modo') as caught:
-        parse({"ejecucion": {"modo": "celery"}})
+def test_celery_without_its_section_is_refused(tmp_path):
+    (tmp_path / "corec_config.json").write_text('{"ejecucion": {"modo": "celery"}}')
+    with pytest.raises(ConfigError, match='expected a celery_config beside "celery", got none - at .*ejecucion.modo') as caught:
+        load(tmp_path)
     assert caught.value.hint
 
 

@@ -54,11 +54,21 @@ class Fleet:
         configs = self._write(f"configs-{name}", {**self.config, "instance_id": name})
         self._spawn(name, "-m", "corec", "run", "--config", str(configs), "--data", str(self.folder / name))
 
-    def worker(self, name):
-        self._spawn(name, "-m", "celery", "-A", "corec.core.celery_app", "worker", "-n", f"{name}@%h")
+    def worker(self, name, **variables):
+        self._spawn(name, "-m", "celery", "-A", "corec.core.celery_app", "worker", "-n", f"{name}@%h", **variables)
 
-    def _spawn(self, name, *words):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COREC_CONFIG": str(self.folder / "configs")}
+    def environment(self, **variables):
+        return {**os.environ, "PYTHONPATH": str(ROOT), "COREC_CONFIG": str(self.folder / "configs"), **variables}
+
+    def corec(self, *words):
+        """What a command prints."""
+        command = [sys.executable, "-m", "corec", *words, "--config", str(self.folder / "configs")]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _spawn(self, name, *words, **variables):
+        environment = self.environment(**variables)
         with open(self.folder / f"{name}.log", "wb") as log:
             self.processes[name] = subprocess.Popen([sys.executable, *words], cwd=self.folder, env=environment, stdout=log, stderr=log)
 
@@ -203,6 +213,22 @@ def test_nodes_hear_what_workers_commit(fleet):
     status = ask(fleet.folder / "corec2", {"op": "status"})
     assert status["fleet"]["leads"] and {worker["pid"] for worker in status["fleet"]["workers"]} == fleet.pid("w2", "w3")
     assert sum(worker["readings"] for worker in status["fleet"]["workers"]) > 0
+
+
+def test_long_work_is_done_by_workers_without_shards(fleet):
+    # Given a worker for analysis
+    fleet.worker("w4", COREC_ROL="analisis")
+    # When windows are to be judged anew, and old months compacted
+    judged = json.loads(fleet.corec("rescore", "--since", "10m", "--umbral", "0"))
+    assert judged["windows"] > 100
+    assert json.loads(fleet.corec("compact", "--days", "0")) == {}
+    # Then it did so, and has no shard
+    assert fleet.folded_by(fleet.pid("w2", "w3"))
+
+
+def test_query_reads_the_whole_fleet(fleet):
+    rows = fleet.corec("query", "--since", "10m")
+    assert "s/0" in rows and "s/15" in rows
 
 
 def test_nothing_is_lost_and_nothing_doubled(fleet):

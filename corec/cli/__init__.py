@@ -27,6 +27,8 @@ COMMANDS = {
     "reload": "corec.cli.control",
     "db": "corec.cli.db",
     "workers": "corec.cli.workers",
+    "rescore": "corec.cli.analysis",
+    "compact": "corec.cli.analysis",
     "bench": "corec.cli.bench",
 }
 

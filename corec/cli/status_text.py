@@ -212,6 +212,22 @@ def _fleet(status: Status) -> list[Line]:
     return lines + [_labelled("", f"{name}: shards {shards}") for name, shards in held.items()]
 
 
+def _fleet(status: Status) -> list[Line]:
+    """The workers, and how many shards each has."""
+    fleet = status.get("fleet")
+    if not fleet:
+        return []
+    held = sum(len(worker["shards"]) for worker in fleet["workers"])
+    role = "leads" if fleet["leads"] else "stands by"
+    mood = "" if held == fleet["shards"] else "warning"
+    lines = [_labelled("fleet", Span(f"{held} of {fleet['shards']} shards folded by {counted(len(fleet['workers']), 'worker')}", mood),
+                       f"; this node {role}")]  # fmt: skip
+    if fleet["problem"]:
+        lines.append(_labelled("", Span(fleet["problem"], "bad")))
+    return lines + [_labelled("", Span(worker["name"], name=True), f"  {counted(len(worker['shards']), 'shard')},"
+                              f" {worker['readings']:,} readings, {worker['rows']:,} rows") for worker in fleet["workers"]]  # fmt: skip
+
+
 def _store(store: Mapping[str, Any]) -> str:
     return f"PostgreSQL at {store['where']}" if store.get("kind") == "postgresql" else amount(store["bytes"])
 

@@ -5,17 +5,20 @@ from pathlib import Path
 import click
 
 from corec.cli.base import EXIT_CODES, config_option, config_path, load_config
+from corec.config.types import ROLES
 
 
 @click.command(short_help="Run Celery workers.", epilog=EXIT_CODES)
 @config_option
 @click.option("-n", "--number", type=click.IntRange(1, 256), help="How many.  [default: celery_config.worker_concurrency]")
+@click.option("--rol", type=click.Choice(ROLES), help="What they do.  [default: as configured]")
 @click.option("--loglevel", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
-def workers(config: Path | None, number: int | None, loglevel: str) -> None:
+def workers(config: Path | None, number: int | None, rol: str | None, loglevel: str) -> None:
     """Run the workers that fold the shards of a fleet, one process each, until Ctrl-C.
 
     The configuration needs redis_config, db_config and celery_config, the same as the node's.  Workers may run on any
-    number of machines; shards move to those that come and away from those that go.
+    number of machines; shards move to those that come and away from those that go.  Those whose role is analisis take no
+    shards: they do the long work of `corec rescore` and `corec compact`.
 
     \b
     corec workers
@@ -37,4 +40,4 @@ def workers(config: Path | None, number: int | None, loglevel: str) -> None:
     over = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: over.set())
-    keep_running(number or loaded.celery_config.worker_concurrency, str(Path(path).resolve()), loglevel, over, click.echo)
+    keep_running(number or loaded.celery_config.worker_concurrency, str(Path(path).resolve()), rol, loglevel, over, click.echo)

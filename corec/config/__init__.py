@@ -30,6 +30,7 @@ from corec.config.servers import (
     DbServer,
     RedisServer,
     Secret,
+    require_celery,
     resolve_celery,
     resolve_db,
     resolve_redis,
@@ -119,6 +120,8 @@ def load(path: str | os.PathLike[str], *, embedded: bool = False) -> Config:
     document = read_document(file)
     plugins, warnings = load_plugins(file.with_name(PLUGINS_FILE))
     config = _resolve(document, file, embedded, plugins=plugins)
+    if not embedded:
+        require_celery(document, config)
     check_modules(document, tuple(document.tree.get("modules", ())))
     worth_a_word = (f"{file}: {line}" for line in advice(config, config.bloques))
     return replace(config, warnings=(*warnings, *worth_a_word))
@@ -160,6 +163,7 @@ def _resolve(
     plugins: PluginFile | None = None,
 ) -> Config:
     core, folder = _typed(document, embedded), file.parent if file else Path()
+    celery = None if embedded else resolve_celery(document, core, folder)
     entries = resolve_entries(document, core.bloques, folder)
     resolved = {
         "bloques": entries,
@@ -170,13 +174,10 @@ def _resolve(
         "rol": _role(document, core.rol),
         "db_config": resolve_db(document, core.db_config, folder),
         "redis_config": resolve_redis(document, core.redis_config, folder),
-        "celery_config": resolve_celery(document, core, folder),
+        "celery_config": celery,
         "flota": core.flota or core.instance_id,
-        "fragmentos": core.fragmentos or (SHARDS if core.celery_config else 1),
+        "fragmentos": core.fragmentos or (SHARDS if celery else 1),
     }
-    if core.ejecucion.modo != "local":
-        hint = "this version steps blocks in the node itself"
-        raise document.error(("ejecucion", "modo"), '"local"', f'"{core.ejecucion.modo}", which is not built yet', hint=hint)
     own = {
         "plugins": plugins or {},
         "source": document.source,

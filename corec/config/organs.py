@@ -33,5 +33,6 @@ class Ejecucion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where blocks are stepped."""
 
     modo: Annotated[
-        Literal["local", "celery"], Meta(description="local: in this node; celery is not built yet")
-    ] = "local"
+        Literal["local", "celery"] | None,
+        Meta(description="local: in this node; celery: by workers, as soon as there is a celery_config"),
+    ] = None

@@ -146,7 +146,7 @@ def resolve_redis(
 def resolve_celery(document: Document, core: CoreFile, folder: Path) -> CeleryServer | None:
     """Celery's section with its variables read; it needs both servers."""
     section = core.celery_config
-    if section is None:
+    if section is None or core.ejecucion.modo == "local":
         return None
     for name in ("redis_config", "db_config"):
         if getattr(core, name) is None:
@@ -154,6 +154,12 @@ def resolve_celery(document: Document, core: CoreFile, folder: Path) -> CelerySe
                                  hint="workers read shards from Redis and commit them to PostgreSQL")  # fmt: skip
     broker = _Reader(document, ("celery_config",), section, folder).text("broker")
     return CeleryServer(broker=Secret(broker) if broker else None, worker_concurrency=section.worker_concurrency)
+
+
+def require_celery(document: Document, core: CoreFile) -> None:
+    """A file that asks for Celery says which."""
+    if core.ejecucion.modo == "celery" and core.celery_config is None:
+        raise document.error(("ejecucion", "modo"), 'a celery_config beside "celery"', "none", hint='"celery_config": {} will do')
 
 
 class _Reader:

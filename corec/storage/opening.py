@@ -34,6 +34,10 @@ def open_reader(config: Config | None, data: Path) -> "AbstractContextManager[St
     from corec.storage.postgres_read import PostgresReader
 
     server = config.db_config.replica or config.db_config
+    if config.celery_config:
+        from corec.storage.postgres_fleet import FleetReader
+
+        return closing(FleetReader(server, instance=config.flota, shards=config.fragmentos))
     return closing(PostgresReader(server, instance=config.instance_id))
 
 

@@ -157,11 +157,53 @@ END $$;
 REVOKE EXECUTE ON FUNCTION corec_make_month, corec_make_turns, corec_drop_before, corec_attach FROM PUBLIC;
 """
 
-MIGRATIONS = (_FIRST,)
+_COMPACT = """
+-- Puts a row a minute in the place of a month's finer ones; how many rows there are then, NULL when it had none finer.
+-- The month is made anew beside the old one and takes its place in this transaction.
+CREATE FUNCTION corec_compact_month(month date) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  since timestamp := date_trunc('month', month::timestamp);
+  name text := 'bloques' || to_char(since, '_YYYY_MM');
+  canales smallint[];
+  fine boolean;
+  made bigint;
+BEGIN
+  PERFORM corec_partition_lock();
+  IF NOT corec_is_there(name) THEN RETURN NULL; END IF;
+  EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', name);
+  EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE span = 0)', name) INTO fine;
+  IF NOT fine THEN RETURN NULL; END IF;
+  SELECT coalesce(array_agg(substring(c.relname FROM '_canal_([0-9]+)$')::smallint), '{}') INTO canales
+  FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+  WHERE i.inhparent = to_regclass(quote_ident(name)) AND c.relname ~ '_canal_[0-9]+$';
+  EXECUTE format($q$CREATE TEMP TABLE corec_minutes ON COMMIT DROP AS
+    SELECT id, canal, max(num_entidades) AS num_entidades, min(fitness) AS fitness, minute AS "timestamp", instance_id, shard,
+      max(turn) AS turn, 60000 AS span, block, sum("count")::bigint AS "count", max(whole) AS mean, min("min") AS "min",
+      max("max") AS "max", sqrt(sum("count" * (std * std + (mean - whole) * (mean - whole))) / nullif(sum("count"), 0)) AS std,
+      sum(errors)::bigint AS errors, sum(messages)::bigint AS messages, max(score) AS score
+    FROM (SELECT *, date_trunc('minute', "timestamp", 'UTC') AS minute, sum("count" * mean)
+            OVER (PARTITION BY instance_id, shard, block, date_trunc('minute', "timestamp", 'UTC'))
+            / nullif(sum("count") OVER (PARTITION BY instance_id, shard, block, date_trunc('minute', "timestamp", 'UTC')), 0) AS whole
+          FROM %I WHERE span = 0) AS w
+    GROUP BY instance_id, shard, block, id, canal, minute
+    UNION ALL SELECT * FROM %I WHERE span <> 0$q$, name, name);
+  EXECUTE format('ALTER TABLE bloques DETACH PARTITION %I', name);
+  EXECUTE format('DROP TABLE %I', name);
+  PERFORM corec_attach('bloques', name, since AT TIME ZONE 'UTC', (since + interval '1 month') AT TIME ZONE 'UTC', canales);
+  EXECUTE format('INSERT INTO %I SELECT * FROM corec_minutes ORDER BY "timestamp", block', name);
+  GET DIAGNOSTICS made = ROW_COUNT;
+  DROP TABLE corec_minutes;
+  RETURN made;
+END $$;
+REVOKE EXECUTE ON FUNCTION corec_compact_month FROM PUBLIC;
+"""
+
+MIGRATIONS = (_FIRST, _COMPACT)
 #: What a writer adds rows to; what it changes rows of; and from which it takes rows away: queues and snapshots.  What is
 #: history is only ever added to, and goes by whole partitions.
 WRITTEN = ("shards", "blocks", "bloques", "alerts", "bloques_aside", "alerts_aside", "turns", "late", "outbox", "historia",
            "snapshots", "snapshot_heads", "snapshot_segments")  # fmt: skip
 CHANGED = ("shards", "blocks", "snapshots")
 EMPTIED = ("late", "outbox", "snapshots", "snapshot_heads", "snapshot_segments")
-FUNCTIONS = ("corec_make_month", "corec_make_turns", "corec_drop_before")
+FUNCTIONS = ("corec_make_month", "corec_make_turns", "corec_drop_before", "corec_compact_month")

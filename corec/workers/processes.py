@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from corec.celery_setup import CONFIG_VARIABLE, ROLE_VARIABLE
+
 log = logging.getLogger(__name__)
 
 #: A worker that ended is started again after this long, twice as long each time, up to the last.
@@ -21,11 +23,11 @@ STOP_S = 15.0
 class Worker:
     """One Celery worker: one process, which the pool `solo` keeps at that."""
 
-    def __init__(self, number: int, config: str, loglevel: str) -> None:
+    def __init__(self, number: int, config: str, rol: str | None, loglevel: str) -> None:
         self.name = f"w{number}"
         self._command = [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker", "--loglevel", loglevel,
                          "-n", f"{self.name}@%h"]  # fmt: skip
-        self._environment = {**os.environ, "COREC_CONFIG": config}
+        self._environment = {**os.environ, CONFIG_VARIABLE: config, **({ROLE_VARIABLE: rol} if rol else {})}
         self._process: subprocess.Popen | None = None
         self._began = self._due = 0.0
         self._pause = AGAIN_S
@@ -57,9 +59,9 @@ class Worker:
         log.error("[Workers] %s ended with %d; it is started again in %.0f s", self.name, code, self._pause)
 
 
-def keep_running(count: int, config: str, loglevel: str, over: threading.Event, told: Callable[[str], None]) -> None:
+def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, told: Callable[[str], None]) -> None:
     """Keep *count* workers running until *over* is set, then stop them."""
-    workers = [Worker(number, config, loglevel) for number in range(1, count + 1)]
+    workers = [Worker(number, config, rol, loglevel) for number in range(1, count + 1)]
     told(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
     while not over.is_set():
         for worker in workers:

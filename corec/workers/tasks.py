@@ -9,8 +9,9 @@ from typing import Any
 from celery import shared_task
 from celery.signals import after_setup_logger, celeryd_after_setup, worker_ready, worker_shutdown
 
-from corec.celery_setup import configuration, turns_queue
+from corec.celery_setup import analysis_queue, configuration, turns_queue
 from corec.config import Config, parse
+from corec.workers import analysis
 from corec.workers.leases import Leases
 from corec.workers.shard import Shard, open_shard
 from corec.workers.shard_worker import ShardWorker
@@ -35,8 +36,11 @@ def _listen(sender: str, instance: Any, **_: Any) -> None:
     config = configuration()
     epoch = f"{time.time_ns():x}"
     name = f"{sender.partition('@')[2] or socket.gethostname()}.{os.getpid()}"
+    if config.rol == "analisis":
+        instance.app.amqp.queues.select([analysis_queue(config.flota)])
+        return
     queue = turns_queue(config.flota, name, epoch)
-    instance.app.amqp.queues.select_add(queue)
+    instance.app.amqp.queues.select([queue])
     _worker = ShardWorker(Leases(config.redis_config, config.flota), name, queue, open_shard=_opener(config))
 
 
@@ -56,6 +60,18 @@ def _end(**_: Any) -> None:
 def turn() -> dict[str, Any]:
     """Half a second of this worker's shards."""
     return _worker.turn(TURN_S)
+
+
+@shared_task(name="corec.rescore", acks_late=True, ignore_result=False)
+def rescore(since: int, until: int, umbral: float | None = None, ventanas: int | None = None) -> dict[str, Any]:
+    """See `corec.workers.analysis.rescore`."""
+    return analysis.rescore(configuration(), since, until, umbral, ventanas)
+
+
+@shared_task(name="corec.compact", acks_late=True, ignore_result=False)
+def compact(days: float) -> dict[str, Any]:
+    """See `corec.workers.analysis.compact`."""
+    return analysis.compact(configuration(), days)
 
 
 def _opener(config: Config) -> Any:
