@@ -29,6 +29,7 @@ _HOPELESS = re.compile(r"authentication failed|no password supplied|does not exi
 _BUSY = ("40001", "40P01", "55P03", "57014")
 _NO_ROOM = ("53100", "53200")
 _AWAY = ("08", "57P", "53300", "25006")
+_OUR_BYTES = "08P01"  # what was sent is not what the protocol says: nothing that waiting mends
 
 
 class Session:
@@ -134,7 +135,7 @@ class Session:
     def _explained(self, error: Any) -> CoreCError:
         code = error.pgcode or ""
         lost = self._connection is None or self._connection.closed
-        if lost or code.startswith(_AWAY) or (not code and type(error).__name__ in ("OperationalError", "InterfaceError")):
+        if lost or (code.startswith(_AWAY) and code != _OUR_BYTES) or (not code and type(error).__name__ in ("OperationalError", "InterfaceError")):
             self.close()
             return away(self.server, error)
         return explain(self.server, error)

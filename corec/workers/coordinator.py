@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 #: Turns that wait or run for each worker: the gap between two stays below what a message takes.
 QUEUED = 2
-#: A worker that begins none of the turns that wait for it for this long has no shards, whatever its lease says.
-STALLED_S = 1.5
+#: A worker that has turns and does nothing of them for this long has no shards, whatever its lease says.
+STALLED_S = 2.0
 #: Messages that nobody has begun by then are taken for lost.
 LOST_S = 3.0
 
@@ -33,7 +33,7 @@ class Coordinator:
         self._leases, self._name, self._shards, self.config = leases, name, shards, config
         self._send, self._drop = send, drop
         self._sent: dict[str, int] = {}     # queue -> turns sent
-        self._heard: dict[str, tuple[int, float]] = {}  # queue -> (turns begun, when that was news)
+        self._heard: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when that was news)
         self.leads = False
         self.workers: dict[str, Lease] = {}
         self.shards: dict[int, str] = {}
@@ -69,11 +69,12 @@ class Coordinator:
         log.info("[ModuloEjecucion] fragmentos asignados: %s", each or "ninguno, no hay workers")
 
     def _goes_on(self, lease: Lease) -> bool:
-        """Whether it begins the turns that wait for it."""
+        """Whether it works on the turns that it was given."""
         now = time.monotonic()
-        began, since = self._heard.setdefault(lease.queue, (lease.began, now))
-        if lease.began != began or self._sent.get(lease.queue, 0) <= lease.began:
-            self._heard[lease.queue] = (lease.began, now)
+        done = lease.began, lease.steps
+        heard, since = self._heard.setdefault(lease.queue, (done, now))
+        if done != heard or self._sent.get(lease.queue, 0) <= lease.began:
+            self._heard[lease.queue] = (done, now)
             return True
         return now - since < STALLED_S
 
@@ -88,7 +89,7 @@ class Coordinator:
         sent = self._sent.setdefault(lease.queue, lease.began)
         if time.monotonic() - self._heard[lease.queue][1] > LOST_S:     # lost with the broker, say: count anew
             sent = lease.began
-            self._heard[lease.queue] = (lease.began, time.monotonic() - STALLED_S)
+            self._heard[lease.queue] = (self._heard[lease.queue][0], time.monotonic() - STALLED_S)
         for _ in range(max(0, lease.began + QUEUED - sent)):
             self._send(lease)
             sent += 1

@@ -30,6 +30,7 @@ class Lease(msgspec.Struct, frozen=True):
     pid: int
     host: str
     began: int = 0  # turns begun
+    steps: int = 0  # of its shards, in these turns
     held: tuple[int, ...] = ()  # shards that it folds
     opening: tuple[int, ...] = ()
     stats: dict[str, float] = {}

@@ -66,16 +66,13 @@ class Shard:
         except CoreCError as error:
             log.error("[Worker] shard %d: %s", self.number, error)
 
-    def close(self) -> None:
-        """Commit the open turn and let go; a snapshot makes it short for the next owner."""
-        try:
-            self._pipeline.stopping = True
-            self._pipeline.end_turn()
-        finally:
-            self.abandon()
+    def finish(self) -> None:
+        """Commit the open turn, as the last thing."""
+        self._pipeline.stopping = True
+        self._pipeline.end_turn()
 
     def abandon(self) -> None:
-        """Let go without another word to the store."""
+        """Let go of all connections; from any thread, once nothing else is asked of the shard."""
         self._pipeline.give_up()
         self._opened.intake.close()
         self._outputs.stop()

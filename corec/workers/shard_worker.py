@@ -26,39 +26,36 @@ REST_S = 0.005
 class ShardWorker:
     """Keeps its shards open between turns: state stays warm.
 
+    leases, beat: connections for the turns and for the thread that keeps the lease.
     open_shard: (shard, config, woken) -> Shard; it may take a while and runs in a thread of its own, so that the other
     shards are folded meanwhile.
     """
 
-    def __init__(self, leases: Leases, name: str, queue: str, *,
+    def __init__(self, leases: Leases, beat: Leases, name: str, queue: str, *,
                  open_shard: Callable[[int, dict[str, Any], threading.Event], Shard]) -> None:
-        self._leases, self.name, self.queue, self._open_shard = leases, name, queue, open_shard
+        self._leases, self._beat, self.name, self.queue, self._open_shard = leases, beat, name, queue, open_shard
         self.shards: dict[int, Shard] = {}
         self._opening: dict[int, Future[Shard]] = {}
         self._wanted_since: dict[int, float] = {}
         self._pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="open-shard")
+        self._closing = ThreadPoolExecutor(OPENERS, thread_name_prefix="close-shard")
         self._woken = threading.Event()
-        self._renewed = 0.0
-        self._began = 0
+        self._began = self._steps = 0
         self._busy_s = 0.0
-        self._in_turn = False
         self._config: dict[str, Any] = {}
-        self._stopped, self._lock = threading.Event(), threading.Lock()
+        self._looked = 0.0
+        self._stopped = threading.Event()
 
     def turn(self, seconds: float) -> dict[str, Any]:
         """Fold and commit for *seconds*; what was done, as plain numbers."""
         self._began += 1
-        before, self._in_turn = self.counts(), True
-        try:
-            self._work(time.monotonic() + seconds)
-        finally:
-            self._in_turn = False
+        before, self._looked = self.counts(), 0.0
+        self._work(time.monotonic() + seconds)
         return {name: count - before.get(name, 0) for name, count in self.counts().items()} | {"shards": sorted(self.shards)}
 
     def _work(self, end: float) -> None:
-        self._renewed = 0.0
         while time.monotonic() < end:
-            self._renew_in_time()
+            self._look_in_time()
             began = time.monotonic()
             if self._fold():
                 self._busy_s += time.monotonic() - began
@@ -74,43 +71,37 @@ class ShardWorker:
         for number in list(self.shards):
             self._close(number)
         self._leases.give_up(self.name)
+        self._closing.shutdown(wait=True)
         self._leases.close()
 
-    def idle(self) -> None:
-        """Renew the lease between turns, until `stop`: a coordinator that comes later finds the worker.
+    def keep_lease(self) -> None:
+        """Renew the lease until `stop`, in a thread of its own; a process that does not run renews nothing.
 
         That it lives does not say that it works: the coordinator looks at the turns that it begins.
         """
-        while not self._stopped.wait(RENEW_S):
-            if not self._in_turn:
-                with suppress(ServerError):
-                    self.renew()
-
-    def renew(self) -> None:
-        """Say that this worker lives and what it has."""
-        self._renewed = time.monotonic()
-        with self._lock:
-            self._leases.renew(self._lease())
+        while not self._stopped.is_set():
+            with suppress(ServerError):
+                self._beat.renew(self._lease())
+            self._stopped.wait(RENEW_S)
 
     def _lease(self) -> Lease:
-        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, tuple(sorted(self.shards)),
-                     tuple(sorted(self._opening)), {**self.counts(), "busy_s": round(self._busy_s, 3)})  # fmt: skip
+        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(list(self.shards))),
+                     tuple(sorted(list(self._opening))), {**self.counts(), "busy_s": round(self._busy_s, 3)})  # fmt: skip
 
     def counts(self) -> dict[str, int]:
         """Readings folded, turns committed, block turns."""
         total = {"readings": 0, "turns": 0, "rows": 0, "block_turns": 0, "alerts": 0}
-        for shard in self.shards.values():
+        for shard in list(self.shards.values()):
             for name, count in shard.counts().items():
                 total[name] += count
         return total
 
     # --- shards come and go ----------------------------------------------------------------------
 
-    def _renew_in_time(self) -> None:
-        if time.monotonic() - self._renewed >= RENEW_S:
-            with self._lock:
-                self._see_to_shards(self._leases.assignment())
-            self.renew()
+    def _look_in_time(self) -> None:
+        if time.monotonic() - self._looked >= RENEW_S:
+            self._looked = time.monotonic()
+            self._see_to_shards(self._leases.assignment())
 
     def _see_to_shards(self, assignment: Assignment) -> None:
         mine = assignment.of(self.name)
@@ -152,11 +143,13 @@ class ShardWorker:
             log.exception("[Worker-%s] shard %d does not open", self.name, number)
 
     def _close(self, number: int) -> None:
+        """Commit its open turn; letting go of its connections takes longer and is done aside."""
         shard = self.shards.pop(number)
         try:
-            shard.close()
+            shard.finish()
         except CoreCError as error:
             log.warning("[Worker-%s] shard %d: %s", self.name, number, error)
+        self._closing.submit(shard.abandon)
         log.info("[Worker-%s] shard %d is let go", self.name, number)
 
     # --- folding ---------------------------------------------------------------------------------
@@ -165,11 +158,11 @@ class ShardWorker:
         """One step of every shard; whether any of them had something to do."""
         busy = False
         for number, shard in list(self.shards.items()):
+            self._steps += 1
             try:
                 busy = shard.step() or busy
             except FenceLost as error:
                 log.warning("[Worker-%s] shard %d: %s", self.name, number, error)
                 del self.shards[number]
-                shard.abandon()
-            self._renew_in_time()
+                self._closing.submit(shard.abandon)
         return busy

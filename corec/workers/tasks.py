@@ -41,13 +41,14 @@ def _listen(sender: str, instance: Any, **_: Any) -> None:
         return
     queue = turns_queue(config.flota, name, epoch)
     instance.app.amqp.queues.select([queue])
-    _worker = ShardWorker(Leases(config.redis_config, config.flota), name, queue, open_shard=_opener(config))
+    leases = (Leases(config.redis_config, config.flota) for _ in range(2))
+    _worker = ShardWorker(*leases, name, queue, open_shard=_opener(config))
 
 
 @worker_ready.connect
 def _begin(**_: Any) -> None:
     if _worker:
-        threading.Thread(target=_worker.idle, name="lease", daemon=True).start()
+        threading.Thread(target=_worker.keep_lease, name="lease", daemon=True).start()
 
 
 @worker_shutdown.connect
