@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from corec.cli.base import EXIT_CODES, config_option, load_config
 from corec.cli.moments import Moment
-from corec.config import Config
+
+if TYPE_CHECKING:
+    from corec.config import Config
 
 _here = click.option("--here", is_flag=True, help="Do it in this process, not by a worker.")
 WAIT_S = 3600
@@ -54,12 +56,12 @@ def compact(config: Path | None, days: float, here: bool) -> None:
     _answer(loaded, "corec.compact", {"days": days}, here, lambda given: analysis.compact(given, days))
 
 
-def _answer(config: Config, task: str, arguments: dict[str, Any], here: bool, work: Callable[[Config], Any]) -> None:
+def _answer(config: "Config", task: str, arguments: dict[str, Any], here: bool, work: "Callable[[Config], Any]") -> None:
     done = work(config) if here or config.celery_config is None else _by_worker(config, task, arguments)
     click.echo(json.dumps(done, indent=2, ensure_ascii=False))
 
 
-def _by_worker(config: Config, task: str, arguments: dict[str, Any]) -> Any:
+def _by_worker(config: "Config", task: str, arguments: dict[str, Any]) -> Any:
     from corec.core import celery_app_of
     from corec.errors import ServerError
 

@@ -5,13 +5,12 @@ from pathlib import Path
 import click
 
 from corec.cli.base import EXIT_CODES, config_option, config_path, load_config
-from corec.config.types import ROLES
 
 
 @click.command(short_help="Run Celery workers.", epilog=EXIT_CODES)
 @config_option
 @click.option("-n", "--number", type=click.IntRange(1, 256), help="How many.  [default: celery_config.worker_concurrency]")
-@click.option("--rol", type=click.Choice(ROLES), help="What they do.  [default: as configured]")
+@click.option("--rol", help="What they do: generica, sensor, analisis.  [default: as configured]")
 @click.option("--loglevel", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
 def workers(config: Path | None, number: int | None, rol: str | None, loglevel: str) -> None:
     """Run the workers that fold the shards of a fleet, one process each, until Ctrl-C.
@@ -29,9 +28,12 @@ def workers(config: Path | None, number: int | None, rol: str | None, loglevel: 
 
     from corec import logs
     from corec.celery_setup import require_plain_broker
+    from corec.config.types import ROLES
     from corec.errors import ConfigError
     from corec.workers.processes import keep_running
 
+    if rol not in (None, *ROLES):
+        raise click.BadParameter(f"expected one of {', '.join(ROLES)}, got {rol!r}", param_hint="--rol")
     logs.setup()
     path, loaded = config_path(config), load_config(config)
     if loaded.celery_config is None:

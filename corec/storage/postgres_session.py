@@ -135,7 +135,8 @@ class Session:
     def _explained(self, error: Any) -> CoreCError:
         code = error.pgcode or ""
         lost = self._connection is None or self._connection.closed
-        if lost or (code.startswith(_AWAY) and code != _OUR_BYTES) or (not code and type(error).__name__ in ("OperationalError", "InterfaceError")):
+        unnamed = not code and type(error).__name__ in ("OperationalError", "InterfaceError")
+        if lost or unnamed or (code.startswith(_AWAY) and code != _OUR_BYTES):
             self.close()
             return away(self.server, error)
         return explain(self.server, error)
