@@ -1,6 +1,5 @@
 """The anomaly score of blocks: two clocks, an alert only where it tops the newest windows, the same bits on replay."""
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from tests.twin import T0, Twin
 
 BLOCKS = [entry(entidades=60, entidades_por_bloque=20), entry(id="b", canal=2, entidades=5)]
 CONFIG = {"auditoria": {"ventanas": 64, "umbral": 3.0}, "bloques": BLOCKS}
-DATA = Path(__file__).parents[2] / "shared" / "data" / "dev" / "smd"
 
 
 def second(dice, ids=60, shift=0.0, failing=()):
@@ -140,44 +138,3 @@ def test_node_tells_of_an_anomaly(tmp_path, caplog):
         # Then the log and the status say so
         assert until(lambda: "[ModuloAuditoria] anomaly in sensores/0" in caplog.text)
         assert any(alert["kind"] == "anomaly" for alert in nucleus.status()["alerts"]["recent"])
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="no recordings of machines beside this checkout")
-def test_score_beats_a_naive_z_on_recorded_machines(capsys):
-    # Given machines with labelled anomalies: each is a block, each of its channels an entity
-    ours, naive = [], []
-    for file in sorted(DATA.glob("*.npz"))[:4]:
-        recording = np.load(file)
-        train, test, label = recording["train"][-1000:], recording["test"][:5000], recording["label"][:5000]
-        x = np.vstack([train, test]).astype(np.float32)
-        ours.append(auc(scores(x)[len(train) :], label))
-        naive.append(auc(naive_z(x.mean(axis=1))[len(train) :], label))
-    # Then the score tells them better than a z of the block's mean with a short memory
-    with capsys.disabled():
-        print(f"\nanomaly score: AUC {np.nanmean(ours):.3f}, naive z of the mean {np.nanmean(naive):.3f}, {len(ours)} machines")
-    assert np.nanmean(ours) > np.nanmean(naive) + 0.05
-
-
-def scores(x):
-    engine, ids = Engine({"bloques": [entry(entidades=x.shape[1])], "hibernar_tras": 0}), np.arange(x.shape[1])
-    rows = [engine.feed_arrays(ids, row, at=T0 + 1000 * k, channel=1).aggregates["score"] for k, row in enumerate(x)]
-    return np.concatenate([*rows, engine.finish().aggregates["score"]])
-
-
-def naive_z(x, alpha=0.01):
-    mean, var, out = x[0], 1e-6, []
-    for value in x.tolist():
-        out.append(abs(value - mean) / var**0.5)
-        step = value - mean
-        mean, var = mean + alpha * step, (1 - alpha) * (var + alpha * step * step)
-    return np.array(out)
-
-
-def auc(score, label):
-    """The chance that an anomalous window scores higher than a normal one."""
-    if label.min() == label.max():
-        return np.nan
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    hits = label.sum()
-    return (rank[label == 1].sum() - hits * (hits + 1) / 2) / (hits * (len(label) - hits))

@@ -45,14 +45,6 @@ def test_documented_plugin_runs_unchanged(tmp_path, caplog):
         assert until(lambda: nucleus.engine.ledger["in"] > before)
 
 
-def test_copy_in_the_tests_is_the_documents_own():
-    documents = list((Path(__file__).parents[2] / "shared" / "seed").glob("*.txt"))
-    if documents:
-        text = documents[0].read_text()
-        assert (SEED / "alerts/main.py").read_text() in text
-        assert (SEED / "alerts/config.json").read_text() in text
-
-
 def test_plugin_gets_what_was_committed(node):
     node.plugin("good", GOOD, {"umbral": 3})
     with node as nucleus:
