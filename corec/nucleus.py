@@ -1,6 +1,5 @@
 """CoreCNucleus: builds everything, starts it in order, stops it in reverse."""
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from corec.node.reload import reload
 from corec.node.shed import Shed
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
+from corec.node.stop_signals import on_stop_signals
 from corec.node.submit import refuse_submit, take_batches
 from corec.node.waiting import StoreWait
 from corec.organism import Organism
@@ -245,8 +245,7 @@ class CoreCNucleus:
 
     def run(self, seconds: float | None = None) -> None:
         """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self.over.set())
+        on_stop_signals(self.ask_to_stop)
         supervisor = Supervisor()
         self.start()
         supervisor.tell("READY=1")

@@ -148,6 +148,6 @@ class Entities:
     def repair(self, e, donor):
         if donor is not None:
             self.scale[e] = self.scale[donor]
-        self.active[e], self.fails[e], self.level[e], self.warm[e] = False, 0, 0, 0
+        self.active[e], self.level[e], self.warm[e] = False, 0, 0
         self.quality[e] = SILENT if self.quality[e] == SILENT else REPAIRED
         self.change[e], self.peak[e] = 0, 0

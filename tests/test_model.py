@@ -381,6 +381,20 @@ def test_sick_block_repairs_its_failing_entities():
     assert len(hear(engine, 1.0, 5000, id=4).messages) == 1
 
 
+def test_dead_sensor_in_a_small_block_alerts_once():
+    # Given a sensor so alone in its block that each second failure has it regenerated
+    engine = engine_of(entidades=1, retraso_max=0)
+    hear(engine, 1.0, 0)
+    outcomes = [hear(engine, np.nan, 1000 * number) for number in range(1, 20)]
+    assert sum(len(outcome.repairs) for outcome in outcomes) > 5
+    # Then its failure is told once, by one alert and one message
+    assert [kind for outcome in outcomes for kind in kinds(outcome)] == [FAILURE]
+    assert sum(len(outcome.messages) for outcome in outcomes) == 1
+    # And once more when it fails after a good reading
+    assert len(hear(engine, 1.0, 20_000).messages) == 1
+    assert [kind for number in (21, 22, 23) for kind in kinds(hear(engine, np.nan, 1000 * number))] == [FAILURE]
+
+
 @pytest.mark.parametrize("silence", [4000, 8192, 8193])
 def test_repair_of_a_silent_entity_does_not_alert_its_silence_again(silence):
     # Given a sensor that failed and fell silent, in a block that is repaired when its window closes, seconds later

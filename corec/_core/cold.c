@@ -220,7 +220,8 @@ static void entity_repair(Tile *t, uint32_t j)
 {
     const uint32_t seen = t->state[j] >> CC_SEEN_SHIFT, was = (t->state[j] >> CC_QUALITY_SHIFT) & 15;
     const uint32_t quality = was == CC_SILENT ? CC_SILENT : CC_REPAIRED;    /* its silence is known and alerted */
-    t->state[j] = (quality << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
+    const uint32_t fails = t->state[j] & (3u << CC_FAILS_SHIFT);            /* and so is its failure */
+    t->state[j] = fails | (quality << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
     t->trend[j] = 0;
 }
 

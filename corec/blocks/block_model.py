@@ -19,6 +19,8 @@ from corec.engine.columns import LATEST_TIME
 WINDOW_MS = 100
 #: layout.h: failures in a row, the error level, and the level from which an entity counts as failing.
 FAILURES, LEVEL_SHIFT, LEVEL_MASK, FAILING = 3 << 1, 7, 63, 16
+#: layout.h: what an entity is, and that it was regenerated and not heard since.
+QUALITY_SHIFT, QUALITY_MASK, REPAIRED = 3, 15, 8
 #: outcome.Alert: two failed readings in a row; the entity restarts.
 RESTARTED = 4
 
@@ -122,8 +124,8 @@ class BlockModel:
 
 
 def healthy(states: np.ndarray) -> np.ndarray:
-    """bool[n]: the last reading was no failure, or there was none yet."""
-    return (states & FAILURES) == 0
+    """bool[n]: the last reading was no failure, there was none yet, or the entity was regenerated since."""
+    return ((states & FAILURES) == 0) | ((states >> QUALITY_SHIFT & QUALITY_MASK) == REPAIRED)
 
 
 def levels(states: np.ndarray) -> np.ndarray:

@@ -23,13 +23,13 @@ def workers(config: Path | None, number: int | None, rol: str | None, loglevel: 
     corec workers
     corec workers --config /etc/corec -n 4
     """
-    import signal
     import threading
 
     from corec import logs
     from corec.celery_setup import require_plain_broker
     from corec.config.types import ROLES
     from corec.errors import ConfigError
+    from corec.node.stop_signals import on_stop_signals
     from corec.workers.processes import keep_running
 
     if rol not in (None, *ROLES):
@@ -40,6 +40,5 @@ def workers(config: Path | None, number: int | None, rol: str | None, loglevel: 
         raise ConfigError(f"expected a celery_config in {path}, got none", hint="docs/celery.md says what goes in")
     require_plain_broker(loaded)
     over = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: over.set())
+    on_stop_signals(over.set)
     keep_running(number or loaded.celery_config.worker_concurrency, str(Path(path).resolve()), rol, loglevel, over, click.echo)
