@@ -149,6 +149,7 @@ class CoreCNucleus:
         else:
             self.committer = GroupCommitter(self.journal, on_commit=lambda _: self.pipeline.accepted(), instance=self.config.instance_id,
                                             group_bytes=min(GROUP_BYTES, self.config.max_disk_mb << 17))  # fmt: skip
+        self.committer.stretch = lambda: self.pipeline.flash.stretch
         self._producer = Producer(f"{self.config.instance_id}/submit")
         if isinstance(opened.store, AwayStore):
             self.state = "waiting"

@@ -108,11 +108,13 @@ def test_a_node_whose_readings_others_fold_says_who():
     # Given a node that sends to Redis and reads nothing there itself: Celery's workers do
     redis = {"address": "localhost:7000", "problem": "", "streams": [], "lost": [], "losses": 0, "sent": 0,
              "tail": {"waiting": 3, "kept": 7, "readings": 10}}  # fmt: skip
-    workers = [{"name": "gw.1", "shards": [0, 2]}, {"name": "gw.2", "shards": []}]
+    workers = [{"name": "gw.1", "shards": [0, 2], "readings": 3000, "rows": 7},
+               {"name": "gw.2", "shards": [], "readings": 0, "rows": 0}]  # fmt: skip
     text = as_text(status(redis=redis, fleet={"leads": True, "problem": "", "shards": 3, "workers": workers}))
     # Then its status says what waits, and who has which shards
     assert "at localhost:7000" in text and "tail 3 waiting, 7 kept" in text and "RAM" not in text
-    assert "this node leads; 3 shards" in text and "gw.1: shards 0, 2" in text and "gw.2: shards none" in text
+    assert "2 of 3 shards folded by 2 workers; this node leads" in text
+    assert "gw.1: shards 0, 2; 3,000 readings, 7 rows" in text and "gw.2: shards none; 0 readings" in text
 
 
 def test_status_of_a_node_without_anything():

@@ -182,7 +182,17 @@ def _disk(status: Status) -> list[Line]:
         _labelled("store", f"{_store(status['store'])}; {counted(snapshots['count'], 'snapshot')},"
                   f" {amount(snapshots['bytes'])}",
                   f"; the last took {snapshots['last_ms']:.0f} ms" if snapshots["since_start"] else ""),
+        *_flash(status.get("flash")),
     ]  # fmt: skip
+
+
+def _flash(flash: Mapping[str, Any] | None) -> list[Line]:
+    """Where a budget is set: what of it is written, and what it costs in frequency."""
+    if not flash or not flash["cap_bytes_per_day"]:
+        return []
+    over = flash["written_bytes"] > flash["allowed_bytes"]
+    use = Span(f"{amount(flash['written_bytes'])} written of {amount(flash['allowed_bytes'])} until midnight UTC", "bad" if over else "")
+    return [_labelled("flash", use, f"; commits {flash['stretch']:.1f} times rarer" if flash["stretch"] > 1 else "")]
 
 
 def _redis(status: Status) -> list[Line]:
@@ -202,17 +212,6 @@ def _redis(status: Status) -> list[Line]:
 
 
 def _fleet(status: Status) -> list[Line]:
-    """Who of Celery's workers has which shards."""
-    fleet = status.get("fleet")
-    if not fleet:
-        return []
-    leads = "this node leads" if fleet["leads"] else "another node leads"
-    lines = [_labelled("fleet", Span(fleet["problem"], "bad") if fleet["problem"] else leads, f"; {fleet['shards']} shards")]
-    held = {worker["name"]: ", ".join(map(str, worker["shards"])) or "none" for worker in fleet["workers"]}
-    return lines + [_labelled("", f"{name}: shards {shards}") for name, shards in held.items()]
-
-
-def _fleet(status: Status) -> list[Line]:
     """The workers, and how many shards each has."""
     fleet = status.get("fleet")
     if not fleet:
@@ -224,7 +223,7 @@ def _fleet(status: Status) -> list[Line]:
                        f"; this node {role}")]  # fmt: skip
     if fleet["problem"]:
         lines.append(_labelled("", Span(fleet["problem"], "bad")))
-    return lines + [_labelled("", Span(worker["name"], name=True), f"  {counted(len(worker['shards']), 'shard')},"
+    return lines + [_labelled("", Span(worker["name"], name=True), f": shards {', '.join(map(str, worker['shards'])) or 'none'};"
                               f" {worker['readings']:,} readings, {worker['rows']:,} rows") for worker in fleet["workers"]]  # fmt: skip
 
 

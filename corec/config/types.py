@@ -363,7 +363,7 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         int, Meta(ge=1, le=1_073_741_824, description="disk for the journal of readings")
     ] = 1024
     max_flash_mb_per_day: Annotated[
-        int, Meta(ge=0, le=1_073_741_824, description="flash written in a day; 0 is no cap")
+        int, Meta(ge=0, le=1_073_741_824, description="flash written in a day: commits come rarer to stay within; 0 is no cap")
     ] = 0
     retencion_dias: Annotated[
         int, Meta(ge=1, le=36_500, description="days after which stored rows are dropped")

@@ -4,6 +4,7 @@ import threading
 import time
 
 from corec.errors import CoreCError, DamagedFile, FenceLost
+from corec.node.flash import FlashBudget
 from corec.node.recovery import Opened
 from corec.storage.snapshots import SnapshotWriter
 from corec.storage.trouble import Trouble
@@ -12,6 +13,8 @@ log = logging.getLogger(__name__)
 
 #: Readings whose replay takes about a third of a second.
 TAIL_READINGS = 3_000_000
+#: Where a budget of flash makes writes rarer, a tail may take so many times longer to replay.
+MOST_TAILS = 10.0
 #: A node that hears little still takes a snapshot this often, so that the journal can be trimmed.
 LONGEST_S = 600.0
 #: A stop leaves a tail of this many readings, a hundredth of a second of replay, without a snapshot.
@@ -30,8 +33,8 @@ class Checkpoints:
     Used by the pipeline's thread; only `finish`, which waits for the disk, runs in a thread of its own.
     """
 
-    def __init__(self, opened: Opened, instance: str) -> None:
-        self._opened = opened
+    def __init__(self, opened: Opened, instance: str, flash: FlashBudget) -> None:
+        self._opened, self._flash = opened, flash
         self._instance = instance
         self._writer: SnapshotWriter | None = None
         self._finishing: threading.Thread | None = None
@@ -57,7 +60,8 @@ class Checkpoints:
 
     def _is_due(self) -> bool:
         since = time.monotonic() - self._began
-        return self._readings >= TAIL_READINGS or since >= LONGEST_S or self._journal_needs_room()
+        most = TAIL_READINGS * min(self._flash.stretch, MOST_TAILS)
+        return self._readings >= most or since >= LONGEST_S or self._journal_needs_room()
 
     def _journal_needs_room(self) -> bool:
         journal, fresh = self._opened.journal, self._written() - self._journal_at

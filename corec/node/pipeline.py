@@ -18,6 +18,7 @@ from corec.engine.commands import apply_command, check_command
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
 from corec.node.checkpoints import Checkpoints
+from corec.node.flash import FlashBudget
 from corec.node.recovery import Opened, commit, name_blocks
 from corec.storage.base import TurnRecord
 from corec.storage.trouble import Trouble
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 MB = 1 << 20
 #: Batches are folded this often while they come in.
 FOLD_EVERY_S = 0.01
-#: A turn without alerts is committed this long after it began.
+#: A turn without alerts is committed this long after it began, later where a budget of flash asks for it (node/flash.py).
 COMMIT_EVERY_S = 0.5
 #: Bytes of batches that end a turn: what a commit holds in memory stays bounded.
 TURN_BYTES = 2 * MB
@@ -60,7 +61,8 @@ class Pipeline:
     def __init__(self, opened: Opened, config: Config, *, now: Callable[[], int] = wall_ms) -> None:
         self._opened, self._config, self._now = opened, config, now
         self.engine, self._intake, self._store = opened.engine, opened.intake, opened.store
-        self.checkpoints = Checkpoints(opened, config.instance_id)
+        self.flash = FlashBudget(config.max_flash_mb_per_day, config.instance_id)
+        self.checkpoints = Checkpoints(opened, config.instance_id, self.flash)
         self.woken = threading.Event()
         self._commands: deque[tuple[dict[str, Any], Future]] = deque()
         self.stopping = False   # a commit that fails is not tried again then
@@ -141,6 +143,7 @@ class Pipeline:
         """Take in a bounded amount; end the turn when it is due; hand a piece of a snapshot on."""
         began = time.monotonic()
         self.passes += 1
+        self.flash.look()
         self._take_in()
         self._tick_if_quiet(began)
         if self._turn_is_over(began):
@@ -214,16 +217,20 @@ class Pipeline:
     def _turn_is_over(self, now: float) -> bool:
         if self._record is None:
             return False
-        old = now - self._record["began"] >= COMMIT_EVERY_S
         first = not self.commit_ms      # somebody waits for the first result of a start
-        return first or old or self._urgent or bool(self._applied) or self._turn_bytes >= self._most_bytes or self.engine.has_alerts
+        at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts
+        return at_once or self._is_old(now) or self._turn_bytes >= self._most_bytes
+
+    def _is_old(self, now: float) -> bool:
+        return now - self._record["began"] >= COMMIT_EVERY_S * self.flash.stretch
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""
         if self.pending or self._intake.blind or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
-            self.end_turn(self._now())
+            if self._is_old(now):
+                self.end_turn(self._now())
             return
         before, tick = self.engine.ledger["in"], self._now()
         self.engine.begin_turn()

@@ -59,6 +59,8 @@ class GroupCommitter:
         self._group_bytes = group_bytes
         self._bound = pending_bytes
         self._on_commit = on_commit
+        #: How many times longer than *group_ms* a batch that is not urgent waits for company.
+        self.stretch: Callable[[], float] = lambda: 1.0
         self.trouble = Trouble(log, f"GroupCommitter-{instance}")
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -144,7 +146,7 @@ class GroupCommitter:
         """The next group: when it is large, urgent or old enough; empty at the end."""
         with self._lock:
             self._work.wait_for(lambda: self._pending or self._stopping)
-            self._work.wait_for(self._is_due, self._oldest + self._linger - time.monotonic())
+            self._work.wait_for(self._is_due, self._oldest + self._linger * self.stretch() - time.monotonic())
             group = self._split_off()
             self._room.notify_all()
         return group

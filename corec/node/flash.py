@@ -1,0 +1,81 @@
+"""What this process writes to its disk in a day, and how much rarer commits and syncs come to stay within a budget of that."""
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+MB = 1 << 20
+DAY_S = 86_400
+#: Written bytes are looked at this often.
+LOOK_EVERY_S = 10.0
+#: Commits and syncs come at most so many times rarer: a turn of half a second takes 30 s, a group of 10 ms 0.6 s.
+MOST_STRETCH = 60.0
+#: They grow more frequent again by at most this factor at each look.
+EASE = 0.5
+IO = Path("/proc/self/io")
+
+
+def written_bytes() -> int | None:
+    """What the kernel counts as sent to the disk for this process, in whole pages; None where it does not tell."""
+    try:
+        lines = IO.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("write_bytes:")), None)
+
+
+class FlashBudget:
+    """Paces writes so that a day of UTC, or what is left of it at the start, stays within its share of the cap.
+
+    One thread calls `look`; others may read `stretch`.
+    """
+
+    def __init__(self, cap_mb: int, instance: str, *, now: Callable[[], float] = time.time,
+                 written: Callable[[], int | None] = written_bytes) -> None:  # fmt: skip
+        self._cap, self._instance, self._now, self._read = cap_mb * MB, instance, now, written
+        self.stretch = 1.0
+        self._told = False
+        self._begin_day(now(), written())
+        self._seen = (now(), self._first)
+        if cap_mb and self._first is None:
+            log.warning("[FlashBudget-%s] max_flash_mb_per_day holds nothing back: this system does not tell what is written", instance)
+
+    def look(self) -> None:
+        """Take note of what was written, now and then, and pace what comes."""
+        now, (then, before) = self._now(), self._seen
+        if before is None or 0 <= now - then < LOOK_EVERY_S:
+            return
+        total = self._read()
+        if now // DAY_S != self._day:
+            self._begin_day(now, total)
+        self._seen = (now, total)
+        if self._cap and total is not None and now > then:
+            self._pace((total - before) / (now - then), now, total)
+
+    def status(self) -> dict[str, Any] | None:
+        """Figures of this day of UTC since the start of the node; None where nobody tells."""
+        total = self._read()
+        if total is None or self._first is None:
+            return None
+        return {"written_bytes": total - self._first, "since": int(self._since * 1000), "cap_bytes_per_day": self._cap,
+                "allowed_bytes": round(self._allowed), "stretch": self.stretch}  # fmt: skip
+
+    def _begin_day(self, now: float, total: int | None) -> None:
+        self._day, self._since, self._first = now // DAY_S, now, total
+        self._ends = (self._day + 1) * DAY_S
+        self._allowed = self._cap * (self._ends - now) / DAY_S
+        self._told = False
+
+    def _pace(self, rate: float, now: float, total: int) -> None:
+        """Twice too fast is to be twice as rare; what does not get less by that is asked again at the next look."""
+        left = self._allowed - (total - self._first)
+        may = left / max(self._ends - now, LOOK_EVERY_S)
+        wanted = self.stretch * rate / may if may > 0 else MOST_STRETCH
+        self.stretch = min(MOST_STRETCH, max(1.0, wanted, self.stretch * EASE))
+        if left < 0 and not self._told:
+            self._told = True
+            log.warning("[FlashBudget-%s] this day's share of max_flash_mb_per_day, %.0f MB, is written; nothing is refused, commits stay"
+                        " as rare as they get until midnight UTC", self._instance, self._allowed / MB)  # fmt: skip
