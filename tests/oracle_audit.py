@@ -36,13 +36,12 @@ class Memory:
         worst = max(self._z(k, float(x[k])) for k in range(4))
         self.score += (max(min(float(largest), 1000.0), worst) - self.score) * 0.125
         stretch = -(-windows // 16)
-        whole = len(self.scores) // stretch * stretch
-        # of the last 16 stretches of windows, the one that is being filled included, or about to be begun anew
-        since = max(0, whole - (15 if len(self.scores) > whole else 16) * stretch)
-        limit = 1.2 * max(self.scores[since:], default=0.0)
+        # of the last 16 stretches of windows, without the one that is being filled, or about to be begun, and the one before
+        begun = len(self.scores) // stretch
+        limit = 1.25 * max(self.scores[max(0, begun - 15) * stretch : max(0, begun - 1) * stretch], default=0.0)
         told = len(self.scores) >= max(4 * stretch, self.pause) and self.score > least and self.score > limit
         if told:
-            self.pause = len(self.scores) + 60
+            self.pause = len(self.scores) + 60 + 2 * stretch
         self.scores.append(self.score)
         return self.score, limit if told else None
 

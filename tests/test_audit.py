@@ -62,6 +62,19 @@ def test_shift_of_a_block_scores_and_alerts_once_a_burst():
     assert rows["score"][rows["block"] == 0].max() > 2 * rows["score"][rows["block"] == 1].max()
 
 
+@pytest.mark.parametrize("phase", range(0, 40, 7))
+def test_lasting_change_that_is_no_spike_is_told_once(phase):
+    # Given a block that was quiet for as many windows as a score has to top, whatever stretch it is in
+    dice, engine = np.random.default_rng(2), Engine(CONFIG | {"auditoria": {"ventanas": 300, "umbral": 6.0}})
+    quiet = [engine.feed_arrays(**second(dice), at=T0 + 1000 * k) for k in range(150 + phase)]
+    # When half of its readings fail from now on: a feature, which counts as 10 at most and lifts the score window by window
+    start = T0 + 1000 * (150 + phase)
+    lasting = [engine.feed_arrays(**second(dice, failing=range(10)), at=start + 1000 * k) for k in range(90)]
+    # Then that is told once
+    assert sum(len(anomalies(outcome)) for outcome in quiet) == 0
+    assert sum(len(anomalies(outcome)) for outcome in lasting) == 1
+
+
 def test_long_anomaly_is_not_learned_as_normal_within_minutes():
     # Given a shift of share of failing readings that lasts: 200 windows
     dice, engine = np.random.default_rng(2), Engine(CONFIG)

@@ -21,10 +21,11 @@ MOST_Z, MOST_FEATURE = 1000.0, 10.0
 #: Least deviation of a feature: of shares; of mean and spread, relative to their mean.
 FLOORS = np.array([[0.01], [0.0], [0.0], [0.01]])
 RELATIVE, TINY = 1e-6, 1e-9
-#: The scores that an alert has to top are kept as maxima of so many stretches.
-STRETCHES = 16
-#: By how much, and for how many windows after an alert there is none.
-TOPS_BY, PAUSE = 1.2, 60
+#: The scores that an alert has to top are kept as maxima of so many stretches; the newest of these do not count, because
+#: a score that rises slowly would have to top its own rise.
+STRETCHES, LEFT_OUT = 16, 2
+#: By how much, and for how many windows, beside those left out, there is no alert after one.
+TOPS_BY, PAUSE = 1.25, 60
 #: One block; `highest` are the maxima of the newest stretches of windows.
 STATE = np.dtype([("mean", "<f8", 4), ("var", "<f8", 4), ("score", "<f8"), ("windows", "<i8"), ("told", "<i8"),
                   ("highest", "<f8", STRETCHES)])  # fmt: skip
@@ -72,14 +73,19 @@ class Audit:
         state = self.state[blocks]
         largest = np.minimum(rows["score"][chosen].astype(np.float64), MOST_Z)
         state["score"] += (np.maximum(largest, _feature_score(state, _features(rows[chosen]))) - state["score"]) * FAST
-        top = state["highest"].max(axis=1)
+        top = self._older(state).max(axis=1)
         told = (state["windows"] >= 4 * self._stretch) & (state["windows"] >= state["told"])
         told &= (state["score"] > self._least) & (state["score"] > TOPS_BY * top)
-        state["told"] = np.where(told, state["windows"] + PAUSE, state["told"])
+        state["told"] = np.where(told, state["windows"] + PAUSE + LEFT_OUT * self._stretch, state["told"])
         self._note_score(state)
         self.state[blocks] = state
         rows["score"][chosen] = state["score"]
         return self._alerts(rows[chosen[told]], TOPS_BY * top[told])
+
+    def _older(self, state: np.ndarray) -> np.ndarray:
+        """float64[blocks, STRETCHES]: the maxima; 0 in place of the stretch that is being filled and the one before."""
+        age = (state["windows"][:, None] // self._stretch - np.arange(STRETCHES)) % STRETCHES
+        return np.where(age < LEFT_OUT, 0.0, state["highest"])
 
     def _note_score(self, state: np.ndarray) -> None:
         every, at = np.arange(len(state)), state["windows"] // self._stretch % STRETCHES

@@ -1,4 +1,4 @@
-"""ModuloAuditoria: tells of blocks whose anomaly score tops their newest windows; the engine computes it."""
+"""ModuloAuditoria: tells of blocks whose anomaly score tops their older windows; the engine computes it."""
 import logging
 from typing import TYPE_CHECKING, Any
 
