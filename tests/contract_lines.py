@@ -147,7 +147,7 @@ LINES = {
         "python -m tests.test_corec": "corec::figures_of_the_seed_hold",
         "the table bloques and its columns": "store::the_seeds_view_of_blocks",
         "the plugin of section 7.2, unchanged":
-            "plugins::documented_plugin_runs_unchanged plugins::copy_in_the_tests_is_the_documents_own",
+            "plugins::documented_plugin_runs_unchanged",
         "classes and functions": "documented_name_is_there",
         "modules of the nucleus": "config_advice::modules_of_the_design_are_known_by_every_spelling documented_name_is_there",
         "the log lines that it tells people to look for": "documented_log_lines_are_printed",

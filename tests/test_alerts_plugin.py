@@ -36,9 +36,9 @@ def plugin_of(config):
     return module.AlertsPlugin(nucleus, config), nucleus
 
 
-def passed(plugin, scores=(), alerts=0, now=0):
+def passed(plugin, scores=(), alerts=0, now=0, kind=1):
     rows, raised = np.zeros(len(scores), dtypes.AGGREGATE), np.zeros(alerts, dtypes.ALERT)
-    rows["score"] = scores
+    rows["score"], raised["kind"], raised["block"], raised["valor"] = scores, kind, 1, 7.25
     return asyncio.run(plugin.procesar({"bloques": rows, "alertas": raised, "ahora": now}, 0.0))
 
 
@@ -49,6 +49,19 @@ def test_loud_block_is_told_once_a_burst():
         passed(plugin, [score])
     # Then two bursts were told
     assert len(nucleus.sent) == 2
+
+
+def test_anomaly_is_told_as_of_its_block(caplog):
+    caplog.set_level(logging.INFO)
+    plugin, nucleus = plugin_of({})
+    # Given an anomaly of a block that the node alerts, and loud rows beside it
+    passed(plugin, [500.0, 900.0], alerts=1, kind=5)
+    # Then the alert is told, by the block's name and score, and scores by themselves are not
+    assert len(nucleus.sent) == 1
+    assert "Alerta enviada: bloque a/1: puntaje 7.2" in caplog.text
+    # And an alert of an entity is told by the entity's name
+    passed(plugin, alerts=1)
+    assert "Alerta enviada: a/0:0: valor 7.25 %" in caplog.text
 
 
 def test_no_more_than_the_rate_leaves(caplog):

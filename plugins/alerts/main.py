@@ -1,13 +1,16 @@
-"""Alerts: what the node raises, and blocks whose anomaly score stays high, onto the stream `alertas`.
+"""Alerts: what the node raises, anomalies of blocks among it, onto the stream `alertas`.
 
-Once a burst: a block is told of when its score rises above `puntaje_alto`, and again only after it fell below
-`puntaje_bajo`.  No more than `por_minuto` messages a minute leave; the rest are counted and said once.
+With `puntaje_alto` in the configuration, blocks are told of by the score of their rows too, for nodes without the module
+`auditoria`.  Once a burst: when the score rises above it, and again only after it fell below `puntaje_bajo` (half of it
+unless said).  No more than `por_minuto` messages a minute leave; the rest are counted and said once.
 """
 from collections import deque
 
 from corec.core import enviar_mensaje_redis, logging, serializar_mensaje
 
 STREAM = "alertas"
+#: Kind of alerts about a block; their `valor` is its anomaly score.
+ANOMALY = 5
 
 
 class AlertsPlugin:
@@ -15,7 +18,8 @@ class AlertsPlugin:
 
     def __init__(self, nucleus, config):
         self.nucleus, self.canal = nucleus, config.get("canal", 5)
-        self.high, self.low = config.get("puntaje_alto", 12.0), config.get("puntaje_bajo", 6.0)
+        self.high = config.get("puntaje_alto")
+        self.low = config.get("puntaje_bajo", self.high and self.high / 2)
         self.per_minute = config.get("por_minuto", 60)
         self.logger = logging.getLogger("AlertsPlugin")
         self.loud: set[int] = set()  # blocks in a burst
@@ -26,14 +30,22 @@ class AlertsPlugin:
         """Tell of new alerts of entities, then of blocks whose score rose."""
         now, before = datos["ahora"], self.held_back
         for alert in datos["alertas"]:
-            name, unit = self.nucleus.entity_name(int(alert["id"]))
-            await self._send(now, int(alert["id"]), float(alert["valor"]), f"{name}: valor {alert['valor']:g} {unit}".rstrip())
-        for row in self._risen(datos["bloques"]):
-            block = int(row["block"])
-            await self._send(now, block, float(row["score"]), f"bloque {self.nucleus.engine.block_ids[block]}: puntaje {row['score']:.1f}")
+            await self._send(now, int(alert["id"]), float(alert["valor"]), self._text(alert))
+        if self.high is not None:
+            for row in self._risen(datos["bloques"]):
+                await self._send(now, int(row["block"]), float(row["score"]), self._loud(row["block"], row["score"]))
         if self.held_back > before:
             self.logger.warning(f"{self.held_back - before} alertas retenidas: más de {self.per_minute} por minuto")
         return {"enviadas": len(self.sent_at), "retenidas": self.held_back}
+
+    def _text(self, alert):
+        if alert["kind"] == ANOMALY:
+            return self._loud(alert["block"], alert["valor"])
+        name, unit = self.nucleus.entity_name(int(alert["id"]))
+        return f"{name}: valor {alert['valor']:g} {unit}".rstrip()
+
+    def _loud(self, block, score):
+        return f"bloque {self.nucleus.engine.block_ids[int(block)]}: puntaje {score:.1f}"
 
     def _risen(self, rows):
         """Rows of blocks whose score rose above the upper bound; a block is quiet again below the lower one."""
