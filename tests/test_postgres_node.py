@@ -132,6 +132,38 @@ def test_server_stopped_and_started_again(proxied, database, postgres, tmp_path)
         assert until(lambda: stored(database, postgres) == (sent, 0), 6)
 
 
+def test_ten_minutes_without_the_server(proxied, database, postgres, tmp_path, monkeypatch):
+    # Given a node with a clock that tests move, ten minutes behind, and 5,000 readings for each of its seconds
+    proxy, address = proxied
+    clock = [now_ms() - 605_000]
+    monkeypatch.setattr("corec.nucleus.wall_ms", lambda: clock[0])
+    with running(on(address), tmp_path) as nucleus:
+        nucleus.pipeline._now = lambda: clock[0]
+
+        def live(seconds):
+            for _ in range(seconds):
+                clock[0] += 1000
+                nucleus.submit(readings(np.arange(5000) % 2500), time=clock[0]).result()
+
+        live(2)
+        assert until(lambda: folded(nucleus) == 10_000)
+        # When the server is away for ten minutes of them
+        proxy.down()
+        before = rss_bytes()
+        live(600)
+        assert nucleus.status()["store"]["away_since"] and nucleus.journal.last == 602
+        assert rss_bytes() - before < 50e6
+        # And comes back, while readings keep coming, then what waited is stored at more than five times the rate it came
+        proxy.up()
+        began = time.monotonic()
+        live(3)
+        assert until(lambda: folded(nucleus) == 605 * 5000, 600 / 5), nucleus.store.state
+        assert time.monotonic() - began < 600 / 5
+        # Then each reading is in one row: none late, none lost, none twice
+        clock[0] += 2000
+        assert until(lambda: stored(database, postgres) == (605 * 5000, 0), 6), stored(database, postgres)
+
+
 @pytest.mark.parametrize("before", [0, 1], ids=["new folder", "folder that was used"])
 def test_start_without_the_server_takes_readings_and_goes_on_when_it_comes(before, proxied, tmp_path):
     proxy, address = proxied
