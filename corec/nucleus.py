@@ -16,6 +16,7 @@ from corec.config.registered import FIRST_ID, name_at
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway, UsageError
 from corec.modules.base import ModuloBase
+from corec.node.answers import answer
 from corec.node.control import ControlServer
 from corec.node.loop import PipelineLoop
 from corec.node.news import News
@@ -23,12 +24,10 @@ from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node, open_without_store
-from corec.node.reload import reload
 from corec.node.shed import Shed
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
 from corec.node.stop_signals import on_stop_signals
-from corec.node.submit import refuse_submit, take_batches
 from corec.node.waiting import StoreWait
 from corec.organism import Organism
 from corec.places import Places
@@ -48,9 +47,6 @@ log = logging.getLogger(__name__)
 
 #: Damaged stores that one run replaces before it gives up.
 MOST_HEALS = 3
-#: Commands that may be asked for on the control socket -> what they take.
-ASKED = {"repair": ("block", "why"), "fuse": ("block", "host", "force", "why"), "undo": ("block", "why"),
-         "mute": ("block", "entity", "until", "why")}  # fmt: skip
 #: Readings of these channels are committed at once: security, AI, alerts.
 CRITICAL = np.array((2, 3, 5), np.int8)
 
@@ -157,7 +153,7 @@ class CoreCNucleus:
             self._waiting.start()
         else:
             self.fold(opened)
-        self.control = ControlServer(self.data, self._answer)
+        self.control = ControlServer(self.data, lambda request: answer(self, request))
         if self._with_sources:
             self._open_sources()
 
@@ -420,24 +416,3 @@ class CoreCNucleus:
         entry = self.engine.config.bloques[int(self.engine.arena.segments["policy"][segment])]
         own = name_at(entry, id - entry.first_id) if entry.registrado else ""
         return own or f"{self.engine.block_ids[self.engine.home_of(segment)]}:{slot}", ""
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        operation = request["op"]
-        if operation == "status":
-            return self.status()
-        if operation in ASKED:
-            return self.command({"op": operation} | {key: request[key] for key in ASKED[operation] if key in request})
-        if operation == "ack":
-            return self.acknowledge(request.get("alerts"), str(request.get("why") or ""))
-        if operation == "reload":
-            return reload(self)
-        if operation == "submit":
-            if self.redis:
-                raise refuse_submit()
-            return take_batches(self.committer, request["batches"])
-        if operation == "snapshot":
-            return {"snapshots": self.pipeline.take_snapshot()}
-        if operation == "stop":
-            self.ask_to_stop()
-            return {"stopping": True}
-        raise UsageError(f"expected one of status, reload, snapshot, stop, ack, {', '.join(ASKED)}, got {operation!r}")

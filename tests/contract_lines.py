@@ -84,6 +84,22 @@ LINES = {
         "more than max_errores are regenerated":
             "blocks::more_failing_than_max_errores_are_regenerated blocks::as_many_failing_as_max_errores_are_not",
     },
+    "repair, fusion, maintenance": {
+        "failing entities inherit from the fittest healthy one":
+            "fusion::faulty_entities_inherit_from_the_fittest fusion::fittest_neighbour_is_the_one_with_the_lowest_error_level",
+        "a dead sensor is told of once": "model::dead_sensor_in_a_small_block_alerts_once",
+        "fitness is in [0, 1] and falls when errors rise": "block_model::fitness_falls_whenever_errors_rise",
+        "fusions are in the history, and undone after a restart":
+            "fusion_node::fusion_is_in_the_history_and_survives_restarts fusion_node::commands_that_users_type",
+        "readings that arrive meanwhile count once": "fusion::readings_that_arrive_during_a_fusion_and_its_undoing_count_once",
+        "the last block of a channel stays": "fusion::last_block_of_a_channel_is_never_fused_away",
+        "a host holds twice entidades_por_bloque at most": "fusion::fusion_that_may_not_be_is_refused_and_changes_nothing",
+        "sincronizacion proposes them by fitness and load":
+            "modules::block_weak_for_windows_on_end_joins_the_strongest modules::load_lengthens_the_wait",
+        "all of it replays exactly": "fusion::programs_of_commands_and_readings_are_as_the_oracle_says",
+        "alerts are muted and acknowledged":
+            "maintenance::node_stores_muted_alerts_and_tells_nobody maintenance::alerts_are_acknowledged_by_number",
+    },
     "plugins": {
         "plugins/*/main.py, sorted, each under a name of its own": "plugins_load_in_order_under_names_of_their_own",
         "inicializar(nucleus, config), plain or async": "entry_point_may_be_async plugins::plugin_gets_what_was_committed",
@@ -152,6 +168,11 @@ LINES = {
         "modules of the nucleus": "config_advice::modules_of_the_design_are_known_by_every_spelling documented_name_is_there",
         "the log lines that it tells people to look for": "documented_log_lines_are_printed",
         "celery -A corec.core.celery_app": "core::real_celery_finds_the_app",
+    },
+    "where CoreC departs": {
+        "channels 128 to 255 are rejected by name": "core::wrong_parts_are_refused core::bytes_that_are_no_frame_are_refused",
+        "zstd from 64 frames on": "wire::zstd_from_64_frames_on",
+        "a Celery message carries a shard's turns": "worker_parts::each_worker_has_two_turns_waiting",
     },
     "its section 9": {
         "No module named corec.modules": "modules_are_a_package_with_an_empty_init",

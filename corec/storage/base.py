@@ -74,9 +74,13 @@ class Store(Protocol):
         late: Sequence[LateBatch] = (),
         messages: np.ndarray | None = None,
         ledger: Mapping[str, int] | None = None,
+        sent: Sequence[tuple[str, int, bytes]] = (),
         events: Sequence[tuple[Any, ...]] = (),
     ) -> None:
-        """Make a turn and all it produced durable at once; FenceLost when another owner took over."""
+        """Make a turn and all it produced durable at once; FenceLost when another owner took over.
+
+        *sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks.
+        """
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
         """Name the blocks that aggregates refer to by index."""
