@@ -68,7 +68,7 @@ bench-quick: $(BENCHED)
 
 # Every bench_*.py that starts a server of its own.
 bench-servers: $(TESTED)
-	$(BIN)/python -m pytest $(wildcard benchmarks/bench_postgres*.py benchmarks/bench_redis*.py benchmarks/bench_peers.py) -o python_files='bench_*.py'
+	$(BIN)/python -m pytest $(wildcard benchmarks/bench_postgres*.py benchmarks/bench_redis*.py benchmarks/bench_workers.py benchmarks/bench_peers.py) -o python_files='bench_*.py'
 
 sanitize: $(TESTED)
 	$(BIN)/python tests/sanitize.py

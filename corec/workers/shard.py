@@ -34,7 +34,8 @@ class Shard:
         self._pipeline.woken = woken
         self._pipeline.on_outcome = self._committed
         self._orders, self._news = Orders(config.redis_config, number), Teller(config.redis_config, config.flota)
-        self._counts = {"turns": 0, "block_turns": 0}
+        self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
+        self._heard = opened.engine.blocks["last_tick"].copy()
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=Path(mkdtemp(prefix=f"{self._name}-")), instance=self._name, shard=number)  # fmt: skip
         self._outputs.start()
@@ -90,7 +91,9 @@ class Shard:
     def _committed(self, outcome: Outcome) -> None:
         engine = self._opened.engine
         self._counts["turns"] += 1
-        self._counts["block_turns"] += int(np.count_nonzero(engine.blocks["last_tick"] == engine.arena.tick))
+        heard = engine.blocks["last_tick"]
+        self._counts["block_turns"] += int(np.count_nonzero(heard != self._heard))
+        self._heard = heard.copy()
         self._news.tell(outcome)
         if self._planner:
             self._planner.committed(outcome)
