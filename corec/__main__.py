@@ -6,6 +6,10 @@ import sys
 #: What asks about the program itself rather than for a node.
 ABOUT = ("-h", "--help", "--version")
 INTERRUPTED = 130
+#: Seconds that threads of plugins may go on after a command has ended.
+END_WITHIN_S = 0.5
+#: Threads that an exit waits for whatever they are.
+EXECUTORS = ("ThreadPoolExecutor", "asyncio_")
 
 
 def arguments(given: list[str]) -> list[str]:
@@ -23,6 +27,27 @@ def command(given: list[str] | None = None) -> None:
         main(given, prog_name="corec")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        end_soon(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+
+
+def end_soon(code: int) -> None:
+    """A thread that a plugin began and did not end must not keep this process alive; of the process itself, never of `main`."""
+    import threading
+
+    def leave() -> None:
+        import logging
+
+        waited_for = (thread for thread in threading.enumerate() if not thread.daemon or thread.name.startswith(EXECUTORS))
+        left = [thread.name for thread in waited_for if thread is not threading.main_thread()]
+        logging.getLogger("PluginManager").error("[PluginManager] threads of plugins are left behind: %s", ", ".join(left) or "none")
+        sys.stdout.flush()
+        os._exit(code)
+
+    end = threading.Timer(END_WITHIN_S, leave)
+    end.daemon = True
+    end.start()
 
 
 def open_missing_streams() -> None:

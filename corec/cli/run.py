@@ -16,11 +16,6 @@ from corec.cli.base import (
 )
 from corec.cli.moments import Seconds
 
-#: Seconds that threads of plugins may go on after the node has stopped.
-END_WITHIN_S = 0.5
-#: Threads that an exit waits for whatever they are.
-EXECUTORS = ("ThreadPoolExecutor", "asyncio_")
-
 
 @click.command(short_help="Run a node.", epilog=EXIT_CODES)
 @config_option
@@ -51,29 +46,6 @@ def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, s
     nucleus = CoreCNucleus(loaded, data=data, plugins=_folder(plugins), adopt=adopt)
     with LiveView(nucleus) if on_terminal() else LineView(nucleus):
         nucleus.run(seconds)
-    _end_soon()
-
-
-def _end_soon() -> None:
-    """A thread that a plugin began and did not end must not keep this process alive."""
-    import threading
-
-    end = threading.Timer(END_WITHIN_S, _leave_behind)
-    end.daemon = True
-    end.start()
-
-
-def _leave_behind() -> None:
-    import logging
-    import os
-    import sys
-    import threading
-
-    waited_for = (thread for thread in threading.enumerate() if not thread.daemon or thread.name.startswith(EXECUTORS))
-    left = [thread.name for thread in waited_for if thread is not threading.main_thread()]
-    logging.getLogger("PluginManager").error("[PluginManager] threads of plugins are left behind: %s", ", ".join(left) or "none")
-    sys.stdout.flush()
-    os._exit(0)
 
 
 def _say_whose_configuration(path: Path) -> None:
