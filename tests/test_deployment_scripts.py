@@ -178,8 +178,12 @@ def two_servers(checkout, servers):
 
 
 def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_servers):
-    # Given the documented configuration of both servers, nothing filled in
+    # Given a node that ran embedded, until it had results
     redis, postgres = two_servers
+    say(checkout, "./run.sh", "--embedded")
+    assert until(lambda: "/0" in say(checkout, sys.executable, "-m", "corec", "query"), 20)
+    say(checkout, "./run.sh", "stop")
+    # And the documented configuration of both servers, nothing filled in
     base = {"password": "your_real_password", "host": "127.0.0.1"}
     configure(checkout, db_config={**base, "dbname": "corec_db", "user": "corec_writer", "port": str(postgres.port)},
               redis_config={**base, "port": redis})  # fmt: skip
@@ -198,6 +202,9 @@ def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_server
         for _ in range(2):
             assert "corec runs" in say(checkout, "./run.sh")
         assert until(lambda: rows(postgres, checkout) > 0, 20)
+        # And what it held as an embedded one has moved there
+        assert (checkout / "data/store.db.moved").exists() and not (checkout / "data/store.db").exists()
+        assert "moved: the store goes on at turn" in (checkout / "run/corec.log").read_text()
         assert "corec_writer" in say(checkout, sys.executable, "-m", "corec", "db", "status")
         # And with Celery, whose workers go on with the rows
         configure(checkout, **configuration(checkout), celery_config={"worker_concurrency": 1})
