@@ -1,4 +1,5 @@
 """The scripts that deploy CoreC, run for real: Redis, a cluster, a replica, setup.sh and run.sh."""
+import json
 import os
 import pwd
 import re
@@ -240,3 +241,51 @@ def test_a_password_that_others_gave_the_administrator_is_not_changed(checkout, 
     (checkout / "secrets/db_admin").unlink()
     (checkout / "secrets/db_admin").write_text("theirs\n")
     say(checkout, "./setup.sh", **socket_folder)
+
+
+def printed(part, *, redis, cluster):
+    """The (language, text) of what docs/deployment.md prints under a heading, on these ports."""
+    page = (ROOT / "docs/deployment.md").read_text()
+    text = page.split(f"\n## {part}")[1].split("\n## ")[0].replace(":6379/", f":{redis}/")
+    return re.findall(r"```(\w*)\n(.*?)```", re.sub(r"\b700([0-5])\b", lambda found: str(cluster + int(found[1])), text), re.S)
+
+
+def fleet_of(checkout):
+    """What the first node says of the fleet."""
+    return json.loads(say(checkout, sys.executable, "-m", "corec", "status", "--json"))["fleet"]
+
+
+def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_servers):
+    # Given what step 2 of the page leaves, with Celery's settings of step 3
+    redis, postgres = two_servers
+    cluster = next(base for base in range(17_000, 55_000, 10) if all(is_free(base + i) and is_free(base + i + 10_000) for i in range(6)))
+    (_, join), (_, keys), (_, nodes), _ = printed("3. Three nodes", redis=redis, cluster=cluster)
+    own = {"password": "your_real_password", "host": "127.0.0.1"}
+    configure(checkout, db_config={**own, "dbname": "corec_db", "user": "corec_writer", "port": str(postgres.port)},
+              redis_config={"password": "your_real_password", "host": "localhost", "port": redis})  # fmt: skip
+    say(checkout, "./setup.sh", PGHOST=str(postgres._folder))
+    venv = checkout / ".venv/bin"
+    venv.mkdir(parents=True)
+    (venv / "corec").write_text(f'#!/bin/sh\nexec {sys.executable} -m corec "$@"\n')
+    (venv / "corec").chmod(0o755)
+    try:
+        # When the commands are given as they are printed
+        say(checkout, "sh", "-euc", join)
+        configure(checkout, **configuration(checkout) | json.loads(f"{{{keys}}}"))
+        said = say(checkout, "bash", "-euc", nodes + "jobs -p > run/nodes\n")
+        # Then workers fold all shards, and the other two nodes stand by
+        assert "celery runs" in said and "fleet" in said
+        assert until(lambda: sum(len(worker["shards"]) for worker in fleet_of(checkout)["workers"]) == 16, 30), fleet_of(checkout)
+        assert until(lambda: all("Inicializado" in (checkout / f"run/corec{n}.log").read_text() for n in (2, 3)), 20)
+        # And what the first one hears goes through the cluster into rows
+        assert until(lambda: rows(postgres, checkout) > 0, 30), (checkout / "run/celery.log").read_text()
+    finally:
+        subprocess.run("kill $(cat run/nodes)", shell=True, cwd=checkout, check=False)
+        say(checkout, "./run.sh", "stop")
+        for port in range(cluster, cluster + 6):
+            ask_redis(port, "shutdown", "nosave", password=(checkout / "secrets/redis").read_text().strip())
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
