@@ -126,6 +126,20 @@ def test_reload_turns_scores_on_and_off():
     twin.finish()
 
 
+def test_rows_that_were_stored_give_the_same_alerts_again():
+    # Given the rows of a block with anomalies, and the alerts they raised
+    dice, engine = np.random.default_rng(7), Engine(CONFIG)
+    outcomes = [engine.feed_arrays(**second(dice, shift=20.0 * (k % 150 > 140)), at=T0 + 1000 * k) for k in range(600)]
+    raised = np.concatenate([anomalies(outcome) for outcome in outcomes])
+    assert len(raised) > 1
+    # When they are judged anew
+    audit = Engine(CONFIG).audit
+    again = [audit.judge(outcome.aggregates, anomalies(outcome)[:0], scored=True) for outcome in outcomes]
+    # Then they keep their scores and raise the same
+    assert all((rows == outcome.aggregates).all() for (rows, _), outcome in zip(again, outcomes, strict=True))
+    assert np.array_equal(np.concatenate([alerts for _, alerts in again])[["time", "block"]], raised[["time", "block"]])
+
+
 def test_scores_of_other_blocks_are_refused():
     audit = Engine(CONFIG).audit
     with pytest.raises(DamagedFile, match="bytes of scores"):

@@ -59,20 +59,22 @@ class Audit:
             raise DamagedFile(f"expected {self.state.nbytes} bytes of scores, got {len(data)}", hint="use an older snapshot")
         self.state = np.frombuffer(data, STATE).copy()
 
-    def judge(self, rows: np.ndarray, alerts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(rows with their scores, alerts with those of anomalies behind them), for all rows of a turn at once."""
+    def judge(self, rows: np.ndarray, alerts: np.ndarray, *, scored: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """(rows with their scores, alerts with those of anomalies behind them), for all rows of a turn at once.
+
+        scored: the rows come from a store and have their scores.
+        """
         rows, left, found = rows.copy(), np.arange(len(rows)), [alerts]
         while len(left):  # a block may close two windows at once: one after the other
             _, first = np.unique(rows["block"][left], return_index=True)
-            found.append(self._judge(rows, left[np.sort(first)]))
+            found.append(self._judge(rows, left[np.sort(first)], scored))
             left = np.delete(left, first)
         return rows, np.concatenate(found)
 
-    def _judge(self, rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def _judge(self, rows: np.ndarray, chosen: np.ndarray, scored: bool) -> np.ndarray:
         blocks = rows["block"][chosen]
         state = self.state[blocks]
-        largest = np.minimum(rows["score"][chosen].astype(np.float64), MOST_Z)
-        state["score"] += (np.maximum(largest, _feature_score(state, _features(rows[chosen]))) - state["score"]) * FAST
+        state["score"] = rows["score"][chosen] if scored else _score(state, rows[chosen])
         top = self._older(state).max(axis=1)
         told = (state["windows"] >= 4 * self._stretch) & (state["windows"] >= state["told"])
         told &= (state["score"] > self._least) & (state["score"] > TOPS_BY * top)
@@ -100,6 +102,12 @@ class Audit:
         alerts["id"], alerts["kind"] = self._ids[rows["block"]], ANOMALY
         alerts["valor"], alerts["limit"] = rows["score"], limits
         return alerts
+
+
+def _score(state: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The score of each block, from its score before and the largest |z| of its readings and features."""
+    largest = np.minimum(rows["score"].astype(np.float64), MOST_Z)
+    return state["score"] + (np.maximum(largest, _feature_score(state, _features(rows))) - state["score"]) * FAST
 
 
 def _features(rows: np.ndarray) -> np.ndarray:

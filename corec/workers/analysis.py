@@ -40,7 +40,7 @@ def rescore(config: Config, since: int, until: int, umbral: float | None = None,
             rows = _aggregates(reader.history(since=start, until=min(start + SLICE_MS, until)))
             windows += len(rows)
             for at in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows["window"])) + 1):
-                _, alerts = audit.judge(rows[at], np.empty(0, dtypes.ALERT))
+                _, alerts = audit.judge(rows[at], np.empty(0, dtypes.ALERT), scored=config.audits)
                 np.add.at(found, alerts["block"], 1)
     worst = [int(block) for block in np.argsort(-found, kind="stable")[:MOST_NAMED] if found[block]]
     return {"windows": windows, "anomalies": int(found.sum()), "blocks": {topology.block_ids[block]: int(found[block]) for block in worst}}
