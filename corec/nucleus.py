@@ -54,10 +54,10 @@ CRITICAL = np.array((2, 3, 5), np.int8)
 class CoreCNucleus:
     """One node: sources, journal, engine and store on one data folder.
 
-        nucleus = CoreCNucleus(corec.config.load("configs"), data=Path("data"))
-        nucleus.start()
-        nucleus.submit(frames, time=1_700_000_000_000).result()    # returns when the readings are durable
-        nucleus.stop()
+        with CoreCNucleus(corec.config.load("configs"), data=Path("data")) as nucleus:
+            nucleus.submit(frames, time=1_700_000_000_000).result()    # returns when the readings are durable
+
+    `with` is `start` and `stop`; without `stop` its threads keep the process, whatever the program raised.
     """
 
     def __init__(self, config: Config, *, data: Path | str, plugins: Path | str | None = None, with_sources: bool = True,
@@ -104,6 +104,13 @@ class CoreCNucleus:
         except BaseException:
             self._give_up()
             raise
+
+    def __enter__(self) -> "CoreCNucleus":
+        self.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
 
     def _give_up(self) -> None:
         """The start failed half way: stop what runs already, so that the process can end."""

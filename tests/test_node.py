@@ -251,3 +251,14 @@ def test_lost_snapshots_lose_nothing_while_the_journal_reaches_back(tmp_path):
     with running(small(), tmp_path) as nucleus:
         assert np.array_equal(nucleus.engine.entities, entities)
         assert nucleus.engine.ledger == ledger
+
+
+def test_program_that_raises_ends_with_its_node_stopped(tmp_path):
+    # Given a program that raises after a reading was accepted
+    nucleus = CoreCNucleus(small(), data=tmp_path / "data", with_sources=False)
+    with pytest.raises(ZeroDivisionError), nucleus:
+        nucleus.submit(readings([1]), time=now_ms()).result(5)
+        raise ZeroDivisionError
+    # Then the node stopped, with that reading committed
+    assert nucleus.state == "stopped"
+    assert nucleus.pipeline.ledger["in"] == 1
