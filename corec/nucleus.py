@@ -24,7 +24,7 @@ from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node, open_without_store
-from corec.node.shed import Shed
+from corec.node.shed import FLOOD, Shed
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
 from corec.node.stop_signals import on_stop_signals
@@ -311,9 +311,9 @@ class CoreCNucleus:
         if isinstance(problem, DiskFull):
             self.refused.add_frames(frames)
 
-    def shed(self, readings: int) -> None:
-        """Count readings that were refused before they reached the journal."""
-        self.refused.add(readings)
+    def shed(self, frames: bytes) -> None:
+        """Count readings of a plugin that floods, refused before they reached the journal."""
+        self.refused.add_frames(frames, FLOOD)
 
     def _tell_shed(self) -> None:
         if self.state == "waiting":     # counted in the first turn there is

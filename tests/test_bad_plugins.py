@@ -178,6 +178,8 @@ def test_readings_of_a_plugin_that_floods_count_as_shed(node):
     with node as nucleus:
         assert until(lambda: nucleus._tell_shed() or nucleus.engine.ledger["shed"] >= 1000)
         assert nucleus.engine.ledger["shed"] % 500 == 0
+        shed = nucleus.status()["shed"]
+        assert list(shed) == ["a plugin floods"] and list(shed["a plugin floods"]) == ["4"] and shed["a plugin floods"]["4"] >= 1000
 
 
 def test_plugin_that_leaks_is_suspended(node, monkeypatch, caplog):

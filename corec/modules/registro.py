@@ -123,7 +123,7 @@ class ModuloRegistro(ModuloBase):
         if holder is None or holder.may_send(len(frames)):
             self._nucleus.submit(frames, time=wall_ms(), producer=producer)
         else:
-            self._nucleus.shed(len(last.slots))
+            self._nucleus.shed(frames)
 
     def _note_repair(self, block: str, repaired: Mapping[str, str | None]) -> None:
         """*repaired*: entity -> the healthy one whose function and parameters it took over, None where there was none."""

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 DISK = "no room on disk"
+FLOOD = "a plugin floods"
 
 
 class Shed:
@@ -15,16 +16,11 @@ class Shed:
         self._untold = 0
         self._by: Counter[tuple[str, int]] = Counter()
 
-    def add(self, readings: int) -> None:
-        """So many, whose channels nobody knows any more."""
-        with self._lock:
-            self._untold += readings
-
     def add_frames(self, frames: bytes, cause: str = DISK) -> None:
         """These."""
-        self.add(len(frames) // 10)
         channels, counts = np.unique(np.frombuffer(frames, np.int8)[4::10], return_counts=True)
         with self._lock:
+            self._untold += len(frames) // 10
             self._by.update({(cause, int(canal)): int(count) for canal, count in zip(channels, counts, strict=True)})
 
     def take(self) -> int:

@@ -114,7 +114,7 @@ class Answers:
     def _frames(self, producer: int, frames: bytes, time: int) -> None:
         """Readings of a block of its, on their way to the journal."""
         if not self._meter.may_send(len(frames)):
-            self._nucleus.shed(len(frames) // 10)
+            self._nucleus.shed(frames)
             return
         if producer not in self._producers:
             self._producers[producer] = Producer(f"{self._nucleus.config.instance_id}/block/{producer}")
