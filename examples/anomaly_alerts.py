@@ -18,7 +18,7 @@ COLUMNS = ("room", "compressor")
 
 ONE = {"canal": 1, "entidades": 1, "ventana": 60, "autoreparacion": {"max_errores": 1.0}}  # it has no neighbour to inherit from
 BLOCKS = [{"id": "room", "limites": {"alto": -12.0}, **ONE}, {"id": "compressor", **ONE}]
-LAST_HOUR = {"ventanas": 60, "umbral": 1.5}  # scores below that are nothing to tell
+LAST_HOUR = {"ventanas": 60, "umbral": 2.1}  # scores below that are nothing to tell
 engine = corec.Engine({"retraso_max": 0, "auditoria": LAST_HOUR, "bloques": BLOCKS})
 
 
@@ -48,8 +48,9 @@ print(f"{ledger['in']} readings, {ledger['stored']} left as messages")
 
 # It prints:
 #
+#     04:38  room unusual, score: 2.1
 #     05:12  compressor unusual, score: 2.2
-#     06:04  room unusual, score: 1.8
+#     06:05  room unusual, score: 2.2
 #     06:11  room too warm: -11.6
 #     07:01  room failed twice: -17.4
 #     480 readings, 471 left as messages

@@ -32,6 +32,14 @@ command(["check"])
 """
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """SIGINT as a terminal's programs have it: those that a shell starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with a recording and the results of its replay."""
