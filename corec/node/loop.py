@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from corec.node.pipeline import Pipeline
+from corec.node.pipeline import EAGER_LOAD, Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -12,8 +12,6 @@ log = logging.getLogger(__name__)
 STOP_WITHIN_S = 0.3
 #: The last commit and a snapshot may take this much longer.
 SNAPSHOT_WITHIN_S = 0.35
-#: Below this load what comes is folded at once: a pass of its own costs less than the wait.
-EAGER_LOAD = 0.6
 
 
 class PipelineLoop:
@@ -63,7 +61,7 @@ class PipelineLoop:
         if self._pipeline.stopping or not seconds:
             return
         if seconds < 1.0 and self._pipeline.load > EAGER_LOAD:
-            time.sleep(seconds)  # what comes meanwhile is folded together
+            time.sleep(seconds)
         else:
             self._pipeline.woken.wait(seconds)
         self._pipeline.woken.clear()

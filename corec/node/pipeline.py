@@ -30,6 +30,8 @@ MB = 1 << 20
 FOLD_EVERY_S = 0.01
 #: A turn without alerts is committed this long after it began, later where a budget of flash asks for it (node/flash.py).
 COMMIT_EVERY_S = 0.5
+#: Below this load what comes is folded at once.
+EAGER_LOAD = 0.6
 #: Bytes of batches that end a turn: what a commit holds in memory stays bounded.
 TURN_BYTES = 2 * MB
 #: Bytes of the log read in one go.
@@ -156,7 +158,12 @@ class Pipeline:
             return 0.0
         if self.checkpoints.busy:
             return 0.001
-        return TICK_MS / 1000 if self._record is None else max(0.0, FOLD_EVERY_S - busy)
+        if self._record is None:
+            return TICK_MS / 1000
+        if self.load > EAGER_LOAD:
+            return max(0.0, FOLD_EVERY_S - busy)    # what comes meanwhile is folded together
+        due = self._record["began"] + COMMIT_EVERY_S * self.flash.stretch - time.monotonic()
+        return min(max(FOLD_EVERY_S, due), TICK_MS / 1000)
 
     def finish(self, by: float) -> None:
         """Commit the open turn; leave a snapshot behind if it is durable *by* this moment of the monotonic clock."""
