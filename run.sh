@@ -50,9 +50,9 @@ start_one() { # NAME COMMAND...
     echo $! >"run/$name.pid"
 }
 
-# Until the node answers; where it ends instead, its last words and its code.
+# Until the node itself answers, with its ledger; where it ends instead, its last words and its code.
 wait_until_it_answers() {
-    until "$python" -m corec status --json 2>/dev/null | grep -q "\"pid\": $!\>"; do
+    until "$python" -m corec status --json 2>/dev/null | grep -q "\"pid\": $!\>.*\"ledger\""; do
         is_up corec corec || { tail -n "+$((said + 1))" run/corec.log; code=0; wait "$!" || code=$?; exit "$code"; }
         sleep 0.2
     done

@@ -4,7 +4,6 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +12,10 @@ import pytest
 
 from tests.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
 from tests.nodes import until
+from tests.servers.ports import free_port, free_ports
 from tests.servers.postgres import running
 
 ROOT = Path(__file__).parent.parent
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def ask_redis(port, *words, password=None):
@@ -62,11 +58,11 @@ def test_redis_of_the_compose_file_wants_the_password_and_shows_it_nowhere(serve
 def test_six_of_them_join_into_a_cluster_once(servers, tmp_path):
     # Given six nodes, as the profile has them
     (tmp_path / "redis").write_text("s3cr3t\n")
-    ports = [free_port() for _ in range(6)]
+    ports = range(first := free_ports(6), first + 6)
     for port in ports:
         (tmp_path / str(port)).mkdir()
         servers("sh", ROOT / "deploy/redis.sh", tmp_path / "redis", "--port", port, "--cluster-enabled", "yes", "--bind", "127.0.0.1",
-                "--cluster-port", free_port(), "--cluster-node-timeout", "2000", cwd=tmp_path / str(port))  # fmt: skip
+                "--cluster-node-timeout", "2000", cwd=tmp_path / str(port))  # fmt: skip
     join = ["sh", ROOT / "deploy/cluster.sh", tmp_path / "redis", *(f"127.0.0.1:{port}" for port in ports)]
     # When they are joined
     assert subprocess.run(join, capture_output=True, timeout=60).returncode == 0
@@ -258,7 +254,7 @@ def fleet_of(checkout):
 def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_servers):
     # Given what step 2 of the page leaves, with Celery's settings of step 3
     redis, postgres = two_servers
-    cluster = next(base for base in range(17_000, 55_000, 10) if all(is_free(base + i) and is_free(base + i + 10_000) for i in range(6)))
+    cluster = free_ports(6)
     (_, join), (_, keys), (_, nodes), _ = printed("3. Three nodes", redis=redis, cluster=cluster)
     own = {"password": "your_real_password", "host": "127.0.0.1"}
     configure(checkout, db_config={**own, "dbname": "corec_db", "user": "corec_writer", "port": str(postgres.port)},
@@ -284,8 +280,3 @@ def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_ser
         say(checkout, "./run.sh", "stop")
         for port in range(cluster, cluster + 6):
             ask_redis(port, "shutdown", "nosave", password=(checkout / "secrets/redis").read_text().strip())
-
-
-def is_free(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -165,7 +165,8 @@ def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, mo
     # Given a node that reads little ahead, whose store takes no turn
     monkeypatch.setattr("corec.streams.redis_reader.SPOOL_AFTER_S", 0.2)
     monkeypatch.setattr("corec.streams.redis_reader.AHEAD_BYTES", 5_000)
-    config, client = on(redis_server.section), redis_server.client()
+    # And two senders, whose entries may come in either order
+    config, client = on(redis_server.section, retraso_max=30), redis_server.client()
     nucleus = CoreCNucleus(config, data=tmp_path / "node", with_sources=False)
     nucleus.start()
     commit = nucleus.store.commit

@@ -11,7 +11,8 @@ from corec.publish import Publisher
 from corec.storage.sqlite_read import StoreReader
 from corec.streams.journal import Journal
 from tests.nodes import now_ms, readings, running, small, until
-from tests.servers.redis import free_port, make_certificate
+from tests.servers.ports import free_port
+from tests.servers.redis import make_certificate
 from tests.servers.redis import running as server_running
 
 pytest_plugins = ["tests.servers.redis"]

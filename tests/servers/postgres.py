@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+from tests.servers.ports import free_port
 
 URL = "COREC_TEST_PG"
 WANTED = "COREC_TEST_PG_BINARY"  # those of a folder with this in its path: `make test-matrix`
@@ -52,8 +53,7 @@ class Server:
         self._bin, self._folder, self._settings = bin, folder, settings
         self._process: subprocess.Popen | None = None
         self._made = 0
-        with socket.create_server((self.host, 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._own_folder()
         self._run("initdb", "-N", "-A", "trust", "-U", self.user, "-E", "UTF8", "--locale=C", "-D", folder / "data")
 

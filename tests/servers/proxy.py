@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from tests.servers.ports import free_port
+
 CHUNK = 1 << 16
 
 
@@ -29,7 +31,7 @@ class Proxy:
         self.exchanges = 0  # since `lose_reply` or the start
         self.replies_lost = 0
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = free_port()
         self.up()
 
     def __enter__(self) -> "Proxy":
@@ -46,7 +48,6 @@ class Proxy:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._listener.bind(("127.0.0.1", self.port))
             self._listener.listen(64)
-            self.port = self._listener.getsockname()[1]
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def down(self) -> None:

