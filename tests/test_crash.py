@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash import evidence
-from tests.oracle import Oracle
+from tests.crash.folded import fold, of_journal, rounded
 
 KILLS = 300 if os.environ.get("COREC_CHAOS") else 20
 ROOT = Path(__file__).parent.parent
@@ -97,30 +97,15 @@ def test_rows_are_what_the_oracle_makes_of_the_journal(aftermath):
     # Given everything accepted, and the turn records
     folder, ledger = aftermath
     journal = evidence.read_journal(folder / "data" / "journal")
-    oracle = Oracle(CONFIG)
+    store = folder / "data" / "store.db"
     # When the oracle folds them
-    expected, moves = [], []
-    for turn in evidence.read_turns(folder / "data" / "store.db"):
-        batches = [journal[offset] for offset in range(turn["from_offset"] + 1, turn["to_offset"] + 1)]
-        made = oracle.turn(batches, load_q=turn["load_q"], commands=turn["commands"], tick=turn["tick"])
-        moves.extend((turn["turn"], *move) for move in made.fusions)
-        expected.extend((turn["turn"], *row) for row in sorted(made.rows, key=lambda row: (row[2], row[0])))
+    expected = fold(CONFIG, evidence.read_turns(store), of_journal(journal))
     # Then the committed rows are its rows, none more, none less
-    committed = evidence.read_rows(folder / "data" / "store.db")
+    committed = [rounded(row) for row in evidence.read_rows(store)]
     assert len(committed) > 100
-    assert [rounded(row) for row in committed] == [rounded(row) for row in expected]
-    assert ledger == oracle.ledger
+    assert committed == expected.rows
+    assert ledger == expected.ledger
     # And the history has every fusion and undo, none more, none less
-    assert evidence.read_moves(folder / "data" / "store.db") == moves
-    assert len({what for _, _, what, *_ in moves}) == 2
+    assert evidence.read_moves(store) == expected.moves
+    assert len({what for _, _, what, *_ in expected.moves}) == 2
     assert ledger["in"] == sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
-
-
-def rounded(row: tuple) -> tuple:
-    """A row with nan as None, as SQLite has it, and doubles to 12 digits."""
-    return tuple(None if value != value else float(f"{value:.12g}") if isinstance(value, float) else value for value in map(plain, row))
-
-
-def plain(value):
-    """A Python number."""
-    return value.item() if hasattr(value, "item") else value

@@ -1,5 +1,6 @@
 """What a node read from Redis, in its order: the runs of turn records, and the entries that are still there."""
 import struct
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 
@@ -18,10 +19,16 @@ def batches_of(turn: dict, streams: dict) -> list[Accepted]:
     for command in turn["commands"]:
         if command["op"] == "read":
             for stream, first, last, count in command["runs"]:
-                rows = [row for row in streams[stream] if number(first) <= number(row[0]) <= number(last)]
+                rows = _between(streams[stream], number(first), number(last))
                 assert len(rows) == count, (stream, first, last, count, len(rows))
                 found += accepted(rows)
     return found
+
+
+def _between(rows: list[tuple[bytes, bytes]], first: tuple[int, int], last: tuple[int, int]) -> list[tuple[bytes, bytes]]:
+    """Rows of these ids, both ends included; a stream has them in order."""
+    begin = bisect_left(rows, first, key=lambda row: number(row[0]))
+    return rows[begin : bisect_right(rows, last, key=lambda row: number(row[0]))]
 
 
 def accepted(rows) -> list[Accepted]:
