@@ -377,11 +377,11 @@ class CoreCNucleus:
         self.alerts.take(outcome)
         if self.redis:
             self.redis.committed(outcome, self.engine.cursor)
-        self._news.keep(outcome)
+        self._news.keep(outcome.aggregates, outcome.alerts)
 
     def hear(self, rows: np.ndarray, alerts: np.ndarray) -> None:
         """What a worker of the fleet committed: plugins and the status see it as the node's own."""
-        self._news.keep(Outcome(aggregates=rows, alerts=alerts))
+        self._news.keep(rows, alerts)
 
     # --- asking --------------------------------------------------------------------------------
 

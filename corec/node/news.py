@@ -6,36 +6,37 @@ from typing import Any
 import numpy as np
 
 from corec._core import dtypes
-from corec.engine.outcome import Outcome
 from corec.node.pipeline import wall_ms
 
-#: Turns that may be looked back on: those of a second of a busy fleet.
-MOST = 1024
+#: Rows of blocks and alerts that may be looked back on, 6 MB: those of three seconds of thirty million entities.
+MOST_ROWS = 100_000
 
 
 class News:
-    """Outcomes by number; anybody adds, anybody asks for those behind a number."""
+    """Rows and alerts of turns by number; anybody adds, anybody asks for those behind a number."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[tuple[int, Outcome]] = deque(maxlen=MOST)
-        self._told = 0
+        self._kept: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
+        self._told = self._rows = 0
 
-    def keep(self, outcome: Outcome) -> None:
-        """A turn, if anything came of it."""
-        if not len(outcome.aggregates) and not len(outcome.alerts):
+    def keep(self, aggregates: np.ndarray, alerts: np.ndarray) -> None:
+        """What came of a turn, if anything did; the oldest makes room for it."""
+        if not len(aggregates) and not len(alerts):
             return
         with self._lock:
             self._told += 1
-            self._kept.append((self._told, outcome))
+            self._kept.append((self._told, aggregates, alerts))
+            self._rows += len(aggregates) + len(alerts)
+            while self._rows > MOST_ROWS and len(self._kept) > 1:
+                self._rows -= sum(map(len, self._kept.popleft()[1:]))
 
     def behind(self, number: int) -> tuple[dict[str, Any], int]:
         """What came behind *number*: aggregates and alerts as structured arrays, and the time; its own number."""
         with self._lock:
-            fresh = [(each, outcome) for each, outcome in self._kept if each > number]
-        outcomes = [outcome for _, outcome in fresh]
-        datos = {"bloques": _joined([each.aggregates for each in outcomes], dtypes.AGGREGATE),
-                 "alertas": _joined([each.alerts for each in outcomes], dtypes.ALERT), "ahora": wall_ms()}
+            fresh = [each for each in self._kept if each[0] > number]
+        datos = {"bloques": _joined([rows for _, rows, _ in fresh], dtypes.AGGREGATE),
+                 "alertas": _joined([alerts for *_, alerts in fresh], dtypes.ALERT), "ahora": wall_ms()}
         return datos, fresh[-1][0] if fresh else number
 
 
