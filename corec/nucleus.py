@@ -184,7 +184,7 @@ class CoreCNucleus:
         """Work on these from here on."""
         self.engine, self.journal, self.store = opened.engine, opened.journal, opened.store
         self.pipeline = Pipeline(opened, self.config)
-        self.pipeline.on_outcome = self._tell
+        self.pipeline.on_outcome, self.pipeline.on_held = self._tell, self._tell_early
         self.pipeline.on_folded, self.pipeline.on_sent = self.subscriptions.folded, self.subscriptions.committed
         self._loop = PipelineLoop(self.pipeline, instance=self.config.instance_id, on_failure=self._pipeline_failed)
         if self.redis:
@@ -378,6 +378,11 @@ class CoreCNucleus:
         if self.redis:
             self.redis.committed(outcome, self.engine.cursor)
         self._news.keep(outcome.aggregates, outcome.alerts)
+
+    def _tell_early(self, outcome: Outcome) -> None:
+        """The store does not take a turn for now: its alerts need not wait for that."""
+        self.alerts.hold(outcome)
+        self.subscriptions.held(outcome)
 
     def hear(self, rows: np.ndarray, alerts: np.ndarray) -> None:
         """What a worker of the fleet committed: plugins and the status see it as the node's own."""

@@ -4,7 +4,8 @@
     handle = nucleus.suscribir("corec:alerts", handler)
     handle.cancel()
 
-Inputs are told when the node folds them, outputs once their turn is committed.  Each subscriber has a queue of its own:
+Inputs are told when the node folds them, outputs once their turn is committed; alerts of a turn that the store does not
+take for now at once, with a field `provisional`.  Each subscriber has a queue of its own:
 one that does not keep up loses its oldest entries, counted, and holds nobody up.
 
 The port for logs of readings and streams is `Subscriptions.publish` with `wants` before it: whoever carries entries asks
@@ -141,6 +142,7 @@ class Subscriptions:
         self._lock = threading.Lock()
         self._by_stream: dict[str, tuple[Subscription, ...]] = {}
         self._number = 0
+        self._held: Outcome | None = None  # its alerts were told before it is committed
 
     def add(self, stream: Any, handler: Any, kind: type[Subscription] = Subscription) -> Subscription:
         """Subscribe *handler*; PluginError where the stream is none that this node has, or it cannot be called."""
@@ -186,12 +188,20 @@ class Subscriptions:
         if not self._by_stream:
             return
         messages = outcome.messages[self._listened(outcome.messages["canal"])]
-        alerts = outcome.alerts if self.wants("corec:alerts") else None
+        alerts = outcome.alerts if outcome is not self._held and self.wants("corec:alerts") else None
         for _, stream, moment, frames in output_entries(0, messages, alerts):
             self.publish(stream, [(self._id(moment), {b"m": frames})])
         for stream, _, blob in sent:
             if self.wants(stream):
                 self.publish(stream, [tuple(msgspec.msgpack.decode(blob))])
+
+    def held(self, outcome: Outcome) -> None:
+        """A turn waits for the store: its alerts are told now, as provisional, and not once more when it is durable."""
+        if not self.wants("corec:alerts"):
+            return
+        self._held = outcome
+        for _, stream, moment, frames in output_entries(0, outcome.messages[:0], outcome.alerts):
+            self.publish(stream, [(self._id(moment), {b"m": frames, b"provisional": b"1"})])
 
     def _listened(self, canales: np.ndarray) -> np.ndarray:
         wanted = [canal for canal in range(128) if self.wants(f"corec:messages:{canal}")]

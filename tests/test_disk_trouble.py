@@ -55,6 +55,30 @@ assert until(lambda: nucleus.engine.ledger["in"] == 200 + 4000, 8), nucleus.engi
 assert nucleus.engine.ledger["shed"] == 4000
 nucleus.stop()
 """
+HELD_ALERT = """
+import ctypes, logging, sys
+from corec.nucleus import CoreCNucleus
+from tests.nodes import now_ms, readings, small, until
+
+logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+disk, data, heard = ctypes.CDLL(None), sys.argv[1], []
+disk.iotrace_start(data.encode(), b"/dev/null")
+with CoreCNucleus(small(), data=data, with_sources=False) as nucleus:
+    nucleus.suscribir("corec:alerts", heard.append)
+    nucleus.submit(readings([1]), time=now_ms()).result(10)
+    assert until(lambda: nucleus.store.state.ledger.get("in") == 1, 10)
+    disk.iotrace_fail(ctypes.c_char(b"w"), 2, 1 << 30)   # the journal's write passes, the store's do not
+    nucleus.submit(readings([7, 8], 500.0), time=now_ms()).result(10)
+    assert until(lambda: len(heard) == 1, 20)
+    assert heard[0].fields[b"provisional"] == b"1" and len(heard[0].frames) == 20
+    assert nucleus.status()["alerts"]["provisional"] == 2 and len(nucleus.store.alerts()) == 0
+    disk.iotrace_fail(ctypes.c_char(b"w"), 0, 0)
+    assert until(lambda: len(nucleus.store.alerts()) == 2, 20)
+    nucleus.submit(readings([9], 500.0), time=now_ms()).result(10)
+    assert until(lambda: len(heard) == 2, 20)
+    assert b"provisional" not in heard[1].fields and len(heard[1].frames) == 10
+    assert nucleus.status()["alerts"]["provisional"] == 0
+"""
 IN_TIME = """
 import os, sys, threading
 threading.excepthook = sys.excepthook = lambda *error: (sys.__excepthook__(*error[:3]), sys.stderr.flush(), os._exit(1))
@@ -82,6 +106,15 @@ def test_a_full_disk_shows_is_logged_once_and_is_got_over(failing_disk, tmp_path
     # And its log says each of them once, and that it was over
     for line in ("not accepted", "is not committed yet", "[GroupCommitter-test1] works again", "[Pipeline-test1] works again"):
         assert done.stderr.count(line) == 1, (line, done.stderr)
+
+
+def test_an_alert_that_cannot_be_committed_is_told_at_once_and_once(failing_disk, tmp_path):
+    # Given a node whose disk fills up between a reading and the commit of its alert; the program asserts who hears of it when
+    done = subprocess.run([sys.executable, "-c", IN_TIME + HELD_ALERT, str(tmp_path / "data")], env=failing_disk, capture_output=True,
+                          text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # Then the log has it as well
+    assert done.stderr.count("high: sensores/0:7 at 500, limit 100; provisional: its turn is not committed yet") == 1, done.stderr
 
 
 def test_the_status_shows_it_in_words():

@@ -151,7 +151,7 @@ def _flow(status: Status, rates: Iterable[float]) -> list[Line]:
 
 def _muted(alerts: Mapping[str, Any]) -> list[str]:
     mutes = alerts.get("mutes", [])
-    said = [f"{alerts['muted']:,} muted"] if alerts.get("muted") else []
+    said = [f"{alerts[name]:,} {name}" for name in ("provisional", "muted") if alerts.get(name)]
     return [", ".join([*said, *([f"{counted(len(mutes), 'mute')} in force"] if mutes else [])])]
 
 

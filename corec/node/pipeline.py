@@ -87,6 +87,7 @@ class Pipeline:
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
         self.on_outcome: Callable[[Outcome], None] | None = None
+        self.on_held: Callable[[Outcome], None] | None = None     # of a turn that the store does not take for now
         self.on_folded: Callable[[Sequence[Any]], None] | None = None     # batches of the log
         self.on_sent: Callable[[Outcome, list[tuple[str, int, bytes]]], None] | None = None     # with what plugins sent
         if opened.reload:
@@ -303,6 +304,7 @@ class Pipeline:
 
     def _commit_until_done(self, turn: TurnRecord, outcome: Outcome, sent: list[tuple[str, int, bytes]]) -> None:
         """Try until the disk takes it: the journal goes on accepting meanwhile, within its bound."""
+        tell = self.on_held
         while True:
             try:
                 commit(self._store, turn, outcome, self.engine, sent)
@@ -315,6 +317,9 @@ class Pipeline:
                 if self.stopping:
                     raise type(error)(f"turn {turn.turn} was not committed before the stop; the journal holds its readings",
                                       detail=error.text, hint=error.hint) from error  # fmt: skip
+            if tell:
+                tell(outcome)
+            tell = None
             self.passes += 1
             time.sleep(RETRY_S)
 

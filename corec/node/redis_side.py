@@ -13,6 +13,7 @@ from corec.errors import CoreCError, ServerError
 from corec.node.outputs import Outputs
 from corec.node.router import Router
 from corec.publish import Publisher
+from corec.storage.trouble import Trouble
 from corec.streams.journal import Journal
 from corec.streams.moved_intake import MovedIntake
 from corec.streams.redis_intake import RedisIntake
@@ -95,6 +96,10 @@ class RedisSide:
         if self.outputs:
             self.outputs.stop()
         self.publisher.close()
+
+    def troubles(self) -> dict[str, Trouble]:
+        """Of what it keeps on this machine's disk."""
+        return {"tail": self.publisher.tail.trouble} | ({"spool": self.intake.reader.spool_trouble} if self.intake else {})
 
     def status(self) -> dict[str, Any]:
         """Where it stands, as plain numbers."""

@@ -1,4 +1,5 @@
 """What a node says of itself: plain numbers, ready for JSON."""
+import logging
 import math
 import os
 import threading
@@ -21,7 +22,11 @@ from corec.wording import duration
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
 
+log = logging.getLogger(__name__)
+
 RECENT_ALERTS = 20
+#: Alerts of a turn that cannot be committed that are said one by one.
+HELD_LINES = 10
 WEAKEST = 5
 #: Seconds without a reading after which a block counts as idle.
 IDLE_AFTER = 10
@@ -67,10 +72,21 @@ class AlertLog:
         self._nucleus = nucleus
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ALERTS)
         self.count = self.rows = 0  # since the start, a recovery in between or not
+        self.held = 0  # told already, while the store does not take their turn
+
+    def hold(self, outcome: Outcome) -> None:
+        """Say the alerts of a turn that is not committed yet."""
+        self.held, instance = len(outcome.alerts), self._nucleus.config.instance_id
+        for alert in outcome.alerts[:HELD_LINES]:
+            name, unit = self._nucleus.entity_name(int(alert["id"]))
+            log.warning("[AlertLog-%s] %s: %s at %g%s, limit %g; provisional: its turn is not committed yet", instance,
+                        kind_name(int(alert["kind"])), name, alert["valor"], f" {unit}" if unit else "", alert["limit"])  # fmt: skip
+        if self.held > HELD_LINES:
+            log.warning("[AlertLog-%s] and %d more alerts of that turn", instance, self.held - HELD_LINES)
 
     def take(self, outcome: Outcome) -> None:
         """Remember the alerts of a turn, which was just committed, and what was acknowledged in it."""
-        self.count += len(outcome.alerts)
+        self.count, self.held = self.count + len(outcome.alerts), 0
         self.rows += len(outcome.aggregates)
         acknowledged = {event.subject for event in outcome.events if event.what == "ack"}
         for alert in self.recent:
@@ -114,7 +130,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "data": str(nucleus.data), "watermark": engine.arena.watermark,
         "readings": {**counted["readings"], "accepted_per_s": per_s["accepted"]}, "messages": counted["messages"],
         "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent),
-                   "muted": pipeline.totals["muted"],
+                   "provisional": nucleus.alerts.held, "muted": pipeline.totals["muted"],
                    "mutes": [{"subject": each.subject, "until": each.until, "why": each.why} for each in engine.mutes]},
         "blocks": blocks_of(nucleus), "ledger": ledger, "shed": nucleus.refused.status(),
         "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows_since_start": nucleus.alerts.rows},
@@ -148,8 +164,9 @@ def fleet_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
 
 
 def disk_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
-    """Whether journal, store and snapshots can be written: `ok`, or what the worst of them has met, and since when."""
-    troubles = {"journal": nucleus.committer.trouble, "store": nucleus.pipeline.trouble, "snapshots": nucleus.pipeline.checkpoints.trouble}
+    """Whether journal, store, snapshots, tail and spool can be written: `ok`, or what the worst of them has met, and since when."""
+    troubles = {"journal": nucleus.committer.trouble, "store": nucleus.pipeline.trouble, "snapshots": nucleus.pipeline.checkpoints.trouble,
+                **(nucleus.redis.troubles() if nucleus.redis else {})}  # fmt: skip
     met = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
     states = {found["state"] for found in met.values()}
     state = next((each for each in ("full", "failing", "away") if each in states), "ok")

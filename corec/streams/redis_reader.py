@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from corec.config.servers import RedisServer
-from corec.errors import DiskFull, ServerError
+from corec.errors import ServerError, StorageError
+from corec.storage.trouble import Trouble
 from corec.streams.bare_frames import Row
 from corec.streams.redis_keys import BEGINNING, id_pair, payload_of
 from corec.streams.redis_link import BLOCK_MS, Link
@@ -31,6 +32,8 @@ AGAIN_S = 0.1
 #: Nobody has taken anything for this long, and what may be read ahead is read: the store does not take turns.
 SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
+#: A spool that could not be written is tried again after this long.
+SPOOL_AGAIN_S = 1.0
 
 
 class Chunk(NamedTuple):
@@ -112,7 +115,8 @@ class Reader:
         self._thread: threading.Thread | None = None
         self._look_due = 0.0
         self.ahead_bytes = AHEAD_BYTES
-        self._spool_full = False
+        self._spool_due = 0.0
+        self.spool_trouble = Trouble(log, f"Spool-{instance}")
         self._until = ""  # after a crash: what is on Redis before this entry comes first, then the spool
         self._begun: dict[str, str] = {}  # stream -> where this reader was told to begin
         self._count = COUNTS[0]
@@ -195,7 +199,7 @@ class Reader:
         self.problem = ""
 
     def _read(self) -> list[tuple[Queue, list[Row]]]:
-        wanted = [queue for queue in self.queues if queue.bytes < self.ahead_bytes or self._spools(queue)]
+        wanted = [queue for queue in self.queues if self._spools(queue) or self._has_room(queue)]
         if not wanted:
             self._stop.wait(SHORT_BLOCK_MS / 1000)
             return []
@@ -221,6 +225,7 @@ class Reader:
             else:
                 with self.lock:
                     queue.put(rows)
+                self.spool_trouble.over()
         self._size_reads(found)
         self.on_rows(any(queue is self.queues[0] for queue, _ in found))
 
@@ -233,9 +238,14 @@ class Reader:
 
     def _spools(self, queue: Queue) -> bool:
         """Whether what is read now goes to the spool: nobody takes, or what was spooled before comes first."""
-        if self.spool is None or queue is self.queues[0] or self._spool_full or self._until:
+        if self.spool is None or queue is self.queues[0] or self._until or time.monotonic() < self._spool_due:
             return False
         return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > SPOOL_AFTER_S)
+
+    def _has_room(self, queue: Queue) -> bool:
+        """Whether what is read now may be taken next: what waits in the spool comes first."""
+        behind = self.spool is not None and self.spool.waiting and queue is not self.queues[0] and not self._until
+        return queue.bytes < self.ahead_bytes and not behind
 
     def _before_spool(self, found: dict[str, list]) -> None:
         """Leave in *found* what stands before the spool; once that is all, reading goes on behind the spool."""
@@ -254,9 +264,9 @@ class Reader:
         position = queue.position
         try:
             self.spool.put(Spooled(position.seen, position.run, rows))
-        except DiskFull as error:
-            log.error("[RedisReader-%s] %s; entries stay on Redis", self._instance, error)
-            self._spool_full = True
+            self.spool_trouble.over()
+        except StorageError as error:
+            self._spool_failed(error)
             return
         ids = [row[0] for row in rows]
         position.advance(ids[-1].decode(), len(ids))
@@ -265,12 +275,15 @@ class Reader:
             self._link.client(position.stream).xdel(position.stream, *gone)
         self._kept = ids[-1].decode()
 
+    def _spool_failed(self, error: StorageError) -> None:
+        self.spool_trouble.met("entries stay on Redis", error)
+        self._spool_due = time.monotonic() + SPOOL_AGAIN_S
+
     def _refill(self) -> None:
         """What was spooled comes back as there is room, in order."""
         queue = self.queues[-1]
         while self.spool and self.spool.waiting and not self._until and queue.bytes < self.ahead_bytes // 2:
             name, record = self.spool.next()
-            self._spool_full = False
             with self.lock:
                 queue.add(self._behind(queue, Chunk(deque(record.rows), record.seen, record.run, name)))
             self.on_rows(False)
@@ -286,9 +299,16 @@ class Reader:
         for queue in self.queues:
             if queue.trim_to and queue.memory >= self._keep_bytes:
                 id, queue.trim_to = queue.trim_to, ""
-                if self.spool and queue is not self.queues[0]:
-                    self.spool.trim(id)
+                if queue is not self.queues[0]:
+                    self._trim_spool(id)
                 self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
+
+    def _trim_spool(self, id: str) -> None:
+        try:
+            if self.spool:
+                self.spool.trim(id)
+        except StorageError as error:
+            self._spool_failed(error)
 
     def _look(self) -> None:
         """How many entries there are and what they take, now and then: an exact gap can only be told from what was known."""

@@ -4,6 +4,7 @@ A batch keeps its number for ever, so that it may be sent as often as need be.
 """
 
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corec._core.wire import FRAME_BYTES, pack_envelope
-from corec.errors import FolderInUse
+from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
+from corec.storage.trouble import Trouble
 from corec.streams.group_commit import GroupCommitter
 from corec.streams.journal import Journal
 from corec.streams.routing import Part
+
+log = logging.getLogger(__name__)
 
 #: A file that says up to where batches need not be sent again.
 POSITION = "done"
@@ -76,6 +80,7 @@ class Tail:
         self.journal = Journal(self._folder, floor=self.done, max_bytes=max_bytes, instance=instance)
         self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance)
         self.done = max(self.done, self.journal.first - 1)
+        self.trouble = Trouble(log, f"Tail-{instance}")
 
     def put(self, part: Part, time_ms: int) -> "Future[int]":
         """Number a batch and keep it; the future resolves once it is durable."""
@@ -101,11 +106,16 @@ class Tail:
         return self.journal.size_bytes > CROWDED * self._max_bytes
 
     def drop(self, upto: int) -> None:
-        """What is up to *upto* need not be sent again."""
-        if upto > self.done:
-            self.done = upto
+        """What is up to *upto* need not be sent again; a disk that cannot note it does not keep the rest from being sent."""
+        if upto <= self.done:
+            return
+        self.done = upto
+        try:
             self.journal.trim(upto)
             self._write_position()
+            self.trouble.over()
+        except StorageError as error:  # the next start sends more than it must, and the node drops it by its numbers
+            self.trouble.met(f"the tail of {self._name!r} does not note what is done", error)
 
     def close(self) -> None:
         """Make all durable and let go of the folder."""
