@@ -37,6 +37,7 @@ from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
 from corec.streams.journal import Journal
+from corec.streams.redis_keys import CRITICAL_CHANNELS
 from corec.subscriptions import Entry, Subscription, Subscriptions
 from corec.wording import counted
 
@@ -48,7 +49,7 @@ log = logging.getLogger(__name__)
 #: Damaged stores that one run replaces before it gives up.
 MOST_HEALS = 3
 #: Readings of these channels are committed at once: security, AI, alerts.
-CRITICAL = np.array((2, 3, 5), np.int8)
+CRITICAL = np.array(CRITICAL_CHANNELS, np.int8)
 
 
 class CoreCNucleus:

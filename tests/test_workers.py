@@ -26,7 +26,7 @@ def fleet(tmp_path_factory, postgres):
             fleet.node("corec1")
             fleet.worker("w1")
             fleet.worker("w2")
-            fleet.wait(lambda: fleet.folded_by(fleet.pid("w1", "w2")), 30)
+            fleet.wait(lambda: fleet.shared_by("w1", "w2"), 30)
             fleet.start_sending()
             yield fleet
         finally:

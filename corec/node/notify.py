@@ -5,6 +5,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
+#: A beat that is due is late by this much at most.
+LOOK_S = 0.2
+
 
 class Supervisor:
     """Whoever set NOTIFY_SOCKET; without it, nobody is told anything."""
@@ -29,3 +32,11 @@ class Supervisor:
         if self._every and moves != self._seen and now >= self._due:
             self._due, self._seen = now + self._every, moves
             self.tell("WATCHDOG=1")
+
+
+def beat_always() -> None:
+    """For ever, say that the process lives: of a worker whose work may rightly take hours."""
+    supervisor = Supervisor()
+    while True:
+        supervisor.beat(time.monotonic_ns())
+        time.sleep(LOOK_S)

@@ -42,11 +42,11 @@ COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "m
 class Outputs:
     """One thread, told of each commit."""
 
-    def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path, instance: str, shard: int = 0) -> None:
-        """store: asked for a reader of its own.  block_ids: a function that gives the names of the blocks."""
+    def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path | None, instance: str, shard: int = 0) -> None:
+        """store: asked for a reader of its own.  block_ids: gives the names of the blocks.  folder: None where none outlives us."""
         self._link = Link(server, on_connect=self._connected)
         self._store, self._block_ids, self._instance = store, block_ids, instance
-        self._file = folder / "sent"
+        self._file = folder and folder / "sent"
         self._mark_key = committed_key(shard)
         self._position = self._saved_position()
         self._positions: dict[str, int] = {}  # by stream, as the server has them
@@ -182,6 +182,8 @@ class Outputs:
                 pipe.execute()
 
     def _saved_position(self) -> int:
+        if self._file is None:
+            return 0
         try:
             return int(self._file.read_text())
         except (FileNotFoundError, ValueError):
@@ -189,6 +191,8 @@ class Outputs:
 
     def _save_position(self) -> None:
         self._saved_at = time.monotonic()
+        if self._file is None:
+            return
         unfinished = self._file.with_name(self._file.name + ".part")
         try:
             unfinished.write_text(str(self._position))

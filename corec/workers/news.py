@@ -4,6 +4,7 @@ A bounded stream of packed rows; who is too slow misses the oldest.  What counts
 """
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -27,23 +28,16 @@ def news_stream(fleet: str) -> str:
 class Teller:
     """The worker's end."""
 
-    def __init__(self, server: RedisServer, fleet: str) -> None:
-        self._link, self._stream = Link(server), news_stream(fleet)
+    def __init__(self, link: Link, fleet: str) -> None:
+        self._link, self._stream = link, news_stream(fleet)
 
     def tell(self, outcome: Outcome) -> None:
         """One committed turn, unless nothing came of it; a server that is away is told nothing."""
         if not len(outcome.aggregates) and not len(outcome.alerts):
             return
         fields = {b"rows": outcome.aggregates.tobytes(), b"alerts": outcome.alerts.tobytes()}
-        try:
-            with self._link.errors("take news"):
-                self._link.client(self._stream).xadd(self._stream, fields, maxlen=TURNS, approximate=True)
-        except ServerError:
-            return
-
-    def close(self) -> None:
-        """End the connection."""
-        self._link.close()
+        with suppress(ServerError), self._link.errors("take news"):
+            self._link.client(self._stream).xadd(self._stream, fields, maxlen=TURNS, approximate=True)
 
 
 class Listener:
