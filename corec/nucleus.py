@@ -1,4 +1,5 @@
 """CoreCNucleus: builds everything, starts it in order, stops it in reverse."""
+import gc
 import logging
 import threading
 import time
@@ -253,6 +254,7 @@ class CoreCNucleus:
         on_stop_signals(self.ask_to_stop)
         supervisor = Supervisor()
         self.start()
+        gc.freeze()     # what a start makes stays: looking through it again would hold a turn up
         supervisor.tell("READY=1")
         self.wait(seconds, meanwhile=lambda: supervisor.beat(self._moves()))
         supervisor.tell("STOPPING=1")
