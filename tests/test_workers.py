@@ -8,9 +8,13 @@ import pytest
 from corec.errors import CoreCError
 from corec.node.control import ask
 from tests.celery_fleet import SHARDS, Fleet
+from tests.crash import fleet_evidence as evidence
+from tests.nodes import now_ms
 from tests.servers.redis import running as running_redis
 
 pytest_plugins = ["tests.servers.postgres"]
+#: A shard whose worker goes on commits at least this often, half a second apart as a rule.
+PAUSE_MS = 2500
 #: Within this long all shards of a worker that is gone are folded elsewhere.
 MOVED_S = 3.0
 
@@ -21,7 +25,7 @@ def fleet(tmp_path_factory, postgres):
     database = {"host": postgres.host, "port": postgres.port, "user": postgres.user, "password": postgres.password, "dbname": name}
     with running_redis() as redis:
         fleet = Fleet(tmp_path_factory.mktemp("fleet"), database, redis)
-        fleet.connected = lambda: postgres.connected(name)
+        fleet.connected, fleet.redis = lambda: postgres.connected(name), redis
         try:
             fleet.node("corec1")
             fleet.worker("w1")
@@ -45,10 +49,23 @@ def test_worker_that_comes_takes_shards_over(fleet):
     fleet.wait(lambda: fleet.shared_by("w1", "w2", "w3"), 20)
 
 
-def test_shards_of_a_killed_worker_move(fleet):
+def test_shards_of_a_killed_worker_move_and_the_others_go_on(fleet):
+    # Given three workers that commit
+    fleet.wait(fleet.go_on(), 20)
+    lost = fleet.shards_of("w1")
+    # When one is killed
+    killed = now_ms()
     fleet.processes["w1"].kill()
     fleet.processes["w1"].wait()
+    # Then its shards are folded elsewhere soon
     assert fleet.wait(lambda: fleet.folded_by(fleet.pid("w2", "w3")), 10) < MOVED_S
+    fleet.wait(fleet.go_on(), 20)
+    # And the others committed all the while
+    with fleet.connected() as cursor:
+        gaps = evidence.gaps(cursor, killed, killed + 1000 * MOVED_S)
+    moved, stayed = ([gaps[shard] for shard in gaps if (shard in lost) is gone] for gone in (True, False))
+    print(f"ms between commits around the kill: moved shards up to {max(moved)}, others up to {max(stayed)}")
+    assert len(stayed) == SHARDS - len(lost) and max(stayed) < min(PAUSE_MS, min(moved))
 
 
 def test_shards_of_a_stopped_worker_move_and_it_writes_nothing_when_it_goes_on(fleet):
@@ -63,11 +80,14 @@ def test_shards_of_a_stopped_worker_move_and_it_writes_nothing_when_it_goes_on(f
 def test_another_node_coordinates_when_the_first_is_killed(fleet):
     fleet.node("corec2")
     fleet.wait(lambda: "Inicializado" in (fleet.folder / "corec2.log").read_text(), 15)
+    held, killed = fleet.held(), now_ms()
     fleet.processes["corec1"].kill()
     fleet.wait(lambda: "coordina" in (fleet.folder / "corec2.log").read_text(), MOVED_S)
-    turns = {lease.name: lease.began for lease in fleet.leases.live().values()}
-    # Then turns go on under the other
-    fleet.wait(lambda: all(lease.began > turns.get(lease.name, 0) + 3 for lease in fleet.leases.live().values()), 10)
+    # Then turns go on under the other, and no shard has moved or rested for long
+    fleet.wait(fleet.go_on(3), 10)
+    assert fleet.held() == held
+    with fleet.connected() as cursor:
+        assert max(evidence.gaps(cursor, killed, now_ms()).values()) < 1000 * MOVED_S
 
 
 def test_commands_reach_the_worker_that_has_the_block(fleet):
@@ -109,8 +129,8 @@ def test_long_work_is_done_by_workers_without_shards(fleet):
 
 
 def test_query_reads_the_whole_fleet(fleet):
-    rows = fleet.corec("query", "--since", "10m")
-    assert "s/0" in rows and "s/15" in rows
+    for block in ("s/0", "s/15"):
+        assert f"  {block} " in fleet.corec("query", "--since", "10m", "--blocks", block)
 
 
 def test_nothing_is_lost_and_nothing_doubled(fleet):
@@ -127,3 +147,9 @@ def test_nothing_is_lost_and_nothing_doubled(fleet):
     assert len(ledgers) == SHARDS and rows == distinct
     assert total["in"] - total["rejected_repeated"] == fleet.sent
     assert int(folded) + total["late"] == fleet.sent
+
+
+def test_rows_are_what_the_oracle_makes_of_the_streams(fleet):
+    # Given all that was read, as turn records of each shard say, then its rows are the oracle's: none more, none less
+    with fleet.connected() as cursor:
+        assert sum(evidence.compare(cursor, fleet.redis.client(), fleet.config, shard) for shard in range(SHARDS)) > 300
