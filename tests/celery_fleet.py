@@ -39,7 +39,7 @@ class Fleet:
         self._write("configs", self.config)
         self.leases = Leases(RedisServer(host=redis.host, port=redis.port), "planta")
         self.sent, self._batch, self._over = 0, 500, threading.Event()
-        self._sender = threading.Thread(target=self._send)
+        self._sender = None
 
     def _write(self, name, config):
         folder = self.folder / name
@@ -70,6 +70,8 @@ class Fleet:
             self.processes[name] = subprocess.Popen([sys.executable, *words], cwd=self.folder, env=environment, stdout=log, stderr=log)
 
     def start_sending(self):
+        self._over.clear()
+        self._sender = threading.Thread(target=self._send)
         self._sender.start()
 
     def _send(self):
@@ -85,7 +87,7 @@ class Fleet:
                 publisher.publish(encode_frames(ids, canal, values, 1), time=time.time_ns() // 1_000_000)
                 self.sent += self._batch
                 time.sleep(0.02)
-            publisher.flush(10)
+            assert publisher.flush(30)
 
     def stop_sending(self):
         self._over.set()
@@ -119,11 +121,11 @@ class Fleet:
         """The same, and none of these workers is without."""
         return self.folded_by(self.pid(*names)) and {pid for [pid] in self.held().values()} == self.pid(*names)
 
-    def wait(self, done, seconds):
+    def wait(self, done, seconds, told=lambda: ""):
         """Seconds until *done*."""
         began = time.monotonic()
         while not done():
-            assert time.monotonic() - began < seconds, f"after {seconds} s: {self.held()}\n" + self.logs()
+            assert time.monotonic() - began < seconds, f"after {seconds} s: {told()} {self.held()}\n" + self.logs()
             time.sleep(0.02)
         return time.monotonic() - began
 

@@ -1,4 +1,8 @@
-"""Celery's consumer, which looks for a broker that is away every second: shards wait for its messages."""
+"""Celery's consumer, as workers of one queue each need it.
+
+Nobody has to be found, asked or told of at each connection: who lives is in the leases.  And a broker that is away is looked
+for every second, because shards wait for its messages.
+"""
 from functools import partial
 from typing import Any
 
@@ -6,10 +10,14 @@ from celery.worker.consumer import Consumer as CelerysConsumer
 
 #: Celery's own pauses grow to half a minute.
 AGAIN_S = 1.0
+ALONE = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
 
 class Consumer(CelerysConsumer):
-    """As Celery's, but for how long it waits between two looks."""
+    """As Celery's, but for what it does at a connection."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **{**named, **ALONE})
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long it takes."""
