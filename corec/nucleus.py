@@ -296,10 +296,10 @@ class CoreCNucleus:
         """
         if self.redis and not self._is_own(frames):
             return self.redis.publisher.submit(frames, time, offsets, refused=self.refused.add_frames)
-        envelope = (producer or self._producer).pack(frames, time, offsets)
         readings = len(frames) // 10
         urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
-        ticket = self.committer.submit(envelope, wall_ms(), readings=readings, urgent=urgent)
+        ticket = (producer or self._producer).send(frames, time, offsets, lambda envelope: self.committer.submit(
+            envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
         ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))
         return ticket
 
