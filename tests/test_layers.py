@@ -16,7 +16,7 @@ LONGEST = 450
 #: From the bottom up, as docs/architecture.md has it; a file imports from its own layer and from those below.
 #: A name stands for the module or folder of that name.
 LAYERS = (
-    {"_core", "errors", "packing", "version", "wording", "timestamps", "logs", "functions"},
+    {"_core", "errors", "packing", "version", "wording", "timestamps", "logs", "functions", "retrying"},
     {"config"},
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},

@@ -21,6 +21,7 @@ from corec._core.dtypes import AGGREGATE
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
+from corec.retrying import RetryingThread
 from corec.streams.redis_keys import FIELD, committed_key
 from corec.streams.redis_link import Link
 
@@ -31,7 +32,6 @@ ROWS = 500
 #: Bytes that an output stream may take, about, and the bounds of MAXLEN that follow from it.
 STREAM_BYTES = 16 << 20
 LENGTHS = (100, 100_000)
-AGAIN_S = 0.1
 MARK_S = 0.1
 CACHE_S = 1.0
 #: Blocks written to the cache in one go, 1 ms of work, and the pause between two: alerts go first.  What changes faster
@@ -42,11 +42,12 @@ COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "m
 PLACES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
 
 
-class Outputs:
-    """One thread, told of each commit."""
+class Outputs(RetryingThread):
+    """One thread, told of each commit; at its end it sends what there is, if the server takes it."""
 
     def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path | None, instance: str, shard: int = 0) -> None:
         """store: asked for a reader of its own.  block_ids: gives the names of the blocks.  folder: None where none outlives us."""
+        super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store")
         self._link = Link(server, on_connect=self._connected)
         self._store, self._block_ids, self._instance = store, block_ids, instance
         self._file = folder and folder / "sent"
@@ -61,21 +62,7 @@ class Outputs:
         self._latest: dict[int, tuple[Any, ...]] = {}   # block -> its newest row that is not in the cache
         self._due: list[int] = []   # blocks to be written in this second
         self._marked_at = self._cached_at = self._saved_at = 0.0
-        self._wake, self._stop = threading.Event(), threading.Event()
         self.sent = 0
-        self.problem = ""
-        self._thread = threading.Thread(target=self._run, name="redis-outputs", daemon=True)
-
-    def start(self) -> None:
-        """Begin with what was committed and not sent."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Send what there is, if the server takes it."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
         """A turn is in the store; *cursor*: the newest entries of it, in the life *run* of the server."""
@@ -87,16 +74,20 @@ class Outputs:
 
     # -- the thread
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self._wake.wait(CACHE_PAUSE_S if self._due else MARK_S if self._marks or self._latest else CACHE_S)
-            self._wake.clear()
-            self._sort()
-            self._try()
+    def _pass(self) -> None:
+        self._rest(CACHE_PAUSE_S if self._due else MARK_S if self._marks or self._latest else CACHE_S)
+        self._sort()
+        self._hand_over()
+
+    def _end(self) -> None:
         self._marked_at = self._cached_at = 0.0
         self._sort()
-        while self._try() and self._due:
-            pass
+        try:
+            self._hand_over()
+            while self._due:
+                self._hand_over()
+        except CoreCError as error:
+            self._failed(error)
         self._save_position()
         self._link.close()
 
@@ -107,24 +98,19 @@ class Outputs:
         for rows in fresh:
             self._latest.update(zip(rows["block"].tolist(), rows.tolist(), strict=True))
 
-    def _try(self) -> bool:
-        """Whether all servers took their part."""
-        try:
-            with self._link.errors("take what was committed"):
-                while self._send_some() == ROWS:
-                    pass
-                self._mark()
-                self._cache()
-            self.problem = ""
-            return True
-        except ServerError as error:
-            if not self.problem:
-                log.error("[Outputs-%s] %s; output streams wait in the store", self._instance, error)
-            self.problem = error.text
-            self._stop.wait(AGAIN_S)
-        except CoreCError as error:  # the store is being replaced or is away: it is asked again
+    def _hand_over(self) -> None:
+        with self._link.errors("take what was committed"):
+            while self._send_some() == ROWS:
+                pass
+            self._mark()
+            self._cache()
+        self.problem = ""
+
+    def _failed(self, error: CoreCError) -> None:
+        if isinstance(error, ServerError):
+            super()._failed(error)
+        else:  # the store is being replaced or is away: it is asked again
             log.debug("[Outputs-%s] %s", self._instance, error)
-        return False
 
     def _connected(self, address: str) -> None:
         self._positions.clear()

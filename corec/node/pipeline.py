@@ -163,8 +163,7 @@ class Pipeline:
             return TICK_MS / 1000
         if self.load > EAGER_LOAD:
             return max(0.0, FOLD_EVERY_S - busy)    # what comes meanwhile is folded together
-        due = self._record["began"] + COMMIT_EVERY_S * self.flash.stretch - time.monotonic()
-        return min(max(FOLD_EVERY_S, due), TICK_MS / 1000)
+        return min(max(FOLD_EVERY_S, self._due() - time.monotonic()), TICK_MS / 1000)
 
     def finish(self, by: float) -> None:
         """Commit the open turn; leave a snapshot behind if it is durable *by* this moment of the monotonic clock."""
@@ -227,17 +226,18 @@ class Pipeline:
             return False
         first = not self.commit_ms      # somebody waits for the first result of a start
         at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts
-        return at_once or self._is_old(now) or self._turn_bytes >= self._most_bytes
+        return at_once or now >= self._due() or self._turn_bytes >= self._most_bytes
 
-    def _is_old(self, now: float) -> bool:
-        return now - self._record["began"] >= COMMIT_EVERY_S * self.flash.stretch
+    def _due(self) -> float:
+        """When the open turn is committed, whatever is in it."""
+        return self._record["began"] + COMMIT_EVERY_S * self.flash.stretch
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""
         if self.pending or self._intake.blind or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
-            if self._is_old(now):
+            if now >= self._due():
                 self.end_turn(self._now())
             return
         before, tick = self.engine.ledger["in"], self._now()

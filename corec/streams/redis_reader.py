@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from corec.config.servers import RedisServer
-from corec.errors import ServerError, StorageError
+from corec.errors import StorageError
+from corec.retrying import RetryingThread
 from corec.storage.trouble import Trouble
 from corec.streams.bare_frames import Row
 from corec.streams.redis_keys import BEGINNING, id_pair, payload_of
@@ -28,7 +29,6 @@ READ_BYTES = 1 << 20
 COUNTS = (64, 8192)
 #: How long a read waits while some stream is left out of it.
 SHORT_BLOCK_MS = 5
-AGAIN_S = 0.1
 #: Nobody has taken anything for this long, and what may be read ahead is read: the store does not take turns.
 SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
@@ -95,12 +95,13 @@ class Queue:
         return part
 
 
-class Reader:
-    """The thread, and one queue for each stream, the most urgent first."""
+class Reader(RetryingThread):
+    """The thread, and one queue for each stream, the most urgent first; what was read ahead is read again by the next start."""
 
     def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0,
                  spool: Spool | None = None) -> None:  # fmt: skip
         """keep_bytes: a stream that takes less is not trimmed.  spool: where ordinary entries go while nobody takes them."""
+        super().__init__("redis-reader", f"RedisReader-{instance}", log)
         self.spool = spool
         self._kept = ""  # the newest entry in the spool, which stays on Redis: it says that the stream is the same
         self._keep_bytes = keep_bytes
@@ -111,8 +112,6 @@ class Reader:
         self.lock = threading.Lock()
         self._connections = 0
         self._checked = -1
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._look_due = 0.0
         self.ahead_bytes = AHEAD_BYTES
         self._spool_due = 0.0
@@ -120,7 +119,6 @@ class Reader:
         self._until = ""  # after a crash: what is on Redis before this entry comes first, then the spool
         self._begun: dict[str, str] = {}  # stream -> where this reader was told to begin
         self._count = COUNTS[0]
-        self.problem = ""
         self.losses: list[Loss] = []
         self.run = ""
         self.server: dict[str, float] = {"ram_bytes": 0, "bytes_per_s": 0.0}
@@ -135,17 +133,6 @@ class Reader:
             self._begun[stream] = self.queues[place].position.id
         self._until = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
 
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread = threading.Thread(target=self._run, name="redis-reader", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Read no more; what was read ahead is read again by the next start."""
-        self._stop.set()
-        if self._thread:
-            self._thread.join()
-
     def take(self, place: int, max_bytes: int) -> tuple[str, list[Row]]:
         """The oldest rows of one queue, and where they came from."""
         with self.lock:
@@ -159,17 +146,14 @@ class Reader:
 
     # -- the thread
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with self._link.errors("give what it has"):
-                    self._pass()
-            except ServerError as error:
-                self._complain(error)
-                self._stop.wait(AGAIN_S)
+    def _pass(self) -> None:
+        with self._link.errors("give what it has"):
+            self._work()
+
+    def _end(self) -> None:
         self._link.close()
 
-    def _pass(self) -> None:
+    def _work(self) -> None:
         if self._checked != self._connections:
             self._check()
         self._trim()
@@ -333,8 +317,3 @@ class Reader:
         self.losses.append(loss)
         log.error("[RedisReader-%s] %s; reading goes on, senders that keep their tail send it again", self._instance, loss)
         self.on_loss(loss)
-
-    def _complain(self, error: ServerError) -> None:
-        if not self.problem:
-            log.error("[RedisReader-%s] %s", self._instance, error)
-        self.problem = error.text
