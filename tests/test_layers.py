@@ -21,7 +21,7 @@ LAYERS = (
     {"engine", "entities", "processors", "blocks"},
     {"streams", "storage"},
     {"core", "bus", "celery_setup", "metering", "node", "plugin_base", "publish", "sources"},
-    {"modules", "workers", "places", "plugins", "plugin_manager", "subscriptions", "organism"},
+    {"modules", "workers", "places", "plugins", "plugin_manager", "plugin_door", "subscriptions", "organism"},
     {"nucleus", "web"},
     {"cli", "__main__", "__init__"},
 )  # fmt: skip
