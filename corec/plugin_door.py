@@ -31,7 +31,7 @@ class PluginDoor:
         return self._organism.modulos
 
     @property
-    def plugins(self) -> PluginManager:
+    def plugins(self) -> "PluginManager":
         """The plugins that were registered."""
         return self._organism.manager
 
