@@ -32,6 +32,7 @@ from corec.node.waiting import StoreWait
 from corec.organism import Organism
 from corec.places import Places
 from corec.plugin_door import PluginDoor
+from corec.plugin_manager import PluginManager  # noqa: F401  the seed has its name here
 from corec.sources.names import NameTable
 from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
