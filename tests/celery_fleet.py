@@ -51,8 +51,8 @@ class Fleet:
         configs = self._write(f"configs-{name}", {**self.config, "instance_id": name})
         self._spawn(name, "-m", "corec", "run", "--config", str(configs), "--data", str(self.folder / name))
 
-    def worker(self, name, **variables):
-        self._spawn(name, "-m", "celery", "-A", "corec.core.celery_app", "worker", "-n", f"{name}@%h", **variables)
+    def worker(self, name, *options, **variables):
+        self._spawn(name, "-m", "celery", "-A", "corec.core.celery_app", "worker", "-n", f"{name}@%h", *options, **variables)
 
     def environment(self, **variables):
         return {**os.environ, "PYTHONPATH": str(ROOT), "COREC_CONFIG": str(self.folder / "configs"), **variables}

@@ -7,6 +7,7 @@ import pytest
 
 from corec.errors import CoreCError
 from corec.node.control import ask
+from corec.node.notify import Ear
 from tests.celery_fleet import SHARDS, Fleet
 from tests.crash import fleet_evidence as evidence
 from tests.nodes import now_ms
@@ -45,7 +46,8 @@ def test_two_workers_share_the_shards(fleet):
 
 
 def test_worker_that_comes_takes_shards_over(fleet):
-    fleet.worker("w3")
+    fleet.ear = Ear()
+    fleet.worker("w3", "-I", "tests.faults.hanging", **fleet.ear.environment(watchdog_s=1))
     fleet.wait(lambda: fleet.shared_by("w1", "w2", "w3"), 20)
 
 
@@ -75,6 +77,24 @@ def test_shards_of_a_stopped_worker_move_and_it_writes_nothing_when_it_goes_on(f
     # When it goes on, it finds that its shards have another owner, and is given some anew
     fleet.processes["w2"].send_signal(signal.SIGCONT)
     fleet.wait(lambda: fleet.shared_by("w2", "w3"), 15)
+
+
+def test_a_worker_whose_turn_stands_still_loses_its_shards_its_lease_and_its_supervisors_trust(fleet):
+    # Given a worker that its supervisor hears
+    name = next(lease.name for lease in fleet.leases.live().values() if lease.pid in fleet.pid("w3"))
+    assert fleet.ear.heard()[:2] == ["READY=1", "WATCHDOG=1"]
+    # When what folds stands still, and all its other threads go on
+    fleet.processes["w3"].send_signal(signal.SIGUSR2)
+    # Then its shards are folded elsewhere, and it is no worker any more
+    fleet.wait(lambda: all(pids == list(fleet.pid("w2")) for shard, pids in fleet.held().items()) and len(fleet.held()) == SHARDS, 30)
+    assert name not in fleet.leases.live()
+    fleet.ear.heard()
+    time.sleep(2)
+    assert fleet.ear.heard() == []
+    # When it goes on, then it writes nothing of what others have, and is given shards anew
+    fleet.processes["w3"].send_signal(signal.SIGUSR1)
+    fleet.wait(lambda: fleet.shared_by("w2", "w3"), 30)
+    fleet.wait(lambda: "WATCHDOG=1" in fleet.ear.heard(), 10)
 
 
 def test_another_node_coordinates_when_the_first_is_killed(fleet):
