@@ -27,7 +27,7 @@ from corec.node.recovery import Opened, open_node, open_without_store
 from corec.node.shed import FLOOD, Shed
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
-from corec.node.stop_signals import on_stop_signals
+from corec.node.stop_signals import stop_signals
 from corec.node.waiting import StoreWait
 from corec.organism import Organism
 from corec.places import Places
@@ -251,14 +251,14 @@ class CoreCNucleus(PluginDoor):
 
     def run(self, seconds: float | None = None) -> None:
         """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""
-        on_stop_signals(self.ask_to_stop)
-        supervisor = Supervisor()
-        self.start()
-        gc.freeze()     # what a start makes stays: looking through it again would hold a turn up
-        supervisor.tell("READY=1")
-        self.wait(seconds, meanwhile=lambda: supervisor.beat(self._moves()))
-        supervisor.tell("STOPPING=1")
-        self.stop()
+        with stop_signals(self.ask_to_stop):
+            supervisor = Supervisor()
+            self.start()
+            gc.freeze()     # what a start makes stays: looking through it again would hold a turn up
+            supervisor.tell("READY=1")
+            self.wait(seconds, meanwhile=lambda: supervisor.beat(self._moves()))
+            supervisor.tell("STOPPING=1")
+            self.stop()
 
     def _moves(self) -> int:
         """A number that stands still when the pipeline does; a recovery goes on by itself."""
