@@ -125,10 +125,10 @@ class Pipeline:
         self._out.append((stream, self._now(), entry))
         self.accepted(urgent)
 
-    def read_out(self, stream: str) -> list[tuple[int, int, bytes]]:
-        """(number, time, entry) of all that is committed of an output stream."""
+    def read_out(self, stream: str, after: int = 0) -> list[tuple[int, int, bytes]]:
+        """(number, time, entry) of what is committed of an output stream behind a number."""
         with self._store.reader() as reader:
-            return reader.outbox(stream, limit=MOST_READ)
+            return reader.outbox(stream, after, MOST_READ)
 
     @property
     def pending(self) -> int:
