@@ -1,13 +1,10 @@
 """A numbered producer: batches in envelopes whose repeats the node drops."""
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from zlib import crc32
 
 from corec._core.wire import pack_envelope
-
-Taken = TypeVar("Taken")
 
 
 class Producer:
@@ -22,12 +19,9 @@ class Producer:
         self.sequence = 0
         self._lock = threading.Lock()
 
-    def send(self, frames: bytes, time_ms: int, offsets: Any, take: Callable[[bytes], Taken]) -> Taken:
-        """Number a batch and hand it to *take*: frames (n * 10 bytes) of *time_ms*, offsets int32[n] ms to it or None.
-
-        Both under one lock: a later number that came first would make the earlier batch look like a repeat.
-        """
+    def pack(self, frames: bytes, time_ms: int, offsets: Any = None) -> bytes:
+        """The next batch: frames (n * 10 bytes) of *time_ms*, offsets int32[n] ms to it or None."""
         with self._lock:
             envelope = pack_envelope(frames, producer=self.id, epoch=self.epoch, sequence=self.sequence, time=time_ms, offsets=offsets)
             self.sequence += len(frames) // 10
-            return take(envelope)
+        return envelope
