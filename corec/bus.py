@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST_WAITING = 10_000
 #: Streams of the node itself hold frames; those of plugins hold fields.
 OWN_PREFIX = "corec:"
+#: Places in streams that are remembered, so that who reads on does not read all again.
+MOST_PLACES = 256
 STREAM_COMMANDS = "xadd, xlen, xrange, xread, xtrim, xdel"
 HINT = "embedded nodes have streams only; name a server in `redis_config` for the rest of Redis"
 
@@ -36,6 +38,7 @@ class EmbeddedRedis:
         self._pipeline_of = pipeline  # a function: a node that recovers gets a new pipeline
         self._lock = threading.Lock()
         self._last = (0, 0)
+        self._places: dict[tuple[str, str], int] = {}   # (stream, id that `xread` gave last) -> its number in the outbox
         self.bytes_in = 0
 
     @property
@@ -71,12 +74,8 @@ class EmbeddedRedis:
 
     async def xread(self, streams: dict[Any, Any], count: int | None = None, block: int | None = None) -> list[list[Any]]:
         """[[stream, entries behind the id given for it], ...] of the streams that have any; never blocks."""
-        found = []
-        for name, after in streams.items():
-            newer = [entry for entry in self._entries(name) if _pair(entry[0]) > _bound(after, (2**63, 2**63))]
-            if newer:
-                found.append([_bytes(name), newer[:count]])
-        return found
+        found = [[_bytes(name), self._behind(_text(name), _text(after), count)] for name, after in streams.items()]
+        return [part for part in found if part[1]]
 
     async def xtrim(self, name: Any, maxlen: int | None = None, approximate: bool = True, **options: Any) -> int:
         """Nothing to do: streams are bounded by `mensajes_mb`, oldest first."""
@@ -99,10 +98,31 @@ class EmbeddedRedis:
 
     def _entries(self, name: Any) -> list[Entry]:
         stream = _text(name)
-        rows = self._pipeline.read_out(stream)
-        if stream.startswith(OWN_PREFIX):
-            return [(b"%d-%d" % (moment, seq), {b"m": frames}) for seq, moment, frames in rows]
-        return [(number, entry) for number, entry in (msgspec.msgpack.decode(blob) for _, _, blob in rows)]
+        return [_entry(stream, row) for row in self._pipeline.read_out(stream)]
+
+    def _behind(self, stream: str, after: str, count: int | None) -> list[Entry]:
+        """Entries behind the id *after*; from where it was given on, nothing before it is read again."""
+        rows = self._pipeline.read_out(stream, self._places.get((stream, after), 0))
+        numbered = ((row[0], _entry(stream, row)) for row in rows)
+        low = _bound(after, (2**63, 2**63))
+        newer = list(itertools.islice((pair for pair in numbered if _pair(pair[1][0]) > low), count))
+        if newer:
+            self._remember((stream, _text(newer[-1][1][0])), newer[-1][0])
+        return [entry for _, entry in newer]
+
+    def _remember(self, place: tuple[str, str], number: int) -> None:
+        with self._lock:
+            self._places.pop(place, None)   # the newest stand last
+            self._places[place] = number
+            if len(self._places) > MOST_PLACES:
+                del self._places[next(iter(self._places))]
+
+
+def _entry(stream: str, row: tuple[int, int, bytes]) -> Entry:
+    number, moment, blob = row
+    if stream.startswith(OWN_PREFIX):
+        return b"%d-%d" % (moment, number), {b"m": blob}
+    return tuple(msgspec.msgpack.decode(blob))
 
 
 def put_out(put: Callable[[str, bytes, bool], None], stream: str, fields: dict[Any, Any], urgent: bool) -> bytes | None:

@@ -105,7 +105,8 @@ def make_app(config: Config | None) -> Any:
         worker_concurrency=config.celery_config.worker_concurrency if config else 2,
         task_default_queue=analysis_queue(config.flota) if config else "corec.analysis",
         result_backend=_results_of(broker_url(config)) if config else None, result_expires=RESULTS_S,
-        broker_connection_retry_on_startup=True, broker_transport_options={"visibility_timeout": VISIBILITY_S},
+        broker_connection_retry_on_startup=True, broker_connection_max_retries=None, worker_consumer="corec.workers.consumer:Consumer",
+        broker_transport_options={"visibility_timeout": VISIBILITY_S},
         worker_send_task_events=False, worker_hijack_root_logger=True, task_store_errors_even_if_ignored=False,
     )  # fmt: skip
     return app

@@ -1,8 +1,9 @@
 """CoreCNucleus: builds everything, starts it in order, stops it in reverse."""
+import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,7 @@ from corec.config import Config
 from corec.config.ram_price import admit
 from corec.config.registered import FIRST_ID, name_at
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway, UsageError
-from corec.modules.base import ModuloBase
+from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway
 from corec.node.answers import answer
 from corec.node.control import ControlServer
 from corec.node.loop import PipelineLoop
@@ -27,17 +27,19 @@ from corec.node.recovery import Opened, open_node, open_without_store
 from corec.node.shed import FLOOD, Shed
 from corec.node.source_runner import SourceRunner
 from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
-from corec.node.stop_signals import on_stop_signals
+from corec.node.stop_signals import stop_signals
 from corec.node.waiting import StoreWait
 from corec.organism import Organism
 from corec.places import Places
-from corec.plugin_manager import PluginManager
+from corec.plugin_door import PluginDoor
+from corec.plugin_manager import PluginManager  # noqa: F401  the seed has its name here
 from corec.sources.names import NameTable
 from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
 from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
 from corec.streams.journal import Journal
-from corec.subscriptions import Entry, Subscription, Subscriptions
+from corec.streams.redis_keys import CRITICAL_CHANNELS
+from corec.subscriptions import Subscriptions
 from corec.wording import counted
 
 if TYPE_CHECKING:
@@ -48,10 +50,10 @@ log = logging.getLogger(__name__)
 #: Damaged stores that one run replaces before it gives up.
 MOST_HEALS = 3
 #: Readings of these channels are committed at once: security, AI, alerts.
-CRITICAL = np.array((2, 3, 5), np.int8)
+CRITICAL = np.array(CRITICAL_CHANNELS, np.int8)
 
 
-class CoreCNucleus:
+class CoreCNucleus(PluginDoor):
     """One node: sources, journal, engine and store on one data folder.
 
         with CoreCNucleus(corec.config.load("configs"), data=Path("data")) as nucleus:
@@ -249,13 +251,14 @@ class CoreCNucleus:
 
     def run(self, seconds: float | None = None) -> None:
         """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""
-        on_stop_signals(self.ask_to_stop)
-        supervisor = Supervisor()
-        self.start()
-        supervisor.tell("READY=1")
-        self.wait(seconds, meanwhile=lambda: supervisor.beat(self._moves()))
-        supervisor.tell("STOPPING=1")
-        self.stop()
+        with stop_signals(self.ask_to_stop):
+            supervisor = Supervisor()
+            self.start()
+            gc.freeze()     # what a start makes stays: looking through it again would hold a turn up
+            supervisor.tell("READY=1")
+            self.wait(seconds, meanwhile=lambda: supervisor.beat(self._moves()))
+            supervisor.tell("STOPPING=1")
+            self.stop()
 
     def _moves(self) -> int:
         """A number that stands still when the pipeline does; a recovery goes on by itself."""
@@ -293,10 +296,10 @@ class CoreCNucleus:
         """
         if self.redis and not self._is_own(frames):
             return self.redis.publisher.submit(frames, time, offsets, refused=self.refused.add_frames)
-        envelope = (producer or self._producer).pack(frames, time, offsets)
         readings = len(frames) // 10
         urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
-        ticket = self.committer.submit(envelope, wall_ms(), readings=readings, urgent=urgent)
+        ticket = (producer or self._producer).send(frames, time, offsets, lambda envelope: self.committer.submit(
+            envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
         ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))
         return ticket
 
@@ -321,57 +324,7 @@ class CoreCNucleus:
         if readings := self.refused.take():
             self.pipeline.command({"op": "shed", "readings": readings})
 
-    # --- modules and plugins -------------------------------------------------------------------
-
-    @property
-    def modulos(self) -> dict[str, ModuloBase]:
-        """The modules that run, by name."""
-        return self._organism.modulos
-
-    @property
-    def plugins(self) -> PluginManager:
-        """The plugins that were registered."""
-        return self._organism.manager
-
-    @property
-    def load(self) -> float:
-        """The share of its time that the node is busy, [0, 1]: the seed's *carga*."""
-        return self.pipeline.load
-
-    def registrar_plugin(self, name: str, plugin: Any) -> None:
-        """Record a plugin; its `inicializar` is awaited once all modules run."""
-        self._organism.manager.register(name, plugin)
-
-    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
-        """Have *handler* called with every entry of *stream* from now on; `cancel` of what is returned ends it.
-
-        Streams: `corec:in`, `corec:messages:<canal>`, `corec:alerts`, and those that plugins name.
-        """
-        return self._organism.subscribe(stream, handler)
-
-    def claim_block(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
-        """uint32: the wire ids of a registered block's entities; assigning to `modulos["registro"].bloques` asks for them."""
-        return self._places.claim(block, canal, names, holder)
-
-    def block_names(self, block: str) -> Sequence[str]:
-        """The names that a registered block's entities have."""
-        return self._places.names(block)
-
-    def forget_holder(self, holder: str) -> None:
-        """A plugin's process is gone: its blocks may be claimed again."""
-        self._places.forget(holder)
-
-    def in_loop(self, call: Callable[..., Any], **arguments: Any) -> "Future[Any]":
-        """Await a call in the loop of modules and plugins, where clients of servers live."""
-        return self._organism.submit(lambda: call(**arguments))
-
-    def release_block(self, block: str) -> None:
-        """Detach a registered block; deleting from `modulos["registro"].bloques` asks for it."""
-        self._places.release(block)
-
-    def news(self, since: int) -> tuple[dict[str, Any], int]:
-        """What was committed behind number *since*: aggregates and alerts as structured arrays, and the time; its number."""
-        return self._news.behind(since)
+    # --- what is committed ----------------------------------------------------------------------
 
     def _tell(self, outcome: Outcome) -> None:
         self.alerts.take(outcome)
@@ -408,16 +361,6 @@ class CoreCNucleus:
         if self.config.celery_config is None or command.get("block") not in self.engine.block_ids:
             return self.engine.shard
         return int(self.engine.blocks["shard"][self.engine.block_ids.index(command["block"])])
-
-    def acknowledge(self, alerts: Any, why: str = "") -> dict[str, Any]:
-        """Note that somebody has seen to *alerts*, each TURN.ROW; UsageError where the store has no such alert."""
-        wanted = [str(alert) for alert in alerts] if isinstance(alerts, list) else []
-        with self.store.reader() as reader:
-            found = reader.blocks_of_alerts(wanted)
-        unknown = [alert for alert in wanted if alert not in found]
-        if unknown:
-            raise UsageError(f"there is no alert {', '.join(unknown)}", hint="`corec query --alerts` shows their numbers")
-        return self.command({"op": "ack", "alerts": {alert: self.engine.block_ids[block] for alert, block in found.items()}, "why": why})
 
     def entity_name(self, id: int) -> tuple[str, str]:
         """(name, unit) of an entity by its wire id; its block and place where it has no name."""

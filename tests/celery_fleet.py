@@ -1,4 +1,5 @@
 """A fleet for tests and benchmarks: nodes and Celery workers as processes, on servers of its own."""
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ from corec.workers.leases import Leases
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARDS, ENTITIES = 8, 16_000
+#: Of a critical channel: their readings travel on streams of their own, and end a turn.
+URGENT, URGENT_EVERY = 800, 16
+BLOCKS = [{"id": "s", "canal": 1, "entidades": ENTITIES}, {"id": "p", "canal": 2, "entidades": URGENT, "entidades_por_bloque": 100}]
 
 
 class Fleet:
@@ -30,12 +34,12 @@ class Fleet:
         self.config = {
             "instance_id": "corec1", "flota": "planta", "db_config": database, "redis_config": {"host": redis.host, "port": redis.port},
             "celery_config": {"worker_concurrency": 2}, "fragmentos": SHARDS, "modules": ["registro", "ejecucion"],
-            "bloques": [{"id": "s", "canal": 1, "entidades": ENTITIES}], **keys,
+            "bloques": BLOCKS, "conservar_diario_mb": 4096, **keys,
         }  # fmt: skip
         self._write("configs", self.config)
         self.leases = Leases(RedisServer(host=redis.host, port=redis.port), "planta")
-        self.sent, self._over = 0, threading.Event()
-        self._sender = threading.Thread(target=self._send)
+        self.sent, self._batch, self._over = 0, 500, threading.Event()
+        self._sender = None
 
     def _write(self, name, config):
         folder = self.folder / name
@@ -47,8 +51,8 @@ class Fleet:
         configs = self._write(f"configs-{name}", {**self.config, "instance_id": name})
         self._spawn(name, "-m", "corec", "run", "--config", str(configs), "--data", str(self.folder / name))
 
-    def worker(self, name, **variables):
-        self._spawn(name, "-m", "celery", "-A", "corec.core.celery_app", "worker", "-n", f"{name}@%h", **variables)
+    def worker(self, name, *options, **variables):
+        self._spawn(name, "-m", "celery", "-A", "corec.core.celery_app", "worker", "-n", f"{name}@%h", *options, **variables)
 
     def environment(self, **variables):
         return {**os.environ, "PYTHONPATH": str(ROOT), "COREC_CONFIG": str(self.folder / "configs"), **variables}
@@ -66,18 +70,24 @@ class Fleet:
             self.processes[name] = subprocess.Popen([sys.executable, *words], cwd=self.folder, env=environment, stdout=log, stderr=log)
 
     def start_sending(self):
+        self._over.clear()
+        self._sender = threading.Thread(target=self._send)
         self._sender.start()
 
     def _send(self):
         """Every batch is numbered; what a crash makes it send again must not count again."""
         dice = np.random.default_rng(7)
         with Publisher(load(self.folder / "configs"), name="device", folder=self.folder / "tail") as publisher:
-            while not self._over.is_set():
-                ids = dice.integers(0, ENTITIES, 500).astype(np.uint32)
-                publisher.publish(encode_frames(ids, 1, dice.normal(20, 1, 500).astype(np.float32), 1), time=time.time_ns() // 1_000_000)
-                self.sent += 500
+            for number in itertools.count():
+                if self._over.is_set():
+                    break
+                first, count, canal = (ENTITIES, URGENT, 2) if number % URGENT_EVERY == 0 else (0, ENTITIES, 1)
+                ids = first + dice.integers(0, count, self._batch).astype(np.uint32)
+                values = dice.normal(20, 1, self._batch).astype(np.float32)
+                publisher.publish(encode_frames(ids, canal, values, 1), time=time.time_ns() // 1_000_000)
+                self.sent += self._batch
                 time.sleep(0.02)
-            publisher.flush(10)
+            assert publisher.flush(30)
 
     def stop_sending(self):
         self._over.set()
@@ -91,6 +101,17 @@ class Fleet:
                 held.setdefault(shard, []).append(lease.pid)
         return held
 
+    def turns(self):
+        """Shard -> its last committed turn."""
+        with self.connected() as cursor:
+            cursor.execute("SELECT shard, turn FROM shards WHERE instance_id = 'planta' AND shard < %s", (self.config["fragmentos"],))
+            return dict(cursor.fetchall())
+
+    def go_on(self, by=2):
+        """A function that tells whether every shard has committed so many turns since now."""
+        before = self.turns()
+        return lambda: all(turn >= before[shard] + by for shard, turn in self.turns().items())
+
     def folded_by(self, pids):
         """Whether each shard is folded by exactly one worker, all of them among *pids*."""
         held = self.held()
@@ -100,13 +121,17 @@ class Fleet:
         """The same, and none of these workers is without."""
         return self.folded_by(self.pid(*names)) and {pid for [pid] in self.held().values()} == self.pid(*names)
 
-    def wait(self, done, seconds):
+    def wait(self, done, seconds, told=lambda: ""):
         """Seconds until *done*."""
         began = time.monotonic()
         while not done():
-            assert time.monotonic() - began < seconds, f"after {seconds} s: {self.held()}\n" + self.logs()
+            assert time.monotonic() - began < seconds, f"after {seconds} s: {told()} {self.held()}\n" + self.logs()
             time.sleep(0.02)
         return time.monotonic() - began
+
+    def shards_of(self, name):
+        """Those that a worker folds."""
+        return {shard for shard, pids in self.held().items() if pids == [self.processes[name].pid]}
 
     def pid(self, *names):
         return {self.processes[name].pid for name in names}

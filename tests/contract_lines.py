@@ -140,7 +140,8 @@ LINES = {
         "the table bloques in PostgreSQL": "postgres_store::people_find_the_documented_columns",
         "partitions by time and channel":
             "postgres_store::channels_have_partitions_of_their_own_where_configured postgres_store::old_months_are_dropped_whole",
-        "several nodes and workers share a fleet": "workers::two_workers_share_the_shards workers::shards_of_a_killed_worker_move",
+        "several nodes and workers share a fleet":
+            "workers::two_workers_share_the_shards workers::shards_of_a_killed_worker_move_and_the_others_go_on",
         "run.sh and setup.sh":
             "deployment_scripts::run_starts_restarts_and_stops "
             "deployment_scripts::setup_and_run_with_both_servers_twice_without_harm",

@@ -55,6 +55,20 @@ def test_each_producer_gets_its_own_offset(log, committer):
     assert log.arrivals == [100 + n for n in range(50)]
 
 
+def test_batches_handed_in_together_are_accepted_together_or_not_at_all(log):
+    # Given groups that one batch fills, and a disk that fails now and then
+    committer = GroupCommitter(log, group_bytes=1)
+    try:
+        log.error = DiskFull("full")
+        assert isinstance(committer.submit_all((b"1", b"2", b"3")).exception(5), DiskFull) and not log.groups
+        log.error = None
+        # When they are handed in again, Then they are one group, whose ticket gives the last one's offset
+        first, after = committer.submit_all((b"1", b"2", b"3")), committer.submit(b"4")
+        assert (first.result(5), after.result(5)) == (3, 4) and log.groups == [[b"1", b"2", b"3"], [b"4"]]
+    finally:
+        committer.stop()
+
+
 def test_batches_that_come_together_share_a_sync(log, committer):
     tickets = [committer.submit(b"x") for _ in range(200)]
     tickets[-1].result(5)

@@ -169,7 +169,8 @@ def test_a_clock_in_the_future_is_said_loudly(tmp_path, caplog):
     # Given a node whose folder holds readings of 2099
     with running(small(), tmp_path) as nucleus:
         assert nucleus.status()["clock"]["ahead"] is None
-        nucleus.committer.submit(nucleus._producer.pack(readings([1]), 4_070_908_800_000), 4_070_908_800_000).result(5)
+        moment = 4_070_908_800_000
+        nucleus._producer.send(readings([1]), moment, None, lambda batch: nucleus.committer.submit(batch, moment)).result(5)
         assert until(lambda: nucleus.engine.clock > 4_070_000_000_000)
     assert "node's clock" not in caplog.text
     # When it starts today, Then log and status say so, with what to do

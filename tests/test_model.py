@@ -267,6 +267,18 @@ def test_silence_shows_after_any_jump_of_the_clock(jump):
     assert len(hear(engine, 1.0, jump * 1000 + 2000).messages) == 1
 
 
+def test_a_shorter_silence_holds_from_its_reload_on():
+    # Given a sensor that nobody looks at for an hour yet
+    engine = engine_of(silencio_max=3600)
+    hear(engine, 1.0, 0)
+    engine.tick(T0 + 2000)
+    # When the configuration asks for ten seconds
+    reload = {"op": "reload", "config": {"modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": 8, "silencio_max": 10}]}}
+    engine.turn([], commands=[reload])
+    # Then its silence shows when those are over
+    assert [kinds(engine.tick(T0 + second * 1000)) for second in (5, 10, 11, 12)] == [[], [], [SILENCE], []]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([1, 3, 4, 5, 600, 601, 4095, 4097, 7200, 7201, 8190, 8191, 8192, 8193, 16_384, 20_000]),
                           st.sampled_from(["tick", "one", "other"])), min_size=1, max_size=20),

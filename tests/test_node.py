@@ -1,8 +1,10 @@
 """A whole node: readings in, committed rows out, whatever happens to its folder in between."""
 import json
 import sqlite3
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -63,10 +65,30 @@ def test_state_survives_a_restart(tmp_path):
         assert {**again.engine.ledger} == ledger
 
 
+def test_every_batch_of_many_threads_counts_once(tmp_path):
+    # Given eight threads that hand in batches without a producer of their own, in turns as short as the interpreter gives
+    threads, batches, size = 8, 150, 3
+    interval = sys.getswitchinterval()
+    with running(small(), tmp_path) as nucleus:
+        def hand_in(first):
+            tickets = [nucleus.submit(readings(range(first, first + size)), time=now_ms()) for _ in range(batches)]
+            assert all(ticket.result(60) is not None for ticket in tickets)
+
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(hand_in, range(0, threads * size, size)))
+        finally:
+            sys.setswitchinterval(interval)
+        # Then every reading is counted, none as a repeat of another thread's
+        assert until(lambda: nucleus.engine.ledger["in"] == threads * batches * size, seconds=60)
+        assert nucleus.engine.ledger["rejected"] == 0
+
+
 def test_repeated_batch_counts_once(tmp_path):
     # Given an envelope that is handed in twice, with a restart in between
     with running(small(), tmp_path) as nucleus:
-        envelope = nucleus._producer.pack(readings(range(10)), now_ms())
+        envelope = nucleus._producer.send(readings(range(10)), now_ms(), None, bytes)
         nucleus.committer.submit(envelope, readings=10).result(5)
         until(lambda: nucleus.engine.ledger["in"] == 10)
     with running(small(), tmp_path) as nucleus:

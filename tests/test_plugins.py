@@ -219,6 +219,32 @@ def test_client_has_streams_and_names_the_setting_for_the_rest(node):
             client.get("x")
 
 
+def test_who_reads_a_stream_on_is_given_what_is_new_and_nothing_else_is_read(node, monkeypatch):
+    with node as nucleus:
+        client, added = nucleus.redis_client, []
+
+        def add(many):
+            added.extend(asyncio.run(client.xadd("cosas", {"m": b"x"}, urgent=True)) for _ in range(many))
+            assert until(lambda: asyncio.run(client.xlen("cosas")) == len(added), 20)
+
+        # Given a stream that somebody has read to its end, in two parts
+        add(30)
+        [[_, part]] = asyncio.run(client.xread({"cosas": "0-0"}, count=20))
+        [[_, rest]] = asyncio.run(client.xread({"cosas": part[-1][0]}))
+        assert [id for id, _ in part + rest] == added
+        # When three entries more come and it is read on
+        add(3)
+        read, read_out = [], nucleus.pipeline.read_out
+        monkeypatch.setattr(nucleus.pipeline, "read_out", lambda *which: read.append(read_out(*which)) or read[-1])
+        [[_, new]] = asyncio.run(client.xread({"cosas": rest[-1][0]}))
+        # Then these come, and only these were read
+        assert [id for id, _ in new] == added[-3:]
+        assert [len(rows) for rows in read] == [3]
+        # And once more gives nothing
+        assert asyncio.run(client.xread({"cosas": new[-1][0]})) == []
+        assert [len(rows) for rows in read] == [3, 0]
+
+
 def test_start_that_fails_leaves_nothing_behind(tmp_path):
     # Given a module that does not exist
     from corec.errors import ConfigError

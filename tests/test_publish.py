@@ -5,15 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import b64encode
+from itertools import count as counting
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import corec
+from corec._core.wire import envelope_head
 from corec.cli import main
-from corec.errors import BackPressure, FolderInUse, FrameError
+from corec.errors import BackPressure, DiskFull, FolderInUse, FrameError
+from corec.node.producer import Producer
+from corec.node.submit import take_batches
 from corec.publish import Publisher, as_frames
+from corec.streams.group_commit import GroupCommitter
+from corec.streams.journal import Journal
+from corec.streams.tail import future_of
 from tests.nodes import SMALL, now_ms, readings, running, small, until
 
 pytest_plugins = ["tests.servers.redis"]
@@ -48,6 +56,38 @@ def test_a_script_sends_to_an_embedded_node_the_same_way(tmp_path):
             corec.publish(readings(range(5)), config=small(), data=tmp_path)
             assert until(lambda: count(nucleus) == 17)
     assert nucleus.engine.marks.gaps == 0
+
+
+def test_a_batch_without_readings_is_done_at_once():
+    assert future_of([]).result(0) == 0
+
+
+def test_a_request_that_the_disk_refuses_in_the_middle_loses_nothing_when_it_comes_again(tmp_path):
+    # Given a request of three numbered batches, each as large as a group, and a disk that refuses the second write
+    producer = Producer("gate")
+    batches = [producer.send(readings([1, 2]), now_ms(), None, lambda batch: b64encode(batch).decode()) for _ in range(3)]
+    journal = Journal(tmp_path)
+    append, writes = journal.append, counting(1)
+
+    def refusing(payloads, arrival):
+        if next(writes) == 2:
+            raise DiskFull("the disk refuses")
+        return append(payloads, arrival)
+
+    journal.append = refusing
+    committer = GroupCommitter(journal, group_bytes=1)
+    try:
+        # When it is handed in until it is taken
+        committer.submit(b"somebody else's").result(5)
+        with pytest.raises(DiskFull):
+            take_batches(committer, batches)
+        assert take_batches(committer, batches) == {"accepted": 6}
+        # Then no batch is in the journal before one with a lower number: that one would count as a repeat
+        numbers = [envelope_head(entry.payload)[4] for entry in journal.read(1)]
+        assert numbers == [0, 2, 4]
+    finally:
+        committer.stop()
+        journal.close()
 
 
 def test_two_senders_of_one_name_are_told_apart(tmp_path):

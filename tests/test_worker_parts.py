@@ -9,7 +9,7 @@ from corec.config.servers import RedisServer, Secret
 from corec.errors import ConfigError
 from corec.workers.assignment import MOST_SHARE, assign
 from corec.workers.coordinator import LOST_S, QUEUED, STALLED_S, Coordinator
-from corec.workers.leases import Assignment, Lease
+from corec.workers.leases import LEASE_MS, RENEW_S, Assignment, Lease
 
 NAMES = st.sets(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=9)
 
@@ -65,6 +65,14 @@ class Bench:
                                        drop=self.dropped.append)  # fmt: skip
 
     def step(self, seconds=0.0, **began):
+        """After so many seconds of steps, the last of which finds these workers and what they have begun."""
+        for _ in range(round(seconds / RENEW_S) - 1):
+            self.now += RENEW_S
+            self.coordinator.step()
+        return self.jump(min(seconds, RENEW_S), **began)
+
+    def jump(self, seconds, **began):
+        """The same, without steps in between."""
         self.now += seconds
         self.sent.clear()
         self.leases.workers = {name: Lease(name, f"q-{name}", 1, "h", began=count) for name, count in began.items()}
@@ -94,6 +102,32 @@ def test_a_worker_that_begins_no_turn_loses_its_shards_and_gets_them_back(bench)
     assert "q-b" in bench.step(LOST_S - STALLED_S + 0.1, a=3, b=1)
     bench.step(0.3, a=4, b=2)
     assert set(bench.leases.decided.shards.values()) == {"a", "b"}
+
+
+def test_workers_that_all_stand_still_keep_what_they_have(bench):
+    bench.step(a=0, b=0)
+    bench.step(0.3, a=1, b=1)
+    before = bench.leases.decided
+    # When both renew their leases and begin nothing: the store is away, say, or the broker forgot what was sent
+    bench.step(STALLED_S + 0.6, a=1, b=1)
+    # Then nothing moves, and turns are sent again after a while
+    assert bench.leases.decided == before
+    assert any("q-a" in bench.step(RENEW_S, a=1, b=1) for _ in range(round(2 * LOST_S / RENEW_S)))
+    assert bench.leases.decided == before
+
+
+def test_after_a_silence_workers_get_the_time_to_say_that_they_live(bench):
+    bench.step(a=0, b=0)
+    before = bench.step(0.3, a=1, b=1) and bench.leases.decided
+    # When Redis was away for longer than a lease lasts, and one worker is quicker than the other to say that it lives
+    bench.jump(2 * LEASE_MS / 1000, a=1)
+    # Then the other keeps its shards
+    assert bench.leases.decided == before
+    bench.step(0.3, a=2, b=2)
+    assert bench.leases.decided == before
+    # And loses them when it does not come back
+    bench.step(LEASE_MS / 1000, a=3)
+    assert set(bench.leases.decided.shards.values()) == {"a"}
 
 
 def test_the_queue_of_a_worker_that_is_gone_is_dropped(bench):

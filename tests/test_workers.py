@@ -7,10 +7,15 @@ import pytest
 
 from corec.errors import CoreCError
 from corec.node.control import ask
+from corec.node.notify import Ear
 from tests.celery_fleet import SHARDS, Fleet
+from tests.crash import fleet_evidence as evidence
+from tests.nodes import now_ms
 from tests.servers.redis import running as running_redis
 
 pytest_plugins = ["tests.servers.postgres"]
+#: A shard whose worker goes on commits at least this often, half a second apart as a rule.
+PAUSE_MS = 2500
 #: Within this long all shards of a worker that is gone are folded elsewhere.
 MOVED_S = 3.0
 
@@ -21,12 +26,12 @@ def fleet(tmp_path_factory, postgres):
     database = {"host": postgres.host, "port": postgres.port, "user": postgres.user, "password": postgres.password, "dbname": name}
     with running_redis() as redis:
         fleet = Fleet(tmp_path_factory.mktemp("fleet"), database, redis)
-        fleet.connected = lambda: postgres.connected(name)
+        fleet.connected, fleet.redis = lambda: postgres.connected(name), redis
         try:
             fleet.node("corec1")
             fleet.worker("w1")
             fleet.worker("w2")
-            fleet.wait(lambda: fleet.folded_by(fleet.pid("w1", "w2")), 30)
+            fleet.wait(lambda: fleet.shared_by("w1", "w2"), 30)
             fleet.start_sending()
             yield fleet
         finally:
@@ -41,14 +46,28 @@ def test_two_workers_share_the_shards(fleet):
 
 
 def test_worker_that_comes_takes_shards_over(fleet):
-    fleet.worker("w3")
+    fleet.ear = Ear()
+    fleet.worker("w3", "-I", "tests.faults.hanging", **fleet.ear.environment(watchdog_s=1))
     fleet.wait(lambda: fleet.shared_by("w1", "w2", "w3"), 20)
 
 
-def test_shards_of_a_killed_worker_move(fleet):
+def test_shards_of_a_killed_worker_move_and_the_others_go_on(fleet):
+    # Given three workers that commit
+    fleet.wait(fleet.go_on(), 20)
+    lost = fleet.shards_of("w1")
+    # When one is killed
+    killed = now_ms()
     fleet.processes["w1"].kill()
     fleet.processes["w1"].wait()
+    # Then its shards are folded elsewhere soon
     assert fleet.wait(lambda: fleet.folded_by(fleet.pid("w2", "w3")), 10) < MOVED_S
+    fleet.wait(fleet.go_on(), 20)
+    # And the others committed all the while
+    with fleet.connected() as cursor:
+        gaps = evidence.gaps(cursor, killed, killed + 1000 * MOVED_S)
+    moved, stayed = ([gaps[shard] for shard in gaps if (shard in lost) is gone] for gone in (True, False))
+    print(f"ms between commits around the kill: moved shards up to {max(moved)}, others up to {max(stayed)}")
+    assert len(stayed) == SHARDS - len(lost) and max(stayed) < min(PAUSE_MS, min(moved))
 
 
 def test_shards_of_a_stopped_worker_move_and_it_writes_nothing_when_it_goes_on(fleet):
@@ -60,14 +79,35 @@ def test_shards_of_a_stopped_worker_move_and_it_writes_nothing_when_it_goes_on(f
     fleet.wait(lambda: fleet.shared_by("w2", "w3"), 15)
 
 
+def test_a_worker_whose_turn_stands_still_loses_its_shards_its_lease_and_its_supervisors_trust(fleet):
+    # Given a worker that its supervisor hears
+    name = next(lease.name for lease in fleet.leases.live().values() if lease.pid in fleet.pid("w3"))
+    assert fleet.ear.heard()[:2] == ["READY=1", "WATCHDOG=1"]
+    # When what folds stands still, and all its other threads go on
+    fleet.processes["w3"].send_signal(signal.SIGUSR2)
+    # Then its shards are folded elsewhere, and it is no worker any more
+    fleet.wait(lambda: all(pids == list(fleet.pid("w2")) for shard, pids in fleet.held().items()) and len(fleet.held()) == SHARDS, 30)
+    assert name not in fleet.leases.live()
+    fleet.ear.heard()
+    time.sleep(2)
+    assert fleet.ear.heard() == []
+    # When it goes on, then it writes nothing of what others have, and is given shards anew
+    fleet.processes["w3"].send_signal(signal.SIGUSR1)
+    fleet.wait(lambda: fleet.shared_by("w2", "w3"), 30)
+    fleet.wait(lambda: "WATCHDOG=1" in fleet.ear.heard(), 10)
+
+
 def test_another_node_coordinates_when_the_first_is_killed(fleet):
     fleet.node("corec2")
     fleet.wait(lambda: "Inicializado" in (fleet.folder / "corec2.log").read_text(), 15)
+    held, killed = fleet.held(), now_ms()
     fleet.processes["corec1"].kill()
     fleet.wait(lambda: "coordina" in (fleet.folder / "corec2.log").read_text(), MOVED_S)
-    turns = {lease.name: lease.began for lease in fleet.leases.live().values()}
-    # Then turns go on under the other
-    fleet.wait(lambda: all(lease.began > turns.get(lease.name, 0) + 3 for lease in fleet.leases.live().values()), 10)
+    # Then turns go on under the other, and no shard has moved or rested for long
+    fleet.wait(fleet.go_on(3), 10)
+    assert fleet.held() == held
+    with fleet.connected() as cursor:
+        assert max(evidence.gaps(cursor, killed, now_ms()).values()) < 1000 * MOVED_S
 
 
 def test_commands_reach_the_worker_that_has_the_block(fleet):
@@ -109,8 +149,8 @@ def test_long_work_is_done_by_workers_without_shards(fleet):
 
 
 def test_query_reads_the_whole_fleet(fleet):
-    rows = fleet.corec("query", "--since", "10m")
-    assert "s/0" in rows and "s/15" in rows
+    for block in ("s/0", "s/15"):
+        assert f"  {block} " in fleet.corec("query", "--since", "10m", "--blocks", block)
 
 
 def test_nothing_is_lost_and_nothing_doubled(fleet):
@@ -127,3 +167,9 @@ def test_nothing_is_lost_and_nothing_doubled(fleet):
     assert len(ledgers) == SHARDS and rows == distinct
     assert total["in"] - total["rejected_repeated"] == fleet.sent
     assert int(folded) + total["late"] == fleet.sent
+
+
+def test_rows_are_what_the_oracle_makes_of_the_streams(fleet):
+    # Given all that was read, as turn records of each shard say, then its rows are the oracle's: none more, none less
+    with fleet.connected() as cursor:
+        assert sum(evidence.compare(cursor, fleet.redis.client(), fleet.config, shard) for shard in range(SHARDS)) > 300

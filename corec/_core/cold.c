@@ -124,26 +124,32 @@ void cc_close_windows(Core *core, int64_t until, Sink *sink)
     }
 }
 
-/* 1 when an entity is silent by now, without a branch; `since` is the tick of the last sweep, in the
- * policy's unit: all ages were below the limit then, so no age is ambiguous. */
-static inline uint32_t fell_silent(uint32_t state, uint32_t since, uint32_t passed, uint32_t limit)
+/* The age of an entity that was heard and does not count as silent, in ticks of its policy, else 0; without a branch.
+ * `since` is the tick of the last sweep: all ages were within the limit then, so none is ambiguous. */
+static inline uint32_t age_of(uint32_t state, uint32_t since, uint32_t passed)
 {
     const uint32_t quality = state & (15u << CC_QUALITY_SHIFT);
-    const uint32_t age = ((since - (state >> CC_SEEN_SHIFT)) & CC_SEEN_MASK) + passed;
-    return (quality != CC_NEVER << CC_QUALITY_SHIFT) & (quality != CC_SILENT << CC_QUALITY_SHIFT) & (age > limit);
+    const uint32_t counts = (quality != CC_NEVER << CC_QUALITY_SHIFT) & (quality != CC_SILENT << CC_QUALITY_SHIFT);
+    return (((since - (state >> CC_SEEN_SHIFT)) & CC_SEEN_MASK) + passed) & (0u - counts);
 }
 
-/* Whether a sweep would mark anything in a segment: a pass over one column. */
-int cc_sweep_due(const Core *core, uint32_t segment, uint32_t since)
+/* Whether a sweep would mark anything in a segment: a pass over one column, and none before its oldest entity, or one
+ * that is heard from now on, can have reached the limit. */
+int cc_sweep_due(Core *core, uint32_t segment, uint32_t since)
 {
-    const Segment *s = &core->segments[segment];
+    Segment *s = &core->segments[segment];
     const Policy *p = &core->policies[s->policy];
     const Tile *tiles = &core->tiles[(size_t)segment * CC_SLAB_TILES];
-    const uint32_t passed = p->tick - since, limit = p->silence;
-    uint32_t due = 0;
+    const uint32_t passed = p->tick - since;
+    uint32_t oldest = 0;
+    if (p->tick < s->sweep_at) return 0;
     for (uint32_t k = 0; k < (s->used + 7u) / 8; k++)
-        for (int j = 0; j < CC_LANES; j++) due |= fell_silent(tiles[k].state[j], since, passed, limit);
-    return (int)due;
+        for (int j = 0; j < CC_LANES; j++) {
+            const uint32_t age = age_of(tiles[k].state[j], since, passed);
+            oldest = age > oldest ? age : oldest;
+        }
+    s->sweep_at = oldest > p->silence ? 0 : p->tick + (p->silence - oldest) + 1;
+    return oldest > p->silence;
 }
 
 /* Mark the entities of a segment that fell silent.  Returns how many. */
@@ -156,7 +162,7 @@ size_t cc_sweep_segment(Core *core, uint32_t segment, uint32_t since, Sink *sink
     for (uint32_t slot = 0; slot < s->used; slot++) {
         Tile *t = &tiles[slot >> 3];
         const uint32_t j = slot & 7, state = t->state[j];
-        if (!fell_silent(state, since, p->tick - since, p->silence)) continue;
+        if (age_of(state, since, p->tick - since) <= p->silence) continue;
         t->state[j] = (state & ~(15u << CC_QUALITY_SHIFT) & ~1u) | (CC_SILENT << CC_QUALITY_SHIFT);
         s->flags |= CC_SEG_DIRTY;
         silent++;

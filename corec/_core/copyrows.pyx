@@ -29,6 +29,10 @@ cdef enum:
 #: Microseconds from 1970 to PostgreSQL's year 2000.
 cdef int64_t EPOCH_US = 946_684_800_000_000
 
+#: The bits of infinity without its sign (shifted out); those of a NaN are greater.
+cdef uint32_t INFINITY_32 = 0xFF000000
+cdef uint64_t INFINITY_64 = 0xFFE0000000000000
+
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 cdef Py_ssize_t LONGEST_FIELD = 12
@@ -76,41 +80,21 @@ cdef inline char *put_small(char *p, int16_t value) noexcept nogil:
     return p + 6
 
 
-cdef inline char *put_float(char *p, const char *field) noexcept nogil:
-    cdef float value
-    cdef uint32_t bits
-    memcpy(&value, field, 4)
-    if value != value:
-        return put_null(p)
-    memcpy(&bits, field, 4)
-    return put32(p, 4, bits)
-
-
-cdef inline char *put_double(char *p, const char *field) noexcept nogil:
-    cdef double value
-    cdef uint64_t bits
-    memcpy(&value, field, 8)
-    if value != value:
-        return put_null(p)
-    memcpy(&bits, field, 8)
-    return put64(p, bits)
-
-
 cdef inline char *put_field(char *p, int32_t kind, const char *field, Py_ssize_t number) noexcept nogil:
     cdef int64_t whole
     cdef uint32_t wide
     if kind == C_SMALL:
         return put_small(p, (<const int8_t *>field)[0])
-    if kind == C_FLOAT:
-        return put_float(p, field)
-    if kind == C_DOUBLE:
-        return put_double(p, field)
     if kind == C_NUMBER:
         return put64(p, <uint64_t>number)
+    memcpy(&wide, field, 4)
+    if kind == C_FLOAT:
+        return put_null(p) if (wide << 1) > INFINITY_32 else put32(p, 4, wide)
     if kind == C_UNSIGNED:
-        memcpy(&wide, field, 4)
         return put64(p, wide)
     memcpy(&whole, field, 8)
+    if kind == C_DOUBLE:
+        return put_null(p) if (<uint64_t>whole << 1) > INFINITY_64 else put64(p, <uint64_t>whole)
     return put64(p, <uint64_t>(whole if kind == C_BIG else whole * 1000 - EPOCH_US))
 
 

@@ -23,7 +23,7 @@ uint32_t cc_attention(const Core *, const Batch *, size_t index);
 Window *cc_window_at(Core *, Block *, int64_t time, Sink *);
 void cc_advance(Core *, int64_t now, int64_t lateness);
 void cc_close_windows(Core *, int64_t until, Sink *);
-int cc_sweep_due(const Core *, uint32_t segment, uint32_t since);
+int cc_sweep_due(Core *, uint32_t segment, uint32_t since);
 size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *);
 size_t cc_repair_segment(Core *, uint32_t segment);
 

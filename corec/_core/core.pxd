@@ -13,6 +13,6 @@ cdef extern from "core.h" nogil:
     uint32_t cc_locate_sparse(const Core *, uint32_t id) noexcept
     void cc_advance(Core *, int64_t now, int64_t lateness) noexcept
     void cc_close_windows(Core *, int64_t until, Sink *) noexcept
-    bint cc_sweep_due(const Core *, uint32_t segment, uint32_t since) noexcept
+    bint cc_sweep_due(Core *, uint32_t segment, uint32_t since) noexcept
     size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *) noexcept
     size_t cc_repair_segment(Core *, uint32_t segment) noexcept

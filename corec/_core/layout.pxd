@@ -52,7 +52,8 @@ cdef extern from "layout.h" nogil:
         uint32_t *ids               # wire id of each slot where they are sparse, or NULL
         float *low                  # lower limit of each slot, or NULL: the policy's
         float *high                 # upper limit of each slot, or NULL: the policy's
-        uint64_t spare[2]
+        uint32_t sweep_at           # tick, in the policy's unit, before which none of it can fall silent; 0 = not known
+        uint32_t spare[3]
 
     ctypedef struct Window:
         int64_t start, end          # ms, [start, end); end 0 = not open

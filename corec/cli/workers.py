@@ -29,7 +29,7 @@ def workers(config: Path | None, number: int | None, rol: str | None, loglevel: 
     from corec.celery_setup import require_plain_broker
     from corec.config.types import ROLES
     from corec.errors import ConfigError
-    from corec.node.stop_signals import on_stop_signals
+    from corec.node.stop_signals import stop_signals
     from corec.workers.processes import keep_running
 
     if rol not in (None, *ROLES):
@@ -40,5 +40,5 @@ def workers(config: Path | None, number: int | None, rol: str | None, loglevel: 
         raise ConfigError(f"expected a celery_config in {path}, got none", hint="docs/celery.md says what goes in")
     require_plain_broker(loaded)
     over = threading.Event()
-    on_stop_signals(over.set)
-    keep_running(number or loaded.celery_config.worker_concurrency, str(Path(path).resolve()), rol, loglevel, over, click.echo)
+    with stop_signals(over.set):
+        keep_running(number or loaded.celery_config.worker_concurrency, str(Path(path).resolve()), rol, loglevel, over, click.echo)

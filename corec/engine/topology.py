@@ -74,6 +74,8 @@ class Topology:
     def _set_entry(self, index: int, entry: BlockEntry) -> None:
         policy = _policy(entry, self.arena.tick)
         self.arena.policies[index] = policy
+        rows = self.arena.segments
+        rows["sweep_at"][rows["policy"] == index] = 0   # it may ask for another silence
         if entry.funcion:
             self.arena.functions[index + 1] = _function(entry)
         for limits in self.limits:

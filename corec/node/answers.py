@@ -29,6 +29,19 @@ def _submit(nucleus: "CoreCNucleus", request: dict[str, Any]) -> dict[str, Any]:
     return take_batches(nucleus.committer, request["batches"])
 
 
+def _acknowledge(nucleus: "CoreCNucleus", request: dict[str, Any]) -> dict[str, Any]:
+    """Note that somebody has seen to alerts, each TURN.ROW; UsageError where the store has no such alert."""
+    alerts = request.get("alerts")
+    wanted = [str(alert) for alert in alerts] if isinstance(alerts, list) else []
+    with nucleus.store.reader() as reader:
+        found = reader.blocks_of_alerts(wanted)
+    unknown = [alert for alert in wanted if alert not in found]
+    if unknown:
+        raise UsageError(f"there is no alert {', '.join(unknown)}", hint="`corec query --alerts` shows their numbers")
+    names = {alert: nucleus.engine.block_ids[block] for alert, block in found.items()}
+    return nucleus.command({"op": "ack", "alerts": names, "why": str(request.get("why") or "")})
+
+
 def _stop(nucleus: "CoreCNucleus", _: dict[str, Any]) -> dict[str, Any]:
     nucleus.ask_to_stop()
     return {"stopping": True}
@@ -39,6 +52,6 @@ OPERATIONS = {
     "reload": lambda nucleus, _: reload(nucleus),
     "snapshot": lambda nucleus, _: {"snapshots": nucleus.pipeline.take_snapshot()},
     "stop": _stop,
-    "ack": lambda nucleus, request: nucleus.acknowledge(request.get("alerts"), str(request.get("why") or "")),
+    "ack": _acknowledge,
     "submit": _submit,
 }

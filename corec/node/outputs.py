@@ -17,9 +17,11 @@ import msgspec
 import numpy as np
 from redis.exceptions import ResponseError
 
+from corec._core.dtypes import AGGREGATE
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
+from corec.retrying import RetryingThread
 from corec.streams.redis_keys import FIELD, committed_key
 from corec.streams.redis_link import Link
 
@@ -30,23 +32,25 @@ ROWS = 500
 #: Bytes that an output stream may take, about, and the bounds of MAXLEN that follow from it.
 STREAM_BYTES = 16 << 20
 LENGTHS = (100, 100_000)
-AGAIN_S = 0.1
 MARK_S = 0.1
 CACHE_S = 1.0
-#: Blocks written to the cache in one go: what changes faster is written as it is when its turn comes.
-CACHE_BLOCKS = 2_000
+#: Blocks written to the cache in one go, 1 ms of work, and the pause between two: alerts go first.  What changes faster
+#: than all of them are written is written as it is when its turn comes.
+CACHE_BLOCKS, CACHE_PAUSE_S = 24, 0.004
 OWN_PREFIX = "corec:"
 COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "messages", "fitness", "score")
+PLACES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
 
 
-class Outputs:
-    """One thread, told of each commit."""
+class Outputs(RetryingThread):
+    """One thread, told of each commit; at its end it sends what there is, if the server takes it."""
 
-    def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path, instance: str, shard: int = 0) -> None:
-        """store: asked for a reader of its own.  block_ids: a function that gives the names of the blocks."""
+    def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path | None, instance: str, shard: int = 0) -> None:
+        """store: asked for a reader of its own.  block_ids: gives the names of the blocks.  folder: None where none outlives us."""
+        super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store")
         self._link = Link(server, on_connect=self._connected)
         self._store, self._block_ids, self._instance = store, block_ids, instance
-        self._file = folder / "sent"
+        self._file = folder and folder / "sent"
         self._mark_key = committed_key(shard)
         self._position = self._saved_position()
         self._positions: dict[str, int] = {}  # by stream, as the server has them
@@ -54,58 +58,58 @@ class Outputs:
         self._refused: set[str] = set()
         self._lock = threading.Lock()
         self._marks: dict[str, str] = {}
-        self._latest: dict[int, np.void] = {}
+        self._fresh: list[np.ndarray] = []      # rows of turns, for the thread to sort
+        self._latest: dict[int, tuple[Any, ...]] = {}   # block -> its newest row that is not in the cache
+        self._due: list[int] = []   # blocks to be written in this second
         self._marked_at = self._cached_at = self._saved_at = 0.0
-        self._wake, self._stop = threading.Event(), threading.Event()
         self.sent = 0
-        self.problem = ""
-        self._thread = threading.Thread(target=self._run, name="redis-outputs", daemon=True)
-
-    def start(self) -> None:
-        """Begin with what was committed and not sent."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Send what there is, if the server takes it."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
         """A turn is in the store; *cursor*: the newest entries of it, in the life *run* of the server."""
         marks = {stream: place.partition(" ")[0] for stream, place in cursor.items()}
         with self._lock:
             self._marks = {**marks, "run": run} if marks and run else self._marks
-            self._latest.update((int(row["block"]), row) for row in outcome.aggregates)
+            self._fresh.append(outcome.aggregates)
         self._wake.set()
 
     # -- the thread
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self._wake.wait(MARK_S if self._marks or self._latest else CACHE_S)
-            self._wake.clear()
-            self._try()
+    def _pass(self) -> None:
+        self._rest(CACHE_PAUSE_S if self._due else MARK_S if self._marks or self._latest else CACHE_S)
+        self._sort()
+        self._hand_over()
+
+    def _end(self) -> None:
         self._marked_at = self._cached_at = 0.0
-        self._try()
+        self._sort()
+        try:
+            self._hand_over()
+            while self._due:
+                self._hand_over()
+        except CoreCError as error:
+            self._failed(error)
         self._save_position()
         self._link.close()
 
-    def _try(self) -> None:
-        try:
-            with self._link.errors("take what was committed"):
-                while self._send_some() == ROWS:
-                    pass
-                self._mark()
-                self._cache()
-            self.problem = ""
-        except ServerError as error:
-            if not self.problem:
-                log.error("[Outputs-%s] %s; output streams wait in the store", self._instance, error)
-            self.problem = error.text
-            self._stop.wait(AGAIN_S)
-        except CoreCError as error:  # the store is being replaced or is away: it is asked again
+    def _sort(self) -> None:
+        """Keep of each block the newest row."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+        for rows in fresh:
+            self._latest.update(zip(rows["block"].tolist(), rows.tolist(), strict=True))
+
+    def _hand_over(self) -> None:
+        with self._link.errors("take what was committed"):
+            while self._send_some() == ROWS:
+                pass
+            self._mark()
+            self._cache()
+        self.problem = ""
+
+    def _failed(self, error: CoreCError) -> None:
+        if isinstance(error, ServerError):
+            super()._failed(error)
+        else:  # the store is being replaced or is away: it is asked again
             log.debug("[Outputs-%s] %s", self._instance, error)
 
     def _connected(self, address: str) -> None:
@@ -164,24 +168,24 @@ class Outputs:
             self._link.client(self._mark_key).hset(self._mark_key, mapping=marks)
 
     def _cache(self) -> None:
-        """The latest aggregates of blocks, for other programs to read."""
-        if time.monotonic() - self._cached_at < CACHE_S:
-            return
-        self._cached_at = time.monotonic()
-        with self._lock:
-            chosen = [self._latest.pop(block) for block in list(self._latest)[:CACHE_BLOCKS]]
+        """The latest aggregates of blocks, for other programs to read; a few at a time, once a second all that changed."""
+        if not self._due and time.monotonic() - self._cached_at >= CACHE_S:
+            self._cached_at, self._due = time.monotonic(), list(self._latest)
+        chosen, self._due = self._due[:CACHE_BLOCKS], self._due[CACHE_BLOCKS:]
         names = self._block_ids()
-        by_place: dict[str, list[tuple[str, np.void]]] = {}
-        for row in chosen:
-            key = cache_key(names[int(row["block"])])
-            by_place.setdefault(self._link.place(key), []).append((key, row))
+        by_place: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
+        for block in chosen:
+            key = cache_key(names[block])
+            by_place.setdefault(self._link.place(key), []).append((key, self._latest.pop(block)))
         for rows in by_place.values():
             with self._link.client(rows[0][0]).pipeline(transaction=False) as pipe:
                 for key, row in rows:
-                    pipe.hset(key, mapping={**{name: row[name].item() for name in COLUMNS}, "instance_id": self._instance})
+                    pipe.hset(key, mapping={**{name: row[place] for name, place in PLACES}, "instance_id": self._instance})
                 pipe.execute()
 
     def _saved_position(self) -> int:
+        if self._file is None:
+            return 0
         try:
             return int(self._file.read_text())
         except (FileNotFoundError, ValueError):
@@ -189,6 +193,8 @@ class Outputs:
 
     def _save_position(self) -> None:
         self._saved_at = time.monotonic()
+        if self._file is None:
+            return
         unfinished = self._file.with_name(self._file.name + ".part")
         try:
             unfinished.write_text(str(self._position))

@@ -125,10 +125,10 @@ class Pipeline:
         self._out.append((stream, self._now(), entry))
         self.accepted(urgent)
 
-    def read_out(self, stream: str) -> list[tuple[int, int, bytes]]:
-        """(number, time, entry) of all that is committed of an output stream."""
+    def read_out(self, stream: str, after: int = 0) -> list[tuple[int, int, bytes]]:
+        """(number, time, entry) of what is committed of an output stream behind a number."""
         with self._store.reader() as reader:
-            return reader.outbox(stream, limit=MOST_READ)
+            return reader.outbox(stream, after, MOST_READ)
 
     @property
     def pending(self) -> int:
@@ -163,8 +163,7 @@ class Pipeline:
             return TICK_MS / 1000
         if self.load > EAGER_LOAD:
             return max(0.0, FOLD_EVERY_S - busy)    # what comes meanwhile is folded together
-        due = self._record["began"] + COMMIT_EVERY_S * self.flash.stretch - time.monotonic()
-        return min(max(FOLD_EVERY_S, due), TICK_MS / 1000)
+        return min(max(FOLD_EVERY_S, self._due() - time.monotonic()), TICK_MS / 1000)
 
     def finish(self, by: float) -> None:
         """Commit the open turn; leave a snapshot behind if it is durable *by* this moment of the monotonic clock."""
@@ -189,8 +188,6 @@ class Pipeline:
             self._asked = [self._snapshots.popleft() for _ in range(len(self._snapshots))]
             self.checkpoints.begin()
         self.checkpoints.work()
-        if self._record is None:
-            self.checkpoints.make_room()
         if self._asked and not self.checkpoints.busy:
             for waiting in self._asked:
                 waiting.set_result(self.checkpoints.count)
@@ -229,19 +226,18 @@ class Pipeline:
             return False
         first = not self.commit_ms      # somebody waits for the first result of a start
         at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts
-        return at_once or self._is_old(now) or self._turn_bytes >= self._most_bytes
+        return at_once or now >= self._due() or self._turn_bytes >= self._most_bytes
 
-    def _is_old(self, now: float) -> bool:
-        return now - self._record["began"] >= COMMIT_EVERY_S * self.flash.stretch
+    def _due(self) -> float:
+        """When the open turn is committed, whatever is in it."""
+        return self._record["began"] + COMMIT_EVERY_S * self.flash.stretch
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""
-        if self._intake.blind:
-            self._heard_at = now    # whoever was held up has a second from its end on to be heard
-        if self.pending or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
+        if self.pending or self._intake.blind or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
-            if self._is_old(now):
+            if now >= self._due():
                 self.end_turn(self._now())
             return
         before, tick = self.engine.ledger["in"], self._now()

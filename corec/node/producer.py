@@ -1,10 +1,13 @@
 """A numbered producer: batches in envelopes whose repeats the node drops."""
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from zlib import crc32
 
 from corec._core.wire import pack_envelope
+
+Taken = TypeVar("Taken")
 
 
 class Producer:
@@ -19,9 +22,12 @@ class Producer:
         self.sequence = 0
         self._lock = threading.Lock()
 
-    def pack(self, frames: bytes, time_ms: int, offsets: Any = None) -> bytes:
-        """The next batch: frames (n * 10 bytes) of *time_ms*, offsets int32[n] ms to it or None."""
+    def send(self, frames: bytes, time_ms: int, offsets: Any, take: Callable[[bytes], Taken]) -> Taken:
+        """Number a batch and hand it to *take*: frames (n * 10 bytes) of *time_ms*, offsets int32[n] ms to it or None.
+
+        Both under one lock: a later number that came first would make the earlier batch look like a repeat.
+        """
         with self._lock:
             envelope = pack_envelope(frames, producer=self.id, epoch=self.epoch, sequence=self.sequence, time=time_ms, offsets=offsets)
             self.sequence += len(frames) // 10
-        return envelope
+            return take(envelope)

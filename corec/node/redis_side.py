@@ -51,16 +51,11 @@ class RedisSide:
             self.intake.close()
         spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb << 20, instance=self._config.instance_id)
         intake = RedisIntake(self._server, spool=spool, instance=self._config.instance_id,
-                             keep_bytes=self._keep_bytes, lead_s=self._config.retraso_max / 2, given_up=self._given_up)  # fmt: skip
+                             keep_bytes=self._config.conservar_diario_mb << 20, given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
         left = any(journal.glob("*.log"))
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
         return self.intake
-
-    @property
-    def _keep_bytes(self) -> int:
-        """Of each stream; half of its bound at most, or senders would wait for ever."""
-        return min(self._config.conservar_diario_mb << 20, self._server.max_mb << 19)
 
     def attend(self, nucleus: "CoreCNucleus") -> None:
         """Work for the node's present pipeline."""

@@ -7,14 +7,14 @@ overtaken changes nothing; the lease only keeps two from working at the same tim
 
 import logging
 import secrets
-import threading
 import time
 from collections import deque
 
 from redis.exceptions import WatchError
 
 from corec.config import Config
-from corec.errors import ServerError
+from corec.errors import CoreCError, ServerError
+from corec.retrying import RetryingThread
 from corec.streams.front_door import Routed, route
 from corec.streams.redis_keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, payload_of, shard_key
 from corec.streams.redis_link import BLOCK_MS, Link
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 LEASE = "corec:router"
 LEASE_MS = 1500
 COUNT = 2_000
-AGAIN_S = 0.1
 #: Entries stay at the front door for so long after they were routed: a replica that takes over may have missed them.
 KEEP_S = 10.0
 
 
-class Router:
-    """One thread; it works while it has the lease."""
+class Router(RetryingThread):
+    """One thread; it works while it has the lease.  Once it stops, another router goes on at once."""
 
     def __init__(self, config: Config) -> None:
+        super().__init__("router", f"Router-{config.instance_id}", log)
         self._link = Link(config.redis_config, on_connect=self._connected)
         self._instance, self._shards = config.instance_id, config.fragmentos
         self._routing = Routing(config.fragmentos, config)
@@ -43,42 +43,20 @@ class Router:
         self._position = Position(FRONT_DOOR)
         self._done: deque[tuple[float, str]] = deque()
         self._connections, self._checked = 0, -1
-        self._stop = threading.Event()
-        self.readings = 0
-        self.problem = ""
-        self._thread = threading.Thread(target=self._run, name="router", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def ask_to_stop(self) -> None:
-        """Stop soon."""
-        self._stop.set()
-
-    def stop(self) -> None:
-        """Stop; another router goes on at once."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with self._link.errors("route what came to corec:in"):
-                    self._pass()
-                self.problem = ""
-            except ServerError as error:
-                if not self.problem:
-                    log.error("[Router-%s] %s", self._instance, error)
-                self.problem, self._served = error.text, {}
-                self._stop.wait(AGAIN_S)
-        self._leave()
 
     def _connected(self, address: str) -> None:
         self._connections += 1
 
     def _pass(self) -> None:
+        with self._link.errors("route what came to corec:in"):
+            self._work()
+        self.problem = ""
+
+    def _failed(self, error: CoreCError) -> None:
+        super()._failed(error)
+        self._served = {}
+
+    def _work(self) -> None:
         if not self._holds_lease():
             self._served = {}
             self._stop.wait(BLOCK_MS / 1000)
@@ -96,7 +74,7 @@ class Router:
             return True
         return client.get(LEASE) == self._token.encode() and bool(client.pexpire(LEASE, LEASE_MS))
 
-    def _leave(self) -> None:
+    def _end(self) -> None:
         try:
             with self._link.errors("end the lease"):
                 client = self._link.client(LEASE)

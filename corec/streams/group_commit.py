@@ -4,8 +4,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import chain
 from typing import NamedTuple
 
 from corec.errors import InternalError, StorageError
@@ -34,10 +35,14 @@ class CommitStats(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    payload: bytes
+    payloads: Sequence[bytes]
     arrival: int
     readings: int
     ticket: "Future[int]"
+
+    @property
+    def bytes(self) -> int:
+        return sum(map(len, self.payloads))
 
 
 class GroupCommitter:
@@ -85,8 +90,20 @@ class GroupCommitter:
         timeout: float | None = None,
     ) -> "Future[int]":
         """Hand in one batch; blocks while too much is waiting.  *urgent*: sync at once, do not wait for company."""
-        if not isinstance(payload, bytes):
-            raise InternalError(f"expected a batch as bytes, got {type(payload).__name__}")
+        return self.submit_all((payload,), arrival, readings=readings, urgent=urgent, timeout=timeout)
+
+    def submit_all(
+        self,
+        payloads: Sequence[bytes],
+        arrival: int | None = None,
+        *,
+        readings: int = 1,
+        urgent: bool = False,
+        timeout: float | None = None,
+    ) -> "Future[int]":
+        """Hand in batches that are accepted together or not at all; the ticket resolves to the last one's offset."""
+        if odd := [type(payload).__name__ for payload in payloads if not isinstance(payload, bytes)]:
+            raise InternalError(f"expected a batch as bytes, got {odd[0]}")
         ticket: Future[int] = Future()
         ticket.set_running_or_notify_cancel()  # a batch handed in cannot be taken back
         moment = time.time_ns() // 1_000_000 if arrival is None else arrival
@@ -98,7 +115,7 @@ class GroupCommitter:
                 )
             if self._stopping:
                 raise InternalError("a batch was submitted after the committer had stopped")
-            self._add(Waiting(payload, moment, readings, ticket), urgent)
+            self._add(Waiting(payloads, moment, readings, ticket), urgent)
         return ticket
 
     def stop(self) -> None:
@@ -128,7 +145,7 @@ class GroupCommitter:
         if not self._pending:
             self._oldest = time.monotonic()
         self._pending.append(waiting)
-        self._pending_bytes += len(waiting.payload)
+        self._pending_bytes += waiting.bytes
         self._hurry = self._hurry or urgent
         if len(self._pending) == 1 or self._is_due():
             self._work.notify()
@@ -155,7 +172,7 @@ class GroupCommitter:
         """The oldest of the pending: as many as make a group large."""
         taken = count = 0
         while count < len(self._pending) and taken < self._group_bytes:
-            taken += len(self._pending[count].payload)
+            taken += self._pending[count].bytes
             count += 1
         group, self._pending = self._pending[:count], self._pending[count:]
         self._pending_bytes -= taken
@@ -164,7 +181,8 @@ class GroupCommitter:
 
     def _commit(self, group: list[Waiting]) -> None:
         try:
-            last = self._log.append([w.payload for w in group], [w.arrival for w in group])
+            payloads = list(chain.from_iterable(waiting.payloads for waiting in group))
+            last = self._log.append(payloads, [waiting.arrival for waiting in group for _ in waiting.payloads])
             before = time.monotonic()
             self._log.sync()
         except Exception as error:  # whatever it is: no producer may wait for ever
@@ -174,8 +192,9 @@ class GroupCommitter:
             return
         self.trouble.over()
         self._count(group, before)
-        first = last - len(group) + 1
-        for offset, waiting in enumerate(group, first):
+        offset = last - len(payloads)
+        for waiting in group:
+            offset += len(waiting.payloads)
             waiting.ticket.set_result(offset)
         if self._on_commit:
             self._on_commit(last)

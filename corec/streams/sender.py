@@ -5,14 +5,13 @@ So it stays in the tail until the node that owns the stream says in `{sNN}:commi
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from corec.config.servers import RedisServer
-from corec.errors import ServerError
+from corec.streams.carrier import Carrier
 from corec.streams.redis_keys import FIELD, id_pair
 from corec.streams.redis_link import Link
 from corec.streams.tail import SenderStats, Tail, Waiting, readings_in
@@ -22,7 +21,6 @@ log = logging.getLogger(__name__)
 MB = 1 << 20
 #: Bytes of batches in one transaction.
 SEND_BYTES = 1 << 18
-AGAIN_S = 0.1
 #: Between two looks at what nodes have committed, and at how large the streams are.
 LOOK_S = 0.3
 SIZE_S = 0.1
@@ -38,73 +36,42 @@ class Sent(NamedTuple):
     run: str
 
 
-class Sender:
+class Sender(Carrier):
     """One thread between a tail and the server."""
 
     def __init__(self, server: RedisServer, tail: Tail, *, instance: str = "corec1") -> None:
+        super().__init__(tail, thread="redis-sender", instance=instance, log=log)
         self._link = Link(server, on_connect=self._connected)
-        self._tail, self._instance = tail, instance
         self._bound = server.max_mb * MB
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._progress = threading.Condition()
         self._position = tail.done  # the server has everything up to here
         self._sent: deque[Sent] = deque()
         self._connections = 0
         self._checked = -1
         self._look_due = 0.0
         self._sizes: dict[str, tuple[float, int]] = {}
-        self.readings = 0
-        self.problem = ""
         self.full = ""
-        self._thread = threading.Thread(target=self._run, name="redis-sender", daemon=True)
-
-    def start(self) -> None:
-        """Begin with what the tail holds from earlier."""
-        self._thread.start()
-
-    def more(self, _: int = 0) -> None:
-        """The tail has more."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Stop; what is not sent stays in the tail."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def wait_sent(self, upto: int, timeout: float | None) -> bool:
-        """Until the server has everything up to offset *upto*."""
-        with self._progress:
-            return self._progress.wait_for(lambda: self._position >= upto, timeout)
-
-    def wait_moved(self, timeout: float) -> None:
-        """Until something was sent or dropped, or *timeout*."""
-        with self._progress:
-            self._progress.wait(timeout)
 
     def stats(self) -> SenderStats:
-        """Where it stands."""
-        return SenderStats(self.readings, self._tail.last - self._position, max(0, self._position - self._tail.done),
-                           self.problem or self.full)  # fmt: skip
+        """Where it stands; streams that are full are a problem too."""
+        stats = super().stats()
+        return stats._replace(problem=stats.problem or self.full)
 
     # -- the thread
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with self._link.errors("take batches"):
-                    self._pass()
-            except ServerError as error:
-                self._complain(error)
-                self._stop.wait(AGAIN_S)
+    def _sent_upto(self) -> int:
+        return self._position
+
+    def _end(self) -> None:
         self._link.close()
 
     def _connected(self, address: str) -> None:
         self._connections += 1
 
     def _pass(self) -> None:
+        with self._link.errors("take batches"):
+            self._work()
+
+    def _work(self) -> None:
         if self._checked != self._connections:
             self._check()
         if time.monotonic() >= self._look_due:
@@ -113,8 +80,7 @@ class Sender:
             self._drop(self._position)
         batches = self._tail.read(self._position, SEND_BYTES)
         if not batches:
-            self._wake.wait(IDLE_S)
-            self._wake.clear()
+            self._rest(IDLE_S)
         elif self._has_room(batches):
             self._send(batches)
 
@@ -167,12 +133,6 @@ class Sender:
             upto = self._sent.popleft().offset
         self._drop(upto)
 
-    def _drop(self, upto: int) -> None:
-        if upto > self._tail.done:
-            self._tail.drop(upto)
-            with self._progress:
-                self._progress.notify_all()
-
     def _is_committed(self, sent: Sent, marks: dict[str, dict[str, str]]) -> bool:
         if sent.offset <= self._tail.done:
             return True
@@ -196,8 +156,3 @@ class Sender:
                 return False
         self.full = ""
         return True
-
-    def _complain(self, error: ServerError) -> None:
-        if not self.problem:
-            log.error("[Sender-%s] %s; batches wait in the tail", self._instance, error)
-        self.problem = error.text

@@ -162,10 +162,12 @@ def readings_in(envelope: bytes) -> int:
 
 
 def future_of(parts: "list[Future[int]]") -> "Future[int]":
-    """One future for several: it resolves when all have, to the last; it fails as the first that failed."""
+    """One future for several: it resolves when all have, to the last (0 for none); it fails as the first that failed."""
     if len(parts) == 1:
         return parts[0]
     whole: Future[int] = Future()
+    if not parts:
+        whole.set_result(0)
     left = [len(parts)]
     lock = threading.Lock()
 

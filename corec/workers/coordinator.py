@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from corec.workers.assignment import assign
-from corec.workers.leases import Assignment, Lease, Leases
+from corec.workers.leases import LEASE_MS, Assignment, Lease, Leases
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ class Coordinator:
         self._send, self._drop = send, drop
         self._sent: dict[str, int] = {}     # queue -> turns sent
         self._heard: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when that was news)
+        self._still: set[str] = set()
+        self._stepped: float | None = None
+        self._decide_from = 0.0
         self.leads = False
         self.workers: dict[str, Lease] = {}
         self.shards: dict[int, str] = {}
@@ -45,9 +48,10 @@ class Coordinator:
             log.info("[ModuloEjecucion] %s coordina %d fragmentos", self._name, self._shards)
         self.leads = leads
         live = self._leases.live()
-        self.workers = {name: lease for name, lease in live.items() if self._goes_on(lease)}
+        self.workers = self._at_work(live)
         if leads:
-            self._decide()
+            if self._knows_who_lives():
+                self._decide()
             self._forget(live)
             for lease in live.values():
                 self._keep_busy(lease)
@@ -67,6 +71,21 @@ class Coordinator:
     def _tell(self, shards: dict[int, str]) -> None:
         each = ", ".join(f"{name}: {sorted(Assignment(shards).of(name))}" for name in sorted(set(shards.values())))
         log.info("[ModuloEjecucion] fragmentos asignados: %s", each or "ninguno, no hay workers")
+
+    def _at_work(self, live: dict[str, Lease]) -> dict[str, Lease]:
+        """Those that work; all, where none does: what they wait for then, they wait for together."""
+        working = {name: lease for name, lease in live.items() if self._goes_on(lease)}
+        for name in live.keys() - working.keys() - self._still:
+            log.warning("[ModuloEjecucion] %s does nothing of its turns for %.0f s", name, STALLED_S)
+        self._still = live.keys() - working.keys()
+        return working or live
+
+    def _knows_who_lives(self) -> bool:
+        """Leases end while Redis is away, or while we do not run: workers get the time to renew them."""
+        now, last, self._stepped = time.monotonic(), self._stepped, time.monotonic()
+        if last is not None and now - last > LEASE_MS / 1000:
+            self._decide_from = now + LEASE_MS / 1000
+        return now >= self._decide_from
 
     def _goes_on(self, lease: Lease) -> bool:
         """Whether it works on the turns that it was given."""

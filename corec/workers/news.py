@@ -2,21 +2,24 @@
 
 A bounded stream of packed rows; who is too slow misses the oldest.  What counts stands in the database.
 """
-import threading
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
 from corec._core import dtypes
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
-from corec.errors import ServerError
+from corec.errors import CoreCError, ServerError
+from corec.retrying import RetryingThread
 from corec.streams.redis_link import Link
+
+log = logging.getLogger(__name__)
 
 #: Turns kept: a few seconds of a busy fleet.
 TURNS = 2_000
 BLOCK_MS = 500
-AGAIN_S = 0.5
 
 
 def news_stream(fleet: str) -> str:
@@ -27,52 +30,37 @@ def news_stream(fleet: str) -> str:
 class Teller:
     """The worker's end."""
 
-    def __init__(self, server: RedisServer, fleet: str) -> None:
-        self._link, self._stream = Link(server), news_stream(fleet)
+    def __init__(self, link: Link, fleet: str) -> None:
+        self._link, self._stream = link, news_stream(fleet)
 
     def tell(self, outcome: Outcome) -> None:
         """One committed turn, unless nothing came of it; a server that is away is told nothing."""
         if not len(outcome.aggregates) and not len(outcome.alerts):
             return
         fields = {b"rows": outcome.aggregates.tobytes(), b"alerts": outcome.alerts.tobytes()}
-        try:
-            with self._link.errors("take news"):
-                self._link.client(self._stream).xadd(self._stream, fields, maxlen=TURNS, approximate=True)
-        except ServerError:
-            return
-
-    def close(self) -> None:
-        """End the connection."""
-        self._link.close()
+        with suppress(ServerError), self._link.errors("take news"):
+            self._link.client(self._stream).xadd(self._stream, fields, maxlen=TURNS, approximate=True)
 
 
-class Listener:
+class Listener(RetryingThread):
     """The node's end: a thread that hands on what is told from now on."""
+
+    again_s, join_s = 0.5, 2.0
 
     def __init__(self, server: RedisServer, fleet: str, heard: Callable[[np.ndarray, np.ndarray], None]) -> None:
         """heard: gets AGGREGATE and ALERT arrays of one turn."""
+        super().__init__("fleet-news", f"FleetNews-{fleet}", log)
         self._link, self._stream, self._heard = Link(server), news_stream(fleet), heard
         self._last = "$"
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fleet-news", daemon=True)
 
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
+    def _pass(self) -> None:
+        with self._link.errors("tell news"):
+            self._listen()
 
-    def stop(self) -> None:
-        """Listen no more."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2.0)
+    def _failed(self, error: CoreCError) -> None:
+        """Who coordinates tells of a server that is away."""
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                with self._link.errors("tell news"):
-                    self._listen()
-            except ServerError:
-                self._stopped.wait(AGAIN_S)
+    def _end(self) -> None:
         self._link.close()
 
     def _listen(self) -> None:

@@ -1,6 +1,7 @@
 """Commands for a shard, whoever has it: a list on Redis, answered where the sender waits."""
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,8 +19,8 @@ KEPT_S = 60
 class Orders:
     """The worker's end."""
 
-    def __init__(self, server: RedisServer, shard: int) -> None:
-        self._link, self._key = Link(server), shard_key(shard, "orders")
+    def __init__(self, link: Link, shard: int) -> None:
+        self._link, self._key = link, shard_key(shard, "orders")
         self._due = 0.0
 
     def due(self) -> list[dict[str, Any]]:
@@ -34,21 +35,17 @@ class Orders:
             return []
         return [msgspec.json.decode(document) for document in found or ()]
 
-    def answer(self, order: dict[str, Any], answer: dict[str, Any] | None) -> None:
-        """Tell the sender; without an answer it was not carried out, and the sender's wait ends."""
-        if answer is None:
-            return
+    def answer(self, order: dict[str, Any], answer: dict[str, Any]) -> None:
+        """Tell the sender; who does not hear of it waits until its patience ends."""
         key = f"{self._key}:{order['id']}"
-        try:
-            with self._link.errors("take an answer"):
-                self._link.client(key).rpush(key, msgspec.json.encode(answer))
-                self._link.client(key).expire(key, KEPT_S)
-        except ServerError:
-            return
+        with suppress(ServerError), self._link.errors("take an answer"):
+            self._link.client(key).rpush(key, msgspec.json.encode(answer))
+            self._link.client(key).expire(key, KEPT_S)
 
-    def close(self) -> None:
-        """End the connection."""
-        self._link.close()
+    def put_back(self, order: dict[str, Any]) -> None:
+        """For the next owner of the shard: it was not carried out here."""
+        with suppress(ServerError), self._link.errors("take an order"):
+            self._link.client(self._key).lpush(self._key, msgspec.json.encode(order))
 
 
 def order(server: RedisServer, shard: int, command: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
@@ -56,13 +53,15 @@ def order(server: RedisServer, shard: int, command: dict[str, Any], timeout: flo
     link, key, id = Link(server), shard_key(shard, "orders"), uuid.uuid4().hex
     try:
         with link.errors("take an order"):
-            client = link.client(key)
-            client.rpush(key, msgspec.json.encode({"id": id, "command": command}))
+            client, document = link.client(key), msgspec.json.encode({"id": id, "command": command})
+            client.rpush(key, document)
             found = _wait(client, f"{key}:{id}", timeout)
+            taken = found is not None or not client.lrem(key, 1, document)
     finally:
         link.close()
     if found is None:
-        raise ServerError(f"nobody answered for shard {shard} within {timeout:g} s", hint="see that workers run: `corec workers`")
+        more = "; it was taken, and may still be carried out" if taken else ", and it is taken back"
+        raise ServerError(f"nobody answered for shard {shard} within {timeout:g} s{more}", hint="see that workers run: `corec workers`")
     answer = msgspec.json.decode(found)
     if "error" in answer:
         raise UsageError(answer["error"], hint=answer.get("hint"))
@@ -76,5 +75,3 @@ def _wait(client: Any, key: str, timeout: float) -> bytes | None:
         if found:
             return found[1]
     return None
-
-

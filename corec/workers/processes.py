@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from corec.celery_setup import CONFIG_VARIABLE, ROLE_VARIABLE
+from corec.node.notify import Ear, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,9 @@ AGAIN_S, LONGEST_S = 1.0, 60.0
 WELL_S = 60.0
 #: A warm shutdown ends the turn and gives the shards back; a worker that takes longer is killed.
 STOP_S = 15.0
+#: One that ran and has not told for this long that its turns go on is killed, and started again.
+SILENT_S = 30.0
+LOOK_S = 0.2
 
 
 class Worker:
@@ -27,19 +31,36 @@ class Worker:
         self.name = f"w{number}"
         self._command = [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker", "--loglevel", loglevel,
                          "-n", f"{self.name}@%h"]  # fmt: skip
-        self._environment = {**os.environ, CONFIG_VARIABLE: config, **({ROLE_VARIABLE: rol} if rol else {})}
+        self._ear = Ear()
+        self._environment = {**os.environ, CONFIG_VARIABLE: config, **({ROLE_VARIABLE: rol} if rol else {}),
+                             **self._ear.environment(SILENT_S)}  # fmt: skip
         self._process: subprocess.Popen | None = None
+        self.ready = False
+        self._told_at = 0.0
         self._began = self._due = 0.0
         self._pause = AGAIN_S
 
     def see_to(self) -> None:
         """Start it, if it does not run and the pause is over."""
+        self._listen()
         if self._process and self._process.poll() is not None:
             self._ended(self._process.returncode)
         if self._process is None and time.monotonic() >= self._due:
-            self._began = time.monotonic()
-            # a session of its own: Ctrl-C reaches us, and we stop the workers in our way
-            self._process = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
+            self._began, self.ready = time.monotonic(), False
+            self._process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen:
+        """In a session of its own: Ctrl-C reaches us, and we stop the workers in our way."""
+        return subprocess.Popen(self._command, env=self._environment, start_new_session=True)
+
+    def _listen(self) -> None:
+        for text in self._ear.heard():
+            self.ready = self.ready or text == "READY=1"
+            self._told_at = time.monotonic()
+        if self._process and self.ready and time.monotonic() - self._told_at > SILENT_S:
+            log.error("[Workers] %s has stood still for %.0f s and is killed; its shards are elsewhere", self.name, SILENT_S)
+            self._process.kill()
+            self._process.wait()
 
     def stop(self, how: int) -> None:
         """Ask it to end, or make it."""
@@ -53,6 +74,10 @@ class Worker:
         except subprocess.TimeoutExpired:
             return False
 
+    def close(self) -> None:
+        """Hear it no more."""
+        self._ear.close()
+
     def _ended(self, code: int) -> None:
         self._pause = AGAIN_S if time.monotonic() - self._began > WELL_S else min(2 * self._pause, LONGEST_S)
         self._due, self._process = time.monotonic() + self._pause, None
@@ -62,11 +87,17 @@ class Worker:
 def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, told: Callable[[str], None]) -> None:
     """Keep *count* workers running until *over* is set, then stop them."""
     workers = [Worker(number, config, rol, loglevel) for number in range(1, count + 1)]
+    supervisor, ready = Supervisor(), False
     told(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
     while not over.is_set():
         for worker in workers:
             worker.see_to()
-        over.wait(0.2)
+        if not ready and all(worker.ready for worker in workers):
+            supervisor.tell("READY=1")
+            ready = True
+        supervisor.beat(time.monotonic_ns())
+        over.wait(LOOK_S)
+    supervisor.tell("STOPPING=1")
     for worker in workers:
         worker.stop(signal.SIGTERM)
     end = time.monotonic() + STOP_S
@@ -75,3 +106,4 @@ def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: 
             log.error("[Workers] %s did not end within %.0f s and is killed; its shards move on", worker.name, STOP_S)
             worker.stop(signal.SIGKILL)
             worker.wait(STOP_S)
+        worker.close()

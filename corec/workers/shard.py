@@ -2,8 +2,7 @@
 import logging
 import threading
 import time
-from pathlib import Path
-from tempfile import mkdtemp
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from corec.node.pipeline import Pipeline
 from corec.node.recovery import Opened, recover
 from corec.storage.opening import open_shard_snapshots, open_shard_store
 from corec.streams.redis_intake import RedisIntake
+from corec.streams.redis_link import Link
 from corec.workers.news import Teller
 from corec.workers.orders import Orders
 from corec.workers.planner import Planner
@@ -33,11 +33,12 @@ class Shard:
         self._pipeline = Pipeline(opened, config)
         self._pipeline.woken = woken
         self._pipeline.on_outcome = self._committed
-        self._orders, self._news = Orders(config.redis_config, number), Teller(config.redis_config, config.flota)
+        self._link = Link(config.redis_config)
+        self._orders, self._news = Orders(self._link, number), Teller(self._link, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
         self._heard = opened.engine.blocks["last_tick"].copy()
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
-                                folder=Path(mkdtemp(prefix=f"{self._name}-")), instance=self._name, shard=number)  # fmt: skip
+                                folder=None, instance=self._name, shard=number)  # fmt: skip
         self._outputs.start()
         self._planner = Planner(opened, config, self._pipeline) if "sincronizacion" in config.modules else None
         opened.intake.reader.on_rows = self._pipeline.accepted
@@ -54,6 +55,15 @@ class Shard:
         self._pipeline.step()
         self._pipeline.measure_load(time.monotonic() - began if busy else 0.0, time.monotonic() - began)
         return busy
+
+    @property
+    def passes(self) -> int:
+        """Grows with each step, and while a commit waits for the store."""
+        return self._pipeline.passes
+
+    def give_up(self) -> None:
+        """A commit that waits for the store fails; from any thread."""
+        self._pipeline.stopping = True
 
     def counts(self) -> dict[str, int]:
         """What was done since it was opened."""
@@ -72,21 +82,37 @@ class Shard:
         self._pipeline.stopping = True
         self._pipeline.end_turn()
 
+    def leave(self, by: float) -> None:
+        """What `finish` committed stays behind as a snapshot, if it is durable *by* this moment; then `abandon`."""
+        try:
+            self._pipeline.checkpoints.end(by)
+        except CoreCError as error:     # another worker has the shard, or the store is away: the next owner replays more
+            log.warning("[Worker] shard %d leaves no snapshot: %s", self.number, error)
+        self.abandon()
+
     def abandon(self) -> None:
         """Let go of all connections; from any thread, once nothing else is asked of the shard."""
-        self._pipeline.give_up()
+        self._pipeline.give_up()    # orders that wait go back, before their connection ends
         self._opened.intake.close()
         self._outputs.stop()
-        self._orders.close()
-        self._news.close()
+        self._link.close()
         self._opened.store.close()
 
     def _obey(self, order: dict[str, Any]) -> None:
         try:
             done = self._pipeline.command(order["command"])
-            done.add_done_callback(lambda turn: self._orders.answer(order, {"turn": turn.result()} if not turn.cancelled() else None))
+            done.add_done_callback(lambda turn: self._tell(order, turn))
         except CoreCError as error:
-            self._orders.answer(order, {"error": error.text, "hint": error.hint})
+            self._orders.answer(order, refusal(error))
+
+    def _tell(self, order: dict[str, Any], turn: "Future[int]") -> None:
+        """In which turn it was done, or why not; an order that the shard leaves undone is the next owner's."""
+        if turn.cancelled():
+            self._orders.put_back(order)
+        elif error := turn.exception():
+            self._orders.answer(order, refusal(error))
+        else:
+            self._orders.answer(order, {"turn": turn.result()})
 
     def _committed(self, outcome: Outcome) -> None:
         engine = self._opened.engine
@@ -100,9 +126,14 @@ class Shard:
         self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run)
 
 
+def refusal(error: BaseException) -> dict[str, Any]:
+    """An error as its sender gets it."""
+    return {"error": getattr(error, "text", str(error)), "hint": getattr(error, "hint", None)}
+
+
 def open_shard(config: Config, number: int, woken: threading.Event) -> Shard:
     """Recover a shard and take its fence; whoever had it stops at its next commit."""
-    intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, lead_s=config.retraso_max / 2)
+    intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, keep_bytes=config.conservar_diario_mb << 20)
     opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base),
                      lambda offset: (None, intake), shard=number)  # fmt: skip
     opened.snapshots.epoch = opened.store.epoch

@@ -4,19 +4,29 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from corec.errors import CoreCError, FenceLost, ServerError
+from corec.node.notify import Supervisor
+from corec.storage.trouble import Trouble
 from corec.workers.leases import RENEW_S, Assignment, Lease, Leases
+from corec.workers.pulse import Pulse
 from corec.workers.shard import Shard
 
 log = logging.getLogger(__name__)
 
 #: A worker that is to have a shard waits this long for the one that still has it; then the fence decides.
 HANDOVER_S = 1.0
+#: A shard that goes to another worker may take this long over its snapshot, one of a worker that ends that long:
+#: nobody is given it before.
+LEAVE_S, END_S = 0.7, 3.0
+#: A shard that did not open, or broke, is tried again after this long.
+AGAIN_S = 1.0
 #: Shards opened side by side.
 OPENERS = 4
 #: With nothing to fold, the streams are looked at again after this long, or at once when something comes.
@@ -36,22 +46,38 @@ class ShardWorker:
         self._leases, self._beat, self.name, self.queue, self._open_shard = leases, beat, name, queue, open_shard
         self.shards: dict[int, Shard] = {}
         self._opening: dict[int, Future[Shard]] = {}
+        self._leaving: dict[int, Future[None]] = {}
         self._wanted_since: dict[int, float] = {}
+        self._not_before: dict[int, float] = {}
         self._pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="open-shard")
         self._closing = ThreadPoolExecutor(OPENERS, thread_name_prefix="close-shard")
         self._woken = threading.Event()
         self._began = self._steps = 0
+        self._in_turn = False
         self._busy_s = 0.0
+        self._gone: Counter[str] = Counter()    # what shards counted that are let go
+        self._counting = threading.Lock()
         self._config: dict[str, Any] = {}
         self._looked = 0.0
+        self._trouble = Trouble(log, f"Worker-{name}")
+        self._pulse, self._is_still = Pulse(), False
         self._stopped = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Say that it lives: shards are given to it from now on."""
+        self._keeper.start()
 
     def turn(self, seconds: float) -> dict[str, Any]:
         """Fold and commit for *seconds*; what was done, as plain numbers."""
         self._began += 1
         before, self._looked = self.counts(), 0.0
-        self._work(time.monotonic() + seconds)
-        return {name: count - before.get(name, 0) for name, count in self.counts().items()} | {"shards": sorted(self.shards)}
+        self._in_turn = True
+        try:
+            self._work(time.monotonic() + seconds)
+        finally:
+            self._in_turn = False
+        return {name: count - before[name] for name, count in self.counts().items()} | {"shards": sorted(self.shards)}
 
     def _work(self, end: float) -> None:
         while time.monotonic() < end:
@@ -63,57 +89,96 @@ class ShardWorker:
                 self._woken.wait(REST_S)
                 self._woken.clear()
 
+    def give_up(self) -> None:
+        """From any thread: a turn that waits for a server that is away waits no more."""
+        for shard in list(self.shards.values()):
+            shard.give_up()
+
     def stop(self) -> None:
-        """Commit what is folded and let go of everything."""
-        self._stopped.set()
+        """Commit what is folded and let go of everything; the lease lasts until then."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._adopt()
         for number in list(self.shards):
-            self._close(number)
-        self._leases.give_up(self.name)
+            self._close(number, END_S)
         self._closing.shutdown(wait=True)
+        self._stopped.set()
+        if self._keeper.is_alive():
+            self._keeper.join()
+        with suppress(ServerError):
+            self._leases.give_up(self.name)
         self._leases.close()
+        self._beat.close()
 
-    def keep_lease(self) -> None:
-        """Renew the lease until `stop`, in a thread of its own; a process that does not run renews nothing.
+    # --- what it says of itself ------------------------------------------------------------------
 
-        That it lives does not say that it works: the coordinator looks at the turns that it begins.
+    def _keep_lease(self) -> None:
+        """Renew the lease, and tell the supervisor, as long as turns go on or none is under way.
+
+        Whether the turns do anything, and are not only under way, is for the coordinator to see.
         """
+        supervisor = Supervisor()
         while not self._stopped.is_set():
-            with suppress(ServerError):
-                self._beat.renew(self._lease())
+            moves = self.moves()
+            if self._goes_on(moves):
+                with suppress(ServerError):
+                    self._beat.renew(self._lease())
+            supervisor.beat(moves)
             self._stopped.wait(RENEW_S)
 
+    def moves(self) -> int:
+        """A number that stands still when a turn does; a commit that is tried again moves."""
+        return self._steps + sum(shard.passes for shard in list(self.shards.values())) if self._in_turn else time.monotonic_ns()
+
+    def _goes_on(self, moves: int) -> bool:
+        still = not self._pulse.goes_on(moves)
+        if still and not self._is_still:
+            log.error("[Worker-%s] its turn stands still: its lease is not renewed, and its shards are others' meanwhile", self.name)
+        elif self._is_still and not still:
+            log.warning("[Worker-%s] its turns go on", self.name)
+        self._is_still = still
+        return not still
+
     def _lease(self) -> Lease:
-        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(list(self.shards))),
+        held = [*self.shards, *(number for number, leaving in list(self._leaving.items()) if not leaving.done())]
+        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(held)),
                      tuple(sorted(list(self._opening))), {**self.counts(), "busy_s": round(self._busy_s, 3)})  # fmt: skip
 
     def counts(self) -> dict[str, int]:
-        """Readings folded, turns committed, block turns."""
-        total = {"readings": 0, "turns": 0, "rows": 0, "block_turns": 0, "alerts": 0}
-        for shard in list(self.shards.values()):
-            for name, count in shard.counts().items():
-                total[name] += count
-        return total
+        """Readings folded, turns committed, block turns, since the worker began."""
+        total = Counter({"readings": 0, "turns": 0, "rows": 0, "block_turns": 0, "alerts": 0})
+        with self._counting:
+            for counts in (self._gone, *(shard.counts() for shard in self.shards.values())):
+                total.update(counts)
+        return dict(total)
 
     # --- shards come and go ----------------------------------------------------------------------
 
     def _look_in_time(self) -> None:
-        if time.monotonic() - self._looked >= RENEW_S:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._looked < RENEW_S:
+            return
+        self._looked = time.monotonic()
+        try:
             self._see_to_shards(self._leases.assignment())
+            self._trouble.over()
+        except ServerError as error:    # it keeps what it has: nobody else hears anything either
+            self._trouble.met("nobody tells who has which shard", error)
 
     def _see_to_shards(self, assignment: Assignment) -> None:
+        if not assignment.shards:   # Redis forgot, or no worker seemed to live: the fence keeps others' shards apart
+            return
         mine = assignment.of(self.name)
         self._take_config(assignment.config)
         for number in [number for number in self.shards if number not in mine]:
-            self._close(number)
+            self._close(number, LEAVE_S)
         self._adopt()
-        elsewhere = self._held_elsewhere()
+        self._open(mine, assignment.config)
+
+    def _open(self, mine: set[int], config: dict[str, Any]) -> None:
+        now, elsewhere = time.monotonic(), self._held_elsewhere()
         for number in mine - self.shards.keys() - self._opening.keys():
-            since = self._wanted_since.setdefault(number, time.monotonic())
-            if number not in elsewhere or time.monotonic() - since > HANDOVER_S:
-                self._opening[number] = self._pool.submit(self._open_shard, number, assignment.config, self._woken)
+            since = self._wanted_since.setdefault(number, now)
+            if (number not in elsewhere or now - since > HANDOVER_S) and now >= self._not_before.get(number, 0.0):
+                self._opening[number] = self._pool.submit(self._open_shard, number, config, self._woken)
         self._wanted_since = {number: since for number, since in self._wanted_since.items() if number in mine}
 
     def _take_config(self, config: dict[str, Any]) -> None:
@@ -137,20 +202,30 @@ class ShardWorker:
         try:
             self.shards[number] = opening.result()
             log.info("[Worker-%s] shard %d is open", self.name, number)
-        except CoreCError as error:     # the next turn tries again
-            log.error("[Worker-%s] shard %d does not open: %s", self.name, number, error)
-        except Exception:   # a mistake of ours with one shard must not hold up the others
-            log.exception("[Worker-%s] shard %d does not open", self.name, number)
+        except Exception as error:
+            self._failed(number, "does not open", error)
 
-    def _close(self, number: int) -> None:
-        """Commit its open turn; letting go of its connections takes longer and is done aside."""
-        shard = self.shards.pop(number)
+    def _failed(self, number: int, what: str, error: Exception) -> None:
+        """A server that is away, or a mistake of ours with one shard: it must not hold up the others, and is tried again."""
+        self._not_before[number] = time.monotonic() + AGAIN_S
+        log.error("[Worker-%s] shard %d %s: %s", self.name, number, what, error, exc_info=not isinstance(error, CoreCError))
+
+    def _close(self, number: int, seconds: float) -> None:
+        """Commit its open turn; its snapshot, and letting go of its connections, take longer and are done aside."""
         try:
-            shard.finish()
+            self.shards[number].finish()
+            leave = partial(self.shards[number].leave, time.monotonic() + seconds)
         except CoreCError as error:
             log.warning("[Worker-%s] shard %d: %s", self.name, number, error)
-        self._closing.submit(shard.abandon)
+            leave = self.shards[number].abandon
+        self._drop(number, leave)
         log.info("[Worker-%s] shard %d is let go", self.name, number)
+
+    def _drop(self, number: int, leave: Callable[[], None]) -> None:
+        self._leaving = {each: leaving for each, leaving in self._leaving.items() if not leaving.done()}
+        self._leaving[number] = self._closing.submit(leave)
+        with self._counting:
+            self._gone.update(self.shards.pop(number).counts())
 
     # --- folding ---------------------------------------------------------------------------------
 
@@ -163,6 +238,8 @@ class ShardWorker:
                 busy = shard.step() or busy
             except FenceLost as error:
                 log.warning("[Worker-%s] shard %d: %s", self.name, number, error)
-                del self.shards[number]
-                self._closing.submit(shard.abandon)
+                self._drop(number, shard.abandon)
+            except Exception as error:
+                self._failed(number, "stops and is opened anew", error)
+                self._drop(number, shard.abandon)
         return busy

@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from celery import shared_task
-from celery.signals import after_setup_logger, celeryd_after_setup, worker_ready, worker_shutdown
+from celery.signals import after_setup_logger, celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
 from corec.celery_setup import analysis_queue, configuration, turns_queue
 from corec.config import Config, parse
+from corec.node.notify import Supervisor, beat_always
 from corec.workers import analysis
 from corec.workers.leases import Leases
 from corec.workers.shard import Shard, open_shard
@@ -48,7 +49,18 @@ def _listen(sender: str, instance: Any, **_: Any) -> None:
 @worker_ready.connect
 def _begin(**_: Any) -> None:
     if _worker:
-        threading.Thread(target=_worker.keep_lease, name="lease", daemon=True).start()
+        _worker.start()
+    else:
+        threading.Thread(target=beat_always, name="watchdog", daemon=True).start()
+    Supervisor().tell("READY=1")
+
+
+@worker_shutting_down.connect
+def _hurry(**_: Any) -> None:
+    """A turn that waits for PostgreSQL would never end."""
+    Supervisor().tell("STOPPING=1")
+    if _worker:
+        _worker.give_up()
 
 
 @worker_shutdown.connect

@@ -313,6 +313,8 @@ static void op_reload(Choices *c)
     for (int i = 0; i < n_worlds; i++) {
         *c = start;
         policy_choose(&worlds[i].core.policies[index], c, (int)index);
+        for (int s = 0; s < SEGMENTS; s++)
+            if (worlds[i].core.segments[s].policy == index) worlds[i].core.segments[s].sweep_at = 0;
     }
 }
 

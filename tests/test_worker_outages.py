@@ -1,0 +1,119 @@
+"""Redis, PostgreSQL and Celery's broker go away while workers fold, each in turn: the fleet goes on by itself when they are back.
+
+0 readings lost, 0 doubled, and the committed rows are what the oracle makes of the streams.
+"""
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+from tests.celery_fleet import SHARDS, Fleet
+from tests.crash import fleet_evidence as evidence
+from tests.servers.postgres import running as running_postgres
+from tests.servers.redis import running as running_redis
+
+#: How long each of them is away: longer than a lease and than a stall last.
+AWAY_S = 60 if os.environ.get("COREC_CHAOS") else 4
+#: Once it is back; a second or two as a rule.
+BACK_S = 20
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """A node and two workers; the broker is a Redis of its own, and the Redis of the streams keeps what it is told."""
+    with running_postgres() as postgres, running_redis("--appendonly", "yes") as redis, running_redis() as broker:
+        name = postgres.new_database()
+        fleet = Fleet(tmp_path_factory.mktemp("fleet"), postgres.address(name), redis,
+                      celery_config={"broker": f"redis://127.0.0.1:{broker.port}/0"})  # fmt: skip
+        fleet.connected = lambda: postgres.connected(name)
+        fleet.postgres, fleet.redis, fleet.broker = postgres, redis, broker
+        try:
+            fleet.node("corec1")
+            fleet.worker("w1")
+            fleet.worker("w2")
+            fleet.wait(lambda: fleet.shared_by("w1", "w2"), 60)
+            fleet.start_sending()
+            fleet.wait(fleet.go_on(), 30)
+            yield fleet
+        finally:
+            fleet._over.set()
+            fleet.stop()
+
+
+def away(fleet, server):
+    """Stop it, wait, start it again; the seconds until all shards have committed anew."""
+    held = fleet.held()
+    server.stop()
+    time.sleep(AWAY_S)
+    server.start()
+    seconds = fleet.wait(fleet.go_on(), BACK_S)
+    fleet.wait(lambda: fleet.held() == held, BACK_S)
+    print(f"all shards commit again {seconds:.1f} s after it was back")
+
+
+def test_while_the_broker_is_away_readings_wait_on_redis(fleet):
+    # Given workers that fold, when the broker ends and comes back empty, then they go on, each with its shards
+    away(fleet, fleet.broker)
+
+
+def test_while_postgresql_is_away_turns_are_not_committed(fleet):
+    # Given workers that fold, when their store ends and comes back, then they go on, and no shard has changed hands
+    before = epochs(fleet)
+    away(fleet, fleet.postgres)
+    assert epochs(fleet) == before
+
+
+def epochs(fleet):
+    """How often each shard has changed hands."""
+    with fleet.connected() as cursor:
+        cursor.execute("SELECT shard, epoch FROM shards WHERE shard < %s ORDER BY 1", (SHARDS,))
+        return cursor.fetchall()
+
+
+def test_while_redis_is_away_senders_keep_what_they_could_not_send(fleet):
+    # Given workers that fold, when the Redis of streams and leases ends and comes back with what it had, then they go on
+    away(fleet, fleet.redis)
+
+
+def test_rows_are_what_the_oracle_makes_of_the_streams(fleet):
+    fleet.wait(fleet.go_on(), 30)
+    fleet.stop_sending()
+    assert_all_there(fleet)
+    with fleet.connected() as cursor:
+        assert sum(evidence.compare(cursor, fleet.redis.client(), fleet.config, shard) for shard in range(SHARDS)) > 300
+
+
+def test_a_redis_that_comes_back_empty_is_sent_again_what_was_not_committed(fleet):
+    # Given a fleet on a Redis that has lost all that it was told
+    fleet.start_sending()
+    fleet.wait(fleet.go_on(), 30)
+    fleet.redis.stop()
+    shutil.rmtree(fleet.redis.folder / "appendonlydir", ignore_errors=True)
+    fleet.redis.start()
+    # When it is back, then the workers go on, and every reading counts once
+    fleet.wait(fleet.go_on(), BACK_S)
+    fleet.stop_sending()
+    assert_all_there(fleet)
+
+
+def assert_all_there(fleet):
+    fleet.wait(lambda: counted(fleet) == fleet.sent, 30, lambda: f"{counted(fleet)} of {fleet.sent}")
+    time.sleep(3.5)     # windows close
+    with fleet.connected() as cursor:
+        cursor.execute("SELECT sum(count), count(*), count(DISTINCT (id, timestamp)) FROM bloques WHERE instance_id = 'planta'")
+        folded, rows, distinct = cursor.fetchone()
+    assert rows == distinct
+    assert int(folded) + sum(ledger["late"] for ledger in ledgers(fleet)) == counted(fleet) == fleet.sent
+
+
+def counted(fleet):
+    """Readings, each once."""
+    return sum(ledger["in"] - ledger["rejected_repeated"] for ledger in ledgers(fleet))
+
+
+def ledgers(fleet):
+    with fleet.connected() as cursor:
+        cursor.execute("SELECT ledger FROM shards WHERE instance_id = 'planta'")
+        return [json.loads(row[0]) for row in cursor.fetchall()]
