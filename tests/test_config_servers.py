@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from corec.config import load, parse
+from corec.config.connections import DbSection, RedisSection
 from corec.config.document import Document
 from corec.config.servers import Secret, resolve_db, resolve_redis
-from corec.config.types import DbSection, RedisSection
 from corec.errors import ConfigError
 from tests.config_samples import CONFIGS, block, node, text_of
 

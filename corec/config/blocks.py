@@ -10,7 +10,8 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from corec.config.document import Document, KeyPath
-from corec.config.types import MAX_WIRE_ID, BlockSpec, Dispositivos, Funcion
+from corec.config.entries import BlockSpec, Dispositivos, Funcion
+from corec.config.values import MAX_WIRE_ID
 from corec.errors import ConfigError
 
 if TYPE_CHECKING:

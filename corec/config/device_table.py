@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from corec.config.document import show
+from corec.config.entries import Dispositivos
 from corec.config.problem import did_you_mean
-from corec.config.types import MAX_FLOAT32, MAX_WIRE_ID, Dispositivos
+from corec.config.values import MAX_FLOAT32, MAX_WIRE_ID
 from corec.errors import ConfigError
 
 COLUMNS = ("device", "name", "unit", "low", "high")

@@ -11,8 +11,9 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from corec.config.connections import DbSection, RedisSection
 from corec.config.document import Document
-from corec.config.types import CoreFile, DbSection, RedisSection
+from corec.config.types import CoreFile
 
 SECTIONS = ("db_config", "redis_config", "celery_config")
 #: What a container sets where its configuration says localhost, by the section's type.
