@@ -20,7 +20,7 @@ def aftermath(shared_redis, tmp_path_factory):
     """(folder, what is left) after all kills."""
     folder = tmp_path_factory.mktemp("redis-crash")
     shared_redis.client().flushall()
-    config = CONFIG | {"redis_config": shared_redis.section}
+    config = CONFIG | {"redis_config": {**shared_redis.section, "max_mb": 8192}}
     yield folder, kill_often(shared_redis, folder, config, KILLS, int(os.environ.get("COREC_SEED", "1")))
     shared_redis.client().flushall()
 

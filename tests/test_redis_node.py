@@ -64,6 +64,21 @@ def test_front_door_takes_bare_frames_and_batches_of_devices(redis_server, tmp_p
         assert client.xlen("{s00}:fast") >= 2
 
 
+def test_a_backlog_of_critical_and_other_channels_is_read_side_by_side(redis_server, tmp_path):
+    # Given twenty seconds of readings that waited on both streams
+    config, began = on(redis_server, retraso_max=1), now_ms() - 20_000
+    with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+        for number in range(200):
+            publisher.publish(readings(range(100)), time=began + 100 * number)
+            if number % 10 == 5:
+                publisher.publish(readings(range(2500, 2510), canal=2), time=began + 100 * number)
+        assert publisher.flush(30)
+        # When a node starts, then critical ones do not run so far ahead that the others are late
+        with running(config, tmp_path / "node") as nucleus:
+            assert until(lambda: nucleus.store.state.ledger.get("in") == 20_200, 30), nucleus.store.state
+            assert nucleus.store.state.ledger["late"] == 0
+
+
 def test_a_router_that_was_overtaken_routes_nothing_twice(redis_server, tmp_path):
     # Given two routers of which each believes that it has the lease
     config, client = on(redis_server), redis_server.client()

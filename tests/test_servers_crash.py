@@ -16,7 +16,8 @@ def aftermath(shared_redis, postgres, tmp_path_factory):
     """(what is left, its turns, rows and moves) after all kills."""
     folder, name = tmp_path_factory.mktemp("servers-crash"), postgres.new_database()
     shared_redis.client().flushall()
-    config = CONFIG | {"redis_config": shared_redis.section, "db_config": {**postgres.address(name), "particion_canales": [2]}}
+    config = CONFIG | {"redis_config": {**shared_redis.section, "max_mb": 8192},
+                       "db_config": {**postgres.address(name), "particion_canales": [2]}}  # fmt: skip
     found = kill_often(shared_redis, folder, config, KILLS, int(os.environ.get("COREC_SEED", "3")))
     with postgres.connected(name) as cursor:
         read = [of(cursor) for of in (postgres_evidence.read_turns, postgres_evidence.read_rows, postgres_evidence.read_moves)]

@@ -23,6 +23,8 @@ LITTLE_TAIL = 100_000
 FULL_SHARE = 0.7
 #: ... and this share of it is new since the last one.
 NEW_SHARE = 0.1
+#: Streams and a spool that are this full are trimmed behind snapshots that are this far apart.
+ROOM_EVERY_S = 2.0
 #: Segments handed on between two turns: about 3 ms of compression.
 AT_ONCE = 24
 
@@ -56,6 +58,14 @@ class Checkpoints:
         """A turn was committed; the engine stands exactly where the store does."""
         self._readings += readings
         if not self.busy and self._readings and self._is_due():
+            self.begin()
+
+    def make_room(self) -> None:
+        """Between two turns, also while nothing comes: senders may be waiting for what a snapshot lets go of."""
+        intake, since = self._opened.intake, time.monotonic() - self._began
+        if self.busy or since < ROOM_EVERY_S * self._flash.stretch or intake.fullness < FULL_SHARE:
+            return
+        if intake.first <= self._opened.store.state.offset:
             self.begin()
 
     def _is_due(self) -> bool:

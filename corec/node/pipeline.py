@@ -188,6 +188,8 @@ class Pipeline:
             self._asked = [self._snapshots.popleft() for _ in range(len(self._snapshots))]
             self.checkpoints.begin()
         self.checkpoints.work()
+        if self._record is None:
+            self.checkpoints.make_room()
         if self._asked and not self.checkpoints.busy:
             for waiting in self._asked:
                 waiting.set_result(self.checkpoints.count)
@@ -234,7 +236,9 @@ class Pipeline:
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""
-        if self.pending or self._intake.blind or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
+        if self._intake.blind:
+            self._heard_at = now    # whoever was held up has a second from its end on to be heard
+        if self.pending or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
             if now >= self._due():

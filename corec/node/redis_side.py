@@ -51,7 +51,8 @@ class RedisSide:
             self.intake.close()
         spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb << 20, instance=self._config.instance_id)
         intake = RedisIntake(self._server, spool=spool, instance=self._config.instance_id,
-                             keep_bytes=self._config.conservar_diario_mb << 20, given_up=self._given_up)  # fmt: skip
+                             keep_bytes=self._config.conservar_diario_mb << 20,
+                             lead_s=self._config.retraso_max / 2, given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
         left = any(journal.glob("*.log"))
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake

@@ -24,6 +24,10 @@ class Intake(Protocol):
         """Whether nobody can tell now what waits: silence is no news then, and time stands still."""
 
     @property
+    def fullness(self) -> float:
+        """The share of its bound that it takes elsewhere than in the node's journal; what was folded goes behind snapshots."""
+
+    @property
     def first(self) -> int:
         """Offset of the oldest entry that can be read again."""
 
@@ -47,6 +51,7 @@ class JournalIntake:
     """The embedded journal: offsets say everything."""
 
     blind = False
+    fullness = 0.0  # the node looks at its journal itself
 
     def __init__(self, journal: Log) -> None:
         self._journal = journal

@@ -42,6 +42,10 @@ class MovedIntake:
         return self._new.blind and not self._old.pending
 
     @property
+    def fullness(self) -> float:
+        return self._new.fullness
+
+    @property
     def first(self) -> int:
         return max(self._journal.first, self._new.first) if self._new.first > self._last else self._journal.first
 

@@ -37,11 +37,13 @@ class RedisIntake:
     """The `Intake` of one shard."""
 
     def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0, spool: Spool | None = None,
-                 given_up: Callable[[], bool] = lambda: False) -> None:
-        """given_up: asked while a replay waits for a server that is away."""
+                 lead_s: float = 0.0, given_up: Callable[[], bool] = lambda: False) -> None:
+        """lead_s: how far one stream is read ahead of the other.  given_up: asked while a replay waits for a server that is away."""
         self.streams = (fast_stream(shard), normal_stream(shard))
-        self.reader = Reader(server, self.streams, instance, keep_bytes=keep_bytes, spool=spool)
+        kept = min(keep_bytes, server.max_mb << 19)  # half of its bound at most, or senders would wait for ever
+        self.reader = Reader(server, self.streams, instance, keep_bytes=kept, spool=spool)
         self.offset = 0
+        self._lead_ms = 1000 * lead_s
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []
         self._joins = False  # the last run may go on: no bare frame stands at its end
@@ -53,12 +55,23 @@ class RedisIntake:
 
     @property
     def pending(self) -> int:
-        spooled = self.reader.spool is not None and self.reader.spool.waiting
-        return sum(queue.waiting for queue in self.reader.queues) + spooled
+        return sum(queue.waiting for place, queue in enumerate(self.reader.queues)
+                   if queue.waiting and queue.oldest <= self._until(place))  # fmt: skip
 
     @property
     def blind(self) -> bool:
-        return bool(self.reader.problem)
+        held = self.reader.spool is not None and self.reader.spool.waiting or any(queue.waiting for queue in self.reader.queues)
+        return held or bool(self.reader.problem) or self._streams_fullness >= 1
+
+    @property
+    def fullness(self) -> float:
+        spool = self.reader.spool
+        return max(self._streams_fullness, spool.fullness if spool else 0.0)
+
+    @property
+    def _streams_fullness(self) -> float:
+        """At 1 senders keep what they have."""
+        return max(queue.memory for queue in self.reader.queues) / (self._server.max_mb << 20)
 
     @property
     def first(self) -> int:
@@ -78,10 +91,14 @@ class RedisIntake:
 
     def read(self, max_bytes: int) -> list[Entry]:
         share = max_bytes // NORMAL_SHARE if self.reader.queues[NORMAL].waiting else 0
-        source, rows = self.reader.take(FAST, max_bytes - share)
+        source, rows = self.reader.take(FAST, max_bytes - share, self._until(FAST))
         entries = self._taken(FAST, source, rows)
         left = max_bytes - sum(len(payload) for _, payload in rows)
-        return entries + self._taken(NORMAL, *self.reader.take(NORMAL, left))
+        return entries + self._taken(NORMAL, *self.reader.take(NORMAL, left, self._until(NORMAL)))
+
+    def _until(self, place: int) -> float:
+        """ms up to which one stream is read: further ahead of the other, it would make late what waits there."""
+        return self.reader.oldest(1 - place) + self._lead_ms
 
     def note(self) -> dict[str, Any] | None:
         if not self._runs:

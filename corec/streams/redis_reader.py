@@ -4,11 +4,11 @@ The pipeline takes what is there and never waits for the network; a server that 
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from corec.config.servers import RedisServer
 from corec.errors import StorageError
@@ -17,7 +17,8 @@ from corec.storage.trouble import Trouble
 from corec.streams.bare_frames import Row
 from corec.streams.redis_keys import BEGINNING, id_pair, payload_of
 from corec.streams.redis_link import BLOCK_MS, Link
-from corec.streams.redis_position import Loss, Position, cursor_text, look
+from corec.streams.redis_position import Loss, Position, look
+from corec.streams.redis_queue import Chunk, Queue
 from corec.streams.spool import Spool, Spooled
 
 log = logging.getLogger(__name__)
@@ -34,65 +35,6 @@ SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
 #: A spool that could not be written is tried again after this long.
 SPOOL_AGAIN_S = 1.0
-
-
-class Chunk(NamedTuple):
-    """Rows of one read."""
-
-    rows: deque[Row]
-    seen: int | None  # entries of the stream before the first of them
-    run: str  # the life of the server
-    source: str  # what turn records call it: the stream, or a record of the spool
-
-
-class Queue:
-    """Rows of one stream that were read and not taken yet."""
-
-    def __init__(self, position: Position) -> None:
-        self.position = position  # of reading; the reader's thread moves it
-        self.taken = ""  # of taking, as a cursor has it
-        self.bytes = self.waiting = 0
-        self.taken_at = time.monotonic()
-        self.trim_to = ""
-        self.length = self.memory = 0  # at the server, when it was asked last
-        self._chunks: deque[Chunk] = deque()
-
-    def put(self, rows: list[Row]) -> None:
-        """Rows that were read."""
-        self.add(Chunk(deque(rows), self.position.seen, self.position.run, self.position.stream))
-        self.position.advance(rows[-1][0].decode(), len(rows))
-
-    def add(self, chunk: Chunk) -> None:
-        """Rows that come next, wherever they were meanwhile."""
-        if chunk.rows:
-            self._chunks.append(chunk)
-            self.bytes += sum(len(payload) for _, payload in chunk.rows)
-            self.waiting += len(chunk.rows)
-
-    def take(self, max_bytes: int) -> tuple[str, list[Row]]:
-        """The oldest of them and where they came from: at least one if there is any."""
-        taken: list[Row] = []
-        source = self._chunks[0].source if self._chunks else ""
-        while self._chunks and self._chunks[0].source == source and (not taken or max_bytes > 0):
-            part = self._take_from(self._chunks[0], max_bytes)
-            max_bytes -= sum(len(payload) for _, payload in part)
-            taken += part
-        self.taken_at = time.monotonic()
-        return source, taken
-
-    def _take_from(self, chunk: Chunk, max_bytes: int) -> list[Row]:
-        part: list[Row] = []
-        while chunk.rows and (not part or max_bytes > 0):
-            part.append(chunk.rows.popleft())
-            max_bytes -= len(part[-1][1])
-        seen = None if chunk.seen is None else chunk.seen + len(part)
-        self.taken = cursor_text(part[-1][0].decode(), seen, chunk.run)
-        self.bytes -= sum(len(payload) for _, payload in part)
-        self.waiting -= len(part)
-        self._chunks.popleft()
-        if chunk.rows:
-            self._chunks.appendleft(chunk._replace(seen=seen))
-        return part
 
 
 class Reader(RetryingThread):
@@ -133,10 +75,17 @@ class Reader(RetryingThread):
             self._begun[stream] = self.queues[place].position.id
         self._until = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
 
-    def take(self, place: int, max_bytes: int) -> tuple[str, list[Row]]:
-        """The oldest rows of one queue, and where they came from."""
+    def take(self, place: int, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
+        """The oldest rows of one queue, up to *until* ms, and where they came from."""
         with self.lock:
-            return self.queues[place].take(max_bytes)
+            return self.queues[place].take(max_bytes, until)
+
+    def oldest(self, place: int) -> float:
+        """ms of what one queue gives next."""
+        with self.lock:
+            queue = self.queues[place]
+            in_spool = self.spool is not None and queue is not self.queues[0] and (self.spool.waiting or bool(self._until))
+            return min(queue.oldest, queue.reached) if in_spool and not queue.waiting else queue.oldest
 
     def trim(self, stream: str, id: str) -> None:
         """Have entries before *id* dropped."""
@@ -197,26 +146,39 @@ class Reader(RetryingThread):
         found = {bytes(name).decode(): rows for name, rows in reply or ()}
         if self._until and self.queues[-1] in wanted:
             self._before_spool(found)
-        return [(queue, [(row[0], payload_of(row[1])) for row in found[name]])
-                for queue, name in zip(wanted, names, strict=True) if found.get(name)]  # fmt: skip
+            if not self._until:
+                return []
+        return [(queue, [(row[0], payload_of(row[1])) for row in found.get(name, [])]) for queue, name in zip(wanted, names, strict=True)]
 
     def _put(self, found: list[tuple[Queue, list[Row]]]) -> None:
-        if not found:
-            return
+        direct = []
         for queue, rows in found:
-            if self._spools(queue):
+            if rows and self._spools(queue):
                 self._to_spool(queue, rows)
             else:
-                with self.lock:
-                    queue.put(rows)
-                self.spool_trouble.over()
-        self._size_reads(found)
-        self.on_rows(any(queue is self.queues[0] for queue, _ in found))
+                direct.append((queue, rows))
+        if self._to_queues(direct) or any(rows for _, rows in found):
+            self.on_rows(any(rows for queue, rows in found if queue is self.queues[0]))
+        self._size_reads([row for _, rows in found for row in rows])
 
-    def _size_reads(self, found: list[tuple[Queue, list[Row]]]) -> None:
-        rows = [row for _, part in found for row in part]
-        mean = max(1, sum(len(payload) for _, payload in rows) // len(rows))
-        self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
+    def _to_queues(self, found: list[tuple[Queue, list[Row]]]) -> bool:
+        """All at once: what is read of one stream depends on what waits in the other.  Whether one was found to be at its end."""
+        ended = False
+        with self.lock:
+            for queue in self.queues:
+                rows = next((rows for read, rows in found if read is queue), None)
+                behind = rows is None or len(rows) >= self._count
+                ended, queue.behind = ended or (queue.behind and not behind), behind
+                if rows:
+                    queue.put(rows)
+        if any(rows and queue is self.queues[-1] for queue, rows in found):
+            self.spool_trouble.over()
+        return ended
+
+    def _size_reads(self, rows: list[Row]) -> None:
+        if rows:
+            mean = max(1, sum(len(payload) for _, payload in rows) // len(rows))
+            self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
 
     # -- the spool
 

@@ -56,6 +56,11 @@ class Spool:
         """Disk that it takes."""
         return self._journal.size_bytes if self._ends else 0
 
+    @property
+    def fullness(self) -> float:
+        """The share of its bound that it takes."""
+        return self._journal.fullness if self._ends else 0.0
+
     def put(self, record: Spooled) -> None:
         """Keep what was read; durable on return.  DiskFull at the bound."""
         offset = self._journal.append([msgspec.msgpack.encode(record)], id_pair(record.rows[-1][0])[0])
