@@ -9,26 +9,33 @@ import sys
 from pathlib import Path
 
 import pytest
+from redis import Connection, RedisError
 
 from tests.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
 from tests.nodes import until
 from tests.servers.ports import free_port, free_ports
 from tests.servers.postgres import running
+from tests.servers.redis import require_binary
 
 ROOT = Path(__file__).parent.parent
 
 
 def ask_redis(port, *words, password=None):
-    env = {**os.environ, **({"REDISCLI_AUTH": password} if password else {})}
-    command = ["redis-cli", "-p", str(port), "--no-auth-warning", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True).stdout.strip()
+    """What a Redis answers, as text."""
+    connection = Connection(port=port, password=password, decode_responses=True, protocol=2)
+    try:
+        connection.send_command(*words)
+        answer = connection.read_response()
+        return "\n".join(answer) if isinstance(answer, list) else str(answer).strip()
+    except RedisError as error:
+        return str(error)
+    finally:
+        connection.disconnect()
 
 
 @pytest.fixture
 def servers():
     """Starts processes, and stops them."""
-    if not shutil.which("redis-server"):
-        pytest.skip("no redis-server here")
     started = []
 
     def start(*command, **options):
@@ -42,20 +49,35 @@ def servers():
         process.wait(20)
 
 
-def test_redis_of_the_compose_file_wants_the_password_and_shows_it_nowhere(servers, tmp_path):
+@pytest.fixture
+def redis_server_on_path(tmp_path_factory, monkeypatch):
+    """The tests' server by the name that scripts have for it."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "redis-server").symlink_to(require_binary())
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def redis_tools(redis_server_on_path):
+    """The server and `redis-cli`, which the scripts call."""
+    if not shutil.which("redis-cli"):
+        pytest.skip("no redis-cli here, which the scripts call: install redis-server or redis-tools")
+
+
+def test_redis_of_the_compose_file_wants_the_password_and_shows_it_nowhere(servers, redis_server_on_path, tmp_path):
     # Given the script that the compose file starts
     (tmp_path / "redis").write_text("s3cr3t\n")
     port = free_port()
     options = ["--port", port, "--bind", "127.0.0.1", "--maxmemory", "64mb"]
     server = servers("sh", ROOT / "deploy/redis.sh", tmp_path / "redis", *options, cwd=tmp_path)
-    assert until(lambda: "NOAUTH" in ask_redis(port, "ping"))
+    assert until(lambda: "Authentication required" in ask_redis(port, "ping"), 20)
     # Then who has the password gets in, what is durable is on, and no list of processes shows it
     assert ask_redis(port, "ping", password="s3cr3t") == "PONG"
     assert ask_redis(port, "config", "get", "appendonly", password="s3cr3t") == "appendonly\nyes"
     assert "s3cr3t" not in Path(f"/proc/{server.pid}/cmdline").read_text()
 
 
-def test_six_of_them_join_into_a_cluster_once(servers, tmp_path):
+def test_six_of_them_join_into_a_cluster_once(servers, redis_tools, tmp_path):
     # Given six nodes, as the profile has them
     (tmp_path / "redis").write_text("s3cr3t\n")
     ports = range(first := free_ports(6), first + 6)
@@ -160,14 +182,14 @@ def test_a_start_that_fails_says_why(checkout):
 
 
 @pytest.fixture
-def two_servers(checkout, servers):
+def two_servers(checkout, servers, redis_tools):
     """A Redis without a password; a PostgreSQL as a distribution has it: administrators by the socket, others by password."""
     if os.geteuid() or not shutil.which("runuser") or not any(entry.pw_name == "postgres" for entry in pwd.getpwall()):
         pytest.skip("needs root, and a user postgres for PostgreSQL's administrator")
     redis = free_port()
     (checkout / "redis.conf").write_text(f"port {redis}\nbind 127.0.0.1\nsave \"\"\n")
     servers("redis-server", "redis.conf", cwd=checkout)
-    assert until(lambda: ask_redis(redis, "ping") == "PONG")
+    assert until(lambda: ask_redis(redis, "ping") == "PONG", 20)
     with running() as postgres:
         (postgres._folder / "data/pg_hba.conf").write_text("local all postgres peer\nhost all all 127.0.0.1/32 scram-sha-256\n")
         subprocess.run(["kill", "-HUP", str(postgres._process.pid)], check=True)
@@ -190,7 +212,7 @@ def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_server
         said = say(checkout, "./setup.sh", **socket_folder)
         # Then Redis wants the password, now and after a restart
         password = (checkout / "secrets/redis").read_text().strip()
-        assert ask_redis(redis, "ping", password=password) == "PONG" and "NOAUTH" in ask_redis(redis, "ping")
+        assert ask_redis(redis, "ping", password=password) == "PONG" and "Authentication required" in ask_redis(redis, "ping")
         assert re.search(f'requirepass "?{password}"?', (checkout / "redis.conf").read_text())
         # And database, tables and roles are there, made only once
         assert re.search(r"tables +made" if number == 1 else r"tables +were there", said)
