@@ -15,10 +15,11 @@ from corec.errors import CoreCError, UsageError
 CONFIG_VARIABLE = "COREC_CONFIG"
 #: What a worker does, if not what `rol` says.
 ROLE_VARIABLE = "COREC_ROL"
-#: How long answers of `corec.rescore` and `corec.compact` are kept.
+#: How long answers of long work are kept.
 RESULTS_S = 3600
-#: A message that was fetched and not begun is given to nobody else sooner: turns expire long before.
-VISIBILITY_S = 60
+#: A message that was fetched and not done is given to nobody else sooner: any worker would give long work out again while it
+#: goes on, and again while that goes on.  Turns expire long before.
+VISIBILITY_S = 6 * 3600
 #: A turn that waited longer than this is not run: the worker has newer ones.
 EXPIRES_S = 5
 

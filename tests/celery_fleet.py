@@ -38,7 +38,7 @@ class Fleet:
         }  # fmt: skip
         self._write("configs", self.config)
         self.leases = Leases(RedisServer(host=redis.host, port=redis.port), "planta")
-        self.sent, self._batch, self._over = 0, 500, threading.Event()
+        self.sent, self._batch, self._over = 0, 200, threading.Event()
         self._sender = None
 
     def _write(self, name, config):
@@ -49,7 +49,9 @@ class Fleet:
 
     def node(self, name):
         configs = self._write(f"configs-{name}", {**self.config, "instance_id": name})
-        self._spawn(name, "-m", "corec", "run", "--config", str(configs), "--data", str(self.folder / name))
+        plugins = self.folder / f"plugins-{name}"
+        plugins.mkdir(exist_ok=True)
+        self._spawn(name, "-m", "corec", "run", "--config", str(configs), "--data", str(self.folder / name), "--plugins", str(plugins))
 
     def worker(self, name, *options, **variables):
         self._spawn(name, "-m", "celery", "-A", "corec.core.celery_app", "worker", "-n", f"{name}@%h", *options, **variables)

@@ -140,6 +140,7 @@ LINES = {
         "the table bloques in PostgreSQL": "postgres_store::people_find_the_documented_columns",
         "partitions by time and channel":
             "postgres_store::channels_have_partitions_of_their_own_where_configured postgres_store::old_months_are_dropped_whole",
+        "rol analisis: its workers take no sensor shards": "workers::long_work_is_done_by_workers_without_shards",
         "several nodes and workers share a fleet":
             "workers::two_workers_share_the_shards workers::shards_of_a_killed_worker_move_and_the_others_go_on",
         "run.sh and setup.sh":
@@ -174,6 +175,8 @@ LINES = {
         "channels 128 to 255 are rejected by name": "core::wrong_parts_are_refused core::bytes_that_are_no_frame_are_refused",
         "zstd from 64 frames on": "wire::zstd_from_64_frames_on",
         "a Celery message carries a shard's turns": "worker_parts::each_worker_has_two_turns_waiting",
+        "with Celery, plugins and blocks with functions stay in the node; plain shards travel":
+            "workers::plugins_and_their_blocks_stay_in_the_node_and_plain_shards_travel",
     },
     "its section 9": {
         "No module named corec.modules": "modules_are_a_package_with_an_empty_init",

@@ -8,7 +8,7 @@ import pytest
 from corec.errors import CoreCError
 from corec.node.control import ask
 from corec.node.notify import Ear
-from tests.celery_fleet import SHARDS, Fleet
+from tests.celery_fleet import BLOCKS, SHARDS, Fleet
 from tests.crash import fleet_evidence as evidence
 from tests.nodes import now_ms
 from tests.servers.redis import running as running_redis
@@ -97,7 +97,37 @@ def test_a_worker_whose_turn_stands_still_loses_its_shards_its_lease_and_its_sup
     fleet.wait(lambda: "WATCHDOG=1" in fleet.ear.heard(), 10)
 
 
+#: Notes which blocks it hears of, and has one of its own with Python functions.
+PLUGIN = """
+from pathlib import Path
+from corec.blocks import BloqueSimbiotico
+from corec.entities import crear_entidad
+
+class Plugin:
+    heard = set()
+    def __init__(self, nucleus, file):
+        self.nucleus, self.file = nucleus, Path(file)
+    async def inicializar(self):
+        bloque = BloqueSimbiotico("propio", 4, [crear_entidad(f"m{i}", 4, lambda: 1.5) for i in range(10)])
+        self.nucleus.modulos["registro"].bloques["propio"] = bloque
+    async def procesar(self, datos, carga):
+        self.heard |= {int(block) for block in datos["bloques"]["block"]}
+        self.file.write_text(" ".join(map(str, sorted(self.heard))))
+
+def inicializar(nucleus, config):
+    nucleus.registrar_plugin("oyente", Plugin(nucleus, config["file"]))
+"""
+
+
+def write_plugin(fleet, node):
+    folder = fleet.folder / f"plugins-{node}" / "oyente"
+    folder.mkdir(parents=True)
+    (folder / "main.py").write_text(PLUGIN)
+    (folder / "config.json").write_text(json.dumps({"file": str(fleet.folder / "heard")}))
+
+
 def test_another_node_coordinates_when_the_first_is_killed(fleet):
+    write_plugin(fleet, "corec2")
     fleet.node("corec2")
     fleet.wait(lambda: "Inicializado" in (fleet.folder / "corec2.log").read_text(), 15)
     held, killed = fleet.held(), now_ms()
@@ -123,7 +153,7 @@ def test_a_reload_reaches_the_workers(fleet):
     # Given limits in the node's file, when it reads it again
     path = fleet.folder / "configs-corec2" / "corec_config.json"
     config = json.loads(path.read_text())
-    config["bloques"][0]["limites"] = {"alto": 23.5}     # one reading in four thousand
+    config["bloques"][0]["limites"] = {"alto": 23}     # one reading in seven hundred
     path.write_text(json.dumps(config))
     assert ask(fleet.folder / "corec2", {"op": "reload"})["changed"] == ["bloques.s.limites"]
     # Then readings above them raise alerts wherever they are folded
@@ -137,6 +167,18 @@ def test_nodes_hear_what_workers_commit(fleet):
     assert sum(worker["readings"] for worker in status["fleet"]["workers"]) > 0
 
 
+def test_plugins_and_their_blocks_stay_in_the_node_and_plain_shards_travel(fleet):
+    # Given a node with a plugin that has a block with functions, while workers fold the shards
+    blocks = set(range(sum(entry["entidades"] // entry.get("entidades_por_bloque", 1000) for entry in BLOCKS)))
+    # Then the plugin hears what the workers commit, every block of it, and of its own
+    heard = fleet.folder / "heard"
+    fleet.wait(lambda: heard.exists() and set(map(int, heard.read_text().split())) == blocks | {len(blocks)}, 30)
+    # And its block is stored by its node alone, those of the shards by no node
+    with fleet.connected() as cursor:
+        cursor.execute("SELECT instance_id, array_agg(DISTINCT block) FROM bloques GROUP BY 1 ORDER BY 1")
+        assert cursor.fetchall() == [("corec2", [len(blocks)]), ("planta", sorted(blocks))]
+
+
 def test_long_work_is_done_by_workers_without_shards(fleet):
     # Given a worker for analysis
     fleet.worker("w4", COREC_ROL="analisis")
@@ -144,6 +186,9 @@ def test_long_work_is_done_by_workers_without_shards(fleet):
     judged = json.loads(fleet.corec("rescore", "--since", "10m", "--umbral", "0"))
     assert judged["windows"] > 100
     assert json.loads(fleet.corec("compact", "--days", "0")) == {}
+    assert json.loads(fleet.corec("train", "--since", "10m"))["auditoria"]["umbral"] >= 0
+    done = json.loads(fleet.corec("plan", "--since", "10m"))
+    assert done["windows"] > 100 and done["fusions"] == done["silent"] == []
     # Then it did so, and has no shard
     assert fleet.folded_by(fleet.pid("w2", "w3"))
 

@@ -28,6 +28,8 @@ COMMANDS = {
     "db": "corec.cli.db",
     "workers": "corec.cli.workers",
     "rescore": "corec.cli.analysis",
+    "train": "corec.cli.analysis",
+    "plan": "corec.cli.analysis",
     "compact": "corec.cli.analysis",
     "bench": "corec.cli.bench",
 }

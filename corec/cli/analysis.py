@@ -1,4 +1,4 @@
-"""`corec rescore` and `corec compact`: long work on what is stored, by a worker of the fleet or here."""
+"""`corec rescore`, `train`, `plan` and `compact`: long work on what is stored, by a worker of the fleet or here."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, load_config
+from corec.cli.base import EXIT_CODES, config_option, data_option, load_config
 from corec.cli.moments import Moment
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ WAIT_S = 3600
 @click.option("--since", type=Moment(), default="1d", help="From then on: 10m, 2h, 1d ago, or a time.  [default: 1d]")
 @click.option("--umbral", type=click.FloatRange(0, 1000), help="Least score of an anomaly.  [default: auditoria.umbral]")
 @click.option("--ventanas", type=click.IntRange(16, 1_000_000), help="Windows to top.  [default: auditoria.ventanas]")
+@data_option
 @_here
-def rescore(config: Path | None, since: int, umbral: float | None, ventanas: int | None, here: bool) -> None:
+def rescore(config: Path | None, since: int, umbral: float | None, ventanas: int | None, data: Path, here: bool) -> None:
     """Which blocks would have raised anomalies with other settings of `auditoria`?  Nothing is changed.
 
     \b
@@ -34,7 +35,50 @@ def rescore(config: Path | None, since: int, umbral: float | None, ventanas: int
     from corec.workers import analysis
 
     wanted = {"since": since, "until": time.time_ns() // 1_000_000, "umbral": umbral, "ventanas": ventanas}
-    _answer(load_config(config), "corec.rescore", wanted, here, lambda loaded: analysis.rescore(loaded, **wanted))
+    _answer(load_config(config), "corec.rescore", wanted, here, lambda loaded: analysis.rescore(loaded, **wanted, data=data))
+
+
+@click.command(short_help="Fit auditoria to stored windows.", epilog=EXIT_CODES)
+@config_option
+@click.option("--since", type=Moment(), default="7d", help="From then on: 2h, 7d ago, or a time.  [default: 7d]")
+@click.option("--per-day", type=click.FloatRange(0, 1_000_000), default=1.0, help="Anomalies that a day may have.  [default: 1]")
+@data_option
+@_here
+def train(config: Path | None, since: int, per_day: float, data: Path, here: bool) -> None:
+    """Which `umbral` of `auditoria` would have raised so many anomalies a day and no more?
+
+    Its "auditoria" is what corec_config.json takes; `corec reload` has node and workers take it over.
+
+    \b
+    corec train --since 7d --per-day 2 > auditoria.json
+    """
+    import time
+
+    from corec.workers import analysis
+
+    wanted = {"since": since, "until": time.time_ns() // 1_000_000, "por_dia": per_day}
+    _answer(load_config(config), "corec.train", wanted, here, lambda loaded: analysis.train(loaded, **wanted, data=data))
+
+
+@click.command(short_help="Plan fusions of a fleet.", epilog=EXIT_CODES)
+@config_option
+@click.option("--since", type=Moment(), default="10m", help="By the windows from then on.  [default: 10m]")
+@click.option("--dry-run", is_flag=True, help="Say what would be proposed; send nothing.")
+@_here
+def plan(config: Path | None, since: int, dry_run: bool, here: bool) -> None:
+    """Have weak blocks fused into strong ones of their channel and shard, by the stored windows of all shards.
+
+    The same rules as those of the module `sincronizacion`; the worker that has the shard decides.
+
+    \b
+    corec plan --since 10m --dry-run
+    """
+    import time
+
+    from corec.workers import fusions
+
+    wanted = {"since": since, "until": time.time_ns() // 1_000_000, "dry_run": dry_run}
+    _answer(load_config(config), "corec.plan", wanted, here, lambda loaded: fusions.plan(loaded, **wanted))
 
 
 @click.command(short_help="Old months to a row a minute.", epilog=EXIT_CODES)

@@ -68,6 +68,12 @@ def keeping_registered(config: Config, running: Config) -> Config:
     return with_entries(config, registered_entries(running))
 
 
+def without_registered(config: Config) -> dict[str, Any]:
+    """The mapping of *config* as its file had it: what a node registered is nothing to those that fold the fleet's shards."""
+    mapping = config.to_mapping()
+    return mapping | {"bloques": [entry for entry in mapping["bloques"] if not entry.get("registrado")]}
+
+
 def _placed(grown: Config, config: Config) -> Config:
     """With what no mapping holds: where files are looked for, and what plugins are configured with."""
     kept = ("folder", "file", "embedded", "plugins", "warnings")

@@ -3,7 +3,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +50,8 @@ class ModuloSincronizacion(ModuloBase):
         fused = set(self._fused_now())
         self._rested |= self._fused - fused
         self._fused = fused
-        self._judge(datos["bloques"])
-        for block in self._due(carga):
-            if not self._has_room_for_one():
-                return
-            self._propose(block)
+        self.judge(datos["bloques"])
+        self.propose(carga)
 
     # --- judging -------------------------------------------------------------------------------
 
@@ -62,7 +59,8 @@ class ModuloSincronizacion(ModuloBase):
         engine = self._nucleus.engine
         return [engine.block_ids[fusion.block] for fusion in engine.fusions]
 
-    def _judge(self, rows: np.ndarray) -> None:
+    def judge(self, rows: np.ndarray) -> None:
+        """Count in how many windows on end each block was weak."""
         engine = self._nucleus.engine
         rows = rows[engine.blocks["shard"][rows["block"]] == engine.shard]     # the others are judged where they are folded
         for block, canal, fitness in rows[["block", "canal", "fitness"]].tolist():
@@ -90,6 +88,18 @@ class ModuloSincronizacion(ModuloBase):
         return len(self._times) < self._nucleus.config.sincronizacion.fusiones_por_minuto
 
     # --- proposing -----------------------------------------------------------------------------
+
+    def propose(self, carga: float) -> None:
+        """Have the blocks fused that were weak for long enough, as many as a minute may have."""
+        for block in self._due(carga):
+            if not self._has_room_for_one():
+                return
+            self._propose(block)
+
+    def fused_before(self, seconds_ago: Iterable[float]) -> None:
+        """Fusions that somebody else had done: they count for their minute as well."""
+        now = time.monotonic()
+        self._times.extend(sorted(now - seconds for seconds in seconds_ago))
 
     def _hosts(self, block: int) -> Iterator[int]:
         """Strong blocks of its channel, the strongest first."""

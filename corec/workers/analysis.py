@@ -1,9 +1,13 @@
-"""Work on what is stored: anomaly scores anew under other settings, months of fine windows to minutes.
+"""Work on what is stored: anomaly scores anew under other settings, settings fitted to them, months of fine windows to minutes.
 
 JSON in, JSON out; each may run again without harm.  For workers whose `rol` is `analisis`: they take no shards, so that
 long work holds nothing up.
 """
+import math
 import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,29 +25,72 @@ from corec.storage.postgres_compact import compact_month, fine_months
 SLICE_MS = 3_600_000
 #: Blocks named in an answer.
 MOST_NAMED = 20
+DAY_MS = 86_400_000
+#: Where an embedded node has its store, if nothing else is said.
+DATA = Path("data")
 
 
-def rescore(config: Config, since: int, until: int, umbral: float | None = None, ventanas: int | None = None) -> dict[str, Any]:
+def rescore(config: Config, since: int, until: int, umbral: float | None = None, ventanas: int | None = None,
+            data: Path = DATA) -> dict[str, Any]:  # fmt: skip
     """What `auditoria` would have found from *since* to *until* (ms) with other settings.
 
     Returns {"windows", "anomalies", "blocks": {id: anomalies}} of the blocks with most of them.
     """
-    if since >= until:
-        raise UsageError(f"expected a beginning before the end, got {since} and {until}", hint="both are ms since 1970")
     wanted = {name: value for name, value in (("umbral", umbral), ("ventanas", ventanas)) if value is not None}
     config = replace(config, auditoria=replace(config.auditoria, **wanted))
-    audit, topology = Audit(), build(config)
-    audit.take_over(config, topology)
-    windows, found = 0, np.zeros(len(topology.block_ids), np.int64)
-    with open_reader(config, config.folder) as reader:
+    names = build(config).block_ids
+    windows, found = 0, np.zeros(len(names), np.int64)
+    for rows, alerts in judged(config, since, until, data):
+        windows += len(rows)
+        np.add.at(found, alerts["block"], 1)
+    worst = [int(block) for block in np.argsort(-found, kind="stable")[:MOST_NAMED] if found[block]]
+    return {"windows": windows, "anomalies": int(found.sum()), "blocks": {names[block]: int(found[block]) for block in worst}}
+
+
+def train(config: Config, since: int, until: int, por_dia: float = 1.0, data: Path = DATA) -> dict[str, Any]:
+    """The least `umbral` under which `auditoria` would have found no more than *por_dia* anomalies a day from *since* to *until* (ms).
+
+    The same stored windows give the same answer: {"auditoria": {"umbral": ...}} as corec_config.json takes it, and what it rests on.
+    """
+    def found(umbral: float) -> int:
+        settings = replace(config, auditoria=replace(config.auditoria, umbral=umbral))
+        return sum(len(alerts) for _, alerts in judged(settings, since, until, data))
+
+    windows, highest, first, last, scores = _scores(config, since, until, data)
+    if not windows:
+        raise UsageError("expected stored windows to learn from, got none", hint="see that the node ran then: corec query --since 1d")
+    days = max((last - first) / DAY_MS, 1 / 24)
+    most = math.floor(por_dia * days)
+    choices = sorted({0.0, *(math.ceil(score * 100) / 100 for score in (*scores, highest))})
+    umbral = choices[bisect_left(choices, True, key=lambda choice: found(choice) <= most)]
+    return {"auditoria": {"umbral": umbral, "ventanas": config.auditoria.ventanas}, "anomalies": found(umbral), "por_dia": por_dia,
+            "windows": windows, "days": round(days, 3), "highest_score": round(highest, 3), "from": first, "until": last}  # fmt: skip
+
+
+def _scores(config: Config, since: int, until: int, data: Path) -> tuple[int, float, int, int, list[float]]:
+    """Windows, the highest score, the first and the last moment, and the scores of all that is worth an alert of any height."""
+    config = replace(config, auditoria=replace(config.auditoria, umbral=0.0))
+    windows, highest, moments, scores = 0, 0.0, [], []
+    for rows, alerts in judged(config, since, until, data):
+        windows += len(rows)
+        highest = max(highest, float(rows["score"].max()))
+        moments = [min([*moments, int(rows["window"].min())]), int(rows["window"].max())]
+        scores += alerts["valor"].tolist()
+    return windows, highest, *(moments or [since, until]), scores
+
+
+def judged(config: Config, since: int, until: int, data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows with their scores, anomalies) of each moment from *since* to *until* at which windows ended, under *config*."""
+    if since >= until:
+        raise UsageError(f"expected a beginning before the end, got {since} and {until}", hint="both are ms since 1970")
+    audit = Audit()
+    audit.take_over(config, build(config))
+    with open_reader(config, data) as reader:
         for start in range(since, until, SLICE_MS):
             rows = _aggregates(reader.history(since=start, until=min(start + SLICE_MS, until)))
-            windows += len(rows)
             for at in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows["window"])) + 1):
-                _, alerts = audit.judge(rows[at], np.empty(0, dtypes.ALERT), scored=config.audits)
-                np.add.at(found, alerts["block"], 1)
-    worst = [int(block) for block in np.argsort(-found, kind="stable")[:MOST_NAMED] if found[block]]
-    return {"windows": windows, "anomalies": int(found.sum()), "blocks": {topology.block_ids[block]: int(found[block]) for block in worst}}
+                if len(at):
+                    yield audit.judge(rows[at], np.empty(0, dtypes.ALERT), scored=config.audits)
 
 
 def _aggregates(rows: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from corec.celery_setup import EXPIRES_S, require_plain_broker
 from corec.config import Config
+from corec.config.registered import without_registered
 from corec.core import celery_app_of
 from corec.errors import CoreCError, ServerError
 from corec.retrying import RetryingThread
@@ -30,7 +31,7 @@ class Coordination(RetryingThread):
         self._config = config
         self._app = celery_app_of(config)
         self._leases = Leases(config.redis_config, config.flota)
-        self.coordinator = Coordinator(self._leases, config.instance_id, shards=config.fragmentos, config=config.to_mapping(),
+        self.coordinator = Coordinator(self._leases, config.instance_id, shards=config.fragmentos, config=without_registered(config),
                                        send=self._send, drop=self._drop)  # fmt: skip
         self._listener = Listener(config.redis_config, config.flota, heard)
 
@@ -41,7 +42,7 @@ class Coordination(RetryingThread):
 
     def take_config(self, config: Config) -> None:
         """Have the workers take over *config*."""
-        self.coordinator.config = config.to_mapping()
+        self.coordinator.config = without_registered(config)
 
     def order(self, shard: int, command: dict[str, Any]) -> dict[str, Any]:
         """Have a command carried out by whoever has the shard."""

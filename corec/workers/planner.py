@@ -24,7 +24,7 @@ class Planner:
         self._rows: list[np.ndarray] = []
         self._due = 0.0
         self._module = ModuloSincronizacion()
-        _run(self._module.inicializar(self))
+        run_hook(self._module.inicializar(self))
 
     @property
     def engine(self) -> Any:
@@ -43,10 +43,10 @@ class Planner:
         self._due = time.monotonic() + EVERY_S
         rows, self._rows = self._rows, []
         datos = {"bloques": np.concatenate(rows) if rows else np.empty(0, dtypes.AGGREGATE)}
-        _run(self._module.ejecutar(datos, self.pipeline.load))
+        run_hook(self._module.ejecutar(datos, self.pipeline.load))
 
 
-def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+def run_hook(coroutine: Coroutine[Any, Any, None]) -> None:
     """A hook that does not wait for anything needs no loop."""
     try:
         coroutine.send(None)

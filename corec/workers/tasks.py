@@ -12,7 +12,7 @@ from celery.signals import after_setup_logger, celeryd_after_setup, worker_ready
 from corec.celery_setup import analysis_queue, configuration, turns_queue
 from corec.config import Config, parse
 from corec.node.notify import Supervisor, beat_always
-from corec.workers import analysis
+from corec.workers import analysis, fusions
 from corec.workers.leases import Leases
 from corec.workers.shard import Shard, open_shard
 from corec.workers.shard_worker import ShardWorker
@@ -48,11 +48,11 @@ def _listen(sender: str, instance: Any, **_: Any) -> None:
 
 @worker_ready.connect
 def _begin(**_: Any) -> None:
+    Supervisor().tell("READY=1")
     if _worker:
         _worker.start()
     else:
         threading.Thread(target=beat_always, name="watchdog", daemon=True).start()
-    Supervisor().tell("READY=1")
 
 
 @worker_shutting_down.connect
@@ -79,6 +79,18 @@ def turn() -> dict[str, Any]:
 def rescore(since: int, until: int, umbral: float | None = None, ventanas: int | None = None) -> dict[str, Any]:
     """See `corec.workers.analysis.rescore`."""
     return analysis.rescore(configuration(), since, until, umbral, ventanas)
+
+
+@shared_task(name="corec.train", acks_late=True, ignore_result=False)
+def train(since: int, until: int, por_dia: float = 1.0) -> dict[str, Any]:
+    """See `corec.workers.analysis.train`."""
+    return analysis.train(configuration(), since, until, por_dia)
+
+
+@shared_task(name="corec.plan", acks_late=True, ignore_result=False)
+def plan(since: int, until: int, dry_run: bool = False) -> dict[str, Any]:
+    """See `corec.workers.fusions.plan`."""
+    return fusions.plan(configuration(), since, until, dry_run)
 
 
 @shared_task(name="corec.compact", acks_late=True, ignore_result=False)
