@@ -328,20 +328,20 @@ class Oracle:
         self._looked = len(rows)
         for block in [self.blocks[index] for index in closed]:
             if block.failing > float(block.entry.max_errors) * block.entities:
-                self._repair(block)
+                self._repair(block, ordered=False)
 
-    def _repair(self, block):
-        repaired = self._regenerate(block, self.at.owned(block))
+    def _repair(self, block, ordered=True):
+        repaired = self._regenerate(block, self.at.owned(block), ordered)
         if repaired:
             self._result.repairs.append((self.clock, block.index, repaired))
 
-    def _regenerate(self, block, segments):
+    def _regenerate(self, block, segments, ordered=True):
         """How many failing entities of *segments*, which are the block's, started afresh."""
-        s, repaired = self.state, 0
+        s, repaired, second = self.state, 0, self.clock // 1000
         for segment in segments:
             for e in segment.entities:
-                if s.level[e] >= FAILING:
-                    s.repair(e, self._donor(e, segment))
+                if s.level[e] >= FAILING and (ordered or s.is_due(e, second)):
+                    s.repair(e, self._donor(e, segment), second)
                     repaired += 1
         block.failing -= repaired
         return repaired

@@ -70,7 +70,7 @@ class Entities:
     def __init__(self, n):
         for name in ("value", "emitted", "fast", "slow", "var", "change", "peak"):
             setattr(self, name, np.zeros(n, F))
-        for name in ("fails", "quality", "level", "warm", "seen"):
+        for name in ("fails", "quality", "level", "warm", "seen", "tries", "tried"):
             setattr(self, name, np.zeros(n, np.int64))
         self.active = np.zeros(n, bool)
         self.scale = np.ones(n, F)
@@ -130,7 +130,7 @@ class Entities:
         spin = ((r << np.uint32(16)) | (r >> np.uint32(16))) >> np.uint32(8)
         warmer = (spin.astype(F) < alpha * (F(5.77) * F(2**24))) & (warm < rule.warmest)
         self.active[e], self.fails[e], self.quality[e] = True, 0, now
-        self.level[e] = np.maximum(level - 1, 0)
+        self.level[e], self.tries[e], self.tried[e] = np.maximum(level - 1, 0), 0, 0
         self.warm[e] = warm + warmer
         self.seen[e] = rule.tick
         return leaves, z, alarm, quality == NEVER, level == FAILING
@@ -145,9 +145,16 @@ class Entities:
             self.warm[e] = 0
         return fails == 0, restart, never, level < FAILING <= self.level[e]
 
-    def repair(self, e, donor):
+    def is_due(self, e, second):
+        """Whether a failing entity is to be regenerated though nobody ordered it: not at once again where it did not help."""
+        if self.tries[e] == 0:
+            return True
+        return second - self.tried[e] >= min(10 * 2 ** (self.tries[e] - 1), 3600) and self.quality[e] != SILENT
+
+    def repair(self, e, donor, second):
         if donor is not None:
             self.scale[e] = self.scale[donor]
         self.active[e], self.level[e], self.warm[e] = False, 0, 0
         self.quality[e] = SILENT if self.quality[e] == SILENT else REPAIRED
         self.change[e], self.peak[e] = 0, 0
+        self.tries[e], self.tried[e] = min(self.tries[e] + 1, 10), second

@@ -343,8 +343,10 @@ def test_reparar_regenerates_however_few():
     run(bloque, 2)
     assert not bloque.entidades[19].activo
     assert bloque.reparar() == {"e19": "e18"}
-    assert bloque.entidades[19].activo and bloque.reparar() == {}
-    assert run(bloque)["mensajes"][19]["valor"] == 18.0
+    assert not bloque.entidades[19].activo and bloque.reparar() == {}
+    # And it is active with its first good reading
+    assert run(bloque)["mensajes"][19] == {"id": "e19", "valor": 18.0, "activo": True, "emitido": True}
+    assert bloque.entidades[19].activo
 
 
 def test_donor_is_the_fittest_then_the_nearest():
@@ -399,8 +401,19 @@ def test_celu_inherits_function_and_processor_from_a_celu_and_starts_afresh():
 def test_block_without_a_healthy_entity_starts_afresh_with_its_own_functions():
     bloque = block_of(broken, broken)
     assert run(bloque, 2)["reparadas"] == {"e0": None, "e1": None}
-    assert [entidad.activo for entidad in bloque.entidades] == [True, True]
+    assert [entidad.activo for entidad in bloque.entidades] == [False, False]
     assert [entidad.funcion for entidad in bloque.entidades] == [broken, broken]
+
+
+def test_regeneration_that_did_not_help_waits_unless_it_is_ordered():
+    # Given a block of one entity whose function never works: nobody to inherit from
+    bloque = block_of(broken)
+    # When it is passed many times within some seconds, Then it is regenerated once, and never shown as active
+    passes = [run(bloque) for _ in range(30)]
+    assert [number for number, each in enumerate(passes) if each["reparadas"]] == [1]
+    assert not any(each["mensajes"][0]["activo"] for each in passes)
+    # And an order does not wait
+    assert bloque.reparar() == {"e0": None}
 
 
 def test_sensor_without_a_function_inherits_from_its_like_only():

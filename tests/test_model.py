@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec.engine import Engine
+from corec.engine.snapshot import FROZEN
 from tests.twin import T0, Twin, entity_columns
 
 HIGH, LOW, SILENCE, FAILURE = 1, 2, 3, 4
@@ -393,18 +394,63 @@ def test_sick_block_repairs_its_failing_entities():
     assert len(hear(engine, 1.0, 5000, id=4).messages) == 1
 
 
-def test_dead_sensor_in_a_small_block_alerts_once():
-    # Given a sensor so alone in its block that each second failure has it regenerated
-    engine = engine_of(entidades=1, retraso_max=0)
-    hear(engine, 1.0, 0)
-    outcomes = [hear(engine, np.nan, 1000 * number) for number in range(1, 20)]
-    assert sum(len(outcome.repairs) for outcome in outcomes) > 5
-    # Then its failure is told once, by one alert and one message
-    assert [kind for outcome in outcomes for kind in kinds(outcome)] == [FAILURE]
-    assert sum(len(outcome.messages) for outcome in outcomes) == 1
-    # And once more when it fails after a good reading
-    assert len(hear(engine, 1.0, 20_000).messages) == 1
-    assert [kind for number in (21, 22, 23) for kind in kinds(hear(engine, np.nan, 1000 * number))] == [FAILURE]
+def test_dead_sensor_in_a_small_block_is_told_once_and_regenerated_less_and_less_often():
+    # Given a sensor alone in its block that dies, a reading each second for six hours
+    twin = Twin({"retraso_max": 0, "modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": 1}]})
+    hear(twin, 1.0, 0)
+    outcomes = {second: hear(twin, np.nan, 1000 * second) for second in range(1, 21_600)}
+    # Then each regeneration that did not help makes the next wait twice as long, up to an hour
+    repaired = [second for second, outcome in outcomes.items() if outcome.repairs]
+    waits = [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600, 3600]
+    assert np.diff(repaired).tolist() == waits
+    # And its failure is told once, by one alert and one message, and it counts as failing all the time
+    assert [kind for outcome in outcomes.values() for kind in kinds(outcome)] == [FAILURE]
+    assert sum(len(outcome.messages) for outcome in outcomes.values()) == 1
+    assert twin.engine.entity(0)["mean_step"] == 0.0 and not twin.engine.entity(0)["activo"]
+    # And after a good reading all of it begins anew
+    assert len(hear(twin, 1.0, 21_600_000).messages) == 1
+    again = {second: hear(twin, np.nan, 1000 * second) for second in range(21_601, 21_640)}
+    assert [kind for outcome in again.values() for kind in kinds(outcome)] == [FAILURE]
+    repaired = [second for second, outcome in again.items() if outcome.repairs]
+    assert np.diff(repaired).tolist() == waits[:len(repaired) - 1] and len(repaired) == 3
+    twin.check_state()
+
+
+def test_other_entities_are_regenerated_while_a_dead_one_waits():
+    # Given two dead sensors of ten, regenerated in vain a second ago
+    twin = Twin({"retraso_max": 0, "modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": 10}]})
+    hear_rows(twin, np.ones((1, 10)), at=0)
+    for second in range(1, 5):
+        twin.feed_arrays([4, 7], [1.0, 1.0], at=T0 + 1000 * second, channel=1, states=[False, False])
+    assert twin.engine.blocks[0][["failing", "repairs"]].tolist() == (2, 2)
+    # When a third one fails twice, Then it is regenerated at the end of its window, without them
+    for second in (5, 6):
+        twin.feed_arrays([2], [1.0], at=T0 + 1000 * second, channel=1, states=[False])
+    assert [tuple(repair) for repair in twin.tick(T0 + 7000).repairs] == [(T0 + 7000, 0, 1)]
+    # And an order regenerates those that wait too
+    assert [repair[2] for repair in twin.turn([], commands=[{"op": "repair", "block": "a/0"}]).repairs] == [2]
+    twin.check_state()
+
+
+def test_hibernated_dead_sensors_are_let_sleep():
+    # Given a block of two segments: in one a dead sensor that fell silent and hibernates, in the other one that goes on failing
+    config = {"retraso_max": 0, "hibernar_tras": 60, "modules": ["registro"],
+              "bloques": [{"id": "a", "canal": 1, "entidades": 2000, "entidades_por_bloque": 2000, "max_size_mb": 3,
+                           "silencio_max": 20, "autoreparacion": {"max_errores": 0.0}}]}  # fmt: skip
+    twin = Twin(config)
+    for second in range(4):
+        twin.feed_arrays([3, 1500], [np.nan, np.nan], at=T0 + 1000 * second, channel=1)
+    for second in range(4, 200):
+        hear(twin, np.nan, 1000 * second)
+    # Then repairs of the one do not wake the other, and the results are those of the oracle, which knows no sleep
+    flags = twin.engine.arena.segments["flags"]
+    assert flags[1] & FROZEN and not flags[0] & FROZEN
+    twin.tick(T0 + 200_000)
+    assert flags[1] & FROZEN
+    # And when it is heard again, it is regenerated again
+    repaired = [hear(twin, np.nan, 1000 * second, id=1500).repairs for second in range(201, 204)]
+    assert any(repaired)
+    twin.check_state()
 
 
 @pytest.mark.parametrize("silence", [4000, 8192, 8193])

@@ -11,6 +11,8 @@ from tests.oracle import Oracle
 from tests.oracle_entities import NEVER, SILENT
 
 T0 = 1_700_000_000_000
+#: What the engine keeps of a column that the oracle keeps whole.
+WRAPS = {"seen": 8191, "tried": 2**27 - 1}
 NAMES = {"aggregates": ("rows", dtypes.AGGREGATE), "messages": ("messages", dtypes.MESSAGE), "alerts": ("alerts", dtypes.ALERT)}
 
 
@@ -58,7 +60,7 @@ class Twin:
         """Every bit of every entity, and what blocks count."""
         ours, theirs = entity_columns(self.engine), vars(self.oracle.state)
         for name, column in ours.items():
-            expected = theirs[name] & 8191 if name == "seen" else theirs[name]
+            expected = theirs[name] & WRAPS[name] if name in WRAPS else theirs[name]
             checked = np.flatnonzero(~np.isin(theirs["quality"], (NEVER, SILENT))) if name == "seen" else slice(None)
             np.testing.assert_array_equal(bits(column[checked]), bits(expected[checked]), err_msg=name)
         for name in ("entities", "heard", "failing", "closed_until"):
@@ -90,6 +92,9 @@ def entity_columns(engine):
     tiles = {name: column.reshape(len(used), 1000) for name, column in _columns(engine.entities).items()}
     plain = {name: np.concatenate([column[segment, :n] for segment, n in enumerate(used)]) for name, column in tiles.items()}
     state, trend, role = (plain.pop(name) for name in ("state", "trend", "role"))
+    tried = trend >> 31 == 1
+    plain["tries"], plain["tried"] = (np.where(tried, part, 0).astype(np.int64) for part in (trend >> 27 & 15, trend & WRAPS["tried"]))
+    trend = np.where(tried, 0, trend).astype(np.uint32)
     plain["change"], plain["peak"] = (trend & 0xFFFF0000).view(np.float32), (trend << 16).view(np.float32)
     plain["scale"] = (((role >> 20) ^ 256) / np.float32(256)).astype(np.float32)
     plain["active"] = (state & 1).astype(bool)

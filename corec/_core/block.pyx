@@ -210,10 +210,13 @@ def sweep(Arena arena not None, Outlet outlet not None, uint32_t since, size_t s
     return i, stop, <uint32_t>i
 
 
-def repair_segments(Arena arena not None, const uint32_t[::1] segments not None):
-    """Regenerate the failing entities of *segments*, which must be awake; returns how many."""
+def repair_segments(Arena arena not None, const uint32_t[::1] segments not None, bint ordered):
+    """Regenerate the failing entities of *segments*, which must be awake; returns how many.
+
+    ordered: also those that were regenerated without help and have to wait.
+    """
     cdef size_t repaired = 0, i
     for i in range(<size_t>segments.shape[0]):
         arena.slab(segments[i])                 # IndexError when there is no such segment
-        repaired += cc_repair_segment(&arena.core, segments[i])
+        repaired += cc_repair_segment(&arena.core, segments[i], ordered)
     return repaired

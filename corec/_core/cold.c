@@ -222,35 +222,57 @@ static int role_from_afar(const Core *core, const Segment *s, uint32_t *role)
     return best < CC_FAILING;
 }
 
-static void entity_repair(Tile *t, uint32_t j)
+/* Whether a failing entity is to be repaired: one that was and has given no good reading since has to wait, and to be heard. */
+static int is_due(const Core *core, const Tile *tiles, uint32_t slot, int ordered)
 {
+    const uint32_t trend = tiles[slot >> 3].trend[slot & 7], state = tiles[slot >> 3].state[slot & 7];
+    if (error_level(tiles, slot) < CC_FAILING) return 0;
+    if (ordered || !(trend & CC_TRIED)) return 1;
+    if (((state >> CC_QUALITY_SHIFT) & 15) == CC_SILENT) return 0;
+    const uint32_t tries = (trend & ~CC_TRIED) >> CC_TRIES_SHIFT, wait = (uint32_t)CC_WAIT_S << (tries - 1);
+    return ((core->tick - trend) & CC_TRIED_MASK) >= (wait < CC_WAIT_MOST_S ? wait : CC_WAIT_MOST_S);
+}
+
+static void entity_repair(Tile *t, uint32_t j, uint32_t tick)
+{
+    const uint32_t before = t->trend[j] & CC_TRIED ? (t->trend[j] & ~CC_TRIED) >> CC_TRIES_SHIFT : 0;
+    const uint32_t tries = before < CC_TRIES_MOST ? before + 1 : CC_TRIES_MOST;
     const uint32_t seen = t->state[j] >> CC_SEEN_SHIFT, was = (t->state[j] >> CC_QUALITY_SHIFT) & 15;
     const uint32_t quality = was == CC_SILENT ? CC_SILENT : CC_REPAIRED;    /* its silence is known and alerted */
     const uint32_t fails = t->state[j] & (3u << CC_FAILS_SHIFT);            /* and so is its failure */
     t->state[j] = fails | (quality << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
-    t->trend[j] = 0;
+    t->trend[j] = CC_TRIED | (tries << CC_TRIES_SHIFT) | (tick & CC_TRIED_MASK);   /* its next good reading is a first one */
+}
+
+static int any_due(const Core *core, const Tile *tiles, const Segment *s, int ordered)
+{
+    for (uint32_t slot = 0; slot < s->used; slot++)
+        if (is_due(core, tiles, slot, ordered)) return 1;
+    return 0;
 }
 
 /* Regenerate the failing entities of a segment: they start afresh with the role of the fittest healthy one of
- * it, of several the nearest, or else of its owner's other segments.  The caller saw to attention.  Returns how many. */
-size_t cc_repair_segment(Core *core, uint32_t segment)
+ * it, of several the nearest, or else of its owner's other segments.  ordered: those that have to wait too.
+ * The caller saw to attention.  Returns how many. */
+size_t cc_repair_segment(Core *core, uint32_t segment, int ordered)
 {
     Segment *s = &core->segments[segment];
     Block *b = &core->blocks[s->owner];
     Tile *tiles = &core->tiles[(size_t)segment * CC_SLAB_TILES];
     size_t repaired = 0;
     uint32_t role = 0;
-    if (!(s->flags & CC_SEG_HEARD) || !b->failing) return 0;
+    s->repaired_at = core->tick;
+    if (!(s->flags & CC_SEG_HEARD) || !b->failing || !any_due(core, tiles, s, ordered)) return 0;
     const uint32_t level = fittest_level(tiles, s);
     const int near = level < CC_FAILING, afar = !near && role_from_afar(core, s, &role);
     int16_t donor[CC_SLOTS];
     if (near) nearest_of_level(tiles, s, level, donor);
     for (uint32_t slot = 0; slot < s->used; slot++) {
-        if (error_level(tiles, slot) < CC_FAILING) continue;
+        if (!is_due(core, tiles, slot, ordered)) continue;
         if (near) role = tiles[donor[slot] >> 3].role[donor[slot] & 7];
         if (near || afar) tiles[slot >> 3].role[slot & 7] = role;
         if (role & 0xfffffu) s->flags |= CC_SEG_MIXED;
-        entity_repair(&tiles[slot >> 3], slot & 7);
+        entity_repair(&tiles[slot >> 3], slot & 7, core->tick);
         s->flags |= CC_SEG_DIRTY;
         repaired++;
     }

@@ -25,6 +25,6 @@ void cc_advance(Core *, int64_t now, int64_t lateness);
 void cc_close_windows(Core *, int64_t until, Sink *);
 int cc_sweep_due(Core *, uint32_t segment, uint32_t since);
 size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *);
-size_t cc_repair_segment(Core *, uint32_t segment);
+size_t cc_repair_segment(Core *, uint32_t segment, int ordered);
 
 #endif

@@ -15,4 +15,4 @@ cdef extern from "core.h" nogil:
     void cc_close_windows(Core *, int64_t until, Sink *) noexcept
     bint cc_sweep_due(Core *, uint32_t segment, uint32_t since) noexcept
     size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *) noexcept
-    size_t cc_repair_segment(Core *, uint32_t segment) noexcept
+    size_t cc_repair_segment(Core *, uint32_t segment, int ordered) noexcept

@@ -9,7 +9,7 @@ TILE = np.dtype([("value", "<f4", 8), ("emitted", "<f4", 8), ("fast", "<f4", 8),
 
 SEGMENT = np.dtype([("owner", "<u4"), ("policy", "<u4"), ("first_id", "<u4"), ("last_tick", "<u4"), ("function", "<u4"),
                     ("used", "<u2"), ("canal", "i1"), ("flags", "u1"), ("ids", "<u8"), ("low", "<u8"), ("high", "<u8"),
-                    ("sweep_at", "<u4"), ("spare", "<u4", 3)])
+                    ("sweep_at", "<u4"), ("repaired_at", "<u4"), ("spare", "<u4", 2)])
 
 WINDOW = np.dtype([("start", "<i8"), ("end", "<i8"), ("origin", "<f8"), ("sum", "<f8"), ("squares", "<f8"), ("min", "<f4"),
                    ("max", "<f4"), ("score", "<f4"), ("count", "<u4"), ("errors", "<u4"), ("messages", "<u4")])

@@ -26,7 +26,9 @@ typedef struct {
     float    slow[CC_LANES];    /* guarded mean on the slow clock, same unit */
     float    var[CC_LANES];     /* guarded variance on the slow clock, unit squared */
     uint32_t trend[CC_LANES];   /* high half bfloat16: mean |step| on the fast clock, the unit;
-                                   low half bfloat16: decaying peak of |z|, no unit */
+                                   low half bfloat16: decaying peak of |z|, no unit;
+                                   with CC_TRIED, from a repair to the next good reading: bits 27-30 repairs on end,
+                                   0-26 second of the last one, modulo 2**27 */
     uint32_t state[CC_LANES];   /* the bits below */
     uint32_t role[CC_LANES];    /* bits 0-19 function (0 = the segment's own);
                                    bits 20-31 threshold scale in 1/256, stored xor 256 (0 = 1.0) */
@@ -46,6 +48,15 @@ enum {
 enum Quality { CC_NEVER, CC_GOOD, CC_WARMING, CC_HIGH, CC_LOW, CC_NOT_FINITE, CC_DECLARED, CC_SILENT, CC_REPAIRED };
 enum AlertKind { CC_ALERT_HIGH = 1, CC_ALERT_LOW, CC_ALERT_SILENCE, CC_ALERT_FAILURE };
 
+/* trend of an entity that was repaired and has given no good reading since. */
+enum {
+    CC_TRIES_SHIFT = 27, CC_TRIED_MASK = 0x7ffffff,
+    CC_TRIES_MOST = 10,         /* repairs on end that are counted; below 15, so that no half is a NaN */
+    CC_WAIT_S = 10,             /* seconds from the first repair to the second; each further wait is twice as long */
+    CC_WAIT_MOST_S = 3600
+};
+#define CC_TRIED 0x80000000u
+
 /* Where 1,000 slots belong; 64 bytes. */
 typedef struct {
     uint32_t  owner;            /* block that has it; fusion changes this and nothing else */
@@ -60,7 +71,8 @@ typedef struct {
     float    *low;              /* lower limit of each slot, or NULL: the policy's */
     float    *high;             /* upper limit of each slot, or NULL: the policy's */
     uint32_t  sweep_at;         /* tick, in the policy's unit, before which none of it can fall silent; 0 = not known */
-    uint32_t  spare[3];
+    uint32_t  repaired_at;      /* second of the last look for entities to repair; not known after a start */
+    uint32_t  spare[2];
 } Segment;
 
 enum {

@@ -34,7 +34,9 @@ cdef extern from "layout.h" nogil:
         float slow[8]        # guarded mean on the slow clock, same unit
         float var[8]         # guarded variance on the slow clock, unit squared
         uint32_t trend[8]    # high half bfloat16: mean |step| on the fast clock, the unit;
-                                    # low half bfloat16: decaying peak of |z|, no unit
+                                    # low half bfloat16: decaying peak of |z|, no unit;
+                                    # with bit 31, from a repair to the next good reading: bits 27-30 repairs on end,
+                                    # 0-26 second of the last one, modulo 2**27
         uint32_t state[8]    # bit 0 active | 1-2 failures in a row | 3-6 quality | 7-12 error level
                                     # | 13-18 warm-up, logarithmic | 19-31 tick of the last reading mod 8192
         uint32_t role[8]     # bits 0-19 function (0 = the segment's own);
@@ -53,7 +55,8 @@ cdef extern from "layout.h" nogil:
         float *low                  # lower limit of each slot, or NULL: the policy's
         float *high                 # upper limit of each slot, or NULL: the policy's
         uint32_t sweep_at           # tick, in the policy's unit, before which none of it can fall silent; 0 = not known
-        uint32_t spare[3]
+        uint32_t repaired_at        # second of the last look for entities to repair; not known after a start
+        uint32_t spare[2]
 
     ctypedef struct Window:
         int64_t start, end          # ms, [start, end); end 0 = not open

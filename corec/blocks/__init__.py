@@ -122,19 +122,23 @@ class BloqueSimbiotico:
     def reparar(self) -> dict[str, str | None]:
         """Regenerate every failing entity now, however few: id of each -> id of its donor, or None.
 
-        It takes over function and parameters of its fittest healthy neighbour and starts afresh.  A pass does so by
-        itself where more than `max_errores` of the entities fail.
+        It takes over function and parameters of its fittest healthy neighbour and starts afresh; it is active again with
+        its next good reading.  A pass does so by itself where more than `max_errores` of the entities fail, and waits
+        longer and longer where that does not help.
         """
-        inherited = donors(self.entidades, self._model.states)
-        if not inherited:
+        return self._regenerate(ordered=True)
+
+    def _regenerate(self, *, ordered: bool) -> dict[str, str | None]:
+        before = self._model.states
+        failing = self._model.repair(ordered=ordered)
+        if not len(failing):
             return {}
+        inherited = donors(self.entidades, before, failing)
         for slot, donor in inherited.items():
             self._awaiting.forget(slot)
             self.entidades[slot].restart()
             if donor is not None:
                 self.entidades[slot].inherit(self.entidades[donor])
-        self._model.repair()
-        self._active = healthy(self._model.states)
         self._plan = Plan(self.entidades, self._awaited)
         logger.info("[BloqueSimbiotico-%s] %d of %d entities regenerated", self.id, len(inherited), len(self.entidades))
         return {self._ids[slot]: None if donor is None else self._ids[donor] for slot, donor in inherited.items()}
@@ -166,7 +170,7 @@ class BloqueSimbiotico:
         if learned:
             self._awaited |= learned
             self._plan = Plan(self.entidades, self._awaited)
-        return self.reparar() if self._model.sick else {}
+        return self._regenerate(ordered=False) if self._model.sick else {}
 
     def _hand_over(self, last: Pass) -> None:
         self.last_pass = last

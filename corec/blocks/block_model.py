@@ -19,8 +19,6 @@ from corec.engine.columns import LATEST_TIME
 WINDOW_MS = 100
 #: layout.h: failures in a row, the error level, and the level from which an entity counts as failing.
 FAILURES, LEVEL_SHIFT, LEVEL_MASK, FAILING = 3 << 1, 7, 63, 16
-#: layout.h: what an entity is, and that it was regenerated and not heard since.
-QUALITY_SHIFT, QUALITY_MASK, REPAIRED = 3, 15, 8
 #: outcome.Alert: two failed readings in a row; the entity restarts.
 RESTARTED = 4
 
@@ -92,9 +90,11 @@ class BlockModel:
             alerts = np.concatenate([*(part[2] for part in parts), alerts])
         return Verdict(row, states, messages, alerts)
 
-    def repair(self) -> int:
-        """Let the failing entities start afresh; returns how many."""
-        return block.repair_segments(self._arena, np.arange(len(self._arena.segments), dtype=np.uint32))
+    def repair(self, *, ordered: bool) -> np.ndarray:
+        """int[n]: the failing entities, which start afresh; without an order, not those that have to wait (docs/model.md)."""
+        failing = levels(self.states) >= FAILING
+        block.repair_segments(self._arena, np.arange(len(self._arena.segments), dtype=np.uint32), ordered)
+        return np.flatnonzero(failing & (levels(self.states) < FAILING))
 
     def _begin(self, load: float) -> None:
         if load != self._load:
@@ -124,8 +124,8 @@ class BlockModel:
 
 
 def healthy(states: np.ndarray) -> np.ndarray:
-    """bool[n]: the last reading was no failure, there was none yet, or the entity was regenerated since."""
-    return ((states & FAILURES) == 0) | ((states >> QUALITY_SHIFT & QUALITY_MASK) == REPAIRED)
+    """bool[n]: the last reading was no failure, or there was none yet."""
+    return (states & FAILURES) == 0
 
 
 def levels(states: np.ndarray) -> np.ndarray:

@@ -7,14 +7,13 @@ from corec.blocks.block_model import FAILING, healthy, levels
 from corec.entities import MicroCeluEntidadCoreC
 
 
-def donors(entidades: Sequence[MicroCeluEntidadCoreC], states: np.ndarray) -> dict[int, int | None]:
-    """Slot of each failing entity -> slot of its donor, None where there is no healthy one of its kind.
+def donors(entidades: Sequence[MicroCeluEntidadCoreC], states: np.ndarray, failing: np.ndarray) -> dict[int, int | None]:
+    """Slot of each of *failing* -> slot of its donor, None where there is no healthy one of its kind.
 
     The fittest is the healthy one with the lowest error level, of several the nearest, of two the one before.
     A Micro inherits from a Micro, a Celu from a Celu; an entity without a function from one without.
     """
     level = levels(states)
-    failing = np.flatnonzero(level >= FAILING)
     kinds = np.array([_kind(entidad) for entidad in entidades])
     fit = healthy(states) & (level < FAILING)
     return {slot: _fittest(slot, np.flatnonzero(fit & (kinds == kinds[slot])), level) for slot in failing.tolist()}

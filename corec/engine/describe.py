@@ -9,6 +9,7 @@ QUALITIES = ("never", "good", "warming", "high", "low", "not finite", "declared 
 def describe(tile: np.void, lane: int) -> dict[str, Any]:
     """The fields of one entity in words and units; tile: one element of dtypes.TILE."""
     state, trend, role = (int(tile[name][lane]) for name in ("state", "trend", "role"))
+    trend = 0 if trend >> 31 else trend     # of one that was repaired: how often, and when
     halves = np.array([trend & 0xFFFF0000, trend << 16 & 0xFFFFFFFF], np.uint32).view(np.float32)
     return {
         "valor": float(tile["value"][lane]), "activo": bool(state & 1), "emitted": float(tile["emitted"][lane]),

@@ -45,7 +45,7 @@ def fuse(engine: "Engine", command: Mapping[str, Any]) -> None:
         rows[name][host] += weak[name]
         rows[name][block] = 0
     rows["last_tick"][host] = max(rows["last_tick"][host], weak["last_tick"])
-    inherited = regenerate(engine, moved) if weak["failing"] else 0
+    inherited = regenerate(engine, moved, ordered=True) if weak["failing"] else 0
     engine.fusions.append(Fusion(engine.clock, block, host, tuple(moved.tolist())))
     engine._events.append(Event(
         engine.clock, block, "fuse", host, float(weak["fitness"]), float(rows["fitness"][host]), int(weak["failing"]),

@@ -17,18 +17,22 @@ def owned(arena: Arena, index: int) -> np.ndarray:
     return np.flatnonzero(arena.segments["owner"] == index).astype(np.uint32)
 
 
-def regenerate(engine: "Engine", segments: np.ndarray) -> int:
-    """Let the failing entities of *segments* start afresh, with what the fittest healthy ones have; returns how many."""
-    for segment in segments.tolist():
+def regenerate(engine: "Engine", segments: np.ndarray, *, ordered: bool) -> int:
+    """Let the failing entities of *segments* start afresh, with what the fittest healthy ones have; returns how many.
+
+    ordered: also those that a regeneration did not help, and that have to wait for the next.
+    """
+    found = segments if ordered else segments[~engine._keeper.asleep_since_repair(segments)]
+    for segment in found.tolist():
         engine._keeper.settle(segment)
-    return block.repair_segments(engine.arena, segments)
+    return block.repair_segments(engine.arena, found, ordered)
 
 
-def repair(engine: "Engine", index: int, what: str = "repair", why: str = "") -> int:
+def repair(engine: "Engine", index: int, what: str = "repair", why: str = "", *, ordered: bool = True) -> int:
     """Regenerate the failing entities of a block; returns how many."""
     row = engine.arena.blocks[index]
     failing, entities, fitness = int(row["failing"]), int(row["entities"]), float(row["fitness"])
-    count = regenerate(engine, owned(engine.arena, index)) if failing else 0
+    count = regenerate(engine, owned(engine.arena, index), ordered=ordered) if failing else 0
     if count:
         engine._events.append(Event(engine.clock, index, what, fitness=fitness, failing=failing, entities=count, inherited=count,
                                     reason=why or f"{failing} of {entities} failing"))  # fmt: skip
@@ -55,4 +59,5 @@ def repair_sick(engine: "Engine", closed: list[np.ndarray]) -> None:
     most = policies["max_errors"][rows["policy"][found]]
     for index in found[rows["failing"][found] > most * rows["entities"][found]].tolist():
         share = engine.config.bloques[int(rows["policy"][index])].autoreparacion.max_errores
-        repair(engine, index, "regenerate", f"{rows['failing'][index]} of {rows['entities'][index]} failing, max_errores {share:g}")
+        why = f"{rows['failing'][index]} of {rows['entities'][index]} failing, max_errores {share:g}"
+        repair(engine, index, "regenerate", why, ordered=False)

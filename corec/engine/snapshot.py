@@ -60,6 +60,11 @@ class SegmentKeeper:
         if self._flags[segment] & FROZEN:
             self.thaw(segment)
 
+    def asleep_since_repair(self, segments: np.ndarray) -> np.ndarray:
+        """bool[n]: hibernated and not heard since a repair looked at them: what fails of them waits until it is heard."""
+        rows = self._arena.segments[segments]
+        return (rows["flags"] & FROZEN > 0) & (rows["repaired_at"] > rows["last_tick"])
+
     def thaw(self, segment: int) -> None:
         """Wake a hibernated segment."""
         piece = self._arena.frozen.pop(segment)

@@ -69,7 +69,11 @@ static void check_lane(const World *w, int segment, uint32_t slot)
     CHECK(fabsf(t->value[j]) <= 1e18f && fabsf(t->emitted[j]) <= 1e18f, "segment %d slot %u: %g", segment, slot, t->value[j]);
     CHECK(fabsf(t->slow[j]) <= 1.1e18f && fabsf(t->fast[j]) <= 1.1e18f, "segment %d slot %u: %g", segment, slot, t->slow[j]);
     CHECK(t->var[j] >= 0 && isfinite(t->var[j]), "segment %d slot %u: variance %g", segment, slot, t->var[j]);
-    CHECK((t->trend[j] & 0x80008000u) == 0, "segment %d slot %u: trend %#x", segment, slot, t->trend[j]);
+    if (t->trend[j] & CC_TRIED)
+        CHECK((t->state[j] >> CC_WARM_SHIFT & 63) == 0 && (t->trend[j] & ~CC_TRIED) >> CC_TRIES_SHIFT <= CC_TRIES_MOST,
+              "segment %d slot %u: trend %#x, state %#x", segment, slot, t->trend[j], t->state[j]);
+    else
+        CHECK((t->trend[j] & 0x8000u) == 0, "segment %d slot %u: trend %#x", segment, slot, t->trend[j]);
 }
 
 static void count_lane(uint32_t state, uint32_t *heard, uint32_t *failing)

@@ -144,15 +144,15 @@ static void step_all(World *w)
     drain(w);
 }
 
-static void repair(World *w, uint32_t block)
+static void repair(World *w, uint32_t block, int ordered)
 {
     for (uint32_t s = 0; s < SEGMENTS; s++)
         if (w->core.segments[s].owner == block) settle(w, s);
     const uint32_t failing = w->core.blocks[block].failing;
     size_t repaired = 0;
     for (uint32_t i = 0; i < w->core.n_segments; i++)
-        if (w->core.segments[i].owner == block) repaired += cc_repair_segment(&w->core, i);
-    CHECK(repaired == failing && w->core.blocks[block].failing == 0, "block %u: %zu of %u", block, repaired, failing);
+        if (w->core.segments[i].owner == block) repaired += cc_repair_segment(&w->core, i, ordered);
+    CHECK(repaired + w->core.blocks[block].failing == failing && (!ordered || repaired == failing), "block %u: %zu of %u", block, repaired, failing);
 }
 
 /* --- readings from the input -------------------------------------------------------------------- */
@@ -289,8 +289,8 @@ static void op_step(Choices *c)
 
 static void op_repair(Choices *c)
 {
-    const uint32_t block = choose_below(c, BLOCKS);
-    for (int i = 0; i < n_worlds; i++) repair(&worlds[i], block);
+    const uint32_t block = choose_below(c, BLOCKS), ordered = choose_below(c, 2);
+    for (int i = 0; i < n_worlds; i++) repair(&worlds[i], block, (int)ordered);
 }
 
 static void op_hold(Choices *c)
