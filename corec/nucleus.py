@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -321,8 +322,8 @@ class CoreCNucleus(PluginDoor):
     def _tell_shed(self) -> None:
         if self.state == "waiting":     # counted in the first turn there is
             return
-        if readings := self.refused.take():
-            self.pipeline.command({"op": "shed", "readings": readings})
+        if command := self.refused.take():
+            self.pipeline.command(command).add_done_callback(partial(self.refused.settle, command))
 
     # --- what is committed ----------------------------------------------------------------------
 

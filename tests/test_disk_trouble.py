@@ -193,6 +193,32 @@ def test_a_quiet_node_with_a_journal_that_may_not_be_trimmed_takes_no_snapshots_
         assert nucleus.pipeline.checkpoints.count == taken < 12
 
 
+@pytest.mark.parametrize("snapshot", [True, False], ids=["snapshot", "turns"])
+def test_what_was_shed_is_known_by_channel_and_cause_after_a_restart(tmp_path, snapshot):
+    # Given a node that lost readings of two channels, for two reasons, some of them said and some not yet
+    expected = {"a plugin floods": {"2": 7}, "no room on disk": {"1": 30, "2": 5}}
+    with running(small(), tmp_path) as nucleus:
+        nucleus.refused.add_frames(readings(range(10)) + readings(range(2500, 2505), canal=2))
+        nucleus.shed(readings(range(2500, 2507), canal=2))
+        nucleus._tell_shed()
+        nucleus.refused.add_frames(readings(range(20)))
+        assert nucleus.status()["shed"] == expected
+        assert until(lambda: nucleus.store.state.ledger.get("shed") == 22, 20)
+        assert nucleus.status()["shed"] == expected
+        nucleus._tell_shed()
+        assert until(lambda: nucleus.store.state.ledger.get("shed") == 42, 20)
+        if snapshot:
+            nucleus.pipeline.take_snapshot()
+    # When it starts again, and once more, then it still knows, and goes on counting
+    for more in range(2):
+        with running(small(), tmp_path) as nucleus:
+            assert nucleus.status()["shed"] == expected
+            nucleus.refused.add_frames(readings([1]))
+            expected["no room on disk"]["1"] += 1
+            nucleus._tell_shed()
+            assert until(lambda more=more: nucleus.store.state.ledger.get("shed") == 43 + more, 20)
+
+
 # --- stopping --------------------------------------------------------------------------------------
 
 

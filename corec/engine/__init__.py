@@ -18,7 +18,7 @@ from corec.engine.columns import LATEST_TIME, check_channel, check_frames, check
 from corec.engine.commands import apply_command
 from corec.engine.describe import describe
 from corec.engine.fusion import Fusion
-from corec.engine.ledger import CAUSES, as_counts, put_back
+from corec.engine.ledger import CAUSES, added, as_counts, put_back
 from corec.engine.marks import Marks
 from corec.engine.mutes import Mute, parted
 from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
@@ -54,6 +54,7 @@ class Engine:
         self.audit = audit_of(self.config, built)
         self._outlet = block.Outlet(len(self.block_ids))
         self._keeper = SegmentKeeper(self.arena)
+        self.shed_by: dict[str, dict[str, int]] = {}  # cause -> channel -> readings, as far as commands said
         self.cursor: dict[str, str] = {}  # stream -> last entry read, where offsets do not say it
         self._stepped_at: dict[int, int] = {}  # entry -> ms of its last pass
         self._begin()
@@ -276,7 +277,7 @@ class Engine:
         self.arena.counters = other.arena.counters
         self.arena.ledger[:] = other.arena.ledger
         self.mutes = [mute for mute in other.mutes if isinstance(mute.subject, int) or mute.subject in self.block_ids]
-        self.marks, self.cursor, self._stepped_at = other.marks, other.cursor, other._stepped_at
+        self.marks, self.cursor, self._stepped_at, self.shed_by = other.marks, other.cursor, other._stepped_at, other.shed_by
 
     def advance(self, to: int) -> None:
         """Let time go on to *to* ms within a turn."""
@@ -290,8 +291,9 @@ class Engine:
         """Go on counting from a ledger that was committed."""
         put_back(self.arena.ledger, counts)
 
-    def count_shed(self, readings: int) -> None:
-        """Count readings that were refused for want of room before they reached the log."""
+    def count_shed(self, readings: int, by: Mapping[str, Mapping[str, int]]) -> None:
+        """Count readings that were refused before they reached the log; by: cause -> channel -> how many."""
+        self.shed_by = added(self.shed_by, by)
         row = self.arena.ledger
         row["arrived"] += np.uint64(readings)
         row["shed"] += np.uint64(readings)

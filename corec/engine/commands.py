@@ -24,7 +24,7 @@ def _reload(engine: "Engine", command: Mapping[str, Any]) -> None:
 
 
 def _shed(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.count_shed(command["readings"])
+    engine.count_shed(command["readings"], command.get("by", {}))
 
 
 def _finish(engine: "Engine", command: Mapping[str, Any]) -> None:

@@ -21,3 +21,10 @@ def put_back(ledger: np.ndarray, counts: Mapping[str, int]) -> None:
         ledger[name] = counts.get(name, 0)
     for cause in CAUSES:
         ledger[cause] = counts.get(f"rejected_{cause}", 0)
+
+
+def added(one: Mapping[str, Mapping[str, int]], other: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """cause -> channel -> readings, of both."""
+    return {cause: {canal: one.get(cause, {}).get(canal, 0) + other.get(cause, {}).get(canal, 0)
+                    for canal in sorted({*one.get(cause, {}), *other.get(cause, {})}, key=int)}
+            for cause in sorted({*one, *other})}  # fmt: skip

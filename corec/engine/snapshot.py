@@ -184,6 +184,7 @@ class State(msgspec.Struct):
     fusions: list[tuple[int, int, int, tuple[int, ...]]] = []
     mutes: list[tuple[str | int, int, str]] = []
     audit: bytes = b""
+    shed_by: dict[str, dict[str, Count]] = {}
 
 
 def capture_state(engine: "Engine") -> bytes:
@@ -197,7 +198,7 @@ def capture_state(engine: "Engine") -> bytes:
         last_ticks=segments["last_tick"].tobytes(), marks=marks.to_list(), gaps=marks.gaps, forgotten=marks.forgotten,
         cursor=engine.cursor, shard=engine.shard,
         fusions=[tuple(fusion) for fusion in engine.fusions], mutes=[tuple(mute) for mute in engine.mutes],
-        audit=engine.audit.state.tobytes() if engine.audit else b"",
+        audit=engine.audit.state.tobytes() if engine.audit else b"", shed_by=engine.shed_by,
     ))  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def assemble_state(cls: type["Engine"], meta: bytes, segments: Mapping[int, byte
     arena.advance(state.clock, state.clock - state.watermark)
     arena.counters = state.counters
     engine._stepped_at = dict(state.stepped_at)
-    engine.cursor = state.cursor
+    engine.cursor, engine.shed_by = state.cursor, state.shed_by
     engine.marks = Marks.from_list(state.marks, state.gaps, state.forgotten)
     engine.fusions = _fusions(arena, state)
     engine.mutes = _mutes(engine, state)

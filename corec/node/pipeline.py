@@ -84,6 +84,7 @@ class Pipeline:
         self.load = 0.0
         self.passes = 0     # grows while the thread lives, also while it waits for a disk
         self.ledger = self.engine.ledger    # between folds, when it balances: for other threads
+        self.shed_by = self.engine.shed_by  # by committed turns
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
         self.on_outcome: Callable[[Outcome], None] | None = None
@@ -275,7 +276,7 @@ class Pipeline:
         self.commit_ms.append(1000 * (time.monotonic() - began))
         self._record = None
         self._quiet_until = 0
-        self.ledger = self.engine.ledger
+        self.ledger, self.shed_by = self.engine.ledger, self.engine.shed_by
         self._keep_house()
         self._count(outcome)
         self._name_blocks(record["commands"])

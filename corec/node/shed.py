@@ -1,11 +1,18 @@
-"""Readings that were refused before they reached the log: how many for the ledger, and of which channels why."""
+"""Readings that were refused before they reached the log: of which channels and why, until a turn has counted them."""
 import threading
 from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 
+from corec.engine.ledger import added
+
 DISK = "no room on disk"
 FLOOD = "a plugin floods"
+
+By = dict[str, dict[str, int]]  # cause -> channel -> readings
 
 
 class Shed:
@@ -13,26 +20,38 @@ class Shed:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._untold = 0
-        self._by: Counter[tuple[str, int]] = Counter()
+        self._untold: Counter[tuple[str, int]] = Counter()
+        self._asked: Counter[tuple[str, int]] = Counter()  # in turns that are not committed
 
     def add_frames(self, frames: bytes, cause: str = DISK) -> None:
         """These."""
         channels, counts = np.unique(np.frombuffer(frames, np.int8)[4::10], return_counts=True)
         with self._lock:
-            self._untold += len(frames) // 10
-            self._by.update({(cause, int(canal)): int(count) for canal, count in zip(channels, counts, strict=True)})
+            self._untold.update({(cause, int(canal)): int(count) for canal, count in zip(channels, counts, strict=True)})
 
-    def take(self) -> int:
-        """How many the ledger has not been told of."""
+    def take(self) -> dict[str, Any] | None:
+        """The command that has a turn count what none was told of; `settle` is to be told how it ended."""
         with self._lock:
-            untold, self._untold = self._untold, 0
-        return untold
+            untold, self._untold = self._untold, Counter()
+            self._asked.update(untold)
+        return {"op": "shed", "readings": untold.total(), "by": _by(untold)} if untold else None
 
-    def status(self) -> dict[str, dict[str, int]]:
-        """Since the start: cause -> channel -> readings."""
+    def settle(self, command: Mapping[str, Any], done: "Future[int]") -> None:
+        """The turn of *command* is committed, or will not be."""
+        part = Counter({(cause, int(canal)): count for cause, by in command["by"].items() for canal, count in by.items()})
         with self._lock:
-            found: dict[str, dict[str, int]] = {}
-            for (cause, canal), count in sorted(self._by.items()):
-                found.setdefault(cause, {})[str(canal)] = count
-        return found
+            self._asked -= part
+            if done.cancelled() or done.exception():
+                self._untold.update(part)
+
+    def status(self, counted: By) -> By:
+        """With those that committed turns have counted, this start's and earlier ones'."""
+        with self._lock:
+            return added(counted, _by(self._untold + self._asked))
+
+
+def _by(counts: Counter[tuple[str, int]]) -> By:
+    found: By = {}
+    for (cause, canal), count in sorted(counts.items()):
+        found.setdefault(cause, {})[str(canal)] = count
+    return found

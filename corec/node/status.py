@@ -132,7 +132,7 @@ def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
         "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent),
                    "provisional": nucleus.alerts.held, "muted": pipeline.totals["muted"],
                    "mutes": [{"subject": each.subject, "until": each.until, "why": each.why} for each in engine.mutes]},
-        "blocks": blocks_of(nucleus), "ledger": ledger, "shed": nucleus.refused.status(),
+        "blocks": blocks_of(nucleus), "ledger": ledger, "shed": nucleus.refused.status(pipeline.shed_by),
         "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows_since_start": nucleus.alerts.rows},
         "journal": {"bytes": nucleus.journal.size_bytes, "last": nucleus.journal.last, "pending": pipeline.pending,
                     "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
