@@ -32,7 +32,7 @@ def fleet(tmp_path, request):
         database = {"host": postgres.host, "port": postgres.port, "user": postgres.user, "password": postgres.password,
                     "dbname": postgres.new_database()}  # fmt: skip
         blocks = [{"id": "s", "canal": 1, "entidades": ENTITIES, "limites": {"alto": LIMIT}}]
-        fleet = Fleet(tmp_path, database, redis, fragmentos=request.param["shards"], bloques=blocks)
+        fleet = Fleet(tmp_path, database, redis, fragmentos=request.param["shards"], bloques=blocks, conservar_diario_mb=0)
         fleet.redis = redis
         try:
             fleet.node("corec1")
