@@ -10,26 +10,24 @@ from typing import Any
 import numpy as np
 
 from corec._core import block, dtypes
-from corec._core.wire import unpack_envelope
 from corec.config import Config
 from corec.engine import columns, topology
 from corec.engine.audit import audit_of
+from corec.engine.batches import sift
 from corec.engine.columns import LATEST_TIME, check_channel, check_frames, check_lengths, check_load, check_time, cut, same_second
 from corec.engine.commands import apply_command
 from corec.engine.describe import describe
 from corec.engine.fusion import Fusion
-from corec.engine.ledger import CAUSES, added, as_counts, put_back
+from corec.engine.ledger import CAUSES, added, as_counts, count, put_back
 from corec.engine.marks import Marks
 from corec.engine.mutes import Mute, parted
 from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
 from corec.engine.repair import repair_sick
 from corec.engine.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
-from corec.errors import DamagedBatch, UsageError
+from corec.errors import UsageError
 
 #: Load is kept in 255 steps, so that a turn record can give it back exactly.
 LOAD_STEPS = 255
-#: Readings are numbered in 64 bits; what would run beyond is malformed.
-LAST_SEQUENCE = 2**64 - 1
 
 
 class Engine:
@@ -136,7 +134,8 @@ class Engine:
     def fold_batches(self, batches: Iterable[tuple[bytes, int]]) -> None:
         """Fold batches (envelope, arrival ms) into the open turn."""
         for envelope, arrival in batches:
-            self._fold_envelope(envelope, arrival)
+            if part := sift(self, envelope, arrival):
+                self._fold(part.time, frames=part.frames, offsets=part.offsets)
 
     def end_turn(self, tick: int = 0) -> Outcome:
         """Close the open turn, after time has gone on to *tick* ms (0: it has not)."""
@@ -294,9 +293,7 @@ class Engine:
     def count_shed(self, readings: int, by: Mapping[str, Mapping[str, int]]) -> None:
         """Count readings that were refused before they reached the log; by: cause -> channel -> how many."""
         self.shed_by = added(self.shed_by, by)
-        row = self.arena.ledger
-        row["arrived"] += np.uint64(readings)
-        row["shed"] += np.uint64(readings)
+        count(self.arena.ledger, "shed", readings)
 
     def _open(self, load: float) -> None:
         load = check_load(load)
@@ -402,38 +399,6 @@ class Engine:
             self._run(block.fold_frames, frames, time, offsets)
         else:
             self._run(block.fold_values, ids, values, channel, time, states, offsets)
-
-    def _fold_envelope(self, data: bytes, arrival: int) -> None:
-        try:
-            batch = unpack_envelope(data)
-        except DamagedBatch:
-            self._refuse("malformed", 1)
-            return
-        if batch.sequence + batch.count > LAST_SEQUENCE:
-            self._refuse("malformed", batch.count)
-            return
-        numbered = batch.producer or batch.epoch
-        skip = self.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if numbered else 0
-        frames, offsets = batch.frames, batch.offsets
-        if skip:
-            self._refuse("repeated", skip)
-            frames, offsets = frames[skip * 10 :], None if offsets is None else offsets[skip:]
-        if not len(frames):
-            return
-        if not self._in_time(batch.time, offsets, arrival):
-            self._refuse("skew", len(frames) // 10)
-            self._aside.append(PutAside(batch.time, arrival, bytes(frames), "skew"))
-        else:
-            self._fold(batch.time, frames=frames, offsets=offsets)
-
-    def _in_time(self, time: int, offsets: np.ndarray | None, arrival: int) -> bool:
-        first, last = (0, 0) if offsets is None else (int(offsets.min()), int(offsets.max()))
-        return arrival - (time + first) <= self.max_skew and time + last - arrival <= self.max_lead
-
-    def _refuse(self, cause: str, readings: int) -> None:
-        row = self.arena.ledger
-        row["arrived"] += np.uint64(readings)
-        row[cause] += np.uint64(readings)
 
 
 _NOTHING = tuple(np.empty(0, dtype) for dtype in (dtypes.AGGREGATE, dtypes.MESSAGE, dtypes.ALERT))

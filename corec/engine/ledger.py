@@ -14,6 +14,12 @@ def as_counts(row: np.void) -> dict[str, int]:
     return {"in": int(row["arrived"]), **counts, "rejected": sum(causes.values()), **causes}
 
 
+def count(ledger: np.ndarray, part: str, readings: int) -> None:
+    """Readings that came and are not folded, because of *part*."""
+    ledger["arrived"] += np.uint64(readings)
+    ledger[part] += np.uint64(readings)
+
+
 def put_back(ledger: np.ndarray, counts: Mapping[str, int]) -> None:
     """What `as_counts` gave, into dtypes.LEDGER[1]."""
     ledger["arrived"] = counts.get("in", 0)
