@@ -153,6 +153,18 @@ def test_a_turn_that_stands_still_ends_the_lease_until_it_goes_on(made):
     fold.join()
 
 
+def test_turns_without_shards_go_on(made):
+    # Given a worker that has nothing to do, and turns for that
+    worker, leases = made
+    worker._pulse = Pulse(still_s=0.5)
+    worker.start()
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        worker.turn(0.3)
+        # Then it does not seem to stand still
+        assert not worker._is_still
+
+
 def test_between_turns_and_while_a_commit_is_tried_again_a_worker_goes_on(made):
     # Given a worker without turns, then its number moves
     worker, leases = made

@@ -52,7 +52,7 @@ class ShardWorker:
         self._pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="open-shard")
         self._closing = ThreadPoolExecutor(OPENERS, thread_name_prefix="close-shard")
         self._woken = threading.Event()
-        self._began = self._steps = 0
+        self._began = self._rounds = self._steps = 0
         self._in_turn = False
         self._busy_s = 0.0
         self._gone: Counter[str] = Counter()    # what shards counted that are let go
@@ -82,6 +82,7 @@ class ShardWorker:
     def _work(self, end: float) -> None:
         while time.monotonic() < end:
             self._look_in_time()
+            self._rounds += 1
             began = time.monotonic()
             if self._fold():
                 self._busy_s += time.monotonic() - began
@@ -127,7 +128,9 @@ class ShardWorker:
 
     def moves(self) -> int:
         """A number that stands still when a turn does; a commit that is tried again moves."""
-        return self._steps + sum(shard.passes for shard in list(self.shards.values())) if self._in_turn else time.monotonic_ns()
+        if not self._in_turn:
+            return time.monotonic_ns()
+        return self._rounds + self._steps + sum(shard.passes for shard in list(self.shards.values()))
 
     def _goes_on(self, moves: int) -> bool:
         still = not self._pulse.goes_on(moves)
