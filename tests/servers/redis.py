@@ -184,6 +184,21 @@ def cluster(masters: int = 3, node_timeout_ms: int = 1000):
                 server.stop()
 
 
+@contextlib.contextmanager
+def announced_cluster(port: int, server_port: int):
+    """A cluster of one master that tells its clients to come by way of *port*, where a proxy to *server_port* is."""
+    bin = require_binary()
+    settings = ("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(port))
+    with temporary_folder() as folder:
+        server = Server(bin, folder, *settings, port=server_port).start()
+        try:
+            server.client().execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            _until(lambda: _is_up(server.client()))
+            yield server
+        finally:
+            server.stop()
+
+
 def _meet(servers, clients, masters: int) -> None:
     step = 16384 // masters
     for index, client in enumerate(clients):
