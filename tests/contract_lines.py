@@ -25,7 +25,8 @@ LINES = {
             "plugins::documented_plugin_runs_unchanged registered_blocks::entities_are_found_again_by_name",
         "ids are never reused": "ids_are_never_reused",
         "ids from a CSV of devices": "device_table::rows_become_columns_in_their_order",
-        "limits of a CSV alert without a plugin": "limits_of_a_device_table_alert_without_a_plugin",
+        "limits of a CSV alert without a plugin":
+            "limits_of_a_device_table_alert_without_a_plugin other_limits_in_a_device_table_leave_its_sensors_as_they_are",
         "silence of a sensor that was heard alerts": "silence_of_a_sensor_that_was_heard_alerts",
         "autoreparacion: 0.05 and 0.2": "config::default_of_an_entry",
         "a block is weak below its own min_fitness": "fusion::weak_block_joins_a_strong_one",
@@ -87,7 +88,7 @@ LINES = {
     "repair, fusion, maintenance": {
         "failing entities inherit from the fittest healthy one":
             "fusion::faulty_entities_inherit_from_the_fittest fusion::fittest_neighbour_is_the_one_with_the_lowest_error_level",
-        "a dead sensor is told of once": "model::dead_sensor_in_a_small_block_alerts_once",
+        "a dead sensor is told of once": "model::dead_sensor_in_a_small_block_is_told_once_and_regenerated_less_and_less_often",
         "fitness is in [0, 1] and falls when errors rise": "block_model::fitness_falls_whenever_errors_rise",
         "fusions are in the history, and undone after a restart":
             "fusion_node::fusion_is_in_the_history_and_survives_restarts fusion_node::commands_that_users_type",

@@ -102,6 +102,23 @@ def test_limits_of_a_device_table_alert_without_a_plugin(tmp_path):
     assert [(a["id"], a["kind"], a["limit"]) for a in alerts] == [(70000, 1, 90.0), (4000000000, 2, 5.0)]
 
 
+def test_other_limits_in_a_device_table_leave_its_sensors_as_they_are(tmp_path):
+    # Given a node that knows a device of a table
+    def config(high):
+        devices = {"device": [70000, 80000], "low": [None, None], "high": [high, None]}
+        return small(bloques=[{"id": "house", "canal": 1, "entidades": 10, "ventana": 0.2, "ids": devices}])
+
+    with running(config(90), tmp_path) as nucleus:
+        nucleus.submit(readings([70000], 50.0), time=now_ms()).result(5)
+        assert until(lambda: nucleus.engine.ledger["in"] == 1)
+        before = nucleus.engine.entity(70000)
+    # When it starts with another limit, Then what it knows of the device is there, and the new limit holds
+    with running(config(40), tmp_path) as nucleus:
+        assert {**nucleus.engine.entity(70000), "failures": 0} == before
+        nucleus.submit(readings([70000], 50.0), time=now_ms()).result(5)
+        assert until(lambda: [alert["limit"] for alert in nucleus.alerts.recent] == [40.0])
+
+
 def test_silence_of_a_sensor_that_was_heard_alerts():
     # Given two sensors of which one was heard
     engine = corec.Engine({"bloques": [{"id": "a", "canal": 1, "entidades": 2, "silencio_max": 10}]})

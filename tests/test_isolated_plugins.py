@@ -89,6 +89,16 @@ def test_documented_plugin_runs_in_a_process_of_its_own(tmp_path, caplog):
     assert "Bloque registrado: alerts_notificaciones" in caplog.text
 
 
+def test_child_gives_way_to_the_node(node):
+    # Given a plugin in a process of its own that tells its priority
+    node.plugin("p", plugin(TELLS % "(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0))"), {"aislado": True, "intervalo": 0.05})
+    with node as nucleus:
+        assert until(lambda: stream(nucleus, "dice"), 30)
+        # Then it is the lowest, and it never interrupts others when it wakes up
+        (_, fields), *_ = stream(nucleus, "dice")
+        assert fields[b"m"] == repr((19, os.SCHED_BATCH)).encode()
+
+
 def test_child_gets_what_was_committed(node):
     # Given an isolated plugin that tells what it is given
     node.plugin("p", plugin(f"""

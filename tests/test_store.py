@@ -99,6 +99,16 @@ def test_a_turn_is_read_back_as_it_was_committed(store):
     assert store.alerts().tobytes() == alerts[[1, 0]].tobytes()
 
 
+def test_happening_without_a_fitness_is_kept(store, path):
+    # Given something that happened to a block of which nothing was measured
+    store.commit(record(1), events=[(START, 0, "fuse", 1, math.nan, 0.75, 0, 2, 0, "test", "")])
+    # Then it is in the history, and NaN there
+    reader = StoreReader(path)
+    (found,) = reader.happenings()
+    reader.close()
+    assert (found.what, found.host, found.host_fitness, math.isnan(found.fitness)) == ("fuse", 1, 0.75, True)
+
+
 def test_it_goes_on_after_closing(path):
     first = SqliteStore(path)
     fill(first, 3)

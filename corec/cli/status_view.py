@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from types import TracebackType
 from typing import Any, Protocol
@@ -33,7 +34,7 @@ class Node(Protocol):
         """What the node does now."""
 
 
-class View:
+class View(ABC):
     """Looks at a node again and again in a thread, from entering to leaving."""
 
     first, every = FIRST_LINE_S, LINE_S
@@ -53,9 +54,9 @@ class View:
         self._over.set()
         self._thread.join(timeout=2.0)
 
+    @abstractmethod
     def show(self, status: dict[str, Any]) -> None:
         """Show one status."""
-        raise NotImplementedError
 
     def _run(self) -> None:
         while self._node.state != "running" and not self._over.wait(START_S):

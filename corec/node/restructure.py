@@ -47,7 +47,12 @@ def _alike(old: BlockEntry | None, new: BlockEntry) -> bool:
     if old is None:
         return False
     same = old.canal == new.canal and old.entidades_por_bloque == new.entidades_por_bloque
-    return same and (old.table and old.table.digest) == (new.table and new.table.digest)
+    return same and _devices(old) == _devices(new)
+
+
+def _devices(entry: BlockEntry) -> bytes | None:
+    """Which devices sit where; limits may differ, they are no part of an entity's state."""
+    return entry.table and entry.table.device.tobytes()
 
 
 def _copy_block(new: Engine, index: int, old: Engine, was: int, tiles: np.ndarray) -> None:

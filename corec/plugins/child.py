@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from corec.plugins.proxy import Link, NucleusProxy
 from corec.subscriptions import Entry
 
 #: The node comes first where both want a core, and last where memory runs out.
-NICE, OOM_SCORE = 10, "1000"
+NICE, OOM_SCORE = 19, "1000"
 #: Data beyond `max_ram_mb` at which an allocation fails: the node looks at what is resident, and less often.
 HEADROOM = 256 << 20
 PR_SET_PDEATHSIG = 1
@@ -157,6 +158,8 @@ def protect(max_ram: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node stops its children itself
     os.nice(NICE)
+    with suppress(OSError, AttributeError):  # not allowed in some containers, not there on some systems
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it never interrupts the node when it wakes up
     resource.setrlimit(resource.RLIMIT_DATA, (max_ram + HEADROOM, max_ram + HEADROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from math import nan
 from typing import Any, NamedTuple
 
 from corec.storage.rows import is_sound, sealed
@@ -35,7 +36,7 @@ class Happening(NamedTuple):
 def append(db: sqlite3.Connection, turn: int, events: Sequence[tuple[Any, ...]], totals: dict[str, int]) -> None:
     """Add the events of a turn: (time, block, what, ...) each."""
     if events:
-        rows = [sealed(event[0], turn, row, *event[1:]) for row, event in enumerate(events)]
+        rows = [sealed(event[0], turn, row, *map(_measured, event[1:])) for row, event in enumerate(events)]
         db.executemany("INSERT INTO historia VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         totals["historia"] = totals.get("historia", 0) + len(rows)
 
@@ -45,5 +46,10 @@ def read(db: sqlite3.Connection, since: int, until: int) -> tuple[list[Happening
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'historia'").fetchone():
         return [], 0  # a store of format 1, which its node has not opened since
     rows = db.execute("SELECT * FROM historia WHERE time >= ? AND time < ? ORDER BY time, turn, row", (since, until)).fetchall()
-    sound = [Happening(*row[:-1]) for row in rows if is_sound(row)]
+    sound = [Happening(*(nan if value is None else value for value in row[:-1])) for row in rows if is_sound(row)]
     return sound, len(rows) - len(sound)
+
+
+def _measured(value: Any) -> Any:
+    """What SQLite makes of a value: it keeps no NaN, and the checksum is of what it keeps."""
+    return None if value != value else value
