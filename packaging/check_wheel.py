@@ -7,7 +7,7 @@ import re
 import struct
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,16 +106,19 @@ def alignments(content: bytes) -> list[int]:
     return [align for kind, align in headers if kind == LOAD] or [0]
 
 
+def report(path: Path, *others: Callable[[Wheel], Iterator[str]]) -> bool:
+    """Print a line for a wheel and each problem, those that *others* find too; whether it is sound."""
+    wheel = read_name(path)
+    found = [problem for search in (problems, *others) for problem in search(wheel)]
+    print(f"{path.name}: {path.stat().st_size:,} bytes{'' if found else ', sound'}", flush=True)
+    for problem in found:
+        print(f"    {problem}", flush=True)
+    return not found
+
+
 def main(paths: list[str]) -> int:
-    """Print a line for each wheel and each problem."""
-    failed = not paths
-    for wheel in map(read_name, map(Path, paths)):
-        found = list(problems(wheel))
-        print(f"{wheel.path.name}: {wheel.path.stat().st_size:,} bytes{'' if found else ', sound'}")
-        for problem in found:
-            print(f"    {problem}")
-        failed |= bool(found)
-    return int(failed)
+    """Look at each wheel; 1 where one is not as it should be, or there is none."""
+    return int(not paths or not all([report(Path(path)) for path in paths]))
 
 
 if __name__ == "__main__":

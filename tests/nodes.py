@@ -44,7 +44,7 @@ def readings(ids, values=20.0, canal=1, states=True):
     return encode_frames(np.asarray(ids, np.uint32), canal, values, states)
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=20.0):
     """Wait for *condition*; its last value."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:

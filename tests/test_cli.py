@@ -21,6 +21,7 @@ from corec.config import parse
 from corec.errors import ConfigError, ExitCode, InternalError
 from corec.nucleus import CoreCNucleus
 from tests.config_samples import CONFIGS
+from tests.nodes import until
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
@@ -81,19 +82,11 @@ def started(*arguments, cwd):
     )  # fmt: skip
 
 
-def until(condition, seconds=15.0):
-    end = time.monotonic() + seconds
-    while not (value := condition()) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert value
-    return value
-
-
 @pytest.fixture
 def node(here):
     """A running node with sources, as a process; killed if the test leaves it."""
     process = started("run", cwd=here)
-    until(lambda: (here / "data" / "control.sock").exists() or process.poll() is not None)
+    assert until(lambda: (here / "data" / "control.sock").exists() or process.poll() is not None)
     assert process.poll() is None, process.communicate()
     yield process
     process.kill()
@@ -465,7 +458,7 @@ def test_replay_of_a_damaged_file_says_so_by_its_code(here):
 
 def test_replay_that_is_interrupted_shows_how_far_it_came(stored):
     process = started("replay", "recording.csv", "--speed", 1, "--into", "cut", cwd=stored)
-    until(lambda: (stored / "cut" / "store.db").exists())
+    assert until(lambda: (stored / "cut" / "store.db").exists())
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=20)
@@ -518,7 +511,7 @@ def test_node_on_a_terminal_shows_a_live_status(here):
 
 def test_status_repair_reload_and_query_while_a_node_runs(node, here):
     # Given a running node
-    until(lambda: json.loads(succeeded("status", "--json"))["ledger"]["in"] > 2000)
+    assert until(lambda: json.loads(succeeded("status", "--json"))["ledger"]["in"] > 2000)
     # Then its status is there as text and as JSON
     assert "running for" in succeeded("status")
     found = json.loads(succeeded("status", "--json"))
@@ -551,7 +544,7 @@ def test_ctrl_c_stops_a_node_within_a_second(node):
 
 
 def test_killed_node_leaves_what_status_and_query_can_read(node, here):
-    until(lambda: json.loads(succeeded("status", "--json"))["ledger"]["in"] > 2000)
+    assert until(lambda: json.loads(succeeded("status", "--json"))["ledger"]["in"] > 2000)
     node.kill()
     node.wait()
     text = refused(ExitCode.USAGE, "status")
