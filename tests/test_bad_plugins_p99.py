@@ -10,7 +10,7 @@ from corec.plugins import running
 
 #: How much the commit p99 may grow; a run that neighbours spoiled is repeated, but not for ever.
 MOST, RUNS = 1.05, 6
-LONG = (pytest.mark.chaos, pytest.mark.skipif(not os.environ.get("COREC_CHAOS"), reason="make chaos"))
+LONG = (pytest.mark.chaos, pytest.mark.skipif(not os.environ.get("COREC_CHAOS"), reason="the long form, run by `make chaos`"))
 
 
 @pytest.mark.parametrize(("kinds", "isolated"), [

@@ -96,7 +96,7 @@ def test_what_is_mounted_is_there():
 def test_compose_itself_takes_it(tmp_path):
     known = next((words for words in (["docker", "compose"], ["docker-compose"]) if works(*words, "version")), None)
     if known is None:
-        pytest.skip("no docker compose here")
+        pytest.skip("no docker compose here to read docker-compose.yml: install its plugin")
     for name in COMPOSE["secrets"]:
         (tmp_path / "secrets").mkdir(exist_ok=True)
         (tmp_path / "secrets" / name).write_text("x")

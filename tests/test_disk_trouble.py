@@ -89,7 +89,7 @@ threading.excepthook = sys.excepthook = lambda *error: (sys.__excepthook__(*erro
 def failing_disk(tmp_path_factory):
     """An environment in which a disk can be made to fill up."""
     if shim.compiler() is None:
-        pytest.skip("needs a C compiler")
+        pytest.skip("no C compiler here to build the disk that fails with: install gcc")
     return shim.environment(shim.build(tmp_path_factory.mktemp("shim")))
 
 

@@ -59,3 +59,9 @@ def test_first_screen_of_the_readme_is_what_a_node_shows():
     shown = status(ledger={"in": 3, "stored": 1, "filtered": 2})
     assert labels(picture) == labels(as_text(shown).splitlines())
     assert max(map(len, picture)) <= 80
+
+
+def test_each_decision_has_a_number_of_its_own():
+    numbers = [(page.name[:4], page.read_text().split(".")[0]) for page in sorted(ROOT.glob("docs/decisions/*.md"))]
+    assert len({number for number, _ in numbers}) == len(numbers)
+    assert [title for _, title in numbers] == [f"# {int(number)}" for number, _ in numbers]

@@ -80,7 +80,7 @@ def test_unit_runs_as_its_own_user_unless_something_lies_in_a_home(monkeypatch):
     assert "User=" in service.account(Path("/home/ana/corec"), Path("/home/ana"))
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here to verify units with: install systemd")
 @pytest.mark.parametrize("name", ["corec.service", "corec-worker@.service"])
 def test_systemd_finds_the_unit_sound_and_hardened(folder, name):
     unit = folder / name

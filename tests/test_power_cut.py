@@ -28,7 +28,7 @@ KINDS = ("lost", "kept", "random", "torn")
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     if shim.compiler() is None:
-        pytest.skip("needs a C compiler")
+        pytest.skip("no C compiler here to build the disk that loses power with: install gcc")
     return shim.build(tmp_path_factory.mktemp("shim"))
 
 
