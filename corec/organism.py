@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from corec.errors import ConfigError
 from corec.modules.base import ModuloBase
 from corec.plugin_manager import PluginManager
-from corec.plugins.loop import LoopThread
+from corec.plugins.loop import LoopThread, short_turns
 from corec.subscriptions import Entry, Subscription
 
 if TYPE_CHECKING:
@@ -180,11 +180,13 @@ class Organism:
     def _hold_up(self, most: float) -> float:
         """For how long the loop does not answer from now on, *most* at most; who is to blame is named."""
         began, named = time.monotonic(), False
-        while not self._home.answers(HELD_UP_S) and not self._stopping.is_set():
-            self.held_up_s = time.monotonic() - began
-            named = named or self._name_holder()
-            if self.held_up_s >= most:
-                break
+        with short_turns() as shorten:
+            while not self._home.answers(HELD_UP_S) and not self._stopping.is_set():
+                shorten()
+                self.held_up_s = time.monotonic() - began
+                named = named or self._name_holder()
+                if self.held_up_s >= most:
+                    break
         held, self.held_up_s = self.held_up_s, 0.0
         return held
 

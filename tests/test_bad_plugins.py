@@ -119,6 +119,17 @@ def test_plugin_that_blocks_the_loop_is_named_and_left_behind(node, caplog, body
         assert until(lambda: type(nucleus.plugins.plugins["bad"].plugin).passes == 2)
 
 
+def test_threads_take_short_turns_while_a_plugin_spins(node):
+    # Given a plugin that spins in Python once, until it is told to stop or left behind
+    node.plugin("bad", plugin("\n        while Plugin.passes == 1 and not spun.is_set(): pass", "spun = threading.Event()"))
+    before = sys.getswitchinterval()
+    with node:
+        # Then, as long as it does, others wait a fiftieth as long for the interpreter
+        assert until(lambda: sys.getswitchinterval() < before / 40, 30)
+        # And when it ended, all is as it was
+        assert until(lambda: sys.getswitchinterval() == before, 30)
+
+
 def test_plugin_that_blocks_for_a_while_has_failed(node, caplog):
     node.plugin("bad", plugin("time.sleep(0.5)"), {"intervalo": 0.05})
     with node as nucleus:
