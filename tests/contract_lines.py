@@ -73,6 +73,11 @@ LINES = {
         "mensajes are lazy": "blocks::messages_are_made_when_they_are_looked_at",
         "valor is a Python float": "blocks::values_are_python_floats_of_full_precision",
         "activo is health, emitido whether it passed": "blocks::emitido_is_whether_it_passed_the_filter_and_activo_is_health",
+        "regenerated is not active before its next good reading, and in vain is not at once again":
+            "blocks::reparar_regenerates_however_few blocks::regeneration_that_did_not_help_waits_unless_it_is_ordered "
+            "model::other_entities_are_regenerated_while_a_dead_one_waits model::hibernated_dead_sensors_are_let_sleep",
+        "prefix + number is arithmetic, other names stand in a table":
+            "numbered_names_are_arithmetic_and_others_stand_in_a_table",
         "names are found again": "registered_blocks::entities_are_found_again_by_name",
         "fused entities keep ids and place": "fusion::weak_block_joins_a_strong_one fusion::undo_gives_back_what_was_taken",
         "a function that raises, hangs, gives text, None or NaN":
@@ -105,6 +110,7 @@ LINES = {
         "plugins/*/main.py, sorted, each under a name of its own": "plugins_load_in_order_under_names_of_their_own",
         "inicializar(nucleus, config), plain or async": "entry_point_may_be_async plugins::plugin_gets_what_was_committed",
         "its absence is an error that names it": "plugins::bad_plugin_is_named_and_the_others_go_on",
+        "a plugin without procesar is refused by name": "plugins::bad_plugin_is_named_and_the_others_go_on",
         "registrar_plugin only records": "plugin_is_initialised_when_all_modules_run_and_all_plugins_are_recorded",
         "inicializar() has a time limit": "bad_plugins::plugin_that_blocks_its_start_is_left_behind",
         "a plugin whose inicializar fails is never passed to": "plugins::plugin_whose_start_fails_is_never_passed_to",
@@ -128,7 +134,9 @@ LINES = {
         "what is sent in a pass leaves with the commit, on Redis too":
             "redis_node::what_plugins_send_leaves_with_the_commit_and_their_client_is_real",
         "RAM, CPU and bytes of each beside the targets": "status_plugins::running_node_shows_what_plugins_cost",
-        "a plugin that blocks may have a process of its own": "isolated_plugins::documented_plugin_runs_in_a_process_of_its_own",
+        "a plugin that blocks may have a process of its own":
+            "isolated_plugins::documented_plugin_runs_in_a_process_of_its_own isolated_plugins::child_gives_way_to_the_node",
+        "one that spins in the node does not keep it from its turns": "bad_plugins::threads_take_short_turns_while_a_plugin_spins",
         "redis_client is never None": "plugins::client_has_streams_and_names_the_setting_for_the_rest",
         "[Name] message at INFO": "status_view::log_records_begin_with_a_name documented_log_lines_are_printed",
     },
@@ -155,6 +163,7 @@ LINES = {
         "requirements.txt": "deployment::requirements_are_the_dependencies",
     },
     "streams": {
+        "what several threads hand in counts once": "node::every_batch_of_many_threads_counts_once",
         "inputs: corec:in, {sNN}:in and :fast":
             "redis_node::front_door_takes_bare_frames_and_batches_of_devices redis_node::batches_are_folded_and_committed",
         "a block or plugin subscribes to any":

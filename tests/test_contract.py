@@ -21,7 +21,7 @@ import corec
 import corec.modules
 from corec.blocks import BloqueSimbiotico
 from corec.celery_setup import make_app
-from corec.config import load, parse
+from corec.config import load, parse, registered
 from corec.entities import crear_entidad
 from corec.modules import registro
 from corec.modules.base import ModuloBase
@@ -117,6 +117,19 @@ def test_other_limits_in_a_device_table_leave_its_sensors_as_they_are(tmp_path):
         assert {**nucleus.engine.entity(70000), "failures": 0} == before
         nucleus.submit(readings([70000], 50.0), time=now_ms()).result(5)
         assert until(lambda: [alert["limit"] for alert in nucleus.alerts.recent] == [40.0])
+
+
+@pytest.mark.parametrize(("names", "kept"), [
+    (["m0", "m1", "m2"], "m"), (["m0", "m1", "m3"], ["m0", "m1", "m3"]), (["oven", "door"], ["oven", "door"]), (["0", "1"], ["0", "1"]),
+])  # fmt: skip
+def test_numbered_names_are_arithmetic_and_others_stand_in_a_table(names, kept):
+    # Given the entry of a block that is registered with these names
+    config = parse({"bloques": [{"id": "a", "canal": 1, "entidades": 2}]})
+    entry = registered.entry_for(config, "own", 3, names)
+    # Then it keeps a prefix where that is all there is to know, and each name is found either way
+    assert entry["nombres"] == kept
+    own = registered.with_entries(config, [entry]).bloques[1]
+    assert [registered.name_at(own, place) for place in range(len(names))] == names == list(registered.names_of(own))
 
 
 def test_silence_of_a_sensor_that_was_heard_alerts():
