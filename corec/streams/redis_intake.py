@@ -91,10 +91,19 @@ class RedisIntake:
 
     def read(self, max_bytes: int) -> list[Entry]:
         share = max_bytes // NORMAL_SHARE if self.reader.queues[NORMAL].waiting else 0
-        source, rows = self.reader.take(FAST, max_bytes - share, self._until(FAST))
-        entries = self._taken(FAST, source, rows)
-        left = max_bytes - sum(len(payload) for _, payload in rows)
-        return entries + self._taken(NORMAL, *self.reader.take(NORMAL, left, self._until(NORMAL)))
+        entries = self._take(FAST, max_bytes - share)
+        return entries + self._take(NORMAL, max_bytes - sum(len(entry.payload) for entry in entries))
+
+    def _take(self, place: int, max_bytes: int) -> list[Entry]:
+        """As many runs of one stream as fit: every record of the spool is one."""
+        entries: list[Entry] = []
+        while max_bytes > 0:
+            source, rows = self.reader.take(place, max_bytes, self._until(place))
+            if not rows:
+                break
+            entries += self._taken(place, source, rows)
+            max_bytes -= sum(len(payload) for _, payload in rows)
+        return entries
 
     def _until(self, place: int) -> float:
         """ms up to which one stream is read: further ahead of the other, it would make late what waits there."""
