@@ -12,12 +12,12 @@ CORE = "corec/_core"
 PLUGINS = Path("plugins")
 DEBUG = os.environ.get("COREC_DEBUG") == "1"
 #: 0 builds in a third of the time, for tests of packaging.
-LEVEL = os.environ.get("COREC_OPTIMIZE", "3")
+LEVEL = "-O" + os.environ.get("COREC_OPTIMIZE", "3")
 
 #: No fused multiply-add: results are the same bits on every instruction set.  The two -fno-* let GCC make
 #: vectors of tests and square roots; -g0 takes a module from 1.1 MB to 0.2 MB.  -Wno-pass-failed: clang warns of each
 #: loop under `omp simd` that it unrolls instead, and GCC lets flags it does not know pass where they begin with -Wno.
-FLAGS = [f"-O{LEVEL}", "-g0", "-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+FLAGS = ["-g0", "-fopenmp-simd", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
          "-fvisibility=hidden", "-Werror=implicit-function-declaration", "-Wno-pass-failed", "-Wno-sign-compare"]
 SANITIZE = ["-O1", "-g", "-fopenmp-simd", "-ffp-contract=off", "-fsanitize=address,undefined",
             "-fno-sanitize-recover=undefined"]
@@ -30,7 +30,7 @@ def extension(name: str, *sources: str) -> Extension:
         [f"{CORE}/{name}.pyx", *(f"{CORE}/{source}" for source in sources)],
         include_dirs=[CORE],
         depends=[f"{CORE}/{header}" for header in ("layout.h", "core.h", "kernels.h", "wire.h")],
-        extra_compile_args=SANITIZE if sanitizing else FLAGS,
+        extra_compile_args=SANITIZE if sanitizing else [LEVEL, *FLAGS],
         extra_link_args=["-fsanitize=address,undefined"] if sanitizing else ["-Wl,-s"],
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.targets import SOURCES, Target, compiler
+from tests.fuzz.targets import SOURCES, Target, compiler, release_flags
 
 ROOT = Path(__file__).parent.parent
 SECONDS = {"fuzz_wire": 1.0, "fuzz_fold": 4.0}
@@ -23,6 +23,10 @@ def test_c_code_holds_under_sanitizers(name, tmp_path):
     # Then no check fails and no sanitizer reports
     assert found.clean, found.text
     assert found.inputs > 50
+
+
+def test_the_long_form_knows_how_the_shipped_core_is_compiled():
+    assert {"-O3", "-ffp-contract=off"} <= set(release_flags())
 
 
 def test_readers_refuse_damage_and_never_give_other_content():
