@@ -3,13 +3,16 @@
 Each record holds what one read gave, with the ids; turn records name it as the stream `spool:<offset>`.
 """
 
+from bisect import bisect_right
 from collections import deque
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from corec.streams.bare_frames import Row
+from corec.streams.base import Entry
 from corec.streams.journal import Journal
 from corec.streams.redis_keys import BEGINNING, id_pair
 
@@ -29,6 +32,8 @@ class Spool:
 
     def __init__(self, folder: Path, *, max_bytes: int, instance: str) -> None:
         self._journal = Journal(folder, max_bytes=max_bytes, instance=instance)
+        self._piece: list[Entry] = []  # what one read of the journal gave, all that stands behind offset _after up to its last
+        self._after = 0
         self._read_to = self._journal.first - 1
         self._ends: deque[tuple[int, str]] = deque()  # offset, id of its last entry
         after = self._read_to
@@ -69,17 +74,24 @@ class Spool:
 
     def next(self) -> tuple[str, Spooled] | None:
         """The name and content of the next record."""
-        entries = self._journal.read(self._read_to, 1)
-        if not entries:
+        entry = self._behind(self._read_to)
+        if entry is None:
             return None
-        self._read_to = entries[0].offset
-        return f"{PREFIX}{entries[0].offset}", _record(entries[0].payload)
+        self._read_to = entry.offset
+        return f"{PREFIX}{entry.offset}", _record(entry.payload)
 
     def again(self, name: str) -> list[Row]:
         """The rows of a record, for a replay."""
         offset = int(name.removeprefix(PREFIX))
-        entries = self._journal.read(offset - 1, 1)
-        return _record(entries[0].payload).rows if entries and entries[0].offset == offset else []
+        entry = self._behind(offset - 1)
+        return _record(entry.payload).rows if entry and entry.offset == offset else []
+
+    def _behind(self, offset: int) -> Entry | None:
+        """The first record behind *offset*; the journal is read a piece at a time."""
+        if not self._piece or not self._after <= offset < self._piece[-1].offset:
+            self._piece, self._after = self._journal.read(offset), offset
+        place = bisect_right(self._piece, offset, key=attrgetter("offset"))
+        return self._piece[place] if self._piece else None
 
     def trim(self, id: str) -> None:
         """Records that end before entry *id* are not needed any more."""
