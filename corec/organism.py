@@ -47,7 +47,7 @@ class Organism:
         self._home = LoopThread()
         self._left: list[LoopThread] = []
         self._watch = threading.Thread(target=self._start_and_watch, name="organism-watch", daemon=True)
-        self._started, self._stopping = threading.Event(), threading.Event()
+        self._started, self._stopping, self._moving = threading.Event(), threading.Event(), threading.Lock()
         self._main: asyncio.Task | None = None
         self.held_up_s = 0.0  # for how long the loop has not answered; 0 while it does
 
@@ -70,7 +70,8 @@ class Organism:
 
     def stop(self) -> None:
         """Stop plugins, then modules; a plugin that holds the loop up is left behind after a moment."""
-        self._stopping.set()
+        with self._moving:
+            self._stopping.set()
         if not self._home.alive:
             return
         self.manager.stop_isolated()
@@ -82,7 +83,7 @@ class Organism:
             log.error("[%s] %s holds its loop up and is left behind", self._name, f"plugin {folder}" if folder else "a module")
         except Exception:  # a module of somebody's own
             log.exception("[%s] a module failed to stop", self._name)
-        self._home.stop()
+        self._home.abandon()
 
     def subscribe(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
         """Have *handler* called in the loop with the entries of *stream*."""
@@ -168,9 +169,8 @@ class Organism:
             return
         folder, _ = self._home.holder()
         guilty, thread = list(self.manager.of_folder(folder)), self._home
-        if folder is None or self._stopping.is_set():
+        if folder is None or not self._move():
             return  # a module, or something that has no name: nothing to take out of the way
-        self._move()
         for running in guilty:
             running.left_behind(thread, f"it blocked its thread for {held:.0f} s")
         self.modulos["registro"].abandon(folder)
@@ -198,12 +198,16 @@ class Organism:
                   f"plugin {folder}" if folder else "something", stack)  # fmt: skip
         return True
 
-    def _move(self) -> None:
-        """Leave the loop behind; what follows runs in a new one."""
-        self._home.abandon()
-        self._left.append(self._home)
-        self._home = LoopThread(len(self._left))
-        self._home.start()
+    def _move(self) -> bool:
+        """Leave the loop behind, unless all stops; what follows runs in a new one."""
+        with self._moving:
+            if self._stopping.is_set():
+                return False
+            self._home.abandon()
+            self._left.append(self._home)
+            self._home = LoopThread(len(self._left))
+            self._home.start()
+        return True
 
 
 def _is_done(done: Future, within: float) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -128,6 +129,8 @@ def test_threads_take_short_turns_while_a_plugin_spins(node):
         assert until(lambda: sys.getswitchinterval() < before / 40, 30)
         # And when it ended, all is as it was
         assert until(lambda: sys.getswitchinterval() == before, 30)
+    # And nothing of it goes on spinning
+    assert until(lambda: not any(thread.name.startswith("organism") for thread in threading.enumerate()), 30)
 
 
 def test_plugin_that_blocks_for_a_while_has_failed(node, caplog):

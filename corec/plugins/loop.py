@@ -3,6 +3,7 @@ import asyncio
 import ctypes
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
@@ -18,6 +19,8 @@ SHOWN = 8
 TURN_S = 0.0001
 #: How long cancelled tasks may take to come to their end.
 LAST_WORDS_S = 0.2
+#: A plugin that holds the loop is looked at so often until it is met in code of its own.
+TRIES = 30
 
 
 @contextmanager
@@ -112,11 +115,16 @@ class LoopThread:
         return folder, "".join(traceback.format_stack(frame, shown)).rstrip() if frame else "(no stack)"
 
     def abandon(self) -> None:
-        """Leave the thread to whoever holds it; its tasks end when it comes round, and a loop in Python at once."""
+        """Stop it; whoever holds its thread is left there: its tasks end when it comes round, and a loop in Python at once."""
         self.stop()
-        frame = sys._current_frames().get(self._thread.ident or 0)
-        if frame is not None and _plugin_of(frame):  # never inside a lock of ours or of a library
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(LeftBehind))
+        for _ in range(TRIES):
+            frame = sys._current_frames().get(self._thread.ident or 0)
+            if frame is None or not any(map(_plugin_of, _outward(frame))):
+                return
+            if _plugin_of(frame):  # never inside a lock of ours or of a library, which a loop that calls them is now and then
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(LeftBehind))
+                return
+            time.sleep(0.001)
 
     def _wind_up(self) -> None:
         tasks = asyncio.all_tasks(self.loop)
