@@ -121,13 +121,6 @@ def late(fleet):
     return sum(ledger["late"] for ledger in ledgers(fleet))
 
 
-def epochs(fleet):
-    """How often each shard has changed hands."""
-    with fleet.connected() as cursor:
-        cursor.execute("SELECT shard, epoch FROM shards WHERE instance_id = 'planta' ORDER BY shard")
-        return cursor.fetchall()
-
-
 def counted(fleet):
     """Readings, each once."""
     return sum(ledger["in"] - ledger["rejected_repeated"] for ledger in ledgers(fleet))
