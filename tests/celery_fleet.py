@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,20 @@ class Fleet:
         folder.mkdir(exist_ok=True)
         (folder / "corec_config.json").write_text(json.dumps(config))
         return folder
+
+    @contextmanager
+    def with_two_workers(self, within):
+        """A node and two workers that have come to share the shards, *within* seconds, and a sender; all stop at the end."""
+        try:
+            self.node("corec1")
+            self.worker("w1")
+            self.worker("w2")
+            self.wait(lambda: self.shared_by("w1", "w2"), within)
+            self.start_sending()
+            yield
+        finally:
+            self._over.set()
+            self.stop()
 
     def node(self, name):
         configs = self._write(f"configs-{name}", {**self.config, "instance_id": name})

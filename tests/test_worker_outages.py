@@ -29,17 +29,9 @@ def fleet(tmp_path_factory):
                       celery_config={"broker": f"redis://127.0.0.1:{broker.port}/0"})  # fmt: skip
         fleet.connected = lambda: postgres.connected(name)
         fleet.postgres, fleet.redis, fleet.broker = postgres, redis, broker
-        try:
-            fleet.node("corec1")
-            fleet.worker("w1")
-            fleet.worker("w2")
-            fleet.wait(lambda: fleet.shared_by("w1", "w2"), 60)
-            fleet.start_sending()
+        with fleet.with_two_workers(within=60):
             fleet.wait(fleet.go_on(), 30)
             yield fleet
-        finally:
-            fleet._over.set()
-            fleet.stop()
 
 
 def away(fleet, server):

@@ -27,16 +27,8 @@ def fleet(tmp_path_factory, postgres):
     with running_redis() as redis:
         fleet = Fleet(tmp_path_factory.mktemp("fleet"), database, redis)
         fleet.connected, fleet.redis = lambda: postgres.connected(name), redis
-        try:
-            fleet.node("corec1")
-            fleet.worker("w1")
-            fleet.worker("w2")
-            fleet.wait(lambda: fleet.shared_by("w1", "w2"), 30)
-            fleet.start_sending()
+        with fleet.with_two_workers(within=30):
             yield fleet
-        finally:
-            fleet._over.set()
-            fleet.stop()
 
 
 def test_two_workers_share_the_shards(fleet):

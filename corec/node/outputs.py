@@ -61,6 +61,7 @@ class Outputs(RetryingThread):
         self._fresh: list[np.ndarray] = []      # rows of turns, for the thread to sort
         self._latest: dict[int, tuple[Any, ...]] = {}   # block -> its newest row that is not in the cache
         self._due: list[int] = []   # blocks to be written in this second
+        self._behind = True     # whether the outbox may hold what was not sent
         self._marked_at = self._cached_at = self._saved_at = 0.0
         self.sent = 0
 
@@ -95,13 +96,16 @@ class Outputs(RetryingThread):
         """Keep of each block the newest row."""
         with self._lock:
             fresh, self._fresh = self._fresh, []
+        self._behind = self._behind or bool(fresh)
         for rows in fresh:
             self._latest.update(zip(rows["block"].tolist(), rows.tolist(), strict=True))
 
     def _hand_over(self) -> None:
         with self._link.errors("take what was committed"):
-            while self._send_some() == ROWS:
-                pass
+            if self._behind or not self._due:   # else only the cache goes on: the store need not be asked again
+                while self._send_some() == ROWS:
+                    pass
+                self._behind = False
             self._mark()
             self._cache()
         self.problem = ""
@@ -171,6 +175,8 @@ class Outputs(RetryingThread):
         """The latest aggregates of blocks, for other programs to read; a few at a time, once a second all that changed."""
         if not self._due and time.monotonic() - self._cached_at >= CACHE_S:
             self._cached_at, self._due = time.monotonic(), list(self._latest)
+        if not self._due:
+            return
         chosen, self._due = self._due[:CACHE_BLOCKS], self._due[CACHE_BLOCKS:]
         names = self._block_ids()
         by_place: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
