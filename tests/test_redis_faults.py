@@ -11,7 +11,7 @@ from corec.errors import CoreCError, DiskFull, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
 from corec.streams.redis_intake import RedisIntake
-from tests.nodes import now_ms, readings, running, small, until
+from tests.nodes import now_ms, patient, readings, running, small, until
 from tests.servers.proxy import Proxy
 from tests.servers.redis import cluster
 from tests.servers.redis import running as server_running
@@ -166,7 +166,7 @@ def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, mo
     monkeypatch.setattr("corec.streams.redis_reader.SPOOL_AFTER_S", 0.2)
     monkeypatch.setattr("corec.streams.redis_reader.AHEAD_BYTES", 5_000)
     # And two senders, whose entries may come in either order
-    config, client = on(redis_server.section, retraso_max=30), redis_server.client()
+    config, client = patient(redis_config=redis_server.section), redis_server.client()
     nucleus = CoreCNucleus(config, data=tmp_path / "node", with_sources=False)
     nucleus.start()
     commit = nucleus.store.commit

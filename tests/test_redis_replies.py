@@ -5,7 +5,7 @@ import os
 import pytest
 
 from corec.publish import Publisher
-from tests.nodes import SMALL, now_ms, readings, running, small, until
+from tests.nodes import now_ms, patient, readings, running, until
 from tests.servers.proxy import Proxy
 from tests.servers.redis import announced_cluster, free_port
 from tests.servers.redis import running as server_running
@@ -40,8 +40,7 @@ def once(nucleus) -> int:
 def test_the_reply_to_the_nth_command_is_lost_for_each_n(servers, tmp_path):
     # Given a node, its router and a device, all over one line, and devices that know nothing of shards on another
     with servers() as (server, proxy):
-        blocks = [{**block, "ventana": 60} for block in SMALL["bloques"]]  # a frame that waited for a router is not late
-        config = small(redis_config={"host": "127.0.0.1", "port": proxy.port}, retraso_max=30, bloques=blocks)
+        config = patient(redis_config={"host": "127.0.0.1", "port": proxy.port})    # a frame that waited for a router is not late
         front, sent = server.client(), 0
         with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
             assert nucleus.redis.router._link.place("corec:in") == f"127.0.0.1:{proxy.port}"
