@@ -3,6 +3,7 @@
 What is added becomes durable with the next commit, within half a second; a critical entry makes that commit
 come at once.  Reading gives what is committed.  Anything but streams names the setting that brings a real server.
 """
+import asyncio
 import itertools
 import threading
 import time
@@ -23,6 +24,8 @@ MOST_WAITING = 10_000
 OWN_PREFIX = "corec:"
 #: Places in streams that are remembered, so that who reads on does not read all again.
 MOST_PLACES = 256
+#: Seconds that an entry above its plugin's bound costs it: who floods waits, and not the node.
+REFUSED_S = 0.01
 STREAM_COMMANDS = "xadd, xlen, xrange, xread, xtrim, xdel"
 HINT = "embedded nodes have streams only; name a server in `redis_config` for the rest of Redis"
 
@@ -47,8 +50,10 @@ class EmbeddedRedis:
 
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
-        """Add an entry; its id, or None where its plugin sends more than it may."""
-        return self.add(name, as_entry(fields, id), urgent=bool(options.get("urgent")))
+        """Add an entry; its id, or None, after a moment, where its plugin sends more than it may."""
+        number = self.add(name, as_entry(fields, id), urgent=bool(options.get("urgent")))
+        await asyncio.sleep(0 if number else REFUSED_S)  # many in a row let everybody else through
+        return number
 
     def add(self, name: Any, entry: dict[bytes, bytes], *, urgent: bool = False) -> bytes | None:
         """The same without awaiting, from any thread."""

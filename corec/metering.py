@@ -25,8 +25,9 @@ MB = 1 << 20
 class Meter:
     """The bill of one plugin; safe for use by several threads."""
 
-    def __init__(self, name: str, max_mb_s: float = 1.0) -> None:
-        self.name, self.most_bytes_s = name, max_mb_s * MB
+    def __init__(self, name: str, max_mb_s: float = 1.0, *, tells: bool = True) -> None:
+        """tells: whether it logs that its plugin floods; in a process of its own the node does."""
+        self.name, self.most_bytes_s, self._tells = name, max_mb_s * MB, tells
         self.cpu_s = 0.0
         self.bytes_in = self.bytes_out = self.dropped = self.dropped_bytes = 0
         self.ram_bytes: int | None = None  # without its blocks; None as long as nobody looked
@@ -55,8 +56,14 @@ class Meter:
             self._tell(now)
         return fits
 
+    def was_refused(self, count: int, size: int) -> None:
+        """Count what its process kept back already."""
+        with self._lock:
+            self.dropped, self.dropped_bytes = self.dropped + count, self.dropped_bytes + size
+        self._tell(time.monotonic())
+
     def _tell(self, now: float) -> None:
-        if now - self._told >= TELL_EVERY_S:
+        if self._tells and now - self._told >= TELL_EVERY_S:
             self._told = now
             log.error("[PluginManager] plugin %s floods: more than %.3g MB/s; what is above is dropped, %d so far",
                       self.name, self.most_bytes_s / MB, self.dropped)  # fmt: skip

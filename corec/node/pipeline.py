@@ -19,6 +19,7 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
 from corec.node.checkpoints import Checkpoints
 from corec.node.flash import FlashBudget
+from corec.node.outgoing import Outgoing
 from corec.node.recovery import Opened, commit, name_blocks
 from corec.storage.base import TurnRecord
 from corec.storage.trouble import Trouble
@@ -75,7 +76,7 @@ class Pipeline:
         self.trouble = Trouble(log, f"Pipeline-{config.instance_id}")
         self._house_trouble = Trouble(log, f"Housekeeping-{config.instance_id}")
         self._snapshots: deque[Future] = deque()
-        self._out: deque[tuple[str, int, bytes]] = deque()
+        self._out = Outgoing()
         self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
@@ -122,9 +123,10 @@ class Pipeline:
         return len(self._out)
 
     def put_out(self, stream: str, entry: bytes, urgent: bool = False) -> None:
-        """Have an entry of an output stream committed with the turn, or soon when there is none."""
-        self._out.append((stream, self._now(), entry))
-        self.accepted(urgent)
+        """Have an entry of an output stream committed within half a second, at once where it is urgent."""
+        first = self._out.put((stream, self._now(), entry), urgent)
+        if urgent or first:     # those behind it need no call
+            self.accepted(urgent)
 
     def read_out(self, stream: str, after: int = 0) -> list[tuple[int, int, bytes]]:
         """(number, time, entry) of what is committed of an output stream behind a number."""
@@ -161,14 +163,17 @@ class Pipeline:
         if self.checkpoints.busy:
             return 0.001
         if self._record is None:
-            return TICK_MS / 1000
+            return 0.0 if self._out else TICK_MS / 1000
         if self.load > EAGER_LOAD:
             return max(0.0, FOLD_EVERY_S - busy)    # what comes meanwhile is folded together
         return min(max(FOLD_EVERY_S, self._due() - time.monotonic()), TICK_MS / 1000)
 
     def finish(self, by: float) -> None:
-        """Commit the open turn; leave a snapshot behind if it is durable *by* this moment of the monotonic clock."""
+        """Commit what is open; leave a snapshot behind if it is durable *by* this moment of the monotonic clock."""
         self.end_turn()
+        while self._out:
+            self._open_turn([])
+            self.end_turn()
         self.checkpoints.end(by)
 
     def give_up(self) -> None:
@@ -228,7 +233,7 @@ class Pipeline:
         if self._record is None:
             return False
         first = not self.commit_ms      # somebody waits for the first result of a start
-        at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts
+        at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts or self._out.due
         return at_once or now >= self._due() or self._turn_bytes >= self._most_bytes
 
     def _due(self) -> float:
@@ -256,9 +261,9 @@ class Pipeline:
     def end_turn(self, tick: int = 0) -> None:
         """Commit the open turn, if one is open, after time has gone on to *tick* ms."""
         if self._record is not None:
-            self._urgent = False
+            urgent, self._urgent = self._urgent, False
             self._note_what_was_read(self._record["commands"])
-            self._commit(self.engine.end_turn(tick), tick)
+            self._commit(self.engine.end_turn(tick), tick, urgent or bool(self._applied))
 
     def _note_what_was_read(self, commands: list[dict[str, Any]]) -> None:
         note = self._intake.note()
@@ -266,12 +271,12 @@ class Pipeline:
             apply_command(self.engine, note)
             commands.append(note)
 
-    def _commit(self, outcome: Outcome, tick: int) -> None:
+    def _commit(self, outcome: Outcome, tick: int, waited_for: bool = False) -> None:
         record, state = self._record, self._store.state
         turn = TurnRecord(state.turn + 1, state.offset, self._intake.offset, record["load_q"], tick, record["commands"],
                           record["config_hash"], self._now())  # fmt: skip
         began = time.monotonic()
-        sent = [self._out.popleft() for _ in range(len(self._out))]
+        sent = self._out.take(waited_for or len(outcome.alerts) > 0)
         self._commit_until_done(turn, outcome, sent)
         self.commit_ms.append(1000 * (time.monotonic() - began))
         self._record = None

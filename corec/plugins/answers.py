@@ -58,7 +58,8 @@ class Answers:
 
     def take(self, kind: str, *rest: Any) -> None:
         """Carry out one message."""
-        {"call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe}[kind](*rest)
+        {"call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe,
+         "dropped": self._meter.was_refused}[kind](*rest)  # fmt: skip
 
     def forward(self) -> bool:
         """Send one entry that waits; False where none does."""

@@ -9,20 +9,23 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from corec._core import dtypes
+from corec.bus import REFUSED_S
+from corec.metering import Meter
 from corec.plugins.loading import WHATEVER, entry_point, imported, told
 from corec.plugins.pipe import Closed, Pipe
-from corec.plugins.proxy import Link, NucleusProxy
+from corec.plugins.priority import give_way
+from corec.plugins.proxy import Budget, Link, NucleusProxy
 from corec.subscriptions import Entry
 
-#: The node comes first where both want a core, and last where memory runs out.
-NICE, OOM_SCORE = 19, "1000"
+#: The first to go where memory runs out.
+OOM_SCORE = "1000"
 #: Data beyond `max_ram_mb` at which an allocation fails: the node looks at what is resident, and less often.
 HEADROOM = 256 << 20
 PR_SET_PDEATHSIG = 1
@@ -34,13 +37,17 @@ EVERY_S = 1.0
 class ToNode(logging.Handler):
     """Log records, on their way to the node's log."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, budget: Budget) -> None:
         super().__init__()
-        self._link = link
+        self._link, self._budget = link, budget
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one on."""
-        self._link.send("log", record.name, record.levelno, self.format(record)[:MOST_TEXT])
+        text = self.format(record)[:MOST_TEXT]
+        if self._budget.allows(len(text)):
+            self._link.send("log", record.name, record.levelno, text)
+        else:
+            time.sleep(REFUSED_S)
 
 
 class Printed:
@@ -66,12 +73,13 @@ class Child:
     def __init__(self, pipe: Pipe, start: dict[str, Any]) -> None:
         self._pipe, self._start = pipe, start
         self._link = Link(pipe)
-        self.nucleus = NucleusProxy(self._link, start["instance_id"], start["block_ids"])
+        self._budget = Budget(self._link, Meter(start["folder"], start["max_mb_s"], tells=False))
+        self.nucleus = NucleusProxy(self._link, start["instance_id"], start["block_ids"], self._budget)
 
     def take_over_output(self) -> None:
         """Logs and prints go to the node."""
         root = logging.getLogger()
-        root.handlers[:], root.level = [ToNode(self._link)], logging.INFO
+        root.handlers[:], root.level = [ToNode(self._link, self._budget)], logging.INFO
         sys.stdout = sys.stderr = Printed(logging.getLogger(self._start["folder"]))
 
     async def run(self) -> None:
@@ -88,6 +96,7 @@ class Child:
         steps = asyncio.create_task(self._step_blocks())
         while (message := await self._passes.get()) is not None:
             self._link.send("passed", await self._pass(*message))
+            self._budget.tell()
         steps.cancel()
 
     async def _load(self) -> None:
@@ -157,9 +166,7 @@ def protect(max_ram: int) -> None:
     """Never outlive the node, never come before it, never take more than was said."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node stops its children itself
-    os.nice(NICE)
-    with suppress(OSError, AttributeError):  # not allowed in some containers, not there on some systems
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it never interrupts the node when it wakes up
+    give_way()
     resource.setrlimit(resource.RLIMIT_DATA, (max_ram + HEADROOM, max_ram + HEADROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

@@ -33,8 +33,10 @@ STOP_WAIT_S = 0.3
 LOOK_EVERY_S, WEIGH_EVERY_S = 0.1, 5.0
 #: A child that lived for this long is started again at once; others after 1 s, then twice as long each time, up to this.
 LONG_LIFE_S, FIRST_REST_S, LONGEST_REST_S = 60.0, 1.0, 600.0
-#: What is read from a child in a second, as a multiple of what it may send: the rest waits in its pipe.
-READ_FOLD = 4
+#: What is read from a child, as a multiple of what it may send, a little at a time: the rest waits in its pipe.
+READ_FOLD, PACE_S = 4, 0.01
+#: A message counts as so many bytes more than it has: small ones cost time too.
+MESSAGE_BYTES = 512
 
 
 class Isolated:
@@ -109,7 +111,8 @@ class Isolated:
     def introduction(self) -> dict[str, Any]:
         """What a child is told first."""
         return {"folder": self.running.folder, "main": str(self._main.resolve()), "config": self._config, "max_ram": self.running.max_ram,
-                "limit": self.running.limit, "instance_id": self._nucleus.config.instance_id,
+                "limit": self.running.limit, "max_mb_s": self.running.meter.most_bytes_s / MB,
+                "instance_id": self._nucleus.config.instance_id,
                 "block_ids": list(self._nucleus.engine.block_ids)}  # fmt: skip
 
     def is_ready(self, names: list[str]) -> None:
@@ -161,10 +164,10 @@ class _Life:
         self._passes: deque[tuple[Any, ...]] = deque()
         self._began = self._due = time.monotonic()
         self._sent_at: float | None = None  # when the pass on its way was sent
-        self._weigh_at = 0.0
+        self._look_at = self._weigh_at = 0.0
         self._ready = False
         self._blocks_told = len(home._nucleus.engine.block_ids)
-        self._room_at, self._room = 0.0, 0
+        self._room_at, self._room = time.monotonic(), 0.0
 
     def run(self) -> str:
         """Serve it; what ended it."""
@@ -188,26 +191,27 @@ class _Life:
             os.eventfd_read(self._home.woken)
         self._pipe.flush()
         if not may_read:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(PACE_S)
         elif self._pipe in ready:
             self._take_in()
         self._feed()
         return self._overdue() or self._too_heavy()
 
     def _may_read(self) -> bool:
-        """Whether what a child sent in this second leaves room for more."""
-        now = time.monotonic()
-        if now - self._room_at >= 1.0:
-            self._room_at, self._room = now, int(READ_FOLD * max(self._running.meter.most_bytes_s, 1 << 20))
+        """Whether what the child sent of late leaves room for more."""
+        now, rate = time.monotonic(), READ_FOLD * max(self._running.meter.most_bytes_s, MB)
+        self._room = min(self._room + rate * (now - self._room_at), rate * PACE_S)
+        self._room_at = now
         return self._room > 0
 
     def _take_in(self) -> None:
         self._room -= self._pipe.read()
         for kind, *rest in self._pipe.messages():
+            self._room -= MESSAGE_BYTES
             if kind == "passed":
                 self._passed(*rest)
             elif kind == "ready":
-                self._ready, self._weigh_at = True, 0.0
+                self._ready, self._look_at, self._weigh_at = True, 0.0, 0.0
                 self._home.is_ready(*rest)
             elif kind == "failed":
                 self._home.has_failed(*rest)
@@ -254,7 +258,10 @@ class _Life:
         return ""
 
     def _too_heavy(self) -> str:
-        whole = time.monotonic() >= self._weigh_at
+        now = time.monotonic()
+        if now < self._look_at:
+            return ""
+        self._look_at, whole = now + LOOK_EVERY_S, now >= self._weigh_at
         if whole:
-            self._weigh_at = time.monotonic() + WEIGH_EVERY_S
+            self._weigh_at = now + WEIGH_EVERY_S
         return self._home.weigh(self._process, whole=whole)

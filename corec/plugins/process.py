@@ -1,4 +1,4 @@
-"""The operating system's side of an isolated plugin: a clean interpreter in a session of its own, weighed and killed."""
+"""The operating system's side of an isolated plugin: a clean interpreter in a process group of its own, weighed and killed."""
 import os
 import signal
 import socket
@@ -18,7 +18,7 @@ class Process:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1",
                        "PYTHONUNBUFFERED": "1"}  # fmt: skip
         command = [sys.executable, "-m", "corec.plugins.child", str(end.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=(end.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True,
+        self._process = subprocess.Popen(command, pass_fds=(end.fileno(),), stdin=subprocess.DEVNULL, process_group=0,
                                          env=environment)  # fmt: skip
         self.pid = self._process.pid
 

@@ -2,14 +2,16 @@
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 
-from corec.bus import HINT, STREAM_COMMANDS, as_entry
+from corec.bus import HINT, REFUSED_S, STREAM_COMMANDS, as_entry
 from corec.errors import PluginError
+from corec.metering import Meter
 from corec.modules.registro import ModuloRegistro
 from corec.plugins.loading import check_plugin
 from corec.plugins.pipe import Pipe
@@ -17,6 +19,8 @@ from corec.subscriptions import Entry, Subscription
 
 #: Seconds that the node may take to answer a call.
 ANSWER_S = 30.0
+#: The node is told so often of what was dropped here.
+TELL_EVERY_S = 0.1
 
 
 class Link:
@@ -51,6 +55,28 @@ class Link:
             answer.set_result(value)
 
 
+class Budget:
+    """What the plugin may send: what the node would drop never leaves its process, and is told of now and then."""
+
+    def __init__(self, link: Link, meter: Meter) -> None:
+        self._link, self._meter = link, meter
+        self._told, self._tell_at = (0, 0), 0.0
+
+    def allows(self, size: int) -> bool:
+        """Whether *size* bytes may leave."""
+        fits = self._meter.may_send(size)
+        if time.monotonic() >= self._tell_at:
+            self.tell()
+        return fits
+
+    def tell(self) -> None:
+        """Tell the node what was dropped since it was told last."""
+        dropped, before = (self._meter.dropped, self._meter.dropped_bytes), self._told
+        if dropped != before:
+            self._told, self._tell_at = dropped, time.monotonic() + TELL_EVERY_S
+            self._link.send("dropped", dropped[0] - before[0], dropped[1] - before[1])
+
+
 class Missing:
     """Names what an isolated plugin cannot have."""
 
@@ -68,13 +94,16 @@ class Streams(Missing):
 
     _what, takes_urgent = "redis_client", True
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, link: Link, budget: Budget) -> None:
+        self._link, self._budget = link, budget
 
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
-        """Add an entry; its id, or None where the plugin sends more than it may."""
-        return await self._asked("xadd", _text(name), as_entry(fields, id), bool(options.get("urgent")))
+        """Add an entry; its id, or None, after a moment, where the plugin sends more than it may."""
+        entry = as_entry(fields, id)
+        if not self._budget.allows(sum(len(key) + len(value) for key, value in entry.items())):
+            return await asyncio.sleep(REFUSED_S)
+        return await self._asked("xadd", _text(name), entry, bool(options.get("urgent")))
 
     async def xlen(self, name: Any) -> int:
         """How many entries are committed."""
@@ -127,10 +156,10 @@ class EngineView(Missing):
 class NucleusProxy(Missing):
     """The node as an isolated plugin sees it."""
 
-    def __init__(self, link: Link, instance_id: str, block_ids: Sequence[str]) -> None:
+    def __init__(self, link: Link, instance_id: str, block_ids: Sequence[str], budget: Budget) -> None:
         self._link = link
         self.config, self.engine = Settings(instance_id), EngineView(block_ids)
-        self.redis_client, self.load = Streams(link), 0.0
+        self.redis_client, self.load = Streams(link, budget), 0.0
         self.plugins: dict[str, Any] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.modulos = {"registro": ModuloRegistro()}
