@@ -77,7 +77,7 @@ class Fleet:
     def corec(self, *words):
         """What a command prints."""
         command = [sys.executable, "-m", "corec", *words, "--config", str(self.folder / "configs")]
-        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -104,7 +104,7 @@ class Fleet:
                 publisher.publish(encode_frames(ids, canal, values, 1), time=time.time_ns() // 1_000_000)
                 self.sent += self._batch
                 time.sleep(0.02)
-            assert publisher.flush(30)
+            assert publisher.flush(60)
 
     def stop_sending(self):
         self._over.set()
@@ -131,12 +131,15 @@ class Fleet:
 
     def folded_by(self, pids):
         """Whether each shard is folded by exactly one worker, all of them among *pids*."""
-        held = self.held()
+        return self._is_folded_by(pids, self.held())
+
+    def _is_folded_by(self, pids, held):
         return len(held) == self.config["fragmentos"] and all(len(each) == 1 and each[0] in pids for each in held.values())
 
     def shared_by(self, *names):
         """The same, and none of these workers is without."""
-        return self.folded_by(self.pid(*names)) and {pid for [pid] in self.held().values()} == self.pid(*names)
+        held, pids = self.held(), self.pid(*names)      # of one moment
+        return self._is_folded_by(pids, held) and {pid for [pid] in held.values()} == pids
 
     def wait(self, done, seconds, told=lambda: ""):
         """Seconds until *done*."""
@@ -162,7 +165,7 @@ class Fleet:
             process.terminate()
         for process in self.processes.values():
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
         self.leases.close()

@@ -49,7 +49,19 @@ def readings(ids, values=20.0, canal=1, states=True):
     return encode_frames(np.asarray(ids, np.uint32), canal, values, states)
 
 
-def until(condition, seconds=20.0):
+def quickest(attempt, seconds, tries=6):
+    """The seconds of the quickest of some attempts, up to the first below *seconds*: what else a machine does only adds to a time."""
+    best = float("inf")
+    for _ in range(tries):
+        began = time.monotonic()
+        attempt()
+        best = min(best, time.monotonic() - began)
+        if best < seconds:
+            break
+    return best
+
+
+def until(condition, seconds=60.0):
     """Wait for *condition*; its last value."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:

@@ -77,7 +77,7 @@ def test_alert_of_the_node_reaches_the_stream(tmp_path):
     nucleus = CoreCNucleus(small(), data=tmp_path, plugins=PLUGINS, with_sources=False)
     nucleus.start()
     try:
-        nucleus.submit(readings([7], values=150.0), time=now_ms()).result(5)
+        nucleus.submit(readings([7], values=150.0), time=now_ms()).result(60)
         assert until(lambda: asyncio.run(nucleus.redis_client.xrange("alertas")))
     finally:
         nucleus.stop()

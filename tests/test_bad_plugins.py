@@ -78,13 +78,17 @@ def test_plugin_that_blocks_while_it_is_loaded_is_left_out(node, caplog, code):
 
 
 def test_start_does_not_wait_for_slow_plugins(node, monkeypatch):
-    # Given a plugin that takes its time, and a start that waits for a moment
+    # Given a plugin whose start ends when there is a file, and a start that waits for a moment
     monkeypatch.setattr(organism, "START_WAIT_S", 0.2)
-    node.plugin("bad", starting(plugin("pass"), "async def inicializar(self): await asyncio.sleep(0.8)"))
-    began = time.monotonic()
+    file = node.plugins.parent / "go on"
+    waits = f"""async def inicializar(self):
+        while not os.path.exists({str(file)!r}):
+            await asyncio.sleep(0.01)"""
+    node.plugin("bad", starting(plugin("pass", before="import os"), waits))
     with node as nucleus:
         # Then the node is there before the plugin is, which comes later
-        assert time.monotonic() - began < 0.8
+        assert not found(nucleus, "bad").get("passes")
+        file.touch()
         assert until(lambda: found(nucleus, "bad").get("passes"))
 
 
@@ -126,11 +130,11 @@ def test_threads_take_short_turns_while_a_plugin_spins(node):
     before = sys.getswitchinterval()
     with node:
         # Then, as long as it does, others wait a fiftieth as long for the interpreter
-        assert until(lambda: sys.getswitchinterval() < before / 40, 30)
+        assert until(lambda: sys.getswitchinterval() < before / 40, 60)
         # And when it ended, all is as it was
-        assert until(lambda: sys.getswitchinterval() == before, 30)
+        assert until(lambda: sys.getswitchinterval() == before, 60)
     # And nothing of it goes on spinning
-    assert until(lambda: not any(thread.name.startswith("organism") for thread in threading.enumerate()), 30)
+    assert until(lambda: not any(thread.name.startswith("organism") for thread in threading.enumerate()), 60)
 
 
 def test_plugin_that_blocks_for_a_while_has_failed(node, caplog):
@@ -164,11 +168,12 @@ def test_plugin_that_floods_is_cut_and_told_of_once(node, caplog):
     # Given a plugin that sends more than it may
     node.plugin("bad", plugin("for _ in range(300): await self.nucleus.redis_client.xadd('ruido', {'m': b'x' * 1000})"),
                 {"intervalo": 0.05, "max_mb_s": 0.01})  # fmt: skip
+    began = time.monotonic()
     with node as nucleus:
         assert until(lambda: found(nucleus, "bad").get("dropped", 0) > 300)
         # Then what is above its bound is dropped and counted, and the rest is there
         assert until(lambda: stream(nucleus, "ruido"))
-        assert sum(len(fields[b"m"]) for _, fields in stream(nucleus, "ruido")) <= 0.01 * 2**20 * (2 + 5)
+        assert sum(len(fields[b"m"]) for _, fields in stream(nucleus, "ruido")) <= 0.01 * 2**20 * (2 + time.monotonic() - began)
         assert found(nucleus, "bad")["bytes_out_s"] < 100_000
     assert caplog.text.count("plugin bad floods") == 1
 
@@ -231,14 +236,18 @@ def test_signal_during_start_ends_the_process(tmp_path):
     node.plugin("bad", "import time\nprint('blocking', flush=True)\ntime.sleep(1000)")
     (tmp_path / "corec_config.json").write_text('{"bloques": [{"id": "a", "canal": 1, "entidades": 10}]}')
     command = ["-m", "corec", "run", "--config", tmp_path / "corec_config.json", "--data", tmp_path / "data", "--plugins", node.plugins]
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "blocking\n"
-    # When it is told to stop, Then it ends within a second, cleanly
-    os.kill(process.pid, signal.SIGTERM)
-    began = time.monotonic()
-    assert process.wait(10) == 0
-    assert time.monotonic() - began < 1.5
-    process.stdout.close()
+
+    def stop_one():
+        """The seconds from the signal to a clean end."""
+        with subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "blocking\n"
+            os.kill(process.pid, signal.SIGTERM)
+            began = time.monotonic()
+            assert process.wait(60) == 0
+            return time.monotonic() - began
+
+    # When it is told to stop, Then it ends within a second, cleanly: what else a machine does only adds to that
+    assert any(stop_one() < 1.5 for _ in range(4))
 
 
 def test_thread_of_a_plugin_does_not_keep_the_process(tmp_path):
@@ -248,6 +257,6 @@ def test_thread_of_a_plugin_does_not_keep_the_process(tmp_path):
     (tmp_path / "corec_config.json").write_text('{"bloques": [{"id": "a", "canal": 1, "entidades": 10}]}')
     command = ["-m", "corec", "run", "--config", tmp_path / "corec_config.json", "--data", tmp_path / "data", "--plugins", node.plugins]
     # When the node's time is over, Then the process ends and the log names the thread
-    done = subprocess.run([sys.executable, *command, "--for", "1"], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, *command, "--for", "1"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert "threads of plugins are left behind: eterno" in done.stderr

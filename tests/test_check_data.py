@@ -35,13 +35,13 @@ def work(data, **changes):
     with running(small(**changes), data) as nucleus:
         for k in range(6):
             values = [150.0 if k == 3 and n < 5 else 20.0 + k for n in range(200)]
-            nucleus.submit(readings(range(200), values=values), time=now_ms()).result(5)
+            nucleus.submit(readings(range(200), values=values), time=now_ms()).result(60)
             time.sleep(0.12)
             if k == 2:
                 nucleus.pipeline.take_snapshot()
         totals = nucleus.pipeline.totals
         assert until(lambda: totals["rows"] >= 2 and totals["alerts"] == 5 and not nucleus.pipeline.pending)
-        nucleus.submit(readings([1]), time=now_ms()).result(5)
+        nucleus.submit(readings([1]), time=now_ms()).result(60)
         assert until(lambda: nucleus.engine.ledger["in"] == 1201)
     return nucleus
 
@@ -69,7 +69,7 @@ def test_the_folder_of_a_killed_node_is_read_without_a_trace(tmp_path):
     program = (
         "import sys, time; from corec.nucleus import CoreCNucleus; from tests.nodes import *\n"
         "n = CoreCNucleus(small(), data=sys.argv[1], with_sources=False); n.start()\n"
-        "n.submit(readings(range(50)), time=now_ms()).result(5); until(lambda: n.store_turn)\n"
+        "n.submit(readings(range(50)), time=now_ms()).result(60); until(lambda: n.store_turn)\n"
         "print('committed', flush=True); time.sleep(60)"
     )
     node = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "data")], stdout=subprocess.PIPE, text=True)
@@ -172,7 +172,7 @@ def test_what_is_missing_is_told_and_what_a_start_does(worked, data, lose, said,
 def test_a_snapshot_ahead_of_the_store_is_told(worked, data):
     # Given a store that was put back from an older copy
     with running(small(), data) as nucleus:
-        nucleus.submit(readings(range(100)), time=now_ms()).result(5)
+        nucleus.submit(readings(range(100)), time=now_ms()).result(60)
         assert until(lambda: nucleus.engine.ledger["in"] == 1301)
         nucleus.pipeline.take_snapshot()
     shutil.copy(worked[1] / "store.db", data / "store.db")

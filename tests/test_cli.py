@@ -364,8 +364,8 @@ def test_readings_go_out_of_a_journal_and_through_a_replay(here):
     nucleus.start()
     frames = np.arange(3000, dtype=">u4").tobytes()  # any bytes will do: ten of them are a frame
     now = time.time_ns() // 1_000_000
-    nucleus.submit(frames, time=now).result(5)
-    nucleus.submit(frames, time=now + 500).result(5)
+    nucleus.submit(frames, time=now).result(60)
+    nucleus.submit(frames, time=now + 500).result(60)
     nucleus.stop()
     # When they are exported and replayed
     assert "2 batches" in succeeded("export", "out.frames")
@@ -404,7 +404,7 @@ def test_node_goes_on_from_a_replay(stored):
 def test_replay_at_a_pace_takes_its_time(stored):
     began = time.monotonic()
     succeeded("replay", "recording.csv", "--speed", 10)
-    assert 0.85 < time.monotonic() - began < 3
+    assert 0.85 < time.monotonic() - began < 7      # 9 s without the pace
 
 
 @pytest.mark.parametrize("speed", ["0", "-1", "fast", "nan", "inf"])
@@ -461,7 +461,7 @@ def test_replay_that_is_interrupted_shows_how_far_it_came(stored):
     assert until(lambda: (stored / "cut" / "store.db").exists())
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=20)
+    out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "readings from 2025-01-01 00:00:00" in out and "kept in cut" in out
     assert "sound" in succeeded("check", "--data", "cut")
@@ -473,7 +473,7 @@ def test_replay_that_is_interrupted_shows_how_far_it_came(stored):
 def test_node_runs_for_a_while_and_says_what_it_does(here):
     # Given a node for two seconds, its output no terminal
     process = started("--for", 2, cwd=here)
-    out, error = process.communicate(timeout=30)
+    out, error = process.communicate(timeout=60)
     # Then its log, its status and its alerts came as lines
     assert process.returncode == 0, error
     assert "[CoreCNucleus-cli1] Inicializado" in error and "stopped at turn" in error
@@ -502,7 +502,7 @@ def test_node_on_a_terminal_shows_a_live_status(here):
             shown += os.read(control, 65536)
         except OSError:  # the other end is closed
             break
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     # Then the status is drawn with the log above it
     text = shown.decode()
     assert "[CoreCNucleus-cli1] Inicializado" in text
@@ -537,7 +537,7 @@ def test_status_repair_reload_and_query_while_a_node_runs(node, here):
 def test_ctrl_c_stops_a_node_within_a_second(node):
     began = time.monotonic()
     node.send_signal(signal.SIGINT)
-    _, error = node.communicate(timeout=20)
+    _, error = node.communicate(timeout=60)
     assert node.returncode == 0, error
     assert time.monotonic() - began < 2.0  # 0.2 s on a quiet machine
     assert "stopped at turn" in error and "Traceback" not in error

@@ -156,7 +156,7 @@ def test_entrypoint_hands_on_the_wish_to_stop():
     with subprocess.Popen(["sh", ROOT / "deploy/entrypoint.sh", "sh", "-c", slow], stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout.readline() == "ready\n"
         started.terminate()
-        assert started.stdout.read() == "tidy\n" and started.wait(10) == 0
+        assert started.stdout.read() == "tidy\n" and started.wait(60) == 0
 
 
 # --- sections.py ---------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def servers():
     for process in started:
         process.terminate()
     for process in started:
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_redis_of_the_compose_file_wants_the_password_and_shows_it_nowhere(serve
     port = free_port()
     options = ["--port", port, "--bind", "127.0.0.1", "--maxmemory", "64mb"]
     server = servers("sh", ROOT / "deploy/redis.sh", tmp_path / "redis", *options, cwd=tmp_path)
-    assert until(lambda: "Authentication required" in ask_redis(port, "ping"), 20)
+    assert until(lambda: "Authentication required" in ask_redis(port, "ping"), 60)
     # Then who has the password gets in, what is durable is on, and no list of processes shows it
     assert ask_redis(port, "ping", password="s3cr3t") == "PONG"
     assert ask_redis(port, "config", "get", "appendonly", password="s3cr3t") == "appendonly\nyes"
@@ -89,8 +89,8 @@ def test_six_of_them_join_into_a_cluster_once(servers, redis_tools, tmp_path):
     # When they are joined
     assert subprocess.run(join, capture_output=True, timeout=60).returncode == 0
     # Then they are a cluster of three masters and three replicas, and joining them again leaves it so
-    assert until(lambda: "cluster_state:ok" in ask_redis(ports[0], "cluster", "info", password="s3cr3t"), 20)
-    again = subprocess.run(join, capture_output=True, text=True, timeout=60)
+    assert until(lambda: "cluster_state:ok" in ask_redis(ports[0], "cluster", "info", password="s3cr3t"), 60)
+    again = subprocess.run(join, capture_output=True, text=True, timeout=120)
     assert "know one another already" in again.stdout and again.returncode == 0
     assert until(lambda: ask_redis(ports[5], "cluster", "nodes", password="s3cr3t").count("master") == 3)
 
@@ -118,9 +118,9 @@ def test_a_replica_follows_and_starts_again(servers, tmp_path):
             with primary.connected("postgres") as cursor:
                 cursor.execute("INSERT INTO told VALUES (%s)", (number,))
             # Then it has what the first one is told, and takes nothing else
-            assert until(lambda: follower.ask("SELECT count(*), pg_is_in_recovery() FROM told") == (number, True), 20), number  # noqa: B023
+            assert until(lambda: follower.ask("SELECT count(*), pg_is_in_recovery() FROM told") == (number, True), 60), number  # noqa: B023
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
 
 
 class Follower:
@@ -177,7 +177,7 @@ def test_run_starts_restarts_and_stops(checkout):
 
 def test_a_start_that_fails_says_why(checkout):
     (checkout / "configs/corec_config.json").write_text('{"bloques": 1}')
-    done = subprocess.run(["./run.sh"], cwd=checkout, env=environment(checkout), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["./run.sh"], cwd=checkout, env=environment(checkout), capture_output=True, text=True, timeout=120)
     assert done.returncode == 3 and "$.bloques" in done.stdout
 
 
@@ -189,7 +189,7 @@ def two_servers(checkout, servers, redis_tools):
     redis = free_port()
     (checkout / "redis.conf").write_text(f"port {redis}\nbind 127.0.0.1\nsave \"\"\n")
     servers("redis-server", "redis.conf", cwd=checkout)
-    assert until(lambda: ask_redis(redis, "ping") == "PONG", 20)
+    assert until(lambda: ask_redis(redis, "ping") == "PONG", 60)
     with running() as postgres:
         (postgres._folder / "data/pg_hba.conf").write_text("local all postgres peer\nhost all all 127.0.0.1/32 scram-sha-256\n")
         subprocess.run(["kill", "-HUP", str(postgres._process.pid)], check=True)
@@ -200,7 +200,7 @@ def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_server
     # Given a node that ran embedded, until it had results
     redis, postgres = two_servers
     say(checkout, "./run.sh", "--embedded")
-    assert until(lambda: "/0" in say(checkout, sys.executable, "-m", "corec", "query"), 20)
+    assert until(lambda: "/0" in say(checkout, sys.executable, "-m", "corec", "query"), 60)
     say(checkout, "./run.sh", "stop")
     # And the documented configuration of both servers, nothing filled in
     base = {"password": "your_real_password", "host": "127.0.0.1"}
@@ -220,7 +220,7 @@ def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_server
         # And the node runs on them, and runs again
         for _ in range(2):
             assert "corec runs" in say(checkout, "./run.sh")
-        assert until(lambda: rows(postgres, checkout) > 0, 20)
+        assert until(lambda: rows(postgres, checkout) > 0, 60)
         # And what it held as an embedded one has moved there
         assert (checkout / "data/store.db.moved").exists() and not (checkout / "data/store.db").exists()
         assert "moved: the store goes on at turn" in (checkout / "run/corec.log").read_text()
@@ -229,7 +229,7 @@ def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_server
         configure(checkout, **configuration(checkout), celery_config={"worker_concurrency": 1})
         assert "celery runs" in say(checkout, "./run.sh")
         before = rows(postgres, checkout)
-        assert until(lambda: rows(postgres, checkout) > before, 30), (checkout / "run/celery.log").read_text()
+        assert until(lambda: rows(postgres, checkout) > before, 60), (checkout / "run/celery.log").read_text()
     finally:
         say(checkout, "./run.sh", "stop")
 
@@ -293,10 +293,10 @@ def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_ser
         said = say(checkout, "bash", "-euc", nodes + "jobs -p > run/nodes\n")
         # Then workers fold all shards, and the other two nodes stand by
         assert "celery runs" in said and "fleet" in said
-        assert until(lambda: sum(len(worker["shards"]) for worker in fleet_of(checkout)["workers"]) == 16, 30), fleet_of(checkout)
-        assert until(lambda: all("Inicializado" in (checkout / f"run/corec{n}.log").read_text() for n in (2, 3)), 20)
+        assert until(lambda: sum(len(worker["shards"]) for worker in fleet_of(checkout)["workers"]) == 16, 60), fleet_of(checkout)
+        assert until(lambda: all("Inicializado" in (checkout / f"run/corec{n}.log").read_text() for n in (2, 3)), 60)
         # And what the first one hears goes through the cluster into rows
-        assert until(lambda: rows(postgres, checkout) > 0, 30), (checkout / "run/celery.log").read_text()
+        assert until(lambda: rows(postgres, checkout) > 0, 60), (checkout / "run/celery.log").read_text()
     finally:
         subprocess.run("kill $(cat run/nodes)", shell=True, cwd=checkout, check=False)
         say(checkout, "./run.sh", "stop")

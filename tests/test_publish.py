@@ -49,7 +49,7 @@ def test_a_script_sends_to_an_embedded_node_the_same_way(tmp_path):
         # When the node starts, then it has the readings, once, and answers when they are durable
         with running(small(), tmp_path) as nucleus:
             publisher.publish(readings(range(10)), time=now_ms())
-            assert publisher.flush(5)
+            assert publisher.flush(60)
             assert nucleus.journal.last >= 3
             assert until(lambda: count(nucleus) == 12)
             # and `corec.publish` is the same in one line
@@ -78,7 +78,7 @@ def test_a_request_that_the_disk_refuses_in_the_middle_loses_nothing_when_it_com
     committer = GroupCommitter(journal, group_bytes=1)
     try:
         # When it is handed in until it is taken
-        committer.submit(b"somebody else's").result(5)
+        committer.submit(b"somebody else's").result(60)
         with pytest.raises(DiskFull):
             take_batches(committer, batches)
         assert take_batches(committer, batches) == {"accepted": 6}
@@ -105,7 +105,7 @@ def test_a_sender_that_has_no_room_is_told(tmp_path):
         # And what was taken arrives when the node is there
         waiting = publisher.sender.stats().waiting
         with running(small(), tmp_path) as nucleus:
-            assert publisher.flush(20)
+            assert publisher.flush(60)
             assert until(lambda: nucleus.journal.last >= waiting > 50)
 
 
@@ -131,7 +131,7 @@ def test_memory_that_runs_out_in_the_middle_leaves_no_gap(own_redis, tmp_path):
             time.sleep(0.005)
         client.config_set("maxmemory", 0)
         # Then nothing passed what was refused
-        assert until(lambda: count(nucleus) == 6000, 10), count(nucleus)
+        assert until(lambda: count(nucleus) == 6000, 60), count(nucleus)
         assert nucleus.engine.marks.gaps == 0
 
 
@@ -164,7 +164,7 @@ def test_a_sender_that_is_killed_and_started_again_loses_and_doubles_nothing(red
             sent += 20 * len(said.splitlines())
         # When it is started once more and closed
         with Publisher(small(redis_config=redis_server.section), name="killed", folder=tmp_path / "tail") as publisher:
-            assert publisher.flush(5)
+            assert publisher.flush(60)
         # Then what it was told to be kept has arrived, once; at each kill one more batch may have been kept untold
         assert until(lambda: count(nucleus) >= sent)
         time.sleep(0.3)

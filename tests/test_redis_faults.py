@@ -62,7 +62,7 @@ def test_readings_wait_while_redis_is_away_and_drain_when_it_is_back(own_redis, 
         back = time.monotonic()
         # Then both are connected again within a second, and every reading counts once
         assert until(lambda: not nucleus.redis.intake.reader.problem and not publisher.sender.problem, 1.0)
-        assert until(lambda: once(nucleus) == sent, 20), (once(nucleus), sent)
+        assert until(lambda: once(nucleus) == sent, 60), (once(nucleus), sent)
         assert time.monotonic() - back < AWAY_S / 2
         assert nucleus.engine.marks.gaps == 0
 
@@ -75,13 +75,13 @@ def test_a_redis_that_forgot_everything_is_filled_again_by_senders(own_redis, tm
             sent = publish(publisher, 20)
             assert until(lambda: once(nucleus) == sent)
         sent += publish(publisher, 30)
-        assert publisher.flush(5)
+        assert publisher.flush(60)
         # When Redis ends and starts empty
         own_redis.stop()
         own_redis.start()
         # Then the sender sends again what was not committed, and the node counts it, once
         with running(config, tmp_path / "node") as nucleus:
-            assert until(lambda: once(nucleus) == sent, 10), (once(nucleus), sent)
+            assert until(lambda: once(nucleus) == sent, 60), (once(nucleus), sent)
             assert nucleus.engine.marks.gaps == 0
             # And the node has said that the stream is another one
             assert nucleus.status()["redis"]["losses"] == 1
@@ -116,7 +116,7 @@ def test_a_lost_reply_loses_and_doubles_nothing(redis_server, tmp_path, nth, eve
             # When batches are sent
             sent = publish(publisher, 6, every=0.01)
             # Then each reading counts once
-            assert until(lambda: once(nucleus) == sent, 10), (once(nucleus), sent, proxy.replies_lost)
+            assert until(lambda: once(nucleus) == sent, 60), (once(nucleus), sent, proxy.replies_lost)
             proxy.lose_none()
             assert nucleus.engine.marks.gaps == 0
 
@@ -127,12 +127,12 @@ def test_a_line_that_is_half_open_is_given_up(redis_server, tmp_path):
         nucleus.submit(readings([1]), time=now_ms()).result()
         assert until(lambda: once(nucleus) == 1)
         proxy.go_silent()
-        assert until(lambda: nucleus.status()["redis"]["problem"], 6)
+        assert until(lambda: nucleus.status()["redis"]["problem"], 60)
         # When it passes bytes again, then the node goes on
         proxy.cut()
         proxy.up()
         nucleus.submit(readings([1]), time=now_ms()).result()
-        assert until(lambda: once(nucleus) == 2, 6)
+        assert until(lambda: once(nucleus) == 2, 60)
 
 
 def test_a_master_of_a_cluster_is_killed(tmp_path):
@@ -150,10 +150,10 @@ def test_a_master_of_a_cluster_is_killed(tmp_path):
                 killed, before = time.monotonic(), sent
                 sent += publish(publisher, 10)
                 # Then a replica takes over, within the node timeout and three seconds, and each reading counts once
-                assert until(lambda before=before: once(nucleus) > before, 15), victim
+                assert until(lambda before=before: once(nucleus) > before, 60), victim
                 assert time.monotonic() - killed < NODE_TIMEOUT_S + 3, victim
                 sent += publish(publisher, 100, every=0.01)
-                assert until(lambda sent=sent: once(nucleus) == sent, 15), (once(nucleus), sent)
+                assert until(lambda sent=sent: once(nucleus) == sent, 60), (once(nucleus), sent)
                 assert nucleus.engine.marks.gaps == 0
                 owner.start()
                 if CHAOS:
@@ -181,7 +181,7 @@ def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, mo
             sent += 1
             time.sleep(0.5 if number == 50 else 0)
         # Then Redis does not keep them
-        spooled = until(lambda: client.xlen("{s00}:in") < 150, 20) and nucleus.status()["redis"]["spool_bytes"]
+        spooled = until(lambda: client.xlen("{s00}:in") < 150, 60) and nucleus.status()["redis"]["spool_bytes"]
         if ends:
             with pytest.raises(CoreCError, match="was not committed before the stop"):
                 nucleus.stop()
@@ -192,7 +192,7 @@ def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, mo
         assert spooled
         # When the store takes turns again, then they are folded in order, those that come now behind them, each once
         sent += publish(publisher, 10)
-        assert until(lambda: once(nucleus) == sent, 15), (once(nucleus), sent)
+        assert until(lambda: once(nucleus) == sent, 60), (once(nucleus), sent)
         assert nucleus.engine.marks.gaps == 0
         assert nucleus.engine.ledger["late"] == 0
         # And committed turns can be folded again
@@ -212,7 +212,7 @@ def test_a_node_starts_while_redis_is_away(own_redis, tmp_path):
     own_redis.stop()
     # When a new node starts, then it takes readings, and counts them when Redis is there
     with running(on(own_redis.section), tmp_path) as nucleus:
-        nucleus.submit(readings(range(10)), time=now_ms()).result(5)
+        nucleus.submit(readings(range(10)), time=now_ms()).result(60)
         assert nucleus.status()["redis"]["tail"]["waiting"] == 1
         own_redis.start()
         assert until(lambda: once(nucleus) == 10, 5)
@@ -224,7 +224,7 @@ def test_what_falls_off_the_bound_is_counted_by_channel_and_cause(own_redis, tmp
     with running(on(own_redis.section, max_disk_mb=1), tmp_path) as nucleus:
         rng = np.random.default_rng(1)
         tickets = [nucleus.submit(readings(range(1000), rng.normal(size=1000), 1 + number % 2), time=now_ms()) for number in range(400)]
-        done = [ticket.exception(10) for ticket in tickets]
+        done = [ticket.exception(60) for ticket in tickets]
         refused = sum(isinstance(each, DiskFull) for each in done)
         # Then each reading is kept or counted, by its channel
         shed = nucleus.status()["shed"]["no room on disk"]
@@ -232,8 +232,8 @@ def test_what_falls_off_the_bound_is_counted_by_channel_and_cause(own_redis, tmp
         assert set(shed) <= {"1", "2"}
         # And the ledger has them all once Redis is back
         own_redis.start()
-        assert until(lambda: nucleus.redis.publisher.flush(0.1), 10)
-        assert until(lambda: nucleus._tell_shed() or nucleus.store.state.ledger.get("in") == 400_000, 10), nucleus.store.state
+        assert until(lambda: nucleus.redis.publisher.flush(0.1), 60)
+        assert until(lambda: nucleus._tell_shed() or nucleus.store.state.ledger.get("in") == 400_000, 60), nucleus.store.state
         assert nucleus.store.state.ledger["shed"] == 1000 * refused
 
 
@@ -249,8 +249,8 @@ def test_a_node_that_died_starts_while_redis_is_away(tmp_path, monkeypatch):
         # When it starts, then it takes readings meanwhile
         with running(config, tmp_path) as nucleus:
             assert nucleus.state == "waiting"
-            nucleus.submit(readings(range(20)), time=now_ms()).result(5)
+            nucleus.submit(readings(range(20)), time=now_ms()).result(60)
             # And goes on where it stood when Redis is back
             server.start()
-            assert until(lambda: nucleus.state == "running" and once(nucleus) == 30, 10), (nucleus.state, nucleus.store.state)
+            assert until(lambda: nucleus.state == "running" and once(nucleus) == 30, 60), (nucleus.state, nucleus.store.state)
             assert nucleus.engine.marks.gaps == 0

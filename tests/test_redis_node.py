@@ -72,10 +72,10 @@ def test_a_backlog_of_critical_and_other_channels_is_read_side_by_side(redis_ser
             publisher.publish(readings(range(100)), time=began + 100 * number)
             if number % 10 == 5:
                 publisher.publish(readings(range(2500, 2510), canal=2), time=began + 100 * number)
-        assert publisher.flush(30)
+        assert publisher.flush(60)
         # When a node starts, then critical ones do not run so far ahead that the others are late
         with running(config, tmp_path / "node") as nucleus:
-            assert until(lambda: nucleus.store.state.ledger.get("in") == 20_200, 30), nucleus.store.state
+            assert until(lambda: nucleus.store.state.ledger.get("in") == 20_200, 60), nucleus.store.state
             assert nucleus.store.state.ledger["late"] == 0
 
 

@@ -55,7 +55,7 @@ def test_the_reply_to_the_nth_command_is_lost_for_each_n(servers, tmp_path):
                 publisher.publish(readings(range(100)), time=now_ms(), timeout=60)
                 sent += 120
                 # Then each reading counts once, bare frames too, which have no number
-                assert until(lambda: proxy.replies_lost > lost, 30), nth  # noqa: B023
-                assert until(lambda: once(nucleus) == sent, 30), (nth, once(nucleus), sent, nucleus.status()["redis"])  # noqa: B023
+                assert until(lambda: proxy.replies_lost > lost, 60), nth  # noqa: B023
+                assert until(lambda: once(nucleus) == sent, 60), (nth, once(nucleus), sent, nucleus.status()["redis"])  # noqa: B023
             assert nucleus.store.state.ledger["rejected_malformed"] == nucleus.store.state.ledger["late"] == 0
             assert nucleus.redis.status()["losses"] == 0

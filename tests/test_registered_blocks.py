@@ -63,7 +63,7 @@ def test_detached_block_is_gone_until_it_comes_again(tmp_path):
         # Then status shows it gone, its memory sleeps, and its ids are nobody's
         assert nucleus.status()["blocks"]["total"] == total - 1
         assert len(nucleus.engine.arena.frozen) == 1
-        nucleus.submit(readings([2**31], canal=4), time=now_ms()).result(5)
+        nucleus.submit(readings([2**31], canal=4), time=now_ms()).result(60)
         assert until(lambda: nucleus.engine.ledger["rejected_id"] == 1)
         step(horno)
         # And a block that comes meanwhile gets ids of its own

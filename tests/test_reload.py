@@ -47,7 +47,7 @@ def test_what_may_change_while_running_changes_at_once(folder):
         code, text = reload(folder)
         # Then it says so, and the limit holds from then on
         assert (code, text) == (0, f"taken over (turn {nucleus.store_turn:,}): retraso_max, bloques.sensores.limites\n")
-        nucleus.submit(readings([7], 40.0), time=now_ms()).result(5)
+        nucleus.submit(readings([7], 40.0), time=now_ms()).result(60)
         assert until(lambda: [alert["kind"] for alert in nucleus.alerts.recent]) == ["high"]
         # and a second reload finds nothing to do
         assert reload(folder) == (0, f"nothing has changed: the node runs by {folder / FILE}\n")
@@ -72,7 +72,7 @@ def test_what_needs_a_restart_is_named_and_stays(folder):
 def test_what_a_reload_would_have_taken_over_a_restart_takes_too(folder, changes):
     # Given a node that stopped, and a change of its configuration, of results or only of memory
     with running(load(folder / FILE), folder / "data") as nucleus:
-        nucleus.submit(readings([7]), time=now_ms()).result(5)
+        nucleus.submit(readings([7]), time=now_ms()).result(60)
     write(folder, **changes)
     # When it is started again, then it runs by it
     wanted = load(folder / FILE)
@@ -99,7 +99,7 @@ def test_what_cannot_be_is_refused_and_the_node_goes_on_as_it_was(folder, text, 
         found, said = reload(folder)
         assert found == code and message in said and "Traceback" not in said
         assert nucleus.engine.config is before
-        nucleus.submit(readings([7]), time=now_ms()).result(5)
+        nucleus.submit(readings([7]), time=now_ms()).result(60)
 
 
 def test_file_that_is_gone_is_a_configuration_error(folder):

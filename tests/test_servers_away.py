@@ -68,7 +68,7 @@ class Flow(threading.Thread):
     def run(self) -> None:
         ids, rng, began = np.arange(BATCH), np.random.default_rng(1), time.monotonic()
         while not self._over.is_set():
-            self._publisher.submit(readings((ids + self.sent) % 2500, rng.normal(size=BATCH)), now_ms()).result(30)
+            self._publisher.submit(readings((ids + self.sent) % 2500, rng.normal(size=BATCH)), now_ms()).result(60)
             self.sent += BATCH
             self._over.wait(max(0.0, began + self.sent / RATE - time.monotonic()))
 
@@ -103,7 +103,7 @@ def test_postgresql_is_stopped_while_readings_flow_through_redis(config, own_pos
             own_postgres.start()
         # When it is back, then what waited is committed at five times the live rate or more, while new readings go on coming
         turn, waiting = nucleus.store.state.turn, flow.sent - at_stop
-        assert until(lambda: nucleus.store.state.turn > turn, 30)
+        assert until(lambda: nucleus.store.state.turn > turn, 60)
         began, first = time.monotonic(), once(nucleus)
         assert until(lambda: flow.sent - once(nucleus) < RATE, 10 + waiting / RATE)
         drained, seconds = once(nucleus) - first, time.monotonic() - began
@@ -130,7 +130,7 @@ def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own
             ids = FIRST[canal] + rng.integers(0, CHANNELS[canal], 1000)
             ticket = nucleus.submit(readings(ids, rng.normal(size=1000), canal), time=now_ms())
             sent[canal] += 1000
-            refused[canal] += 1000 * isinstance(ticket.exception(30), DiskFull)
+            refused[canal] += 1000 * isinstance(ticket.exception(60), DiskFull)
 
     def is_full(nucleus) -> bool:
         send(nucleus, 7)
@@ -139,14 +139,14 @@ def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own
 
     with running(parse(config), tmp_path) as nucleus:
         send(nucleus, 7)
-        assert until(lambda: once(nucleus) == 7000, 30)
+        assert until(lambda: once(nucleus) == 7000, 60)
         own_postgres.stop()
         try:
             # When readings go on coming until the spool, the stream and the tail are full
             assert until(lambda: is_full(nucleus), 60), nucleus.status()["disk"]
             # Then what was refused is counted, by channel and cause, and the status says what is full
             counted = {str(canal): count for canal, count in refused.items() if count}
-            assert until(lambda: nucleus.status()["shed"].get("no room on disk") == counted, 30), (nucleus.status()["shed"], refused)
+            assert until(lambda: nucleus.status()["shed"].get("no room on disk") == counted, 60), (nucleus.status()["shed"], refused)
             assert {name: each["state"] for name, each in nucleus.status()["disk"]["met"].items()} | {"store": "away"} == \
                 {"store": "away", "spool": "full", "journal": "full"}
         finally:
@@ -160,5 +160,5 @@ def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own
         ledger = nucleus.store.state.ledger
         assert ledger["shed"] == sum(refused.values())
         assert ledger["late"] == ledger["rejected"] == 0
-        assert until(lambda: not nucleus.status()["disk"]["met"], 30), nucleus.status()["disk"]
+        assert until(lambda: not nucleus.status()["disk"]["met"], 60), nucleus.status()["disk"]
         assert until(lambda: stored(own_postgres, config) == (sum(sent.values()) - sum(refused.values()), 0), 60)

@@ -25,19 +25,19 @@ with CoreCNucleus(small(**servers), data=data, with_sources=False) as nucleus:
     client = nucleus.redis.outputs._link.client("corec")
     nucleus.suscribir("corec:alerts", heard.append)
     disk.iotrace_fail(ctypes.c_char(b"w"), 1, 1 << 30)
-    assert isinstance(nucleus.submit(readings([1]), time=now_ms()).exception(30), DiskFull)
+    assert isinstance(nucleus.submit(readings([1]), time=now_ms()).exception(60), DiskFull)
     for number in range(20):
         client.xadd("corec:in", {"m": bare(number, 1, 500.0 + number)})
-    assert until(lambda: sum(len(entry.frames) for entry in heard) == 200, 30), heard
-    assert until(lambda: sum(len(fields[b"m"]) for _, fields in client.xrange("corec:alerts")) == 200, 30)
+    assert until(lambda: sum(len(entry.frames) for entry in heard) == 200, 60), heard
+    assert until(lambda: sum(len(fields[b"m"]) for _, fields in client.xrange("corec:alerts")) == 200, 60)
     assert len(nucleus.store.alerts()) == 20 and not any(b"provisional" in entry.fields for entry in heard)
     assert nucleus.status()["disk"]["state"] == "full"
     disk.iotrace_fail(ctypes.c_char(b"w"), 0, 0)
-    assert nucleus.submit(readings([1]), time=now_ms()).exception(30) is None
+    assert nucleus.submit(readings([1]), time=now_ms()).exception(60) is None
     nucleus._tell_shed()
-    assert until(lambda: nucleus.store.state.ledger["in"] == 22, 30), nucleus.store.state
+    assert until(lambda: nucleus.store.state.ledger["in"] == 22, 60), nucleus.store.state
     assert nucleus.store.state.ledger["shed"] == 1
-    assert until(lambda: not nucleus.status()["disk"]["met"], 30), nucleus.status()["disk"]
+    assert until(lambda: not nucleus.status()["disk"]["met"], 60), nucleus.status()["disk"]
 """
 
 

@@ -37,7 +37,7 @@ def busy(config, tmp_path, redis_server):
     with Publisher(config, name="device", folder=tmp_path / "tail") as publisher:
         for _ in range(10):
             publisher.publish(readings(range(100)), time=now_ms())
-        assert publisher.flush(10)
+        assert publisher.flush(60)
     assert stepped(shard, lambda: shard.counts()["readings"] == 1000)
     shard._pipeline.end_turn()
     return shard
@@ -100,7 +100,7 @@ def test_an_order_that_nobody_takes_is_taken_back(config, redis_server):
     client = redis_server.client()
     assert client.llen(shard_key(1, "orders")) == 0
     # And one that was taken may be
-    taken = threading.Thread(target=lambda: until(lambda: client.lpop(shard_key(1, "orders")), 10))
+    taken = threading.Thread(target=lambda: until(lambda: client.lpop(shard_key(1, "orders")), 60))
     taken.start()
     with pytest.raises(ServerError, match="may still be carried out"):
         order(config.redis_config, 1, {"op": "repair", "block": "s/1"}, timeout=2)
@@ -118,9 +118,9 @@ def test_a_commit_that_waits_for_the_store_ends_when_the_worker_does(config, bus
     step = threading.Thread(target=lambda: failed.append(pytest.raises(ServerAway, busy.step)))
     step.start()
     # When it tries again and again, and its worker is asked to end, then it does not try for ever
-    assert until(lambda: busy.passes > stepping + 2, 10)
+    assert until(lambda: busy.passes > stepping + 2, 60)
     busy.give_up()
-    step.join(10)
+    step.join(60)
     assert "was not committed before the stop" in failed[0].value.text
     busy.abandon()
 

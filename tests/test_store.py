@@ -270,7 +270,7 @@ def test_other_processes_read_while_the_node_commits(store, path):
                               text=True, env=environment)  # fmt: skip
     assert reader.stdout.readline() == "5 15 corec1\n" and reader.stdout.readline() == "5\n"
     fill(store, 3)
-    assert reader.communicate("go on\n", timeout=20)[0] == "5\n"
+    assert reader.communicate("go on\n", timeout=120)[0] == "5\n"
     assert store.state.turn == 8
 
 

@@ -24,7 +24,7 @@ def values_of(frames):
 
 
 def submit(nucleus, *values, canal=1):
-    nucleus.submit(readings(range(len(values)) if canal == 1 else [2500], values, canal=canal), time=now_ms()).result(5)
+    nucleus.submit(readings(range(len(values)) if canal == 1 else [2500], values, canal=canal), time=now_ms()).result(60)
 
 
 @pytest.mark.parametrize("is_async", [False, True])

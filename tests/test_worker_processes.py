@@ -39,12 +39,12 @@ def worker(monkeypatch):
     worker._command = [sys.executable, "-c", TALKER]
     yield worker
     worker.stop(signal.SIGKILL)
-    worker.wait(10)
+    worker.wait(60)
     worker.close()
 
 
 def sees(worker, what):
-    return until(lambda: worker.see_to() or what(), 20)
+    return until(lambda: worker.see_to() or what(), 60)
 
 
 @pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGSTOP], ids=["says nothing", "does not run"])
@@ -69,7 +69,7 @@ def test_the_supervisor_of_all_hears_that_they_are_ready(monkeypatch, tmp_path):
     # Given a supervisor of `corec workers`
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
         link.bind(str(tmp_path / "notify"))
-        link.settimeout(20)
+        link.settimeout(120)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "400000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))

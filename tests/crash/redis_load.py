@@ -42,7 +42,7 @@ class Load(threading.Thread):
                         self.readings += len(frames) // 10
                     time.sleep(dice.random() * self._pause)
                 if self._over.is_set():
-                    assert publisher.flush(30), publisher.sender.stats()
+                    assert publisher.flush(60), publisher.sender.stats()
 
     def finish(self) -> None:
         """Send all that is kept, and end."""

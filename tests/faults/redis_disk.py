@@ -44,9 +44,9 @@ class Rounds:
             self._send(range(200), 20.0)
             self._client.xadd("corec:in", {"m": bare(number, 1, 20.0)})
         self.sent += 8
-        assert until(lambda: self.nucleus.redis.intake.reader.spool.waiting, 30), nth
+        assert until(lambda: self.nucleus.redis.intake.reader.spool.waiting, 60), nth
         self._store_away = False
-        assert until(self._is_counted, 30), (nth, self._once(), self.sent, self.nucleus.status()["redis"], self.nucleus.status()["disk"])
+        assert until(self._is_counted, 60), (nth, self._once(), self.sent, self.nucleus.status()["redis"], self.nucleus.status()["disk"])
         reached = DISK.iotrace_count(WRITE) >= nth
         DISK.iotrace_fail(WRITE, 0, 0)
         return reached
@@ -72,7 +72,7 @@ def main(folder: str, port: str, step: str) -> None:
         rounds, nth = Rounds(nucleus, publisher), 1
         while rounds.run(nth):
             nth += int(step)
-        assert until(lambda: not nucleus.status()["disk"]["met"], 30), nucleus.status()["disk"]
+        assert until(lambda: not nucleus.status()["disk"]["met"], 60), nucleus.status()["disk"]
     print(json.dumps({"writes": nth, "sent": rounds.sent, "alerts": len(nucleus_alerts(config, root))}))
 
 

