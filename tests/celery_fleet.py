@@ -159,6 +159,10 @@ class Fleet:
     def logs(self):
         return "\n".join(f"--- {name}\n{(self.folder / f'{name}.log').read_text()[-1500:]}" for name in self.processes)
 
+    def all_logs(self):
+        """What all processes wrote."""
+        return "\n".join((self.folder / f"{name}.log").read_text() for name in self.processes)
+
     def stop(self):
         for process in self.processes.values():
             process.send_signal(signal.SIGCONT)

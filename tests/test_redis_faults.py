@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from corec._core.wire import envelope_head
+from corec._core.wire import envelope_head, unpack_envelope
 from corec.errors import CoreCError, DiskFull, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
@@ -254,3 +254,54 @@ def test_a_node_that_died_starts_while_redis_is_away(tmp_path, monkeypatch):
             server.start()
             assert until(lambda: nucleus.state == "running" and once(nucleus) == 30, 60), (nucleus.state, nucleus.store.state)
             assert nucleus.engine.marks.gaps == 0
+
+
+def test_a_node_that_was_killed_finds_redis_emptied(own_redis, tmp_path, monkeypatch):
+    # Given a node that has committed what a device sent, and was killed before the device heard of it, and a Redis that forgot all
+    monkeypatch.setattr("corec.node.outputs.Outputs._mark", lambda outputs: None)
+    config = on(own_redis.section)
+    with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+        with running(config, tmp_path / "node") as nucleus:
+            sent = publish(publisher, 30, every=0.03)
+            assert until(lambda: once(nucleus) == sent)
+            clock = nucleus.engine.clock
+            monkeypatch.setattr(nucleus.redis, "stop_reading", lambda pipeline: nucleus.redis.intake.close())   # no snapshot
+        own_redis.stop()
+        own_redis.start()
+        # When it starts, and the device sends all of that again, and more
+        with running(config, tmp_path / "node") as nucleus:
+            assert nucleus.engine.clock >= clock
+            sent += publish(publisher, 20, every=0.03)
+            # Then every reading counts once, what was counted before is known, and no window is stored twice
+            assert until(lambda: once(nucleus) == sent), (once(nucleus), sent)
+            assert until(lambda: nucleus.store.state.ledger["rejected_repeated"] == 300), nucleus.store.state
+            assert nucleus.engine.marks.gaps == 0
+            assert until(lambda: windows(nucleus)["window"].max() > clock)
+            rows = windows(nucleus)
+            assert len(rows) == len({(row["block"], row["window"]) for row in rows})
+
+
+def windows(nucleus):
+    with nucleus.store.reader() as reader:
+        return reader.history()
+
+
+def test_a_sender_that_was_idle_sends_first_what_redis_has_forgotten(own_redis, tmp_path):
+    # Given a sender whose batches are on Redis, and a Redis that forgets them while it has nothing to send
+    with Publisher(on(own_redis.section), name="d", folder=tmp_path) as publisher:
+        for _ in range(5):
+            publish(publisher, 3)
+            assert publisher.flush(20)
+            own_redis.stop()
+            own_redis.start()
+            # When it has more, then that comes behind what it sent before: the other way round, that would count as repeats
+            publish(publisher, 3)
+            assert publisher.flush(20)
+            kept = publisher.sender.stats().kept
+            assert until(lambda kept=kept: own_redis.client().xlen("{s00}:in") == kept)
+            sent = [envelope_sequence(fields[b"m"]) for _, fields in own_redis.client().xrange("{s00}:in")]
+            assert sent == sorted(set(sent)) and len(sent) == kept
+
+
+def envelope_sequence(envelope):
+    return unpack_envelope(envelope).sequence

@@ -6,9 +6,8 @@ import pytest
 
 from corec.config import parse
 from corec.errors import ServerAway, ServerError
-from corec.node import checkpoints
 from corec.publish import Publisher
-from corec.storage.opening import open_shard_snapshots
+from corec.storage.opening import open_reader, open_shard_snapshots
 from corec.storage.postgres_schema import migrate_if_allowed
 from corec.streams.redis_keys import shard_key
 from corec.workers.orders import order
@@ -50,9 +49,8 @@ def leave(shard, seconds=0.0):
 
 
 @pytest.mark.parametrize(("seconds", "replays"), [(20, False), (0, True)], ids=["in time", "too late"])
-def test_a_shard_that_is_given_away_leaves_a_snapshot(config, busy, monkeypatch, seconds, replays):
-    # Given a shard with a tail that is worth a snapshot
-    monkeypatch.setattr(checkpoints, "LITTLE_TAIL", 1)
+def test_a_shard_that_is_given_away_leaves_a_snapshot(config, busy, seconds, replays):
+    # Given a shard that has folded a little: Redis may not have it any more when the next owner looks for it
     turn = busy._opened.store.state.turn
     # When it is left, with time for that or without
     leave(busy, seconds)
@@ -63,15 +61,49 @@ def test_a_shard_that_is_given_away_leaves_a_snapshot(config, busy, monkeypatch,
     following.abandon()
 
 
-def test_a_shard_that_another_has_taken_leaves_nothing(config, busy, monkeypatch):
+def test_a_shard_that_another_has_taken_leaves_nothing(config, busy):
     # Given a shard that another worker has opened meanwhile
-    monkeypatch.setattr(checkpoints, "LITTLE_TAIL", 1)
     following = open_shard(config, 0, threading.Event())
     before = open_shard_snapshots(config, 0).load().generation
     # When the earlier owner leaves it, then its snapshot does not come between those of the later one
     busy.leave(time.monotonic() + 20)
     assert open_shard_snapshots(config, 0).load().generation == before
     following.abandon()
+
+
+def test_what_redis_forgot_before_the_next_owner_came_counts_once(config, tmp_path, redis_server, monkeypatch):
+    # Given a shard whose owner is killed: senders have not heard of what it committed, and Redis forgets everything
+    monkeypatch.setattr("corec.node.outputs.Outputs._mark", lambda outputs: None)
+    shard = open_shard(config, 0, threading.Event())
+    send(config, tmp_path, 30)
+    assert stepped(shard, lambda: shard.counts()["readings"] == 3000)
+    shard._pipeline.end_turn()
+    clock = shard._opened.engine.clock
+    shard.abandon()
+    redis_server.client().flushall()
+    # When another worker has it, and senders send again what they hold, and more
+    following = open_shard(config, 0, threading.Event())
+    assert following._opened.engine.clock >= clock and following.counts()["readings"] == 3000
+    send(config, tmp_path, 20)
+    assert stepped(following, lambda: following.counts()["readings"] >= 8000)
+    following._pipeline.end_turn(now_ms() + 60_000)
+    # Then each reading counts once, and no window is stored twice
+    ledger = following._opened.store.state.ledger
+    assert (ledger["in"], ledger["rejected_repeated"]) == (8000, 3000)
+    assert following._opened.engine.marks.gaps == 0
+    with open_reader(config, tmp_path) as reader:
+        rows = reader.history()
+    assert len(rows) == len({(row["block"], row["window"]) for row in rows}) > 0
+    assert following._opened.snapshots.load().turn > 0
+    following.abandon()
+
+
+def send(config, tmp_path, batches):
+    """So many of a hundred readings, a tenth of a second apart by their times."""
+    with Publisher(config, name="device", folder=tmp_path / "tail") as publisher:
+        for number in range(batches):
+            publisher.publish(readings(range(100)), time=now_ms() - 100 * (batches - number))
+        assert publisher.flush(10)
 
 
 def test_an_order_that_was_taken_and_not_carried_out_is_the_next_owners(config, busy, redis_server):

@@ -139,9 +139,18 @@ class Engine:
 
     def end_turn(self, tick: int = 0) -> Outcome:
         """Close the open turn, after time has gone on to *tick* ms (0: it has not)."""
-        if tick:
-            self._advance(tick)
+        clock, marks = self._reaches
+        self.marks.raise_to(marks)
+        self._advance(max(clock, tick))
         return self._close()
+
+    def reached(self) -> dict[str, Any]:
+        """How far the open turn has come, for its record: a replay that cannot read its batches again gets there too."""
+        return {"clock": self.clock, "marks": self.marks.take_fresh()}
+
+    def reaches(self, clock: int, marks: Sequence[Sequence[int]]) -> None:
+        """What `reached` gave of the open turn when it was folded first: its end sees to what its batches have not said."""
+        self._reaches = clock, marks
 
     @property
     def has_alerts(self) -> bool:
@@ -306,6 +315,7 @@ class Engine:
         self._aside: list[PutAside] = []
         self._events: list[Event] = []
         self._refused: list[Refusal] = []
+        self._reaches: tuple[int, Sequence[Sequence[int]]] = (0, ())
         self._counts = self.arena.ledger[0].copy()
         self.load = 0.0
 

@@ -44,6 +44,7 @@ def _advance(engine: "Engine", command: Mapping[str, Any]) -> None:
 
 def _read(engine: "Engine", command: Mapping[str, Any]) -> None:
     engine.cursor = {**engine.cursor, **command["cursor"]}
+    engine.reaches(command.get("clock", 0), command.get("marks", ()))   # records of an earlier CoreC have neither
 
 
 CHECKS = {"fuse": check_fusion, "undo": check_undo, "mute": check_mute, "ack": check_ack, "detach": detached.check_detach}

@@ -1,8 +1,11 @@
 """High-water marks of producers: what keeps a batch that is sent again from counting twice."""
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 
 #: Producers remembered; the one heard longest ago is forgotten first.
 MOST_PRODUCERS = 65_536
+#: Marks in the record of one turn, about 45 bytes each.
+MOST_NOTED = 1_000
 #: Where the count of gaps stops: producers choose their numbers, and a snapshot keeps it in 64 bits.
 MOST_GAPS = 2**63
 
@@ -12,6 +15,7 @@ class Marks:
 
     def __init__(self) -> None:
         self._next: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._fresh: OrderedDict[tuple[int, int], None] = OrderedDict()  # moved, and not yet given by `take_fresh`
         self.gaps = 0  # readings that producers numbered and nobody ever saw
         self.forgotten = 0  # producers dropped for want of room
 
@@ -20,11 +24,27 @@ class Marks:
         key = (producer, epoch)
         expected = self._next.pop(key, sequence)
         self.gaps = min(self.gaps + max(0, sequence - expected), MOST_GAPS)
-        self._next[key] = max(expected, sequence + count)
-        if len(self._next) > MOST_PRODUCERS:
-            self._next.popitem(last=False)
-            self.forgotten += 1
+        self._move(key, max(expected, sequence + count))
+        self._fresh[key] = None
         return min(max(0, expected - sequence), count)
+
+    def take_fresh(self) -> list[list[int]]:
+        """The marks that moved and were not given yet, as `to_list` has them: of too many, the rest comes the next time."""
+        keys = [self._fresh.popitem(last=False)[0] for _ in range(min(len(self._fresh), MOST_NOTED))]
+        return [[*key, self._next[key]] for key in keys]
+
+    def raise_to(self, rows: Iterable[Sequence[int]]) -> None:
+        """Take over what `take_fresh` gave of a turn, where the batches themselves did not say as much; nothing is lowered."""
+        for producer, epoch, expected in rows:
+            if expected > self._next.get((producer, epoch), 0):
+                self._move((producer, epoch), expected)
+
+    def _move(self, key: tuple[int, int], expected: int) -> None:
+        self._next[key] = expected
+        if len(self._next) > MOST_PRODUCERS:
+            oldest, _ = self._next.popitem(last=False)
+            self._fresh.pop(oldest, None)
+            self.forgotten += 1
 
     def to_list(self) -> list[list[int]]:
         """The marks, oldest first."""

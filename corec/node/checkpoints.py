@@ -98,9 +98,13 @@ class Checkpoints:
         if self._finishing and not self._finishing.is_alive():
             self._settle()
 
-    def end(self, by: float) -> None:
-        """Leave a snapshot that the next start is quick with, if it is ready in time; else the journal has the tail."""
-        while (left := by - time.monotonic()) > 0 and (self.busy or self._readings >= LITTLE_TAIL):
+    def end(self, by: float, *, whole: bool = False) -> None:
+        """Leave a snapshot that the next start is quick with, if it is ready in time; else the log has the tail.
+
+        whole: of a little tail too, where the log may be lost meanwhile.
+        """
+        little = 1 if whole else LITTLE_TAIL
+        while (left := by - time.monotonic()) > 0 and (self.busy or self._readings >= little):
             if not self.busy:
                 self.begin()
             if self._finishing:

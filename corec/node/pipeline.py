@@ -112,10 +112,13 @@ class Pipeline:
 
     def take_snapshot(self, timeout: float = 30.0) -> int:
         """Have a snapshot taken now, whatever the tail; returns how many there were, once it is durable."""
-        done: Future = Future()
-        self._snapshots.append(done)
+        return self.ask_snapshot().result(timeout)
+
+    def ask_snapshot(self) -> Future:
+        """The same, for who does not wait."""
+        self._snapshots.append(done := Future())
         self.accepted()
-        return done.result(timeout)
+        return done
 
     @property
     def waiting_out(self) -> int:
@@ -268,6 +271,7 @@ class Pipeline:
     def _note_what_was_read(self, commands: list[dict[str, Any]]) -> None:
         note = self._intake.note()
         if note:
+            note |= self.engine.reached()
             apply_command(self.engine, note)
             commands.append(note)
 

@@ -12,6 +12,7 @@ from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
+from corec.engine.closed import keep_closed, may_open_from
 from corec.engine.outcome import Outcome
 from corec.errors import ServerAway, StorageError
 from corec.node.identity import identify
@@ -149,7 +150,15 @@ def _keep_committed_ledger(opened: Opened, name: str) -> None:
     log.error("[Recovery-%s] readings that were committed are gone from the log: its replay is off by %s; the committed ledger is kept",
               name, ", ".join(f"{count:+,} {key}" for key, count in off.items()))  # fmt: skip
     opened.engine.take_ledger(committed)
+    _keep_closed(opened)
     _take_snapshot(opened)      # or every start would find the same
+
+
+def _keep_closed(opened: Opened) -> None:
+    """Windows that were committed are closed, also where time alone would not say so."""
+    with opened.store.reader() as reader:
+        rows = reader.history(since=may_open_from(opened.engine))
+    keep_closed(opened.engine, rows["block"], rows["window"])
 
 
 def _without_snapshot(opened: Opened, name: str) -> None:

@@ -1,7 +1,6 @@
 """Everything of a node that talks to Redis; loaded only where `redis_config` is set."""
 
 import logging
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -124,11 +123,7 @@ class RedisSide:
 
     def _lost(self, nucleus: "CoreCNucleus", loss: Loss) -> None:
         """What Redis forgot cannot be folded again: a snapshot makes the state independent of it."""
-        threading.Thread(target=self._snapshot, args=(nucleus,), name="redis-loss", daemon=True).start()
-
-    def _snapshot(self, nucleus: "CoreCNucleus") -> None:
-        with suppress(CoreCError, TimeoutError):
-            nucleus.pipeline.take_snapshot()
+        nucleus.pipeline.ask_snapshot()
 
 
 def _client(config: Config) -> Any:

@@ -10,6 +10,8 @@ from collections import deque
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+
 from corec.config.servers import RedisServer
 from corec.streams.carrier import Carrier
 from corec.streams.redis_keys import FIELD, id_pair
@@ -47,6 +49,7 @@ class Sender(Carrier):
         self._sent: deque[Sent] = deque()
         self._connections = 0
         self._checked = -1
+        self._sending = False
         self._look_due = 0.0
         self._sizes: dict[str, tuple[float, int]] = {}
         self.full = ""
@@ -65,7 +68,11 @@ class Sender(Carrier):
         self._link.close()
 
     def _connected(self, address: str) -> None:
+        """Nothing is sent over a connection before it is known what its server still has: older batches would come behind newer
+        ones, and count as repeats."""
         self._connections += 1
+        if self._sending:
+            raise RedisConnectionError("the connection was lost, and another is looked at first")
 
     def _pass(self) -> None:
         with self._link.errors("take batches"):
@@ -81,8 +88,12 @@ class Sender(Carrier):
         batches = self._tail.read(self._position, SEND_BYTES)
         if not batches:
             self._rest(IDLE_S)
-        elif self._has_room(batches):
-            self._send(batches)
+        elif self._has_room(batches) and self._checked == self._connections:
+            self._sending = True
+            try:
+                self._send(batches)
+            finally:
+                self._sending = False
 
     def _check(self) -> None:
         """A new connection: does the server still have what it took?  Else everything that is not committed goes out again."""
@@ -105,14 +116,11 @@ class Sender(Carrier):
     def _send(self, batches: list[Waiting]) -> None:
         for _, group in groupby(batches, key=lambda batch: batch.stream.partition(":")[0]):
             part = list(group)
-            before = self._connections
             # A transaction: one refused in the middle, for want of memory, must not let later ones pass it
             with self._link.client(part[0].stream).pipeline(transaction=True) as pipe:
                 for batch in part:
                     pipe.execute_command("XADD", batch.stream, "*", FIELD, batch.envelope)
                 ids = pipe.execute()
-            if before != self._connections:  # connected anew on the way: check first what else it still has
-                return
             self._took(part, ids)
 
     def _took(self, batches: list[Waiting], ids: list[Any]) -> None:

@@ -42,6 +42,9 @@ class Shard:
         self._outputs.start()
         self._planner = Planner(opened, config, self._pipeline) if "sincronizacion" in config.modules else None
         opened.intake.reader.on_rows = self._pipeline.accepted
+        opened.intake.reader.on_loss = lambda _: self._pipeline.ask_snapshot()     # Redis cannot give it to the next owner again
+        if opened.intake.losses:
+            self._pipeline.ask_snapshot()
         woken.set()
 
     def step(self) -> bool:
@@ -85,7 +88,7 @@ class Shard:
     def leave(self, by: float) -> None:
         """What `finish` committed stays behind as a snapshot, if it is durable *by* this moment; then `abandon`."""
         try:
-            self._pipeline.checkpoints.end(by)
+            self._pipeline.checkpoints.end(by, whole=True)
         except CoreCError as error:     # another worker has the shard, or the store is away: the next owner replays more
             log.warning("[Worker] shard %d leaves no snapshot: %s", self.number, error)
         self.abandon()
