@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from corec.errors import PluginError
 
 FOLDER = "plugins"
@@ -36,13 +38,13 @@ class Base:
 
     async def ejecutar(self, sql: str, valores: Sequence[Any] = ()) -> Rows:
         """Run one statement, committed when this returns; its rows."""
-        return await self._in_thread(lambda: self._open().run([(sql, valores)]))
+        return await self._in_thread(lambda: self._open().run([(sql, _plain(valores))]))
 
     async def ejecutar_varios(self, sql: str, filas: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of *filas*: all of them, or none."""
         rows = list(filas)
         if rows:
-            await self._in_thread(lambda: self._open().run([(sql, row) for row in rows]))
+            await self._in_thread(lambda: self._open().run([(sql, _plain(row)) for row in rows]))
 
     async def cerrar(self) -> None:
         """Let go of the database."""
@@ -74,6 +76,11 @@ def abrir_base(nucleus: Any, config: Mapping[str, Any]) -> Base:
                           hint='"base": "trading", or a "db_config" of the plugin\'s own')  # fmt: skip
     path = Path(nucleus.data) / FOLDER / f"{name}.db"
     return Base("sqlite", lambda: _Sqlite(path))
+
+
+def _plain(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Values as Python has them: a NumPy number, as rows of `datos` hold it, would be stored as its bytes."""
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
 
 
 def _server(section: Any) -> Any:

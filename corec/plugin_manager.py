@@ -14,24 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corec.config import load_plugin_config, merge_plugin_config
+from corec.config.plugins import settings_of
 from corec.errors import PluginError
 from corec.metering import CURRENT, Meter, Timed
 from corec.plugins.footprint import walk
 from corec.plugins.isolated import Isolated
 from corec.plugins.loading import PREFIX, WHATEVER, check_plugin, entry_point, imported, told
-from corec.plugins.running import Running
+from corec.plugins.running import START_LIMIT_S, Running
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("PluginManager")
 
-#: Seconds that `inicializar` may take.
-START_LIMIT_S = 30.0
 #: How often a plugin's RAM is looked at.
 WEIGH_EVERY_S = 30.0
-#: Bytes a second that a plugin may send, in MB, where `max_mb_s` does not say.
-MAX_MB_S = 1.0
 MB = 1 << 20
 
 
@@ -87,7 +84,7 @@ class PluginManager:
         if config.get("enabled") is False:
             log.info("[PluginManager] plugin %s is disabled", name)
             return
-        meter = Meter(name, float(config.get("max_mb_s", MAX_MB_S)))
+        meter = Meter(name, settings_of(config).max_mb_s)
         if config.get("aislado"):
             self.isolated[name] = Isolated(self._nucleus, self, main, config, meter)
             self.isolated[name].start()

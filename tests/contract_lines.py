@@ -8,7 +8,9 @@ LINES = {
         "both files parse as printed":
             "config::seed_configuration_reads_as_printed config::seed_configuration_is_the_seeds_text "
             "config_plugins::seeds_file_reads_as_printed",
-        "port is text or a number": "config_servers::port_is_a_number_or_a_string",
+        "port is text or a number":
+            "config_servers::port_is_a_number_or_a_string config_servers::port_at_either_end_is_accepted "
+            "config_servers::port_that_is_none_is_refused",
         "an empty username is none": "config_servers::empty_user_is_none",
         "accented names in any Unicode form":
             "config::every_spelling_of_a_module_is_one_module config::every_spelling_of_a_role_is_one_role "
@@ -48,7 +50,8 @@ LINES = {
             "store::the_file_stays_within_its_bound",
         "plugins_config.json wins key by key": "plugins::global_configuration_wins_key_by_key config_plugins::global_file_wins_key_by_key",
         "enabled: false in either file, with a log line":
-            "plugins::disabled_plugin_is_skipped_and_said disabled_in_the_global_file_is_said",
+            "plugins::disabled_plugin_is_skipped_and_said disabled_in_the_global_file_is_said "
+            "config_plugins::either_file_disables",
         "a missing file is {}":
             "config::folder_without_plugins_file_has_no_plugin_configuration "
             "config_plugins::own_file_of_a_plugin_is_read_and_may_be_missing",
@@ -99,6 +102,8 @@ LINES = {
             "fusion_node::fusion_is_in_the_history_and_survives_restarts fusion_node::commands_that_users_type",
         "readings that arrive meanwhile count once": "fusion::readings_that_arrive_during_a_fusion_and_its_undoing_count_once",
         "the last block of a channel stays": "fusion::last_block_of_a_channel_is_never_fused_away",
+        "fusion is within a channel and a shard":
+            "fusion::fusion_that_may_not_be_is_refused_and_changes_nothing fusion::block_of_another_shard_is_no_host",
         "a host holds twice entidades_por_bloque at most": "fusion::fusion_that_may_not_be_is_refused_and_changes_nothing",
         "sincronizacion proposes them by fitness and load":
             "modules::block_weak_for_windows_on_end_joins_the_strongest modules::load_lengthens_the_wait",
@@ -112,7 +117,8 @@ LINES = {
         "its absence is an error that names it": "plugins::bad_plugin_is_named_and_the_others_go_on",
         "a plugin without procesar is refused by name": "plugins::bad_plugin_is_named_and_the_others_go_on",
         "registrar_plugin only records": "plugin_is_initialised_when_all_modules_run_and_all_plugins_are_recorded",
-        "inicializar() has a time limit": "bad_plugins::plugin_that_blocks_its_start_is_left_behind",
+        "inicializar() has a time limit":
+            "bad_plugins::plugin_that_blocks_its_start_is_left_behind bad_plugins::start_that_never_ends_is_timed_out",
         "a plugin whose inicializar fails is never passed to": "plugins::plugin_whose_start_fails_is_never_passed_to",
         "two plugins of a name, two blocks of an id":
             "plugins::second_plugin_of_a_name_is_refused plugins::block_that_cannot_be_registered",
@@ -135,9 +141,11 @@ LINES = {
             "redis_node::what_plugins_send_leaves_with_the_commit_and_their_client_is_real",
         "RAM, CPU and bytes of each beside the targets": "status_plugins::running_node_shows_what_plugins_cost",
         "a plugin that blocks may have a process of its own":
-            "isolated_plugins::documented_plugin_runs_in_a_process_of_its_own isolated_plugins::child_gives_way_to_the_node",
+            "isolated_plugins::documented_plugin_runs_in_a_process_of_its_own "
+            "isolated_plugins::database_of_its_own_works_from_a_process_of_its_own isolated_plugins::child_gives_way_to_the_node",
         "one that spins in the node does not keep it from its turns": "bad_plugins::threads_take_short_turns_while_a_plugin_spins",
         "redis_client is never None": "plugins::client_has_streams_and_names_the_setting_for_the_rest",
+        "a base of its own": "plugin_base::statements_and_rows",
         "[Name] message at INFO": "status_view::log_records_begin_with_a_name documented_log_lines_are_printed",
     },
     "servers": {
@@ -182,7 +190,8 @@ LINES = {
         "celery -A corec.core.celery_app": "core::real_celery_finds_the_app",
     },
     "where CoreC departs": {
-        "channels 128 to 255 are rejected by name": "core::wrong_parts_are_refused core::bytes_that_are_no_frame_are_refused",
+        "channels 128 to 255 are rejected by name":
+            "core::wrong_parts_are_refused core::bytes_that_are_no_frame_are_refused entities::wrong_channel_is_refused_by_name",
         "zstd from 64 frames on": "wire::zstd_from_64_frames_on",
         "a Celery message carries a shard's turns": "worker_parts::each_worker_has_two_turns_waiting",
         "with Celery, plugins and blocks with functions stay in the node; plain shards travel":

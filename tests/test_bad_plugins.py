@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from corec import organism, plugin_manager
+from corec.plugins import isolated as isolated_plugins
 from corec.plugins import running
 from tests.nodes import until
 from tests.plugin_nodes import GOOD, Node, stream
@@ -107,6 +108,23 @@ def test_plugin_that_blocks_its_start_is_left_behind(node, caplog):
         assert until(lambda: good_of(nucleus).passes)
         assert found(nucleus, "bad")["state"] == "left behind"
         assert type(nucleus.plugins.plugins["bad"].plugin).passes == 0
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("code", [
+    "async def inicializar(nucleus, config):\n    await __import__('asyncio').Event().wait()",
+    starting(plugin("pass"), "async def inicializar(self): await __import__('asyncio').Event().wait()"),
+], ids=["entry", "start"])  # fmt: skip
+def test_start_that_never_ends_is_timed_out(node, monkeypatch, caplog, code, isolated):
+    # Given a plugin that gives way in its start and never comes back
+    assert running.START_LIMIT_S == 30.0
+    for module in (plugin_manager, isolated_plugins):
+        monkeypatch.setattr(module, "START_LIMIT_S", 0.4)
+    node.plugin("bad", code, {"intervalo": 0.05, "aislado": isolated})
+    # Then that is said, and no pass begins
+    with node as nucleus:
+        assert until(lambda: "took more than 0.4 s" in caplog.text, seconds=20)
+        assert not found(nucleus, "bad").get("passes")
 
 
 @pytest.mark.parametrize("body", ["time.sleep(2)", "while True: pass"], ids=["sleeping", "spinning"])

@@ -30,6 +30,9 @@ def test_block_is_made_as_the_seed_makes_it():
     bloque = BloqueSimbiotico("alerts_notificaciones", 5, entities(1000, 5), max_size=1024, nucleus=nucleus)
     assert (bloque.id, bloque.canal, len(bloque.entidades), bloque.max_size) == ("alerts_notificaciones", 5, 1000, 1024)
     assert bloque.nucleus is nucleus and bloque.fitness == 1.0
+    # And what is not said is as documented
+    plain = BloqueSimbiotico("b", 5, entities(3, 5))
+    assert (plain.max_size, plain.nucleus, plain.time_limit) == (1024, None, 0.5)
 
 
 def test_block_works_detached_from_a_node():
@@ -111,7 +114,8 @@ def test_result_has_a_mapping_for_each_entity():
 def test_values_are_python_floats_of_full_precision():
     mensajes = run(block_of(lambda: 0.1, lambda: 3, lambda: np.float32(0.5), lambda: {"valor": np.float64(0.1)}))["mensajes"]
     assert [type(m["valor"]) for m in mensajes] == [float] * 4
-    assert [m["valor"] for m in mensajes] == [0.1, 3.0, 0.5, 0.1]
+    assert [m["valor"] for m in mensajes] == [mensajes[at]["valor"] for at in range(4)] == [0.1, 3.0, 0.5, 0.1]
+    assert [type(mensajes[0][key]) for key in ("id", "valor", "activo", "emitido")] == [str, float, bool, bool]
     assert [type(m["activo"]) for m in mensajes] == [type(m["emitido"]) for m in mensajes] == [bool] * 4
     assert json.loads(json.dumps(list(mensajes))) == list(mensajes)
 

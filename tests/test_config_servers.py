@@ -47,8 +47,8 @@ def test_both_placeholders_are_found():
 
 def test_embedded_ignores_both_sections_whatever_they_hold():
     for section in ({}, {"password": "your_real_password"}, {"pasword": 1}, "none", None):
-        config = parse(node(db_config=section, redis_config=section), embedded=True)
-        assert (config.db_config, config.redis_config) == (None, None)
+        config = parse(node(db_config=section, redis_config=section, celery_config=section), embedded=True)
+        assert (config.db_config, config.redis_config, config.celery_config) == (None, None, None)
 
 
 def test_embedded_still_refuses_a_typo_of_the_section():

@@ -22,6 +22,7 @@ import corec.modules
 from corec.blocks import BloqueSimbiotico
 from corec.celery_setup import make_app
 from corec.config import load, parse, registered
+from corec.config.plugins import settings_of
 from corec.entities import crear_entidad
 from corec.modules import registro
 from corec.modules.base import ModuloBase
@@ -312,6 +313,7 @@ def noting(calls):
 
 def test_values_of_a_block_that_its_plugin_steps_count_once(tmp_path, monkeypatch):
     # Given a plugin that steps its block, and a node that would, soon
+    unpatched_left_alone = registro.LEFT_ALONE_S
     monkeypatch.setattr(registro, "LEFT_ALONE_S", 0.3)
     node = Node(tmp_path, small(modules=["registro", "ejecucion"]))
     node.plugin("propio", """
@@ -329,6 +331,7 @@ def test_values_of_a_block_that_its_plugin_steps_count_once(tmp_path, monkeypatc
             nucleus.registrar_plugin("propio", Plugin(nucleus))
     """, {"intervalo": 0.1})  # fmt: skip
     with node as nucleus:
+        assert unpatched_left_alone > settings_of({}).intervalo == 1.0
         steps = []
         monkeypatch.setattr(nucleus.modulos["registro"], "step", noting(steps))
         bloque = nucleus.modulos["registro"].bloques["propio"]
@@ -365,7 +368,9 @@ def test_documented_log_lines_are_printed(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     # When it runs, Then the lines that people are told to look for are there
-    wanted = ["[CoreCNucleus-corec1] Inicializado", "[ModuloRegistro] Bloque registrado", "[AlertsPlugin] Bloque alertas",
+    wanted = ["[CoreCNucleus-corec1] Inicializado",
+              "[ModuloRegistro] Bloque registrado: alerts_notificaciones, canal 5, 1000 entidades, ids 2147483648-2147484647",
+              "[AlertsPlugin] Bloque alertas alerts_notificaciones registrado con 1000 entidades",
               "[AlertsPlugin] Alerta enviada"]  # fmt: skip
     seen = []
     try:

@@ -15,7 +15,7 @@ import pytest
 
 import corec.core
 from corec._core.wire import decode_frames, encode_frames
-from corec.core import MAX_ENTRIES, deserializar_mensaje, enviar_mensaje_redis, serializar_mensaje
+from corec.core import deserializar_mensaje, enviar_mensaje_redis, serializar_mensaje
 from corec.errors import FrameError, PartialFrame, PluginError, UsageError
 from tests.entity_samples import seed_plugin
 
@@ -131,13 +131,13 @@ def send(client, *arguments, **options):
 def test_message_goes_into_field_m_of_a_bounded_stream():
     client = FakeRedis()
     assert send(client, "alertas", b"0123456789") == b"1-0"
-    assert client.added == [("alertas", {"m": b"0123456789"}, MAX_ENTRIES, True)]
+    assert client.added == [("alertas", {"m": b"0123456789"}, 100_000, True)]
 
 
 def test_critical_message_says_so():
     client = FakeRedis()
     send(client, "alertas", bytearray(b"0123456789"), prioridad="critical")
-    assert client.added == [("alertas", {"m": b"0123456789", "p": "critical"}, MAX_ENTRIES, True)]
+    assert client.added == [("alertas", {"m": b"0123456789", "p": "critical"}, 100_000, True)]
 
 
 def test_client_without_async_works_too():

@@ -158,6 +158,15 @@ def test_fittest_neighbour_is_the_one_with_the_lowest_error_level():
 # --- what may not be -------------------------------------------------------------------------------
 
 
+def test_block_of_another_shard_is_no_host():
+    # Given a channel whose blocks stand in two shards
+    engine = Engine({"fragmentos": 2, "bloques": [{"id": "a", "canal": 1, "entidades": 4, "entidades_por_bloque": 1}]})
+    # Then a fusion is within one of them
+    assert check_command(engine, {**FUSE, "block": "a/2"}) is None
+    with pytest.raises(UsageError, match="expected a host on channel 1 and shard 1, as 'a/1', got 'a/0' on channel 1 and shard 0"):
+        check_command(engine, FUSE)
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

@@ -2,6 +2,8 @@
 import logging
 import os
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,25 @@ def test_child_gets_what_was_committed(node):
         assert status["bytes_in_s"] > 0 and status["bytes_out_s"] > 0 and status["cpu_share"] >= 0
         assert 10 << 20 < status["ram_bytes"] < 100 << 20
         assert status["failures"] == 0
+
+
+def test_database_of_its_own_works_from_a_process_of_its_own(node):
+    # Given an isolated plugin that keeps rows as it is given them
+    node.plugin("p", plugin("""
+        await self.base.ejecutar_varios("INSERT INTO filas VALUES (?, ?)", [(row["window"], row["mean"]) for row in datos["bloques"]])""",
+        start="""from corec.core import abrir_base
+        self.base = abrir_base(self.nucleus, self.config)
+        await self.base.ejecutar("CREATE TABLE filas (tiempo BIGINT, media DOUBLE PRECISION)")"""),
+        {"aislado": True, "intervalo": 0.05, "base": "mine"})  # fmt: skip
+    with node as nucleus:
+        assert until(lambda: found(nucleus).get("passes"))
+        now = now_ms()
+        nucleus.submit(readings([7], values=15.0), time=now).result(5)
+        # Then they are in the node's data folder, as numbers
+        with closing(sqlite3.connect(node.data / "plugins" / "mine.db")) as base:
+            kept = until(lambda: base.execute("SELECT * FROM filas").fetchall(), seconds=20)
+        assert kept == [(now - now % 200, 15.0)]
+        assert found(nucleus)["failures"] == 0
 
 
 def test_streams_work_from_a_process_of_its_own(node):

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from corec.core import abrir_base
@@ -34,8 +35,8 @@ def test_statements_and_rows(named, tmp_path):
         assert base.tipo == kind
         # When it makes a table, adds rows and asks for them, then they are there, with % and ? in text left alone
         assert await base.ejecutar("CREATE TABLE t (a INTEGER, b TEXT)") == []
-        await base.ejecutar_varios("INSERT INTO t VALUES (?, ?)", [(1, "x"), (2, "100 %?")])
-        assert await base.ejecutar("SELECT a FROM t WHERE b LIKE '%?' AND a > ?", (1,)) == [(2,)]
+        await base.ejecutar_varios("INSERT INTO t VALUES (?, ?)", [(1, "x"), (np.int64(2), np.str_("100 %?"))])
+        assert await base.ejecutar("SELECT a FROM t WHERE b LIKE '%?' AND a > ?", (np.int64(1),)) == [(2,)]
         # And of several statements all stand or none
         with pytest.raises((PluginError, StorageError)):
             await base.ejecutar_varios("INSERT INTO t VALUES (1 / ?, ?)" if kind == "postgresql" else "INSERT INTO t VALUES (?, abs(?))",

@@ -9,6 +9,7 @@ import pytest
 
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
+from corec.plugin_door import PluginDoor
 from tests.nodes import SMALL, quickest, small, until
 from tests.plugin_nodes import GOOD, Node, stream
 
@@ -45,13 +46,14 @@ def test_documented_plugin_runs_unchanged(tmp_path, caplog):
         assert until(lambda: nucleus.engine.ledger["in"] > before)
 
 
-def test_plugin_gets_what_was_committed(node):
+def test_plugin_gets_what_was_committed(node, monkeypatch):
+    monkeypatch.setattr(PluginDoor, "load", 0.375)
     node.plugin("good", GOOD, {"umbral": 3})
     with node as nucleus:
         plugin = type(until(lambda: nucleus.plugins.plugins.get("good")).plugin)
         assert until(lambda: plugin.passes)
         datos, carga = plugin.seen
-        assert set(datos) == {"bloques", "alertas", "ahora"} and 0 <= carga <= 1
+        assert set(datos) == {"bloques", "alertas", "ahora"} and carga == 0.375
         assert plugin.config["umbral"] == 3
 
 

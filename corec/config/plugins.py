@@ -1,6 +1,6 @@
 """plugins_config.json and each plugin's own config.json.
 
-CoreC reads three keys of a plugin's section; all others pass to the plugin as they are.
+CoreC reads the keys of `PluginSection`; all others pass to the plugin as they are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,6 +37,11 @@ def load_plugin_config(file: Path) -> dict[str, Any]:
     document = _read(file)
     _check_own_keys(document, ())
     return document.tree
+
+
+def settings_of(config: Mapping[str, Any]) -> PluginSection:
+    """What of a plugin's configuration is CoreC's, defaults filled in."""
+    return msgspec.convert(dict(config), PluginSection)
 
 
 def merge_plugin_config(overrides: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

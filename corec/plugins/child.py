@@ -74,7 +74,7 @@ class Child:
         self._pipe, self._start = pipe, start
         self._link = Link(pipe)
         self._budget = Budget(self._link, Meter(start["folder"], start["max_mb_s"], tells=False))
-        self.nucleus = NucleusProxy(self._link, start["instance_id"], start["block_ids"], self._budget)
+        self.nucleus = NucleusProxy(self._link, start["instance_id"], Path(start["data"]), start["block_ids"], self._budget)
 
     def take_over_output(self) -> None:
         """Logs and prints go to the node."""

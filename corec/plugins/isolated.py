@@ -13,7 +13,7 @@ from corec.metering import Meter
 from corec.plugins.answers import Answers
 from corec.plugins.pipe import Closed, Pipe
 from corec.plugins.process import Process
-from corec.plugins.running import MB, Running
+from corec.plugins.running import MB, START_LIMIT_S, Running
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
@@ -27,7 +27,6 @@ MOST_PASSES, MOST_PASS_BYTES = 4, 1 << 20
 MOST_UNSENT = 256 << 10
 #: A child's own limit on a pass comes first; it is killed this much later.
 GRACE_S = 1.0
-START_LIMIT_S = 30.0
 STOP_WAIT_S = 0.3
 #: The thread looks around this often; a child's memory is looked at that often, what is its own less often.
 LOOK_EVERY_S, WEIGH_EVERY_S = 0.1, 5.0
@@ -112,7 +111,7 @@ class Isolated:
         """What a child is told first."""
         return {"folder": self.running.folder, "main": str(self._main.resolve()), "config": self._config, "max_ram": self.running.max_ram,
                 "limit": self.running.limit, "max_mb_s": self.running.meter.most_bytes_s / MB,
-                "instance_id": self._nucleus.config.instance_id,
+                "instance_id": self._nucleus.config.instance_id, "data": str(self._nucleus.data.resolve()),
                 "block_ids": list(self._nucleus.engine.block_ids)}  # fmt: skip
 
     def is_ready(self, names: list[str]) -> None:
@@ -125,7 +124,7 @@ class Isolated:
 
     def has_failed(self, problem: str) -> None:
         """The child could not load the plugin: another one could not either."""
-        self.running.gave_up(problem)
+        self.running.state = "failed"
         self._manager.not_loaded(self.running.folder, problem)
 
     def weigh(self, process: Process, *, whole: bool) -> str:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,8 @@ class EngineView(Missing):
 class NucleusProxy(Missing):
     """The node as an isolated plugin sees it."""
 
-    def __init__(self, link: Link, instance_id: str, block_ids: Sequence[str], budget: Budget) -> None:
-        self._link = link
+    def __init__(self, link: Link, instance_id: str, data: Path, block_ids: Sequence[str], budget: Budget) -> None:
+        self._link, self.data = link, data
         self.config, self.engine = Settings(instance_id), EngineView(block_ids)
         self.redis_client, self.load = Streams(link, budget), 0.0
         self.plugins: dict[str, Any] = {}

@@ -3,19 +3,18 @@ import logging
 import time
 from typing import Any
 
+from corec.config.plugins import settings_of
 from corec.metering import TARGETS, Meter
 from corec.plugins.loop import LoopThread
 
 log = logging.getLogger("PluginManager")
 
-#: Seconds that one pass may take, where `pase_max` does not say.
-PASS_LIMIT_S = 10.0
+#: Seconds that `inicializar` may take.
+START_LIMIT_S = 30.0
 #: Failures in a row that suspend a plugin, the first pause, and the longest.
 MOST_FAILURES = 3
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 600.0
-#: MB that a plugin may hold besides its blocks, where `max_ram_mb` does not say.
-RAM_MB = 256
 MB = 1 << 20
 
 
@@ -24,9 +23,8 @@ class Running:
 
     def __init__(self, name: str, plugin: Any, config: dict[str, Any], meter: Meter, folder: str) -> None:
         self.name, self.plugin, self.config, self.meter, self.folder = name, plugin, config, meter, folder
-        self.interval = float(config.get("intervalo", 1.0))
-        self.limit = float(config.get("pase_max", PASS_LIMIT_S))
-        self.max_ram = int(config.get("max_ram_mb", RAM_MB)) * MB
+        settings = settings_of(config)
+        self.interval, self.limit, self.max_ram = settings.intervalo, settings.pase_max, settings.max_ram_mb * MB
         self.since = 0  # the last news it was given
         self.passes = self.failures = self.in_a_row = self.dropped_passes = self.restarts = 0
         self.pause = FIRST_PAUSE_S
