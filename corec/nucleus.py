@@ -19,8 +19,9 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway
 from corec.node.answers import answer
 from corec.node.control import ControlServer
+from corec.node.held import place_name
 from corec.node.loop import PipelineLoop
-from corec.node.news import News
+from corec.node.news import News, Told
 from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
 from corec.node.producer import Producer
@@ -338,9 +339,12 @@ class CoreCNucleus(PluginDoor):
         self.alerts.hold(outcome)
         self.subscriptions.held(outcome)
 
-    def hear(self, rows: np.ndarray, alerts: np.ndarray) -> None:
-        """What a worker of the fleet committed: plugins and the status see it as the node's own."""
-        self._news.keep(rows, alerts)
+    def hear(self, told: Told) -> None:
+        """What a worker of the fleet committed, or cannot commit for now: plugins and the status see it as the node's own."""
+        if not told.provisional:
+            self._news.keep(told.rows, told.alerts)
+        if not told.before:
+            self.subscriptions.alerted(told.alerts, provisional=told.provisional)
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -368,7 +372,7 @@ class CoreCNucleus(PluginDoor):
         for names in (self._names, *(runner.source.names for runner in self.runners)):
             if id in names:
                 return names[id]
-        segment, slot = self.engine.locate(id)
+        segment, _ = self.engine.locate(id)
         entry = self.engine.config.bloques[int(self.engine.arena.segments["policy"][segment])]
         own = name_at(entry, id - entry.first_id) if entry.registrado else ""
-        return own or f"{self.engine.block_ids[self.engine.home_of(segment)]}:{slot}", ""
+        return own or place_name(self.engine, id), ""

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from corec._core import dtypes
 from corec._core.wire import unpack_envelope
 from corec.engine.outcome import Outcome
 from corec.errors import DamagedBatch, PluginError
@@ -200,8 +201,14 @@ class Subscriptions:
         if not self.wants("corec:alerts"):
             return
         self._held = outcome
-        for _, stream, moment, frames in output_entries(0, outcome.messages[:0], outcome.alerts):
-            self.publish(stream, [(self._id(moment), {b"m": frames, b"provisional": b"1"})])
+        self.alerted(outcome.alerts, provisional=True)
+
+    def alerted(self, alerts: np.ndarray, *, provisional: bool) -> None:
+        """Alerts of a turn: of the node, or of a worker of its fleet."""
+        if not self.wants("corec:alerts"):
+            return
+        for _, stream, moment, frames in output_entries(0, np.empty(0, dtypes.MESSAGE), alerts):
+            self.publish(stream, [(self._id(moment), {b"m": frames} | ({b"provisional": b"1"} if provisional else {}))])
 
     def _listened(self, canales: np.ndarray) -> np.ndarray:
         wanted = [canal for canal in range(128) if self.wants(f"corec:messages:{canal}")]

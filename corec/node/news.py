@@ -1,7 +1,7 @@
 """What was committed of late, for modules and plugins that look once a second."""
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,15 @@ from corec.node.pipeline import wall_ms
 
 #: Rows of blocks and alerts that may be looked back on, 6 MB: those of three seconds of thirty million entities.
 MOST_ROWS = 100_000
+
+
+class Told(NamedTuple):
+    """What came of a turn of a worker."""
+
+    rows: np.ndarray  # AGGREGATE
+    alerts: np.ndarray  # ALERT
+    provisional: bool = False  # the store does not take the turn for now; its rows come with the commit
+    before: bool = False  # its alerts were told as provisional
 
 
 class News:

@@ -15,6 +15,7 @@ import numpy as np
 from corec._core import block
 from corec.engine.fusion import fused_into
 from corec.engine.outcome import Outcome, kind_name
+from corec.node.held import tell_held
 from corec.timestamps import iso
 from corec.version import VERSION
 from corec.wording import duration
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECENT_ALERTS = 20
-#: Alerts of a turn that cannot be committed that are said one by one.
-HELD_LINES = 10
 WEAKEST = 5
 #: Seconds without a reading after which a block counts as idle.
 IDLE_AFTER = 10
@@ -76,13 +75,8 @@ class AlertLog:
 
     def hold(self, outcome: Outcome) -> None:
         """Say the alerts of a turn that is not committed yet."""
-        self.held, instance = len(outcome.alerts), self._nucleus.config.instance_id
-        for alert in outcome.alerts[:HELD_LINES]:
-            name, unit = self._nucleus.entity_name(int(alert["id"]))
-            log.warning("[AlertLog-%s] %s: %s at %g%s, limit %g; provisional: its turn is not committed yet", instance,
-                        kind_name(int(alert["kind"])), name, alert["valor"], f" {unit}" if unit else "", alert["limit"])  # fmt: skip
-        if self.held > HELD_LINES:
-            log.warning("[AlertLog-%s] and %d more alerts of that turn", instance, self.held - HELD_LINES)
+        self.held = len(outcome.alerts)
+        tell_held(log, f"AlertLog-{self._nucleus.config.instance_id}", outcome.alerts, self._nucleus.entity_name)
 
     def take(self, outcome: Outcome) -> None:
         """Remember the alerts of a turn, which was just committed, and what was acknowledged in it."""

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
 from corec.celery_setup import EXPIRES_S, require_plain_broker
 from corec.config import Config
 from corec.config.registered import without_registered
 from corec.core import celery_app_of
 from corec.errors import CoreCError, ServerError
+from corec.node.news import Told
 from corec.retrying import RetryingThread
 from corec.workers.coordinator import Coordinator
 from corec.workers.leases import RENEW_S, Lease, Leases
@@ -25,8 +24,8 @@ class Coordination(RetryingThread):
 
     again_s, join_s = RENEW_S, 2.0
 
-    def __init__(self, config: Config, heard: Callable[[np.ndarray, np.ndarray], None]) -> None:
-        """heard: gets the rows and alerts of each turn that a worker committed."""
+    def __init__(self, config: Config, heard: Callable[[Told], None]) -> None:
+        """heard: gets what came of each turn of a worker."""
         super().__init__("coordination", "ModuloEjecucion", log)
         self._config = config
         self._app = celery_app_of(config)

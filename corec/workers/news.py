@@ -12,6 +12,7 @@ from corec._core import dtypes
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
+from corec.node.news import Told
 from corec.retrying import RetryingThread
 from corec.streams.redis_link import Link
 
@@ -32,14 +33,26 @@ class Teller:
 
     def __init__(self, link: Link, fleet: str) -> None:
         self._link, self._stream = link, news_stream(fleet)
+        self._held: Outcome | None = None   # its alerts were told before it is committed
 
     def tell(self, outcome: Outcome) -> None:
         """One committed turn, unless nothing came of it; a server that is away is told nothing."""
-        if not len(outcome.aggregates) and not len(outcome.alerts):
-            return
-        fields = {b"rows": outcome.aggregates.tobytes(), b"alerts": outcome.alerts.tobytes()}
+        if len(outcome.aggregates) or len(outcome.alerts):
+            self._send(Told(outcome.aggregates, outcome.alerts, before=outcome is self._held))
+        self._held = None
+
+    def hold(self, outcome: Outcome) -> None:
+        """The alerts of a turn that the store does not take for now."""
+        if len(outcome.alerts) and self._send(Told(outcome.aggregates[:0], outcome.alerts, provisional=True)):
+            self._held = outcome
+
+    def _send(self, told: Told) -> bool:
+        fields = {b"rows": told.rows.tobytes(), b"alerts": told.alerts.tobytes(), b"provisional": int(told.provisional),
+                  b"before": int(told.before)}  # fmt: skip
         with suppress(ServerError), self._link.errors("take news"):
             self._link.client(self._stream).xadd(self._stream, fields, maxlen=TURNS, approximate=True)
+            return True
+        return False
 
 
 class Listener(RetryingThread):
@@ -47,8 +60,8 @@ class Listener(RetryingThread):
 
     again_s, join_s = 0.5, 2.0
 
-    def __init__(self, server: RedisServer, fleet: str, heard: Callable[[np.ndarray, np.ndarray], None]) -> None:
-        """heard: gets AGGREGATE and ALERT arrays of one turn."""
+    def __init__(self, server: RedisServer, fleet: str, heard: Callable[[Told], None]) -> None:
+        """heard: gets what came of one turn."""
         super().__init__("fleet-news", f"FleetNews-{fleet}", log)
         self._link, self._stream, self._heard = Link(server), news_stream(fleet), heard
         self._last = "$"
@@ -71,4 +84,9 @@ class Listener(RetryingThread):
         for _, entries in client.xread({self._stream: self._last}, block=BLOCK_MS) or ():
             for number, fields in entries:
                 self._last = number.decode()
-                self._heard(np.frombuffer(fields[b"rows"], dtypes.AGGREGATE), np.frombuffer(fields[b"alerts"], dtypes.ALERT))
+                self._heard(_told(fields))
+
+
+def _told(fields: dict[bytes, bytes]) -> Told:
+    rows, alerts = np.frombuffer(fields[b"rows"], dtypes.AGGREGATE), np.frombuffer(fields[b"alerts"], dtypes.ALERT)
+    return Told(rows, alerts, fields.get(b"provisional") == b"1", fields.get(b"before") == b"1")

@@ -10,6 +10,7 @@ import numpy as np
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError
+from corec.node.held import place_name, tell_held
 from corec.node.outputs import Outputs
 from corec.node.pipeline import Pipeline
 from corec.node.recovery import Opened, recover
@@ -32,7 +33,7 @@ class Shard:
         self._name = f"{config.flota}.s{number:02d}"
         self._pipeline = Pipeline(opened, config)
         self._pipeline.woken = woken
-        self._pipeline.on_outcome = self._committed
+        self._pipeline.on_outcome, self._pipeline.on_held = self._committed, self._waits
         self._link = Link(config.redis_config)
         self._orders, self._news = Orders(self._link, number), Teller(self._link, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
@@ -116,6 +117,11 @@ class Shard:
             self._orders.answer(order, refusal(error))
         else:
             self._orders.answer(order, {"turn": turn.result()})
+
+    def _waits(self, outcome: Outcome) -> None:
+        """The store does not take a turn for now: its alerts need not wait for that."""
+        tell_held(log, f"Worker-{self._name}", outcome.alerts, lambda id: (place_name(self._opened.engine, id), ""))
+        self._news.hold(outcome)
 
     def _committed(self, outcome: Outcome) -> None:
         engine = self._opened.engine
