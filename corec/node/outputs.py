@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, WatchError
 
 from corec._core.dtypes import AGGREGATE
 from corec.config.servers import RedisServer
@@ -37,6 +37,8 @@ CACHE_S = 1.0
 #: Blocks written to the cache in one go, 1 ms of work, and the pause between two: alerts go first.  What changes faster
 #: than all of them are written is written as it is when its turn comes.
 CACHE_BLOCKS, CACHE_PAUSE_S = 24, 0.004
+#: Where a cursor keeps the position of a shard's outputs, beside those of streams.
+SENT = "sent"
 OWN_PREFIX = "corec:"
 COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "messages", "fitness", "score")
 PLACES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
@@ -45,15 +47,16 @@ PLACES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
 class Outputs(RetryingThread):
     """One thread, told of each commit; at its end it sends what there is, if the server takes it."""
 
-    def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path | None, instance: str, shard: int = 0) -> None:
-        """store: asked for a reader of its own.  block_ids: gives the names of the blocks.  folder: None where none outlives us."""
+    def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path | None, instance: str, shard: int = 0,
+                 position: int = 0) -> None:  # fmt: skip
+        """store: asked for a reader of its own.  block_ids: gives the names of the blocks.  folder: None where none outlives us:
+        then *position* is what `position` was, as far as somebody kept it."""
         super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store")
-        self._link = Link(server, on_connect=self._connected)
+        self._link = Link(server)
         self._store, self._block_ids, self._instance = store, block_ids, instance
         self._file = folder and folder / "sent"
         self._mark_key = committed_key(shard)
-        self._position = self._saved_position()
-        self._positions: dict[str, int] = {}  # by stream, as the server has them
+        self._position = position or self._saved_position()
         self._sizes: dict[str, float] = {}
         self._refused: set[str] = set()
         self._lock = threading.Lock()
@@ -67,11 +70,16 @@ class Outputs(RetryingThread):
 
     def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
         """A turn is in the store; *cursor*: the newest entries of it, in the life *run* of the server."""
-        marks = {stream: place.partition(" ")[0] for stream, place in cursor.items()}
+        marks = {stream: place.partition(" ")[0] for stream, place in cursor.items() if stream != SENT}
         with self._lock:
             self._marks = {**marks, "run": run} if marks and run else self._marks
             self._fresh.append(outcome.aggregates)
         self._wake.set()
+
+    @property
+    def position(self) -> int:
+        """The number of the last entry of the outbox that the server has; any thread may ask."""
+        return self._position
 
     # -- the thread
 
@@ -116,9 +124,6 @@ class Outputs(RetryingThread):
         else:  # the store is being replaced or is away: it is asked again
             log.debug("[Outputs-%s] %s", self._instance, error)
 
-    def _connected(self, address: str) -> None:
-        self._positions.clear()
-
     def _send_some(self) -> int:
         with self._store().reader() as reader:
             rows = reader.outbox_behind(self._position, ROWS)
@@ -131,22 +136,25 @@ class Outputs(RetryingThread):
         return len(rows)
 
     def _send(self, stream: str, rows: list[tuple[int, str, int, bytes]]) -> None:
+        """The transaction watches the position: an earlier owner of the shard may be at its last entries still."""
         client, key = self._link.client(stream), position_key(stream, self._instance)
-        if stream not in self._positions:
-            self._positions[stream] = int(client.get(key) or 0)
-        rows = [row for row in rows if row[0] > self._positions[stream]]
-        if not rows:
-            return
         with client.pipeline(transaction=True) as pipe:
+            pipe.watch(key)
+            position = int(pipe.get(key) or 0)
+            rows = [row for row in rows if row[0] > position]
+            if not rows:
+                return
+            pipe.multi()
             for _, _, _, entry in rows:
                 pipe.xadd(stream, fields_of(stream, entry), maxlen=self._length(stream, len(entry)), approximate=True)
             pipe.set(key, rows[-1][0])
-            self._positions.pop(stream)  # unknown until the answer is here
             try:
                 pipe.execute()
             except ResponseError as error:
                 self._refuse(stream, error)
-        self._positions[stream] = rows[-1][0]
+            except WatchError:  # somebody was quicker, or the answer was lost: what is there now is seen at the next look
+                self._send(stream, rows)
+                return
         self.sent += len(rows)
 
     def _refuse(self, stream: str, error: ResponseError) -> None:

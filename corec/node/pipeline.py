@@ -88,6 +88,7 @@ class Pipeline:
         self.shed_by = self.engine.shed_by  # by committed turns
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
+        self.also_note: Callable[[], dict[str, str]] = dict     # what the cursor is to have beside places in streams
         self.on_outcome: Callable[[Outcome], None] | None = None
         self.on_held: Callable[[Outcome], None] | None = None     # of a turn that the store does not take for now
         self.on_folded: Callable[[Sequence[Any]], None] | None = None     # batches of the log
@@ -272,6 +273,7 @@ class Pipeline:
         note = self._intake.note()
         if note:
             note |= self.engine.reached()
+            note["cursor"] |= self.also_note()
             apply_command(self.engine, note)
             commands.append(note)
 

@@ -11,7 +11,7 @@ from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError
 from corec.node.held import place_name, tell_held
-from corec.node.outputs import Outputs
+from corec.node.outputs import SENT, Outputs
 from corec.node.pipeline import Pipeline
 from corec.node.recovery import Opened, recover
 from corec.storage.opening import open_shard_snapshots, open_shard_store
@@ -39,7 +39,9 @@ class Shard:
         self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
         self._heard = opened.engine.blocks["last_tick"].copy()
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
-                                folder=None, instance=self._name, shard=number)  # fmt: skip
+                                folder=None, instance=self._name, shard=number,
+                                position=int(opened.engine.cursor.get(SENT, 0)))  # fmt: skip
+        self._pipeline.also_note = lambda: {SENT: str(self._outputs.position)}
         self._outputs.start()
         self._planner = Planner(opened, config, self._pipeline) if "sincronizacion" in config.modules else None
         opened.intake.reader.on_rows = self._pipeline.accepted
