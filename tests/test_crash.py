@@ -6,7 +6,6 @@ in the journal, and the committed rows must be what the oracle makes of the jour
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from tests.crash import evidence
 from tests.crash.folded import fold, of_journal, rounded
+from tests.crash.forks import Forks
 
 KILLS = 300 if os.environ.get("COREC_CHAOS") else 20
 ROOT = Path(__file__).parent.parent
@@ -31,27 +31,16 @@ CONFIG = {
 }  # fmt: skip
 
 
-def start(config: Path, data: Path, acks: Path, seed: int) -> subprocess.Popen:
-    """The driver, once its node takes readings."""
-    command = [sys.executable, "-m", "tests.crash.driver", str(config), str(data), str(acks), str(seed)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for line in process.stdout:
-        if line.startswith("running"):
-            return process
-        assert not line.startswith("Traceback"), line + process.stdout.read()
-    raise AssertionError(f"the node did not start: exit {process.wait()}")
-
-
 def kill_often(folder: Path, kills: int, seed: int, content: dict = CONFIG) -> None:
     """Start, let work, kill; the seed makes a failing run repeatable up to the machine's timing."""
     dice = random.Random(seed)
     config = folder / "config.json"
     config.write_text(json.dumps(content))
-    for round_number in range(kills):
-        process = start(config, folder / "data", folder / "acks", seed * 1000 + round_number)
-        time.sleep(dice.random() * 0.8)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    with Forks("tests.crash.driver", folder / "log") as forks:
+        for round_number in range(kills):
+            node = forks.start(config, folder / "data", folder / "acks", seed * 1000 + round_number)
+            time.sleep(dice.random() * 0.8)
+            forks.kill(node)
 
 
 def settle(folder: Path) -> dict:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.crash import redis_evidence
+from tests.crash.forks import Forks
 from tests.crash.redis_load import Load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -16,10 +17,10 @@ STREAMS = ("{s00}:fast", "{s00}:in")
 
 
 class Node:
-    """The process on a folder."""
+    """The process on a folder, without commands."""
 
-    def __init__(self, folder: Path, seed: object = "quiet") -> None:
-        command = [sys.executable, "-m", "tests.crash.redis_node", folder / "config.json", folder / "data", str(seed)]
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "tests.crash.redis_node", folder / "config.json", folder / "data", "quiet"]
         with open(folder / "log", "a") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=log)
         first = self._process.stdout.readline()
@@ -42,7 +43,7 @@ class Node:
         """End it cleanly; its last words."""
         self._process.stdin.close()
         last = json.loads(self._process.stdout.read().splitlines()[-1])
-        assert self._process.wait(20) == 0
+        assert self._process.wait(60) == 0
         self._process.stdout.close()
         return last
 
@@ -63,7 +64,8 @@ def kill_often(server, folder: Path, config: dict, kills: int, seed: int) -> Aft
     for load in loads:
         load.start()
     try:
-        bare = sum(_one_life(folder, client, dice) for _ in range(kills))
+        with Forks("tests.crash.redis_node", folder / "log") as forks:
+            bare = sum(_one_life(forks, folder, client, dice) for _ in range(kills))
     finally:
         for load in loads:
             load.finish()
@@ -76,20 +78,21 @@ def kill_often(server, folder: Path, config: dict, kills: int, seed: int) -> Aft
     return Aftermath(redis_evidence.read_streams(client, STREAMS), bare + sum(load.readings for load in loads), last)
 
 
-def _one_life(folder: Path, client, dice: random.Random) -> int:
+def _one_life(forks: Forks, folder: Path, client, dice: random.Random) -> int:
     """How many bare frames were sent meanwhile."""
-    node, until, bare = Node(folder, dice.randrange(10**6)), time.monotonic() + dice.random() * 0.6, 0
+    node = forks.start(folder / "config.json", folder / "data", dice.randrange(10**6))
+    until, bare = time.monotonic() + dice.random() * 0.6, 0
     try:
         while time.monotonic() < until:
             client.xadd("{s00}:in", {"m": redis_evidence.bare(dice.randrange(4500), 1, dice.random())})
             bare += 1
             time.sleep(0.001)
     finally:
-        node.kill()
+        forks.kill(node)
     return bare
 
 
-def _settle(node: Node, client, seconds: float = 60) -> None:
+def _settle(node: Node, client, seconds: float = 120) -> None:
     """Wait until the node has committed everything that the streams hold."""
     newest = {stream: client.xinfo_stream(stream)["last-generated-id"].decode() for stream in STREAMS if client.exists(stream)}
     end = time.monotonic() + seconds

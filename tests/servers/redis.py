@@ -174,7 +174,7 @@ def cluster(masters: int = 3, node_timeout_ms: int = 1000):
                 id = clients[index].execute_command("CLUSTER MYID").decode()
                 _until(lambda index=index, id=id: id in str(clients[masters + index].execute_command("CLUSTER NODES")))
                 clients[masters + index].execute_command("CLUSTER REPLICATE", id)
-            _until(lambda: all(_linked(client) for client in clients[masters:]))
+            _until(lambda: all(linked(client) for client in clients[masters:]))
             _until(lambda: all(len(client.execute_command("CLUSTER SLOTS")) >= masters for client in clients))
             yield servers
         except redis.ConnectionError as error:
@@ -215,7 +215,7 @@ def _is_up(client) -> bool:
     return "'cluster_state': 'ok'" in str(client.execute_command("CLUSTER INFO"))
 
 
-def _linked(client) -> bool:
+def linked(client) -> bool:
     info = client.info("replication")
     return info["role"] == "slave" and info["master_link_status"] == "up"
 
