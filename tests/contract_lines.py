@@ -31,8 +31,11 @@ LINES = {
             "limits_of_a_device_table_alert_without_a_plugin other_limits_in_a_device_table_leave_its_sensors_as_they_are",
         "silence of a sensor that was heard alerts": "silence_of_a_sensor_that_was_heard_alerts",
         "autoreparacion: 0.05 and 0.2": "config::default_of_an_entry",
-        "a block is weak below its own min_fitness": "fusion::weak_block_joins_a_strong_one",
-        "a host is above 0.5": "fusion::host_has_to_be_strong",
+        "a block is weak below its own min_fitness":
+            "fusion::weak_block_joins_a_strong_one fusion::weak_is_below_its_own_min_fitness_and_strong_above_a_half "
+            "modules::min_fitness_of_its_own_makes_a_block_weak",
+        "a host is above 0.5":
+            "fusion::host_has_to_be_strong fusion::weak_is_below_its_own_min_fitness_and_strong_above_a_half",
         "entidades_por_bloque: 1,000, or 2,000 with a plugin": "config::default_of_an_entry config::default_of_an_entry_with_a_plugin",
         "max_size_mb bounds a block": "config_blocks::block_that_its_entities_overflow_is_refused_with_the_arithmetic",
         "an absent plugin leaves plain blocks, with a warning": "absent_plugin_leaves_plain_blocks_and_a_warning",
@@ -91,10 +94,12 @@ LINES = {
             "functions::scipy_low_level_callable_is_called_natively functions::capsules_are_taken_by_their_signature",
         "two failures restart an entity": "blocks::two_failures_in_a_row_restart_a_celu block_model::two_failures_restart_an_entity",
         "more than max_errores are regenerated":
-            "blocks::more_failing_than_max_errores_are_regenerated blocks::as_many_failing_as_max_errores_are_not",
+            "blocks::more_failing_than_max_errores_are_regenerated blocks::as_many_failing_as_max_errores_are_not "
+            "sensors_are_regenerated_above_max_errores_only",
     },
     "repair, fusion, maintenance": {
         "failing entities inherit from the fittest healthy one":
+            "blocks::regenerated_celu_inherits_function_and_processor_but_no_state "
             "fusion::faulty_entities_inherit_from_the_fittest fusion::fittest_neighbour_is_the_one_with_the_lowest_error_level",
         "a dead sensor is told of once": "model::dead_sensor_in_a_small_block_is_told_once_and_regenerated_less_and_less_often",
         "fitness is in [0, 1] and falls when errors rise": "block_model::fitness_falls_whenever_errors_rise",
@@ -139,7 +144,9 @@ LINES = {
         "streams that are inputs are refused": "core::stream_that_is_an_input_is_refused",
         "what is sent in a pass leaves with the commit, on Redis too":
             "redis_node::what_plugins_send_leaves_with_the_commit_and_their_client_is_real",
-        "RAM, CPU and bytes of each beside the targets": "status_plugins::running_node_shows_what_plugins_cost",
+        "RAM, CPU and bytes of each beside the targets":
+            "status_plugins::running_node_shows_what_plugins_cost bad_plugins::meter_does_not_charge_for_waiting "
+            "isolated_plugins::child_gets_what_was_committed bad_plugins::plugin_that_floods_is_cut_and_told_of_once",
         "a plugin that blocks may have a process of its own":
             "isolated_plugins::documented_plugin_runs_in_a_process_of_its_own "
             "isolated_plugins::database_of_its_own_works_from_a_process_of_its_own isolated_plugins::child_gives_way_to_the_node",

@@ -336,6 +336,23 @@ def test_more_failing_than_max_errores_are_regenerated(caplog):
     assert "[BloqueSimbiotico-bloque] 2 of 20 entities regenerated" in caplog.text
 
 
+def test_regenerated_celu_inherits_function_and_processor_but_no_state():
+    # Given a healthy Celu and one whose function is broken
+    def add(valor, estado):
+        estado["n"] = estado.get("n", 0) + 1
+        return valor + 10
+
+    sound = crear_entidad("sound", 1, lambda: 1.0, procesador=add)
+    sick = crear_entidad("sick", 1, broken, procesador=lambda valor, estado: valor)
+    sick.estado["old"] = True
+    bloque = BloqueSimbiotico("b", 1, [sound, sick])
+    # When it is regenerated, Then it has both of the other's, and a state of its own that is empty
+    run(bloque)
+    assert run(bloque)["reparadas"] == {"sick": "sound"}
+    assert (sick.funcion, sick.procesador, sick.estado) == (sound.funcion, add, {})
+    assert [m["valor"] for m in run(bloque)["mensajes"]] == [11.0, 11.0] and (sound.estado, sick.estado) == ({"n": 3}, {"n": 1})
+
+
 def test_as_many_failing_as_max_errores_are_not():
     bloque = sick_block(healthy=19, failing=1)
     assert [run(bloque)["reparadas"] for _ in range(5)] == [{}] * 5

@@ -194,7 +194,7 @@ def test_block_is_detached_and_claimed_again_after_a_death(node):
     ("await asyncio.Event().wait()", "procesar took more than 0.3 s"),
     ("os._exit(7)", "its process ended with 7"),
     ("os.kill(os.getpid(), 11)", "its process was killed by SIGSEGV"),
-    ("raise KeyError('x')", "KeyError: 'x'"),
+    ("raise KeyError('x')", "KeyError: 'x' (main.py:"),
     ("self.kept.append(bytearray(20 << 20))", "above its max_ram_mb of 90"),
     ("os.dup2(0, FD)", "its p"),
 ], ids=["blocks", "spins", "hangs", "exits", "crashes", "raises", "leaks", "closes"])  # fmt: skip

@@ -85,6 +85,15 @@ def test_block_weak_for_windows_on_end_joins_the_strongest(module):
     assert ran(module, node, windows(node, 0.1, 0.8, 0.9, 1.0)) == [("a/0", "a/2")]
 
 
+def test_min_fitness_of_its_own_makes_a_block_weak(module, monkeypatch):
+    # Given entries that call a block weak below 0.5
+    monkeypatch.setitem(BLOCKS[0], "autoreparacion", {"min_fitness": 0.5})
+    node = begun(module, Node(ventanas=1))
+    # Then one at 0.4 joins another, and one at 0.5 does not
+    assert ran(module, node, windows(node, 0.5, 0.8)) == []
+    assert ran(module, node, windows(node, 0.4, 0.8)) == [("a/0", "a/1")]
+
+
 def test_one_good_window_begins_the_count_anew(module):
     node = begun(module, Node(ventanas=2))
     for fitness in (0.1, 0.3, 0.1, 0.3, 0.1):

@@ -82,7 +82,7 @@ def test_disabled_plugin_is_skipped_and_said(node, caplog):
     ("x = 1", "expected a function inicializar(nucleus, config), found none"),
     ("def inicializar(nucleus): pass", "expected inicializar(nucleus, config), got inicializar(nucleus)"),
     ("raise RuntimeError('broken')", "RuntimeError: broken"),
-    ("def inicializar(nucleus, config): 1 / 0", "ZeroDivisionError"),
+    ("def inicializar(nucleus, config): 1 / 0", "ZeroDivisionError: division by zero (main.py:1)"),
     ("def inicializar(nucleus, config): nucleus.registrar_plugin('bad', object())", "expected a method procesar(datos, carga)"),
 ])  # fmt: skip
 def test_bad_plugin_is_named_and_the_others_go_on(node, caplog, code, said):
@@ -123,7 +123,7 @@ def test_plugin_that_fails_is_suspended(node, caplog):
         assert nucleus.plugins.plugins["bad"].failures == 3
         time.sleep(0.3)
         assert nucleus.plugins.plugins["bad"].failures == 3
-    assert "ValueError: always" in caplog.text
+    assert "procesar: ValueError: always (main.py:4)" in caplog.text
 
 
 def test_plugin_whose_start_fails_is_never_passed_to(node, caplog):

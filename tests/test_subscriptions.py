@@ -73,6 +73,7 @@ def test_stream_of_a_plugin_is_told_once_it_is_committed(nucleus):
 
 def test_slow_subscriber_loses_its_oldest_and_nobody_else_does(nucleus, monkeypatch):
     # Given one who does not come to an end, and one who keeps up
+    assert subscriptions.MOST_WAITING == 1_000
     monkeypatch.setattr(subscriptions, "MOST_WAITING", 5)
     free, slow, quick = threading.Event(), [], []
 

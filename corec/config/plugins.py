@@ -16,12 +16,13 @@ from corec.config.types import PluginFile, PluginSection
 OWN_KEYS = frozenset(PluginSection.__struct_fields__)
 #: How alike a plugin's key must be to one of CoreC's before it counts as a likely typo.
 _TYPO_LIKENESS = 0.8
+_OWN_HINT = 'the keys of this one plugin, as in {"intervalo": 2.0}'
 _SECTION_HINT = 'each key names a plugin, as in {"alerts": {"enabled": true}}'
 
 
 def load_plugins(file: Path) -> tuple[PluginFile, tuple[str, ...]]:
     """The sections of plugins_config.json by plugin, and what in it looks like a typo."""
-    document = _read(file)
+    document = _read(file, _SECTION_HINT)
     sections = {name: section for name, section in document.tree.items() if name != "$schema"}
     for name, section in sections.items():
         if not isinstance(section, dict):
@@ -34,7 +35,7 @@ def load_plugins(file: Path) -> tuple[PluginFile, tuple[str, ...]]:
 
 def load_plugin_config(file: Path) -> dict[str, Any]:
     """A plugin's own config.json; a missing file is empty."""
-    document = _read(file)
+    document = _read(file, _OWN_HINT)
     _check_own_keys(document, ())
     return document.tree
 
@@ -52,10 +53,10 @@ def merge_plugin_config(overrides: Mapping[str, Any], own: Mapping[str, Any]) ->
     return merged
 
 
-def _read(file: Path) -> Document:
+def _read(file: Path, hint: str) -> Document:
     document = read_document(file, missing={})
     if not isinstance(document.tree, dict):
-        raise document.error((), "an object", kind(document.tree), hint=_SECTION_HINT)
+        raise document.error((), "an object", kind(document.tree), hint=hint)
     return document
 
 

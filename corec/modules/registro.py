@@ -90,7 +90,7 @@ class ModuloRegistro(ModuloBase):
     def attach(self, key: str, bloque: "BloqueSimbiotico", known: dict[str, Any]) -> None:
         """Bind *bloque* to the node: to its recovered state, or to new ids."""
         if key != bloque.id:
-            raise PluginError(f"expected the block's own id {bloque.id!r} as key, got {key!r}")
+            raise PluginError(f"expected the block's own id {bloque.id!r} as key, got {key!r}", hint="bloques[bloque.id] = bloque")
         if key in known:
             raise PluginError(f"there is a block {key!r} already: the first one stays", hint="give each block an id of its own")
         holder = CURRENT.get()

@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
@@ -43,7 +44,8 @@ def entry_point(module: ModuleType, main: Path) -> Callable[[Any, dict[str, Any]
     try:
         inspect.signature(begin).bind(None, {})
     except TypeError:
-        raise PluginError(f"{main}: expected inicializar(nucleus, config), got inicializar{inspect.signature(begin)}") from None
+        raise PluginError(f"{main}: expected inicializar(nucleus, config), got inicializar{inspect.signature(begin)}",
+                          hint="it is called with both, the node and the mapping of its configuration") from None  # fmt: skip
     return begin
 
 
@@ -52,9 +54,16 @@ def check_plugin(name: Any, plugin: Any) -> None:
     if not isinstance(name, str) or not name:
         raise PluginError(f"expected a plugin's name as text, got {name!r}", hint='nucleus.registrar_plugin("alerts", plugin)')
     if not callable(getattr(plugin, "procesar", None)):
-        raise PluginError(f"plugin {name!r}: expected a method procesar(datos, carga), got {type(plugin).__name__} without one")
+        raise PluginError(f"plugin {name!r}: expected a method procesar(datos, carga), got {type(plugin).__name__} without one",
+                          hint="async def procesar(self, datos, carga): ..., in the object that is registered")  # fmt: skip
 
 
 def told(error: BaseException) -> str:
-    """An error of a plugin's in a line."""
-    return str(error) if isinstance(error, CoreCError) else f"{type(error).__name__}: {error}"
+    """An error of a plugin's, with the line of the plugin's code that it came from."""
+    places = [(Path(frame.f_code.co_filename).name, line) for frame, line in walk_tb(error.__traceback__)
+              if str(frame.f_globals.get("__name__")).startswith(PREFIX)]  # fmt: skip
+    where = " ({}:{})".format(*places[-1]) if places else ""
+    if isinstance(error, CoreCError):
+        first, *rest = str(error).split("\n", 1)
+        return "\n".join([first + where, *rest])
+    return f"{type(error).__name__}: {error}{where}"
