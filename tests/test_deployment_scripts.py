@@ -9,13 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from redis import Connection, RedisError
 
+from corec.config import parse
+from corec.config.servers import DbServer, Secret
+from corec.storage import postgres_replica, postgres_schema
+from corec.storage.opening import open_reader
+from corec.storage.postgres import PostgresStore
+from corec.storage.postgres_report import report
+from tests.config_samples import node
 from tests.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
 from tests.nodes import until
 from tests.servers.ports import free_port, free_ports
 from tests.servers.postgres import running
 from tests.servers.redis import require_binary
+from tests.test_store import record
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,7 +104,7 @@ def test_six_of_them_join_into_a_cluster_once(servers, redis_tools, tmp_path):
     assert until(lambda: ask_redis(ports[5], "cluster", "nodes", password="s3cr3t").count("master") == 3)
 
 
-def test_a_replica_follows_and_starts_again(servers, tmp_path):
+def test_a_replica_follows_and_starts_again(servers, caplog, monkeypatch):
     # Given a PostgreSQL that was told of the replica's role, as in its image at the first start
     from tests.servers.postgres import running  # the plugin above comes first
 
@@ -119,15 +128,49 @@ def test_a_replica_follows_and_starts_again(servers, tmp_path):
                 cursor.execute("INSERT INTO told VALUES (%s)", (number,))
             # Then it has what the first one is told, and takes nothing else
             assert until(lambda: follower.ask("SELECT count(*), pg_is_in_recovery() FROM told") == (number, True), 60), number  # noqa: B023
+            if number == 2:
+                config = follower.is_read_while_it_keeps_up(primary, caplog, monkeypatch)
             process.terminate()
             assert process.wait(60) == 0
+        # And where it is away, the first one is read, which is said
+        caplog.clear()
+        assert follower.turn_read(config) == 4 and "cannot be read" in caplog.text
+        assert "cannot be read: " in dict(report(config.db_config).facts)["replica"]
 
 
 class Follower:
-    """Asks a replica."""
+    """A replica as others see it."""
 
     def __init__(self, primary, port):
         self.port, self._address = port, {**primary.address("postgres"), "port": port}
+
+    def is_read_while_it_keeps_up(self, primary, caplog, monkeypatch):
+        """Commands read it, unless it is far behind; the configuration of both."""
+        server = DbServer(host=primary.host, port=primary.port, user=primary.user, dbname="postgres", password=Secret(""))
+        config = structs.replace(parse(node()), db_config=structs.replace(server, replica=structs.replace(server, port=self.port)))
+        # Given what a node stored by way of the first one
+        postgres_schema.migrate_if_allowed(server)
+        store = PostgresStore(server, instance=config.instance_id)
+        for turn in (1, 2, 3):
+            store.commit(record(turn))
+        assert until(lambda: self.ask("SELECT max(turn) FROM turns") == (3,), 60)
+        # When rows are asked for, then they are the replica's
+        monkeypatch.setattr(postgres_replica, "MOST_BEHIND_S", 1e9)
+        assert self.turn_read(config) == 3 and not caplog.text
+        assert until(lambda: " 0.0 s behind" in dict(report(config.db_config).facts)["replica"], 60)
+        # And where it stands still while the first one goes on, the first one's
+        self.ask("SELECT pg_wal_replay_pause()")
+        store.commit(record(4))
+        store.close()
+        assert self.turn_read(config) == 3
+        monkeypatch.setattr(postgres_replica, "MOST_BEHIND_S", 0.0)
+        assert until(lambda: self.turn_read(config) == 4, 60) and "behind, so" in caplog.text
+        return config
+
+    def turn_read(self, config):
+        """Up to which turn commands read: the server's newest, or what the replica has of it."""
+        with open_reader(config, Path()) as reader:
+            return reader.state.turn
 
     def ask(self, sql):
         import psycopg2

@@ -177,7 +177,7 @@ def inicializar(nucleus, config):
 """
 
 
-def test_what_an_embedded_node_had_not_folded_is_folded_first_once(redis_server, tmp_path):
+def test_what_an_embedded_node_had_not_folded_is_folded_first_once(redis_server, tmp_path, caplog):
     # Given an embedded node that dies with batches in its journal that it has not folded
     with running(small(), tmp_path) as nucleus:
         nucleus.submit(readings(range(100)), time=now_ms()).result()
@@ -197,6 +197,11 @@ def test_what_an_embedded_node_had_not_folded_is_folded_first_once(redis_server,
     turns = [turn for turn in StoreReader(tmp_path / "store.db").turns() if turn.to_offset > turn.from_offset]
     assert [turn.to_offset for turn in turns][-1] == 4
     assert not any(command["op"] == "read" for command in turns[0].commands)
+    # And its journal, which takes readings again once there is no Redis, misses nothing of what came from there
+    with running(small(), tmp_path) as nucleus:
+        nucleus.submit(readings(range(100)), time=now_ms()).result()
+        assert until(lambda: nucleus.store.state.ledger.get("in") == 310)
+    assert "damage" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["acl", "tls", "unix"])

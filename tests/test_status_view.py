@@ -114,7 +114,7 @@ def test_a_node_whose_readings_others_fold_says_who():
     # Then its status says what waits, and who has which shards
     assert "at localhost:7000" in text and "tail 3 waiting, 7 kept" in text and "RAM" not in text
     assert "2 of 3 shards folded by 2 workers; this node leads" in text
-    assert "gw.1: shards 0, 2; 3,000 readings, 7 rows" in text and "gw.2: shards none; 0 readings" in text
+    assert "gw.1: shards 0, 2; 3,000 readings, 7 rows since it began" in text and "gw.2: shards none; 0 readings" in text
 
 
 def test_status_of_a_node_without_anything():

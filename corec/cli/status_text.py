@@ -223,8 +223,13 @@ def _fleet(status: Status) -> list[Line]:
                        f"; this node {role}")]  # fmt: skip
     if fleet["problem"]:
         lines.append(_labelled("", Span(fleet["problem"], "bad")))
-    return lines + [_labelled("", Span(worker["name"], name=True), f": shards {', '.join(map(str, worker['shards'])) or 'none'};"
-                              f" {worker['readings']:,} readings, {worker['rows']:,} rows") for worker in fleet["workers"]]  # fmt: skip
+    return lines + [_worker(worker) for worker in fleet["workers"]]
+
+
+def _worker(worker: Mapping[str, Any]) -> Line:
+    shards = ", ".join(map(str, worker["shards"])) or "none"
+    done = f"{counted(worker['readings'], 'reading')}, {counted(worker['rows'], 'row')} since it began"
+    return _labelled("", Span(worker["name"], name=True), f": shards {shards}; {done}")
 
 
 def _store(store: Mapping[str, Any]) -> str:

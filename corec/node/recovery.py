@@ -23,12 +23,14 @@ from corec.storage.folder import DataFolder
 from corec.storage.opening import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
 from corec.storage.sqlite import SqliteStore
-from corec.streams.intake import Intake, JournalIntake
+from corec.streams.intake import Intake, JournalIntake, read_note
 from corec.streams.journal import Journal
 
 log = logging.getLogger(__name__)
 
 MB = 1 << 20
+#: Turns among which one that took readings is looked for.
+NEWEST_TURNS = 100
 
 
 @dataclass
@@ -56,9 +58,8 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     name = config.instance_id
     node = identify(folder, name, adopt=adopt)
 
-    def logs(floor: int) -> tuple[Journal, Intake]:
-        own = journal or Journal(folder.journal, floor=floor, max_bytes=config.max_disk_mb * MB,
-                                 keep_bytes=config.conservar_diario_mb * MB, instance=name, node=node)  # fmt: skip
+    def logs(store: Store) -> tuple[Journal, Intake]:
+        own = journal or open_journal(folder, config, node, floor=store.state.offset, elsewhere=_read_redis(store))
         return own, intake or JournalIntake(own)
 
     snapshots = Snapshots(folder.snapshots, instance=name, node=node)
@@ -67,11 +68,10 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
 
 
 def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tuple[SqliteStore, House]],
-            logs: Callable[[int], tuple[Journal | None, Intake]], shard: int = 0) -> Opened:
+            logs: Callable[[Store], tuple[Journal | None, Intake]], shard: int = 0) -> Opened:
     """The engine of *shard* as snapshots, store and log have it.
 
-    store_at: opens the store; a new one begins at the base given.  logs: the journal, if any, and the intake of a store
-    that stands at the offset given.
+    store_at: opens the store; a new one begins at the base given.  logs: the journal, if any, and the intake for a store.
     """
     name, saved = config.instance_id, snapshots.load()
     engine = _assembled(saved, config, shard)
@@ -79,7 +79,7 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tup
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
         saved = snapshots.load(upto_turn=store.state.turn)
         engine = _assembled(saved, config, shard)
-    opened = Opened(engine, *logs(store.state.offset), store, house, snapshots)
+    opened = Opened(engine, *logs(store), store, house, snapshots)
     if saved:
         _replay(opened, saved.turn, name)
     elif store.state.turn and opened.intake.first > 1:
@@ -114,10 +114,16 @@ def require_reach(config: Config, opened: Opened, last: int) -> None:
         )
 
 
-def open_journal(folder: DataFolder, config: Config, node: int, floor: int) -> Journal:
-    """The journal of a data folder; its next offset is above *floor*."""
+def open_journal(folder: DataFolder, config: Config, node: int, floor: int, elsewhere: bool = False) -> Journal:
+    """The journal of a data folder; its next offset is above *floor*.  elsewhere: as `Journal` has it."""
     return Journal(folder.journal, floor=floor, max_bytes=config.max_disk_mb * MB, keep_bytes=config.conservar_diario_mb * MB,
-                   instance=config.instance_id, node=node)  # fmt: skip
+                   instance=config.instance_id, node=node, elsewhere=elsewhere)  # fmt: skip
+
+
+def _read_redis(store: Store) -> bool:
+    """Whether the newest offsets of the store are Redis': it was its log until now."""
+    took = [record for record in store.turns(max(0, store.state.turn - NEWEST_TURNS)) if record.to_offset > record.from_offset]
+    return bool(took) and read_note(took[-1]) is not None
 
 
 def _assembled(saved: Snapshot | None, config: Config, shard: int) -> Engine:

@@ -26,14 +26,15 @@ def open_store(config: Config, path: Path, base: Base, node: int = 0) -> "tuple[
 
 
 def open_reader(config: Config | None, data: Path) -> "AbstractContextManager[StoreReader | PostgresReader]":
-    """The stored rows of a node, to be read by anybody: those of `db_config` (its replica first), or of the data folder."""
+    """The stored rows of a node, to be read by anybody: those of `db_config` (its replica if it keeps up), or of the data folder."""
     from contextlib import closing
 
     if config is None or config.db_config is None:
         return closing(StoreReader(data / "store.db"))
     from corec.storage.postgres_read import PostgresReader
+    from corec.storage.postgres_replica import to_read
 
-    server = config.db_config.replica or config.db_config
+    server = to_read(config.db_config)
     if config.celery_config:
         from corec.storage.postgres_fleet import FleetReader
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from corec.config.servers import DbServer
-from corec.storage import postgres_schema
+from corec.storage import postgres_replica, postgres_schema
 from corec.storage.postgres_session import Session, where
 from corec.wording import amount
 
@@ -15,7 +15,6 @@ _PARTITIONS = """SELECT p.relname, (SELECT coalesce(sum(pg_total_relation_size(r
  FROM pg_inherits AS i JOIN pg_class AS p ON p.oid = i.inhrelid
  WHERE i.inhparent IN (SELECT oid FROM pg_class WHERE relname IN ('bloques', 'alerts', 'historia', 'turns') AND relkind = 'p')
  ORDER BY p.relname"""
-_LAG = """SELECT pg_is_in_recovery(), coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float"""
 
 
 class Report(NamedTuple):
@@ -38,7 +37,7 @@ def report(server: DbServer) -> Report:
             tables = _tables(cursor) if version else []
     finally:
         session.close()
-    return Report(facts + ([("replica", _replica(server.replica))] if server.replica else []), tables)
+    return Report(facts + ([("replica", postgres_replica.described(server.replica))] if server.replica else []), tables)
 
 
 def _tables(cursor: Any) -> list[tuple[list[str], list[list[str]]]]:
@@ -47,12 +46,3 @@ def _tables(cursor: Any) -> list[tuple[list[str], list[list[str]]]]:
     cursor.execute(_PARTITIONS)
     partitions = [[name, f"{rows:,}", amount(size)] for name, size, rows in cursor.fetchall()]
     return [(["instance", "shard", "turn", "since (UTC)", "writer"], shards), (["partition", "rows, about", "size"], partitions)]
-
-
-def _replica(server: DbServer) -> str:
-    session = Session(server, name="status", read_only=True)
-    try:
-        follows, behind = session.query(_LAG)[0]
-    finally:
-        session.close()
-    return f"{where(server)}, " + (f"{behind:.1f} s behind" if follows else "which follows nobody: it is no replica")

@@ -88,3 +88,8 @@ class JournalIntake:
 
     def trim(self, offset: int) -> None:
         self._journal.trim(offset)
+
+
+def read_note(record: "TurnRecord") -> dict[str, Any] | None:
+    """What a turn read on Redis, as its record says."""
+    return next((command for command in record.commands if command["op"] == "read"), None)

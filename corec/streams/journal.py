@@ -47,16 +47,18 @@ class Journal:
         segment_bytes: int = SEGMENT_BYTES,
         instance: str = "corec1",
         node: int = 0,
+        elsewhere: bool = False,
     ) -> None:
         """*floor*: the store's offset, so that no offset is ever given twice; *max_bytes*: 0 for no bound.
 
-        node: the id that files of this node carry.
+        node: the id that files of this node carry.  elsewhere: offsets between the journal's end and *floor* are those of
+        another log, so that nothing is lost where they are missing.
         """
         self._folder = Path(folder)
         self.max_bytes = max_bytes
         self._keep_bytes = keep_bytes
         self._segment_bytes = max(4096, min(segment_bytes, max_bytes // LEAST_FILES)) if max_bytes else segment_bytes
-        self._instance, self._node = instance, node
+        self._instance, self._node, self._elsewhere = instance, node, elsewhere
         self._lock = threading.Lock()
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._spares: list[Path] = []
@@ -194,7 +196,7 @@ class Journal:
         self._publish(last=scan.last, end=scan.end)
 
     def _start_at(self, first: int) -> None:
-        if self._view.files:
+        if self._view.files and not self._elsewhere:
             self._report(Gap(self._next, first - 1, self._view.files[-1].path.name, self._end))
         self._next = first
         self._roll(0)

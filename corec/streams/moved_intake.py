@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from corec.streams.base import Entry
-from corec.streams.intake import JournalIntake
+from corec.streams.intake import JournalIntake, read_note
 from corec.streams.journal import Journal
-from corec.streams.redis_intake import RedisIntake, read_note
+from corec.streams.redis_intake import RedisIntake
 
 if TYPE_CHECKING:
     from corec.storage.base import TurnRecord

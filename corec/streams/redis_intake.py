@@ -10,6 +10,7 @@ from corec.config.servers import RedisServer
 from corec.errors import ServerAway, ServerError
 from corec.streams.bare_frames import Row, as_entries
 from corec.streams.base import Entry
+from corec.streams.intake import read_note
 from corec.streams.redis_keys import fast_stream, id_pair, normal_stream
 from corec.streams.redis_link import Link
 from corec.streams.redis_position import Loss
@@ -174,11 +175,6 @@ class RedisIntake:
     def _remember(self, offset: int) -> None:
         if not self._places or self._places[-1][0] < offset:
             self._places.append((offset, dict(self._cursor)))
-
-
-def read_note(record: "TurnRecord") -> dict[str, Any] | None:
-    """What a turn read, as its record says."""
-    return next((command for command in record.commands if command["op"] == "read"), None)
 
 
 class _Replay:

@@ -33,7 +33,7 @@ class Lease(msgspec.Struct, frozen=True):
     steps: int = 0  # of its shards, in these turns
     held: tuple[int, ...] = ()  # shards that it folds
     opening: tuple[int, ...] = ()
-    stats: dict[str, float] = {}
+    stats: dict[str, int | float] = {}
 
 
 class Assignment(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ class Shard:
         self._orders, self._news = Orders(self._link, number), Teller(self._link, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
         self._heard = opened.engine.blocks["last_tick"].copy()
+        self._before = opened.engine.ledger["in"]
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=None, instance=self._name, shard=number,
                                 position=int(opened.engine.cursor.get(SENT, 0)))  # fmt: skip
@@ -74,7 +75,8 @@ class Shard:
     def counts(self) -> dict[str, int]:
         """What was done since it was opened."""
         totals = self._pipeline.totals
-        return {**self._counts, "readings": self._pipeline.ledger["in"], "rows": totals["rows"], "alerts": totals["alerts"]}
+        readings = self._pipeline.ledger["in"] - self._before
+        return {**self._counts, "readings": readings, "rows": totals["rows"], "alerts": totals["alerts"]}
 
     def reload(self, config: dict[str, Any]) -> None:
         """Take over a configuration that the fleet has taken over."""
@@ -147,6 +149,6 @@ def open_shard(config: Config, number: int, woken: threading.Event) -> Shard:
     intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, keep_bytes=config.conservar_diario_mb << 20,
                          lead_s=config.retraso_max / 2)  # fmt: skip
     opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base),
-                     lambda offset: (None, intake), shard=number)  # fmt: skip
+                     lambda store: (None, intake), shard=number)  # fmt: skip
     opened.snapshots.epoch = opened.store.epoch
     return Shard(opened, config, number, woken)
