@@ -3,6 +3,7 @@ import corec
 from corec._core.wire import pack_envelope
 from corec.engine import marks
 from corec.engine.marks import Marks
+from corec.streams.front_door import number_of
 from tests.nodes import readings
 
 CONFIG = {"retraso_max": 0.2, "bloques": [{"id": "a", "canal": 1, "entidades": 100, "ventana": 0.2}]}
@@ -71,3 +72,15 @@ def test_who_is_forgotten_is_not_named(monkeypatch):
     for producer in range(3):
         known.repeated(producer, 1, 0, 5)
     assert known.take_fresh() == known.to_list() == [[1, 1, 5], [2, 1, 5]]
+
+
+def test_places_in_an_order_leave_no_gaps():
+    # Given bare frames, which have the ids of their entries as numbers, and a producer that counts
+    known = Marks()
+    for id in (b"1700000000000-0", b"1700000000000-5", b"1700000000007-0"):
+        assert known.repeated(1, 1, number_of(id), 2) == 0
+    assert known.gaps == 0 and known.repeated(1, 1, number_of(b"1700000000007-0"), 2) == 2
+    known.repeated(2, 1, 0, 10)
+    known.repeated(2, 1, 15, 10)
+    # Then only what the one that counts has left out is missing
+    assert known.gaps == 5

@@ -8,6 +8,8 @@ MOST_PRODUCERS = 65_536
 MOST_NOTED = 1_000
 #: Where the count of gaps stops: producers choose their numbers, and a snapshot keeps it in 64 bits.
 MOST_GAPS = 2**63
+#: Numbers from here on are places in an order, as of bare frames that came by the front door: what they leave out is no reading.
+PLACES = 2**63
 
 
 class Marks:
@@ -23,7 +25,8 @@ class Marks:
         """How many of the *count* readings from *sequence* on were seen before; moves the mark."""
         key = (producer, epoch)
         expected = self._next.pop(key, sequence)
-        self.gaps = min(self.gaps + max(0, sequence - expected), MOST_GAPS)
+        if sequence < PLACES:
+            self.gaps = min(self.gaps + max(0, sequence - expected), MOST_GAPS)
         self._move(key, max(expected, sequence + count))
         self._fresh[key] = None
         return min(max(0, expected - sequence), count)

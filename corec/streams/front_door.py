@@ -20,6 +20,8 @@ SEQUENCE_BITS = 20
 #: Ids count from here, so that ms and bits fit into 63: until the year 2299.
 ZERO_MS = 1_577_836_800_000
 LARGEST_MS = (1 << 63 - SEQUENCE_BITS) - 1
+#: Says of a number that it is a place in the order of all entries, and that those left out are no gap (engine/marks.py).
+PLACES = 1 << 63
 
 
 class Routed(NamedTuple):
@@ -46,7 +48,7 @@ def route(rows: Iterable[Row], routing: Routing, epoch: int) -> Iterator[Routed]
 def number_of(id: bytes) -> int:
     """An entry's place in the order of all: ids grow by at least one, and so does this."""
     ms, sequence = id_pair(id)
-    return min(max(ms - ZERO_MS, 0), LARGEST_MS) << SEQUENCE_BITS | min(sequence, (1 << SEQUENCE_BITS) - 1)
+    return PLACES | min(max(ms - ZERO_MS, 0), LARGEST_MS) << SEQUENCE_BITS | min(sequence, (1 << SEQUENCE_BITS) - 1)
 
 
 def producer_on(stream: str, producer: int = 0) -> int:

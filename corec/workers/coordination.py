@@ -2,6 +2,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from corec.celery_setup import EXPIRES_S, require_plain_broker
@@ -13,6 +14,7 @@ from corec.node.news import Told
 from corec.retrying import RetryingThread
 from corec.workers.coordinator import Coordinator
 from corec.workers.leases import RENEW_S, Lease, Leases
+from corec.workers.long_work import LostWork, give_back
 from corec.workers.news import Listener
 from corec.workers.orders import order
 
@@ -32,6 +34,7 @@ class Coordination(RetryingThread):
         self._leases = Leases(config.redis_config, config.flota)
         self.coordinator = Coordinator(self._leases, config.instance_id, shards=config.fragmentos, config=without_registered(config),
                                        send=self._send, drop=self._drop)  # fmt: skip
+        self._lost_work = LostWork(self._leases, partial(give_back, self._app))
         self._listener = Listener(config.redis_config, config.flota, heard)
 
     def start(self) -> None:
@@ -65,6 +68,8 @@ class Coordination(RetryingThread):
             if self.problem:
                 require_plain_broker(self._config)
             self.coordinator.step()
+            if self.coordinator.leads:
+                self._lost_work.step()
         except CoreCError:
             raise
         except Exception as error:  # kombu, redis and Celery raise what they like; the next step tries again

@@ -14,6 +14,8 @@ from corec.streams.redis_link import Link
 LEASE_MS = 1200
 #: Leases are renewed this often.
 RENEW_S = 0.3
+#: A word that a message is worked on holds for this long.
+WORK_MS = 10_000
 
 #: Take or renew a key that is free or ours; 1 when it is ours now.
 _HOLD = """local holder = redis.call('GET', KEYS[1])
@@ -99,6 +101,28 @@ class Leases:
         """Decide."""
         with self._link.errors("take who has which shard"):
             self._link.client(self._tag).set(self._key("assignment"), msgspec.json.encode(assignment))
+
+    def work(self, tag: str) -> None:
+        """Say that a message is worked on."""
+        with self._link.errors("note who works"):
+            client = self._link.client(self._tag)
+            client.set(self._key(f"work:{tag}"), 1, px=WORK_MS)
+            client.sadd(self._key("work"), tag)
+
+    def work_ended(self, tag: str) -> None:
+        """It is done, or given back."""
+        with self._link.errors("note who works"):
+            client = self._link.client(self._tag)
+            client.srem(self._key("work"), tag)
+            client.delete(self._key(f"work:{tag}"))
+
+    def work_in_silence(self) -> list[str]:
+        """Messages that are not done and nobody says to work on."""
+        with self._link.errors("tell who works"):
+            client = self._link.client(self._tag)
+            tags = sorted(tag.decode() for tag in client.smembers(self._key("work")))
+            found = client.mget([self._key(f"work:{tag}") for tag in tags]) if tags else []
+        return [tag for tag, word in zip(tags, found, strict=True) if word is None]
 
     def close(self) -> None:
         """End the connections."""

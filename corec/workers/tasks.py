@@ -7,13 +7,22 @@ import time
 from typing import Any
 
 from celery import shared_task
-from celery.signals import after_setup_logger, celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    after_setup_logger,
+    celeryd_after_setup,
+    task_postrun,
+    task_prerun,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from corec.celery_setup import analysis_queue, configuration, turns_queue
 from corec.config import Config, parse
 from corec.node.notify import Supervisor, beat_always
 from corec.workers import analysis, fusions
 from corec.workers.leases import Leases
+from corec.workers.long_work import AtWork
 from corec.workers.shard import Shard, open_shard
 from corec.workers.shard_worker import ShardWorker
 
@@ -21,6 +30,7 @@ from corec.workers.shard_worker import ShardWorker
 TURN_S = 0.5
 
 _worker: ShardWorker | None = None
+_at_work: AtWork | None = None
 
 
 @after_setup_logger.connect
@@ -67,6 +77,24 @@ def _hurry(**_: Any) -> None:
 def _end(**_: Any) -> None:
     if _worker:
         _worker.stop()
+
+
+@task_prerun.connect
+def _say_so(task: Any, **_: Any) -> None:
+    """Long work of a worker that is gone is given to another: see `corec.workers.long_work`."""
+    global _at_work
+    tag = (task.request.properties or {}).get("delivery_tag")
+    if _worker is None and isinstance(tag, str):
+        _at_work = AtWork(configuration(), tag)
+        _at_work.start()
+
+
+@task_postrun.connect
+def _say_no_more(**_: Any) -> None:
+    global _at_work
+    if _at_work:
+        _at_work.stop()
+        _at_work = None
 
 
 @shared_task(name="corec.turn", ignore_result=True, acks_late=True)
