@@ -30,3 +30,33 @@ def gaps(cursor, since, until) -> dict[int, int]:
     """Shard -> the longest time, ms, between two of its commits that reaches into *since* to *until*."""
     cursor.execute(_GAPS, (since, until))
     return dict(cursor.fetchall())
+
+
+def assert_all_there(fleet) -> None:
+    """Every reading that was sent was folded once, or refused as a repeat of one that was, and is in one row once its window has closed."""
+    fleet.wait(lambda: counted(fleet) == fleet.sent, 60, lambda: f"{counted(fleet)} of {fleet.sent}")
+    fleet.wait(lambda: in_rows(fleet)[0] + late(fleet) == fleet.sent, 60, lambda: f"{in_rows(fleet)}, {late(fleet)} of {fleet.sent}")
+    _, rows, distinct = in_rows(fleet)
+    assert rows == distinct
+
+
+def in_rows(fleet):
+    """Readings in windows that have closed, and these rows, and their blocks and moments."""
+    with fleet.connected() as cursor:
+        cursor.execute("SELECT sum(count)::bigint, count(*), count(DISTINCT (id, timestamp)) FROM bloques WHERE instance_id = 'planta'")
+        return cursor.fetchone()
+
+
+def late(fleet):
+    return sum(ledger["late"] for ledger in ledgers(fleet))
+
+
+def counted(fleet):
+    """Readings, each once."""
+    return sum(ledger["in"] - ledger["rejected_repeated"] for ledger in ledgers(fleet))
+
+
+def ledgers(fleet):
+    with fleet.connected() as cursor:
+        cursor.execute("SELECT ledger FROM shards WHERE instance_id = 'planta'")
+        return [json.loads(row[0]) for row in cursor.fetchall()]
