@@ -320,7 +320,7 @@ def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_ser
     # Given what step 2 of the page leaves, with Celery's settings of step 3
     redis, postgres = two_servers
     cluster = free_ports(6)
-    (_, join), (_, keys), (_, nodes), _ = printed("3. Three nodes", redis=redis, cluster=cluster)
+    (_, join), (_, keys), (_, nodes), (_, ask), _, (_, stop), _ = printed("3. Three nodes", redis=redis, cluster=cluster)
     own = {"password": "your_real_password", "host": "127.0.0.1"}
     configure(checkout, db_config={**own, "dbname": "corec_db", "user": "corec_writer", "port": str(postgres.port)},
               redis_config={"password": "your_real_password", "host": "localhost", "port": redis})  # fmt: skip
@@ -333,7 +333,7 @@ def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_ser
         # When the commands are given as they are printed
         say(checkout, "sh", "-euc", join)
         configure(checkout, **configuration(checkout) | json.loads(f"{{{keys}}}"))
-        said = say(checkout, "bash", "-euc", nodes + "jobs -p > run/nodes\n")
+        said = say(checkout, "bash", "-euc", nodes + ask)
         # Then workers fold all shards, and the other two nodes stand by
         assert "celery runs" in said and "fleet" in said
         assert until(lambda: sum(len(worker["shards"]) for worker in fleet_of(checkout)["workers"]) == 16, 60), fleet_of(checkout)
@@ -341,7 +341,8 @@ def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_ser
         # And what the first one hears goes through the cluster into rows
         assert until(lambda: rows(postgres, checkout) > 0, 60), (checkout / "run/celery.log").read_text()
     finally:
-        subprocess.run("kill $(cat run/nodes)", shell=True, cwd=checkout, check=False)
-        say(checkout, "./run.sh", "stop")
-        for port in range(cluster, cluster + 6):
-            ask_redis(port, "shutdown", "nosave", password=(checkout / "secrets/redis").read_text().strip())
+        stopped = subprocess.run(["bash", "-uc", stop], cwd=checkout, env=environment(checkout), capture_output=True, text=True)
+    # And the last commands stop all of it
+    assert "celery stopped" in stopped.stdout and "corec stopped" in stopped.stdout
+    assert until(lambda: all("stopped at turn" in (checkout / f"run/corec{n}.log").read_text() for n in (2, 3)), 60)
+    assert until(lambda: all("refused" in ask_redis(port, "ping") for port in range(cluster, cluster + 6)), 60)
