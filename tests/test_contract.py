@@ -226,10 +226,10 @@ def test_two_blocks_may_have_the_same_names(tmp_path):
         assert [nucleus.engine.entity(ids_of(nucleus, id)[0])["valor"] for id in ("norte", "sur")] == [1.0, 2.0]
 
 
-@pytest.mark.parametrize(("failing", "regenerated"), [(1, []), (2, [2])])
+@pytest.mark.parametrize(("failing", "regenerated"), [(5, []), (6, [6])])
 def test_sensors_are_regenerated_above_max_errores_only(failing, regenerated):
-    # Given twenty sensors, of which 5 % may fail
-    engine = corec.Engine({"retraso_max": 0, "bloques": [{"id": "a", "canal": 1, "entidades": 20}]})
+    # Given twenty sensors, of which a quarter may fail
+    engine = corec.Engine({"retraso_max": 0, "bloques": [{"id": "a", "canal": 1, "entidades": 20, "autoreparacion": {"max_errores": 0.25}}]})
     states = [place >= failing for place in range(20)]
     # When some fail in three windows, Then they start afresh where they are more than that
     outcomes = [engine.feed_arrays(range(20), np.ones(20), channel=1, at=START + s * 1000, states=states) for s in range(4)]

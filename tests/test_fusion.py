@@ -210,10 +210,10 @@ def test_host_has_to_be_strong():
 
 
 @pytest.mark.parametrize(("weak", "host", "said"), [
-    (0.29, 0.51, None), (0.3, 0.51, "below its min_fitness 0.3, got 'a/1' at 0.30"), (0.29, 0.5, "above 0.5, got 'a/0' at 0.50"),
+    (0.24, 0.51, None), (0.25, 0.51, "below its min_fitness 0.25, got 'a/1' at 0.25"), (0.24, 0.5, "above 0.5, got 'a/0' at 0.50"),
 ])  # fmt: skip
 def test_weak_is_below_its_own_min_fitness_and_strong_above_a_half(weak, host, said):
-    engine = Engine({"bloques": [entry(entidades=2000, autoreparacion={"min_fitness": 0.3})]})
+    engine = Engine({"bloques": [entry(entidades=2000, autoreparacion={"min_fitness": 0.25})]})
     engine.arena.blocks["fitness"][:2] = host, weak
     command = {"op": "fuse", "block": "a/1", "host": "a/0"}
     if said is None:
