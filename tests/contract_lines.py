@@ -91,7 +91,8 @@ LINES = {
             "awaiting::coroutine_that_never_ends_is_cancelled_and_has_failed functions::what_is_no_number_is_said",
         "C function pointers":
             "functions::ctypes_function_gets_the_time_of_the_pass functions::numba_cfunc_is_called_natively "
-            "functions::scipy_low_level_callable_is_called_natively functions::capsules_are_taken_by_their_signature",
+            "functions::scipy_low_level_callable_is_called_natively functions::capsules_are_taken_by_their_signature "
+            "functions::ctypes_function_of_another_signature_is_refused functions::capsule_of_another_signature_is_refused",
         "two failures restart an entity": "blocks::two_failures_in_a_row_restart_a_celu block_model::two_failures_restart_an_entity",
         "more than max_errores are regenerated":
             "blocks::more_failing_than_max_errores_are_regenerated blocks::as_many_failing_as_max_errores_are_not "
@@ -146,7 +147,8 @@ LINES = {
             "redis_node::what_plugins_send_leaves_with_the_commit_and_their_client_is_real",
         "RAM, CPU and bytes of each beside the targets":
             "status_plugins::running_node_shows_what_plugins_cost bad_plugins::meter_does_not_charge_for_waiting "
-            "isolated_plugins::child_gets_what_was_committed bad_plugins::plugin_that_floods_is_cut_and_told_of_once",
+            "isolated_plugins::child_gets_what_was_committed bad_plugins::plugin_that_floods_is_cut_and_told_of_once "
+            "docs_plugins::first_plugin_runs_as_it_is_printed",
         "a plugin that blocks may have a process of its own":
             "isolated_plugins::documented_plugin_runs_in_a_process_of_its_own "
             "isolated_plugins::database_of_its_own_works_from_a_process_of_its_own isolated_plugins::child_gives_way_to_the_node",

@@ -33,6 +33,8 @@ def test_block_is_made_as_the_seed_makes_it():
     # And what is not said is as documented
     plain = BloqueSimbiotico("b", 5, entities(3, 5))
     assert (plain.max_size, plain.nucleus, plain.time_limit) == (1024, None, 0.5)
+    # And its entities are active before any pass
+    assert [entidad.activo for entidad in plain.entidades] == [True] * 3
 
 
 def test_block_works_detached_from_a_node():

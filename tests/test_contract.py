@@ -229,7 +229,8 @@ def test_two_blocks_may_have_the_same_names(tmp_path):
 @pytest.mark.parametrize(("failing", "regenerated"), [(5, []), (6, [6])])
 def test_sensors_are_regenerated_above_max_errores_only(failing, regenerated):
     # Given twenty sensors, of which a quarter may fail
-    engine = corec.Engine({"retraso_max": 0, "bloques": [{"id": "a", "canal": 1, "entidades": 20, "autoreparacion": {"max_errores": 0.25}}]})
+    entry = {"id": "a", "canal": 1, "entidades": 20, "autoreparacion": {"max_errores": 0.25}}
+    engine = corec.Engine({"retraso_max": 0, "bloques": [entry]})
     states = [place >= failing for place in range(20)]
     # When some fail in three windows, Then they start afresh where they are more than that
     outcomes = [engine.feed_arrays(range(20), np.ones(20), channel=1, at=START + s * 1000, states=states) for s in range(4)]

@@ -24,6 +24,9 @@ def test_first_plugin_runs_as_it_is_printed(tmp_path, caplog, isolated):
         # When a block gets hot, Then the line is in the log and the message in the stream
         nucleus.submit(readings([3], values=83.1), time=now_ms()).result(60)
         assert until(lambda: stream(nucleus, "hot") and "sensores/0 reached 83.1" in caplog.text, seconds=60)
+        # And its bill has what it was given and what it sent
+        bill = nucleus.status()["plugins"][0]
+        assert (bill["name"], bill["bytes_in_s"] > 0, bill["bytes_out_s"] > 0) == ("hot", True, True)
 
 
 def test_every_key_of_a_plugin_is_documented():

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from corec.config import parse
+from corec.core import deserializar_mensaje
+from corec.errors import PluginError
 from corec.nucleus import CoreCNucleus
 from corec.plugin_door import PluginDoor
-from tests.nodes import SMALL, quickest, small, until
+from tests.nodes import SMALL, now_ms, quickest, readings, small, until
 from tests.plugin_nodes import GOOD, Node, stream
 
 SEED = Path(__file__).parent / "seed"
@@ -219,8 +221,13 @@ def test_client_has_streams_and_names_the_setting_for_the_rest(node):
         assert until(lambda: asyncio.run(client.xlen("cosas")) == 2)
         assert stream(nucleus, "cosas")[0] == (first, {b"m": b"1", b"n": b"2"})
         assert asyncio.run(client.xread({"cosas": first})) == [[b"cosas", [stream(nucleus, "cosas")[1]]]]
-        with pytest.raises(Exception, match="redis_config"):
+        with pytest.raises(PluginError, match="(?s)xadd, xlen, xrange, xread, xtrim, xdel, got redis_client.get.*`redis_config`"):
             client.get("x")
+        # And the node's own streams are read as any other: frames in field m
+        nucleus.submit(readings([3], values=150.0), time=now_ms()).result(5)
+        assert until(lambda: stream(nucleus, "corec:alerts"))
+        (_, fields), = stream(nucleus, "corec:alerts")
+        assert list(fields) == [b"m"] and asyncio.run(deserializar_mensaje(fields[b"m"])) == (3, 1, 150.0, True)
 
 
 def test_who_reads_a_stream_on_is_given_what_is_new_and_nothing_else_is_read(node, monkeypatch):
