@@ -185,11 +185,11 @@ LINES = {
             "redis_node::front_door_takes_bare_frames_and_batches_of_devices redis_node::batches_are_folded_and_committed",
         "a block or plugin subscribes to any":
             "subscriptions::inputs_and_outputs_reach_their_subscribers "
-            "subscriptions::plugin_and_its_block_hear_what_others_say",
+            "subscriptions::plugin_and_its_block_hear_what_others_say subscriptions::stream_of_a_plugin_is_told_once_it_is_committed",
         "outputs: corec:messages:<canal>, corec:alerts": "store::messages_and_alerts_go_to_their_streams_as_frames",
     },
     "names and commands of the documentation": {
-        "python -m tests.test_corec": "corec::figures_of_the_seed_hold",
+        "python -m tests.test_corec": "corec::figures_of_the_seed_hold figure_whose_server_is_missing_is_not_run",
         "the table bloques and its columns": "store::the_seeds_view_of_blocks",
         "the plugin of section 7.2, unchanged":
             "plugins::documented_plugin_runs_unchanged",
@@ -202,6 +202,7 @@ LINES = {
         "channels 128 to 255 are rejected by name":
             "core::wrong_parts_are_refused core::bytes_that_are_no_frame_are_refused entities::wrong_channel_is_refused_by_name",
         "zstd from 64 frames on": "wire::zstd_from_64_frames_on",
+        "Python 3.11": "python_is_3_11_or_newer",
         "a Celery message carries a shard's turns": "worker_parts::each_worker_has_two_turns_waiting",
         "with Celery, plugins and blocks with functions stay in the node; plain shards travel":
             "workers::plugins_and_their_blocks_stay_in_the_node_and_plain_shards_travel",
@@ -211,6 +212,7 @@ LINES = {
         "a plugin does not load":
             "plugins::bad_plugin_is_named_and_the_others_go_on plugins::broken_plugin_configuration_is_named "
             "plugins::disabled_plugin_is_skipped_and_said",
+        "Redis ConnectionError, PostgreSQL OperationalError": "servers_that_do_not_answer_are_named_with_what_to_do",
         "RAM beyond 1 GB":
             "beyond_its_ram_a_node_says_how_many_entities_too_many "
             "ram_price::refusal_carries_the_arithmetic_and_the_way_out",

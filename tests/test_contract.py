@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, MutableMapping
 from importlib import import_module
 from pathlib import Path
@@ -24,11 +26,15 @@ from corec.celery_setup import make_app
 from corec.config import load, parse, registered
 from corec.config.plugins import settings_of
 from corec.entities import crear_entidad
+from corec.errors import ServerAway, ServerError
 from corec.modules import registro
 from corec.modules.base import ModuloBase
+from corec.storage.postgres_session import Session
+from corec.streams.redis_link import Link
 from tests.contract_lines import LINES
 from tests.nodes import SMALL, now_ms, readings, running, small, until
 from tests.plugin_nodes import GOOD, Node
+from tests.test_corec import FIGURES, Figure, NotRun, measured, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 START = 1_700_000_000_000
@@ -413,6 +419,42 @@ def test_beyond_its_ram_a_node_says_how_many_entities_too_many(tmp_path):
     assert done.returncode == 5
     assert "expected at most 1,024.0 MB of RAM" in done.stderr and "HINT: max_ram_mb 3238 would do; or reduce entidades" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_servers_that_do_not_answer_are_named_with_what_to_do(tmp_path):
+    # Given a port at which nobody listens
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        config = parse({"redis_config": {"host": "127.0.0.1", "port": port},
+                        "db_config": {"dbname": "corec_db", "user": "postgres", "host": "127.0.0.1", "port": str(port)}})  # fmt: skip
+        # When Redis is asked, Then the error has its address, the reason and the way out
+        link = Link(config.redis_config)
+        with pytest.raises(ServerError, match=rf"Redis at 127.0.0.1:{port} did not say hello: .*refused.*\nHINT: see that it runs"):
+            with link.errors("say hello"):
+                link.client("corec:in").ping()
+        # And so has that of PostgreSQL
+        with pytest.raises(ServerAway, match=rf"PostgreSQL at postgres@127.0.0.1:{port}/corec_db cannot be reached: .*refused"):
+            with Session(config.db_config, name="test").transaction():
+                pass
+
+
+def test_figure_whose_server_is_missing_is_not_run():
+    # Given a measurement without its server
+    def missing(quick):
+        raise NotRun("no Redis here")
+
+    # Then each of its figures says so, beside its target, and is neither met nor missed
+    figure = Figure("Redis, RAM", "50-100 MB", float)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FIGURES, missing, (figure, figure))
+        found = list(measured(missing, True))
+    assert [each.ok for each in found] == [None, None]
+    assert "Redis, RAM" in shown(found[0]) and "50-100 MB" in shown(found[0]) and "not run: no Redis here" in shown(found[0])
+
+
+def test_python_is_3_11_or_newer():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"] == ">=3.11"
 
 
 def test_workers_are_two():
