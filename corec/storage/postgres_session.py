@@ -223,7 +223,7 @@ def away(server: DbServer, error: Exception) -> ServerError:
     text = " ".join(str(error).split())
     if _HOPELESS.search(text):
         return ServerError(f"PostgreSQL refuses {where(server)}: {text}",
-                           hint="check db_config; `corec db init` makes database and roles")  # fmt: skip
+                           hint="check db_config; `corec db init` makes a node's database and roles, createdb a plugin's")  # fmt: skip
     return ServerAway(f"PostgreSQL at {where(server)} cannot be reached: {text or type(error).__name__}",
                       hint="readings go on being accepted; what waits is committed when it is back")  # fmt: skip
 
