@@ -47,10 +47,10 @@ def _check_config(config: "Config") -> None:
         rows = [_entry(entry) for entry in config.bloques]
         table = Table(header, rows, ["entry", "blocks", header[4], "plugin"], ["entry", "plugin"])
         click.echo("\n".join(columns(table, width=terminal_width())) + "\n")
+    admit(config)   # its refusal holds the bill
     click.echo("RAM with every entity awake\n" + "\n".join(price(config).lines(terminal_width())) + "\n")
     for warning in config.warnings:
         click.echo(f"warning: {warning}\n")
-    admit(config)
     click.echo("right, and it fits")
 
 
