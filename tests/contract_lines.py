@@ -84,7 +84,8 @@ LINES = {
             "model::other_entities_are_regenerated_while_a_dead_one_waits model::hibernated_dead_sensors_are_let_sleep",
         "prefix + number is arithmetic, other names stand in a table":
             "numbered_names_are_arithmetic_and_others_stand_in_a_table",
-        "names are found again": "registered_blocks::entities_are_found_again_by_name",
+        "names are found again":
+            "registered_blocks::entities_are_found_again_by_name registered_blocks::block_that_is_not_what_it_was_is_refused",
         "fused entities keep ids and place": "fusion::weak_block_joins_a_strong_one fusion::undo_gives_back_what_was_taken",
         "a function that raises, hangs, gives text, None or NaN":
             "blocks::whatever_a_function_gives_procesar_does_not_raise "
@@ -125,6 +126,8 @@ LINES = {
         "registrar_plugin only records": "plugin_is_initialised_when_all_modules_run_and_all_plugins_are_recorded",
         "inicializar() has a time limit":
             "bad_plugins::plugin_that_blocks_its_start_is_left_behind bad_plugins::start_that_never_ends_is_timed_out",
+        "one that fails three times in a row is suspended for 10 s, then longer":
+            "plugins::plugin_that_fails_is_suspended bad_plugins::plugin_that_hangs_is_timed_out_and_retried",
         "a plugin whose inicializar fails is never passed to": "plugins::plugin_whose_start_fails_is_never_passed_to",
         "two plugins of a name, two blocks of an id":
             "plugins::second_plugin_of_a_name_is_refused plugins::block_that_cannot_be_registered",

@@ -125,7 +125,7 @@ def test_plugin_that_fails_is_suspended(node, caplog):
         assert nucleus.plugins.plugins["bad"].failures == 3
         time.sleep(0.3)
         assert nucleus.plugins.plugins["bad"].failures == 3
-    assert "procesar: ValueError: always (main.py:4)" in caplog.text
+    assert "procesar: ValueError: always (main.py:4)" in caplog.text and "suspended for 10 s after 3 failures" in caplog.text
 
 
 def test_plugin_whose_start_fails_is_never_passed_to(node, caplog):
