@@ -25,7 +25,7 @@ def config(database, redis_server):
     return config
 
 
-def stepped(shard, done, seconds=10):
+def stepped(shard, done, seconds=60):
     return until(lambda: shard.step() and False or done(), seconds)
 
 
@@ -109,7 +109,7 @@ def send(config, tmp_path, batches):
 def test_an_order_that_was_taken_and_not_carried_out_is_the_next_owners(config, busy, redis_server):
     # Given an order that a shard has taken when it is let go
     answers = []
-    sender = threading.Thread(target=lambda: answers.append(order(config.redis_config, 0, {"op": "repair", "block": "s/0"}, timeout=30)))
+    sender = threading.Thread(target=lambda: answers.append(order(config.redis_config, 0, {"op": "repair", "block": "s/0"}, timeout=60)))
     sender.start()
     client, key = redis_server.client(), shard_key(0, "orders")
     assert until(lambda: client.llen(key) == 1)
@@ -120,7 +120,7 @@ def test_an_order_that_was_taken_and_not_carried_out_is_the_next_owners(config, 
     leave(busy)
     # Then the next owner carries it out, and the sender hears in which turn
     following = open_shard(config, 0, threading.Event())
-    assert stepped(following, lambda: not sender.is_alive(), 20)
+    assert stepped(following, lambda: not sender.is_alive())
     assert answers[0]["turn"] == following._opened.store.state.turn
     following.abandon()
 

@@ -76,7 +76,7 @@ def given(leases, *shards):
     leases.decided = Assignment({shard: "w1" for shard in shards} | {99: "w2"})
 
 
-def turns_until(worker, done, seconds=10.0):
+def turns_until(worker, done, seconds=60.0):
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end

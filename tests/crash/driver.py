@@ -40,12 +40,12 @@ def command_now(dice: random.Random, nucleus: CoreCNucleus, config: dict) -> Non
         nucleus.pipeline.take_snapshot()
         return
     if dice.random() < 0.6:
-        block, host = dice.sample(nucleus.engine.block_ids, 2)
+        block, host = _pair(dice, nucleus.engine.block_ids)
         move = {"op": "fuse", "block": block, "host": host, "force": True}
         fused = [nucleus.engine.block_ids[fusion.block] for fusion in nucleus.engine.fusions]
         if fused and dice.random() < 0.5:
             move = {"op": "undo", "block": dice.choice(fused)}
-        with suppress(UsageError):      # most pairs may not be fused, or were
+        with suppress(UsageError):      # some pairs may not be fused, or were
             nucleus.pipeline.command(move)
         return
     if dice.random() < 0.5:
@@ -54,6 +54,12 @@ def command_now(dice: random.Random, nucleus: CoreCNucleus, config: dict) -> Non
     for entry in config["bloques"]:
         entry.setdefault("filtro", {})["desviacion"] = dice.choice([0.5, 1.0, 2.0, 3.0])
     nucleus.pipeline.command({"op": "reload", "config": parse(config).to_mapping()})
+
+
+def _pair(dice: random.Random, ids: list[str]) -> tuple[str, str]:
+    """Two blocks, as a rule of one entry: others are refused."""
+    block, anywhere = dice.choice(ids), dice.random() < 0.1
+    return block, dice.choice([each for each in ids if each != block and (anywhere or each.partition("/")[0] == block.partition("/")[0])])
 
 
 def note_commands(dice: random.Random, nucleus: CoreCNucleus, config: dict) -> None:
