@@ -135,7 +135,7 @@ def test_database_of_its_own_works_from_a_process_of_its_own(node):
         nucleus.submit(readings([7], values=15.0), time=now).result(5)
         # Then they are in the node's data folder, as numbers
         with closing(sqlite3.connect(node.data / "plugins" / "mine.db")) as base:
-            kept = until(lambda: base.execute("SELECT * FROM filas").fetchall(), seconds=20)
+            kept = until(lambda: base.execute("SELECT * FROM filas").fetchall())
         assert kept == [(now - now % 200, 15.0)]
         assert found(nucleus)["failures"] == 0
 

@@ -172,7 +172,7 @@ def test_ejecucion_steps_blocks_that_nobody_steps(tmp_path):
         bloque = BloqueSimbiotico("propio", 9, [crear_entidad("m0", 9, lambda: 1.0)])
         nucleus.modulos["registro"].bloques["propio"] = bloque
         # Then the node steps it
-        assert until(lambda: bloque.passes, seconds=8) > 0
+        assert until(lambda: bloque.passes) > 0
 
 
 def test_functions_that_were_inherited_are_in_the_history(tmp_path):
@@ -190,7 +190,7 @@ def test_functions_that_were_inherited_are_in_the_history(tmp_path):
             with nucleus.store.reader() as reader:
                 return [each for each in reader.happenings("propio") if each.what == "inherit"]
 
-        found = until(inherited, seconds=12)
+        found = until(inherited)
     assert [(each.entities, each.inherited, each.reason) for each in found] == [(1, 1, "functions: bad from m0")]
 
 

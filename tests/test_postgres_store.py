@@ -190,7 +190,7 @@ def through(server, proxy):
     return DbServer(dbname=server.dbname, user=server.user, password=server.password, host="127.0.0.1", port=proxy.port)
 
 
-def commit_until_done(store, *turn, seconds=10.0, **content):
+def commit_until_done(store, *turn, seconds=60.0, **content):
     """As the pipeline does."""
     end = time.monotonic() + seconds
     while True:
@@ -254,7 +254,7 @@ def test_a_connection_that_falls_silent_is_given_up(server, monkeypatch):
         proxy.go_silent()
         threading.Timer(0.7, proxy.up).start()
         # When a turn is committed, then it is given up, tried on a new connection, and stands once
-        commit_until_done(store, record(2), aggregates=second(2), seconds=15)
+        commit_until_done(store, record(2), aggregates=second(2))
         assert (store.state.turn, len(store.history())) == (2, 6)
         store.close()
 

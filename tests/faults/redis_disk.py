@@ -52,7 +52,7 @@ class Rounds:
         return reached
 
     def _send(self, ids, value: float) -> None:
-        self._publisher.publish(readings(ids, value), time=now_ms(), timeout=30)
+        self._publisher.publish(readings(ids, value), time=now_ms(), timeout=60)
         self.sent += len(ids)
 
     def _once(self) -> int:
