@@ -84,17 +84,36 @@ def test_rows_are_what_the_oracle_makes_of_the_streams(fleet):
 
 def test_a_redis_that_comes_back_empty_is_sent_again_what_was_not_committed(fleet):
     # Given a fleet on a Redis that has lost all that it was told
+    fleet.stop_sending()
     fleet.start_sending()
     fleet.wait(fleet.go_on(), 30)
     fleet.redis.stop()
     shutil.rmtree(fleet.redis.folder / "appendonlydir", ignore_errors=True)
     fleet.redis.start()
-    # When it is back, then the workers go on, every reading counts once, and no window is there twice, whoever has the shards now
+    # When it is back, then the workers go on
+    assert_counted_once(fleet)
+    # And each is in a window, unless a shard's earlier owner had not the time for a snapshot (docs/guarantees.md)
+    if "cannot be folded again" not in fleet.all_logs():
+        evidence.assert_all_there(fleet)
+
+
+def test_the_same_when_a_worker_is_killed_meanwhile(fleet):
+    # Given a Redis that has lost everything, and a worker that cannot leave its shards as they are
+    fleet.start_sending()
+    fleet.wait(fleet.go_on(), 30)
+    fleet.redis.stop()
+    fleet.processes["w1"].kill()
+    shutil.rmtree(fleet.redis.folder / "appendonlydir", ignore_errors=True)
+    fleet.redis.start()
+    # When the other has them all, then it cannot fold again what was committed, and what senders send again of that is known to it
+    fleet.wait(lambda: fleet.folded_by(fleet.pid("w2")), 60)
+    assert_counted_once(fleet)
+
+
+def assert_counted_once(fleet):
+    """Every reading is counted, no window is there twice, whoever has the shards now."""
     fleet.wait(fleet.go_on(), BACK_S)
     fleet.stop_sending()
     fleet.wait(lambda: evidence.counted(fleet) >= fleet.sent, 60, lambda: f"{evidence.counted(fleet)} of {fleet.sent}")
     assert evidence.counted(fleet) == fleet.sent
     assert len(set(evidence.in_rows(fleet)[1:])) == 1
-    # And each is in a window, unless a shard's earlier owner had not the time for a snapshot (docs/guarantees.md)
-    if "cannot be folded again" not in fleet.all_logs():
-        evidence.assert_all_there(fleet)

@@ -43,7 +43,8 @@ def assert_all_there(fleet) -> None:
 def in_rows(fleet):
     """Readings in windows that have closed, and these rows, and their blocks and moments."""
     with fleet.connected() as cursor:
-        cursor.execute("SELECT sum(count)::bigint, count(*), count(DISTINCT (id, timestamp)) FROM bloques WHERE instance_id = 'planta'")
+        cursor.execute("SELECT coalesce(sum(count), 0)::bigint, count(*), count(DISTINCT (id, timestamp)) FROM bloques"
+                       " WHERE instance_id = 'planta'")  # fmt: skip
         return cursor.fetchone()
 
 
