@@ -172,6 +172,20 @@ def test_without_windows_there_is_nothing_to_learn_from(history):
         analysis.train(config, now_ms(), now_ms() + 1000, data=data)
 
 
+def test_windows_without_a_score_leave_what_is_configured(tmp_path):
+    # Given windows of before the reference was learnt, all with a score of 0
+    rows = np.zeros(10, AGGREGATE)
+    rows["canal"], rows["count"], rows["window"] = 1, 20, SINCE + 3000 * np.arange(10)
+    store = SqliteStore(tmp_path / "store.db", instance="corec1")
+    store.set_blocks([Block(0, "s/0", 1, 20)])
+    store.commit(TurnRecord(1, 0, 0, 0, 0, [], "hash", now_ms()), aggregates=rows)
+    store.close()
+    # When a threshold is asked for, then it is not one that any window would exceed
+    config = parse({**AUDITED, "auditoria": {"umbral": 5.5}})
+    answer = analysis.train(config, SINCE, now_ms(), data=tmp_path)
+    assert answer["auditoria"]["umbral"] == 5.5 and answer["windows"] == 10 and answer["highest_score"] == 0
+
+
 def test_an_embedded_node_is_fitted_by_the_command(history, tmp_path):
     _, data = history
     (tmp_path / "corec_config.json").write_text(json.dumps(AUDITED))

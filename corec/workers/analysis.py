@@ -62,7 +62,8 @@ def train(config: Config, since: int, until: int, por_dia: float = 1.0, data: Pa
     days = max((last - first) / DAY_MS, 1 / 24)
     most = math.floor(por_dia * days)
     choices = sorted({0.0, *(math.ceil(score * 100) / 100 for score in (*scores, highest))})
-    umbral = choices[bisect_left(choices, True, key=lambda choice: found(choice) <= most)]
+    # Before the reference is learnt all scores are 0, which says nothing.
+    umbral = choices[bisect_left(choices, True, key=lambda choice: found(choice) <= most)] if highest else config.auditoria.umbral
     return {"auditoria": {"umbral": umbral, "ventanas": config.auditoria.ventanas}, "anomalies": found(umbral), "por_dia": por_dia,
             "windows": windows, "days": round(days, 3), "highest_score": round(highest, 3), "from": first, "until": last}  # fmt: skip
 
