@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 #: Producers remembered; the one heard longest ago is forgotten first.
 MOST_PRODUCERS = 65_536
-#: Marks in the record of one turn, about 45 bytes each.
+#: Marks in the record of one turn, about 50 bytes each.
 MOST_NOTED = 1_000
 #: Where the count of gaps stops: producers choose their numbers, and a snapshot keeps it in 64 bits.
 MOST_GAPS = 2**63
