@@ -3,7 +3,7 @@ import threading
 import time
 from collections import deque
 
-#: Bytes of entries that one commit takes, about: half a millisecond of an SSD.
+#: Bytes of entries that one commit takes, about: half a millisecond more on an SSD.
 CHUNK_BYTES = 64 << 10
 #: So few come along with any commit.
 FEW_BYTES = 4 << 10

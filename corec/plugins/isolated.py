@@ -32,8 +32,9 @@ STOP_WAIT_S = 0.3
 LOOK_EVERY_S, WEIGH_EVERY_S = 0.1, 5.0
 #: A child that lived for this long is started again at once; others after 1 s, then twice as long each time, up to this.
 LONG_LIFE_S, FIRST_REST_S, LONGEST_REST_S = 60.0, 1.0, 600.0
-#: What is read from a child, as a multiple of what it may send, a little at a time: the rest waits in its pipe.
-READ_FOLD, PACE_S = 4, 0.01
+#: What is read from a child, as a multiple of what it may send (of so much a second at least), a little at a time: the rest
+#: waits in its pipe.
+READ_FOLD, LEAST_BYTES_S, PACE_S = 4, MB >> 3, 0.01
 #: A message counts as so many bytes more than it has: small ones cost time too.
 MESSAGE_BYTES = 512
 
@@ -198,7 +199,7 @@ class _Life:
 
     def _may_read(self) -> bool:
         """Whether what the child sent of late leaves room for more."""
-        now, rate = time.monotonic(), READ_FOLD * max(self._running.meter.most_bytes_s, MB)
+        now, rate = time.monotonic(), READ_FOLD * max(self._running.meter.most_bytes_s, LEAST_BYTES_S)
         self._room = min(self._room + rate * (now - self._room_at), rate * PACE_S)
         self._room_at = now
         return self._room > 0
