@@ -51,9 +51,7 @@ class EmbeddedRedis:
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
         """Add an entry; its id, or None, after a moment, where its plugin sends more than it may."""
-        number = self.add(name, as_entry(fields, id), urgent=bool(options.get("urgent")))
-        await asyncio.sleep(0 if number else REFUSED_S)  # many in a row let everybody else through
-        return number
+        return await paced(self.add(name, as_entry(fields, id), urgent=bool(options.get("urgent"))))
 
     def add(self, name: Any, entry: dict[bytes, bytes], *, urgent: bool = False) -> bytes | None:
         """The same without awaiting, from any thread."""
@@ -137,6 +135,12 @@ def put_out(put: Callable[[str, bytes, bool], None], stream: str, fields: dict[A
     if not charge(len(blob)):
         return None
     put(stream, blob, urgent)
+    return number
+
+
+async def paced(number: bytes | None) -> bytes | None:
+    """What adding an entry gave, once everybody else was let through; a plugin above its bound waits a little longer."""
+    await asyncio.sleep(0 if number else REFUSED_S)
     return number
 
 

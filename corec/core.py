@@ -14,7 +14,7 @@ import struct
 from numbers import Integral
 from typing import Any
 
-from corec.bus import put_out
+from corec.bus import paced, put_out
 from corec.errors import FrameError, PartialFrame, PluginError, UsageError
 from corec.plugin_base import abrir_base
 
@@ -75,9 +75,9 @@ async def enviar_mensaje_redis(client: Any, stream: str, mensaje: bytes, priorid
     if not callable(getattr(client, "xadd", None)):
         raise PluginError(f"expected a Redis client, got {client!r:.60}", hint="nucleus.redis_client is one, embedded too")
     critical = prioridad == "critical"
-    if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # a node's own client: the entry leaves with the commit, once
-        return put_out(client.corec_put_out, stream, {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}, critical)
     fields = {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}
+    if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # a node's own client: the entry leaves with the commit, once
+        return await paced(put_out(client.corec_put_out, stream, fields, critical))
     options = {"urgent": True} if critical and getattr(client, "takes_urgent", False) is True else {}
     added = client.xadd(stream, fields, maxlen=MAX_ENTRIES, approximate=True, **options)
     return await added if inspect.isawaitable(added) else added

@@ -50,6 +50,8 @@ class Answers:
         self._subscriptions: dict[int, Forwarded] = {}
         self._waiting: deque[tuple[int, Entry]] = deque()
         CURRENT.set(running.meter)  # this thread works for nobody else
+        self._kinds = {"call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe,
+                       "dropped": running.meter.was_refused}  # fmt: skip
         self._operations = {
             "xadd": self._xadd, "xlen": self._stream, "xrange": self._stream, "xread": self._stream, "claim": self._claim,
             "release": nucleus.release_block, "subscribe": self._subscribe, "entity_name": nucleus.entity_name,
@@ -58,8 +60,7 @@ class Answers:
 
     def take(self, kind: str, *rest: Any) -> None:
         """Carry out one message."""
-        {"call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe,
-         "dropped": self._meter.was_refused}[kind](*rest)  # fmt: skip
+        self._kinds[kind](*rest)
 
     def forward(self) -> bool:
         """Send one entry that waits; False where none does."""

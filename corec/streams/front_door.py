@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, pack_envelope, unpack_envelope
+from corec.engine.marks import PLACES
 from corec.errors import DamagedBatch
 from corec.streams.bare_frames import Row
 from corec.streams.redis_keys import FRONT_DOOR, id_ms, id_pair, normal_stream
@@ -20,8 +21,6 @@ SEQUENCE_BITS = 20
 #: Ids count from here, so that ms and bits fit into 63: until the year 2299.
 ZERO_MS = 1_577_836_800_000
 LARGEST_MS = (1 << 63 - SEQUENCE_BITS) - 1
-#: Says of a number that it is a place in the order of all entries, and that those left out are no gap (engine/marks.py).
-PLACES = 1 << 63
 
 
 class Routed(NamedTuple):
