@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec.bus import EmbeddedRedis
+from corec.common.text import counted
 from corec.config import Config
 from corec.config.ram_price import admit
 from corec.config.registered import FIRST_ID, name_at
@@ -42,7 +43,6 @@ from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
 from corec.streams.journal import Journal
 from corec.streams.redis_keys import CRITICAL_CHANNELS
 from corec.subscriptions import Subscriptions
-from corec.wording import counted
 
 if TYPE_CHECKING:
     from corec.node.redis_side import RedisSide

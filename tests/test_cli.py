@@ -127,7 +127,7 @@ def test_help_is_quick_and_loads_no_numpy(tmp_path):
         "import sys; from corec.__main__ import command\n"
         "try: command(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'rich', 'msgspec', 'psutil', 'corec.packing', 'corec.engine', 'corec.config'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'rich', 'msgspec', 'psutil', 'corec.common.zstandard', 'corec.engine', 'corec.config'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from corec.cli.status_text import as_text, one_line
+from corec.common.trouble import Trouble
 from corec.errors import DiskFull, ExitCode, StorageError
 from corec.node import checkpoints
 from corec.node.control import ask
 from corec.nucleus import CoreCNucleus
-from corec.storage.trouble import Trouble
 from tests.faults import shim
 from tests.faults.memory import memory_folder
 from tests.nodes import now_ms, readings, running, small, until
@@ -130,7 +130,7 @@ def test_the_status_shows_it_in_words():
 def test_trouble_that_comes_and_goes_is_summed_up(caplog, monkeypatch):
     # Given trouble that ends and begins again all the time
     clock = [100.0]
-    monkeypatch.setattr("corec.storage.trouble.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("corec.common.trouble.time.monotonic", lambda: clock[0])
     trouble = Trouble(logging.getLogger("x"), "Part-x", every_s=0.2)
     for _ in range(50):
         trouble.met("no room", DiskFull("full"), 3)

@@ -4,7 +4,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corec import packing
+from corec.common import zstandard as packing
 
 TEXT = b"a reading after the other " * 400
 

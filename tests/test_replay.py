@@ -1,4 +1,4 @@
-"""corec.sources.replay and corec.timestamps: recordings of every kind, good and bad."""
+"""corec.sources.replay and corec.common.times: recordings of every kind, good and bad."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from corec._core.wire import encode_frames, pack_envelope
+from corec.common.times import clock, detect, iso, require_time
 from corec.config import parse
 from corec.engine import Engine
 from corec.errors import FrameError, InputError, UsageError
 from corec.sources.frames_recording import MAGIC, write_frames
 from corec.sources.replay import fold, open_recording
-from corec.timestamps import clock, detect, iso, require_time
 
 RECORDING = Path(__file__).resolve().parents[1] / "examples" / "data" / "cold_room.csv"
 CONFIG = parse(

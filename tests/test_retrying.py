@@ -2,8 +2,8 @@
 import logging
 import threading
 
+from corec.common.retrying_thread import RetryingThread
 from corec.errors import ServerError
-from corec.retrying import RetryingThread
 from tests.nodes import until
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from corec.cli import main
 from corec.cli.status_text import as_text
 from corec.cli.table import Table, columns
-from corec.wording import counted, elided
+from corec.common.text import counted, elided
 from tests.status_samples import status
 
 LONG = "a_very_long_name_of_a_hall_of_machines_in_the_third_plant_south"

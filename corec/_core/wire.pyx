@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corec.errors import DamagedBatch, FrameError
-from corec.packing import PackingError, declared_size, declared_window, pack, unpack
+from corec.common.zstandard import PackingError, declared_size, declared_window, pack, unpack
 
 cdef extern from "wire.h" nogil:
     void cc_crc32c_choose(int hardware)

@@ -36,8 +36,8 @@ def check(config: Path | None, embedded: bool, data: Path | None, repair: bool) 
 
 def _check_config(config: "Config") -> None:
     from corec.cli.table import Table, columns, terminal_width
+    from corec.common.text import counted
     from corec.config.ram_price import admit, price
-    from corec.wording import counted
 
     entities = sum(entry.entidades for entry in config.bloques)
     blocks = sum(entry.blocks for entry in config.bloques)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corec.cli.check_fit import Span, misfits
+from corec.common.text import amount, counted
 from corec.config import Config
 from corec.errors import CoreCError, DamagedFile, StorageError
 from corec.node.identity import require_one_node
@@ -24,7 +25,6 @@ from corec.storage.sqlite_read import StoreReader
 from corec.storage.sqlite_schema import connect, has_wal
 from corec.storage.store_verify import verify as verify_store
 from corec.streams import journal
-from corec.wording import amount, counted
 
 #: Turns in which a note of what was read from a server is looked for.
 RECENT_TURNS = 50

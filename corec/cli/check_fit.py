@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from corec.common.text import counted
 from corec.storage.base import State
 from corec.storage.snapshot_files import Head
-from corec.wording import counted
 
 
 class Span(NamedTuple):

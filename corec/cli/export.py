@@ -6,8 +6,8 @@ import click
 
 from corec.cli.base import EXIT_CODES
 from corec.cli.row_options import row_options
+from corec.common.text import counted
 from corec.errors import UsageError
-from corec.wording import counted
 
 
 @click.command(short_help="Stored windows, alerts or readings to a file.", epilog=EXIT_CODES)

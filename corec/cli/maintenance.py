@@ -25,8 +25,8 @@ def mute(subject: str, span: float, why: str, data: Path) -> None:
     corec mute 70012 --for 30m
     corec mute enjambre_sensor/17 --for 0
     """
+    from corec.common.times import iso
     from corec.node.control import ask
-    from corec.timestamps import iso
 
     until = round(time.time() * 1000 + span * 1000) if span else 0
     what = {"entity": int(subject)} if subject.isdecimal() else {"block": subject}
@@ -45,8 +45,8 @@ def ack(alerts: tuple[str, ...], why: str, data: Path) -> None:
     \b
     corec ack 1712.0 1713.4 --why "cable replaced"
     """
+    from corec.common.text import counted
     from corec.node.control import ask
-    from corec.wording import counted
 
     answer = ask(data, {"op": "ack", "alerts": list(alerts), "why": why}, timeout=30.0)
     click.echo(f"{counted(len(alerts), 'alert')} acknowledged (turn {answer['turn']:,})")

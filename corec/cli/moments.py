@@ -41,7 +41,7 @@ class Moment(click.ParamType):
         ago = _AGO.fullmatch(value.strip())
         if ago:
             return round(time.time() * 1000 - float(ago[1]) * _UNIT_MS[ago[2]])
-        from corec.timestamps import detect
+        from corec.common.times import detect
 
         format = detect(value)
         if format is None:

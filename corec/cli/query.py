@@ -93,7 +93,7 @@ def _alert_table(rows: "np.ndarray", ids: dict[int, str], names: "Names", seen_t
 
 def _times(moments: list[int]) -> list[str]:
     """Without milliseconds where all of them are whole seconds."""
-    from corec.timestamps import iso
+    from corec.common.times import iso
 
     whole = all(moment % 1000 == 0 for moment in moments)
     return [iso(moment)[: -4 if whole else None] for moment in moments]

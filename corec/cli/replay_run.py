@@ -12,6 +12,8 @@ from corec.cli.interrupt import Interrupt
 from corec.cli.replay_store import ReplayStore
 from corec.cli.status_text import ledger_line
 from corec.cli.table import Table, columns, terminal_width
+from corec.common.text import counted, duration
+from corec.common.times import iso
 from corec.config import Config
 from corec.config.ram_price import admit
 from corec.engine import Engine
@@ -20,8 +22,6 @@ from corec.errors import FrameError
 from corec.sources.names import NameTable
 from corec.sources.recording import Piece
 from corec.sources.replay import fold, open_recording
-from corec.timestamps import iso
-from corec.wording import counted, duration
 
 TOP_ALERTS = 10
 #: At a pace, readings come in pieces of this much real time.

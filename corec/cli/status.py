@@ -81,7 +81,7 @@ def last_state(data: Path, config: "Config | None") -> dict[str, Any] | None:
 
 
 def _stopped(found: dict[str, Any]) -> str:
-    from corec.timestamps import iso
+    from corec.common.times import iso
 
     store = found["store"]
     if store is None:

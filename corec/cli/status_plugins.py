@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corec.cli.table import Table, columns
-from corec.wording import amount
+from corec.common.text import amount
 
 HEADER = ("plugin", "state", "passes", "failures", "RAM", "CPU", "in/s", "out/s", "dropped")
 TO_THE_LEFT = ("plugin", "state")

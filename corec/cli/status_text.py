@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from corec.timestamps import clock, iso
-from corec.wording import amount, counted, duration, elided
+from corec.common.text import amount, counted, duration, elided
+from corec.common.times import clock, iso
 
 Status = Mapping[str, Any]
 

@@ -7,9 +7,9 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Protocol
 
-from corec import logs
 from corec.cli.base import drop_output
 from corec.cli.status_text import Line, alert_text, one_line, status_lines
+from corec.common import logs
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from corec.cli.base import on_terminal
-from corec.wording import elided
+from corec.common.text import elided
 
 #: Least characters that a name is elided to, while there is a shorter form of the table to try, and when there is none.
 EASY_NAME, LEAST_NAME = 14, 6

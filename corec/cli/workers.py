@@ -25,8 +25,8 @@ def workers(config: Path | None, number: int | None, rol: str | None, loglevel: 
     """
     import threading
 
-    from corec import logs
     from corec.celery_setup import require_plain_broker
+    from corec.common import logs
     from corec.config.types import ROLES
     from corec.errors import ConfigError
     from corec.node.stop_signals import stop_signals

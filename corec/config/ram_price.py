@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import PAGESIZE
 
+from corec.common.text import counted, elided
 from corec.config import BlockEntry, Config
 from corec.errors import CapacityError
-from corec.wording import counted, elided
 
 MB = 1024 * 1024
 

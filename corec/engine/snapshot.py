@@ -13,13 +13,13 @@ import numpy as np
 from corec._core.arena import Arena
 from corec._core.dtypes import TILE
 from corec._core.wire import crc32c
+from corec.common.zstandard import PackingError, declared_size, pack, unpack
 from corec.config import parse
 from corec.engine.columns import LATEST_TIME
 from corec.engine.fusion import Fusion
 from corec.engine.marks import Marks
 from corec.engine.mutes import Mute
 from corec.errors import DamagedFile
-from corec.packing import PackingError, declared_size, pack, unpack
 
 if TYPE_CHECKING:
     from corec.engine import Engine

@@ -3,11 +3,11 @@ import logging
 import threading
 import time
 
+from corec.common.trouble import Trouble
 from corec.errors import CoreCError, DamagedFile, FenceLost
 from corec.node.flash import FlashBudget
 from corec.node.recovery import Opened
 from corec.storage.snapshots import SnapshotWriter
-from corec.storage.trouble import Trouble
 
 log = logging.getLogger(__name__)
 

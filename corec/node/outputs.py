@@ -18,10 +18,10 @@ import numpy as np
 from redis.exceptions import ResponseError, WatchError
 
 from corec._core.dtypes import AGGREGATE
+from corec.common.retrying_thread import RetryingThread
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
-from corec.retrying import RetryingThread
 from corec.streams.redis_keys import FIELD, committed_key
 from corec.streams.redis_link import Link
 

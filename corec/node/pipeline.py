@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from corec.common.trouble import Trouble
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
@@ -22,7 +23,6 @@ from corec.node.flash import FlashBudget
 from corec.node.outgoing import Outgoing
 from corec.node.recovery import Opened, commit, name_blocks
 from corec.storage.base import TurnRecord
-from corec.storage.trouble import Trouble
 
 log = logging.getLogger(__name__)
 

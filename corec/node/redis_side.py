@@ -6,13 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corec.common.trouble import Trouble
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.node.outputs import Outputs
 from corec.node.router import Router
 from corec.publish import Publisher
-from corec.storage.trouble import Trouble
 from corec.streams.journal import Journal
 from corec.streams.moved_intake import MovedIntake
 from corec.streams.redis_intake import RedisIntake

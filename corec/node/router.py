@@ -12,9 +12,9 @@ from collections import deque
 
 from redis.exceptions import WatchError
 
+from corec.common.retrying_thread import RetryingThread
 from corec.config import Config
 from corec.errors import CoreCError, ServerError
-from corec.retrying import RetryingThread
 from corec.streams.front_door import Routed, route
 from corec.streams.redis_keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, payload_of, shard_key
 from corec.streams.redis_link import BLOCK_MS, Link

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core import block
+from corec.common.text import duration
+from corec.common.times import iso
 from corec.engine.fusion import fused_into
 from corec.engine.outcome import Outcome, kind_name
 from corec.node.held import tell_held
-from corec.timestamps import iso
 from corec.version import VERSION
-from corec.wording import duration
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus

@@ -17,10 +17,10 @@ import numpy as np
 
 from corec._core import dtypes
 from corec.bus import REFUSED_S
+from corec.common.priority import give_way
 from corec.metering import Meter
 from corec.plugins.loading import WHATEVER, entry_point, imported, told
 from corec.plugins.pipe import Closed, Pipe
-from corec.plugins.priority import give_way
 from corec.plugins.proxy import Budget, Link, NucleusProxy
 from corec.subscriptions import Entry
 

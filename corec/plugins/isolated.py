@@ -9,10 +9,10 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corec.common.child_process import Process
 from corec.metering import Meter
 from corec.plugins.answers import Answers
 from corec.plugins.pipe import Closed, Pipe
-from corec.plugins.process import Process
 from corec.plugins.running import MB, START_LIMIT_S, Running
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from corec import timestamps
+from corec.common import times as timestamps
+from corec.common.text import counted
 from corec.config import Config
 from corec.errors import FrameError
 from corec.sources.base import Batch
 from corec.sources.columns import map_columns
 from corec.sources.recording import Piece
-from corec.wording import counted
 
 #: A column of one of these names holds the times; the first column does where none has such a name.
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "epoch", "unix", "fecha", "hora", "tiempo")

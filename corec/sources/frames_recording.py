@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from corec._core.wire import FRAME_BYTES, HEADER, envelope_head, pack_envelope
+from corec.common.times import iso
 from corec.errors import DamagedBatch, FrameError
 from corec.sources.recording import Piece
-from corec.timestamps import iso
 
 #: A .frames file begins with these bytes; behind them stand envelopes, one behind the other.
 MAGIC = b"CCFRAME1"

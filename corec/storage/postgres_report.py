@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
+from corec.common.text import amount
 from corec.config.servers import DbServer
 from corec.storage import postgres_replica, postgres_schema
 from corec.storage.postgres_session import Session, where
-from corec.wording import amount
 
 _SHARDS = """SELECT instance_id, shard::text, turn::text, to_char(taken, 'YYYY-MM-DD HH24:MI:SS'), owner FROM shards ORDER BY 1, 2"""
 #: Sizes of what lies under a table, its partitions' partitions included.

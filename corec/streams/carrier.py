@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from corec.retrying import RetryingThread
+from corec.common.retrying_thread import RetryingThread
 from corec.streams.tail import SenderStats, Tail
 
 

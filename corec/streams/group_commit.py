@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from itertools import chain
 from typing import NamedTuple
 
+from corec.common.text import counted
+from corec.common.trouble import Trouble
 from corec.errors import InternalError, StorageError
-from corec.storage.trouble import Trouble
 from corec.streams.base import Log
-from corec.wording import counted
 
 log = logging.getLogger(__name__)
 

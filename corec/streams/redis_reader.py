@@ -10,10 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from corec.common.retrying_thread import RetryingThread
+from corec.common.trouble import Trouble
 from corec.config.servers import RedisServer
 from corec.errors import StorageError
-from corec.retrying import RetryingThread
-from corec.storage.trouble import Trouble
 from corec.streams.bare_frames import Row
 from corec.streams.redis_keys import BEGINNING, id_pair, payload_of
 from corec.streams.redis_link import BLOCK_MS, Link

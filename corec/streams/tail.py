@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corec._core.wire import FRAME_BYTES, pack_envelope
+from corec.common.trouble import Trouble
 from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
-from corec.storage.trouble import Trouble
 from corec.streams.group_commit import GroupCommitter
 from corec.streams.journal import Journal
 from corec.streams.routing import Part

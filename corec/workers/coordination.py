@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from corec.celery_setup import EXPIRES_S, require_plain_broker
+from corec.common.retrying_thread import RetryingThread
 from corec.config import Config
 from corec.config.registered import without_registered
 from corec.core import celery_app_of
 from corec.errors import CoreCError, ServerError
 from corec.node.news import Told
-from corec.retrying import RetryingThread
 from corec.workers.coordinator import Coordinator
 from corec.workers.leases import RENEW_S, Lease, Leases
 from corec.workers.long_work import LostWork, give_back

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from corec.common.retrying_thread import RetryingThread
 from corec.config import Config
 from corec.errors import CoreCError
-from corec.retrying import RetryingThread
 from corec.workers.leases import Leases
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from contextlib import suppress
 import numpy as np
 
 from corec._core import dtypes
+from corec.common.retrying_thread import RetryingThread
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.node.news import Told
-from corec.retrying import RetryingThread
 from corec.streams.redis_link import Link
 
 log = logging.getLogger(__name__)
