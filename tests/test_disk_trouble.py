@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from corec.cli.status_text import as_text, one_line
+from corec.cli.output.status_text import as_text, one_line
 from corec.common.trouble import Trouble
 from corec.errors import DiskFull, ExitCode, StorageError
 from corec.node import checkpoints

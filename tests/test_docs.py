@@ -48,7 +48,7 @@ def test_readme_and_its_spanish_twin_say_the_same(part):
 
 def test_first_screen_of_the_readme_is_what_a_node_shows():
     # Given the picture of a status in the README, and a status as it is shown today
-    from corec.cli.status_text import as_text
+    from corec.cli.output.status_text import as_text
     from tests.status_samples import status
 
     picture = next(block for block in parts("README.md")["code"] if "ledger" in block).splitlines()[1:-1]

@@ -13,7 +13,7 @@ from corec._core.wire import encode_frames
 from corec.config import parse
 from corec.engine import Engine
 from corec.engine.commands import check_command
-from corec.engine.marks import MOST_PRODUCERS, Marks
+from corec.engine.producer_marks import MOST_PRODUCERS, Marks
 from corec.errors import ConfigError, FrameError, UsageError
 from tests.fleet import FLEET, STEPPED, entry
 from tests.twin import T0, Twin, check_ledger, check_rows, envelope, same_state

@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from corec.cli.status_text import as_text
+from corec.cli.output.status_text import as_text
 from corec.node import flash
 from corec.node.flash import DAY_S, MB, MOST_STRETCH, FlashBudget, written_bytes
 from tests.nodes import now_ms, readings, running, small, until

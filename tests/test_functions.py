@@ -1,4 +1,4 @@
-"""corec.functions: which kinds of functions there are, and what each gives."""
+"""corec.entities.functions: which kinds of functions there are, and what each gives."""
 import asyncio
 import contextlib
 import ctypes
@@ -13,8 +13,8 @@ import pytest
 
 from corec._core.calls import call_python
 from corec.blocks.awaiting import may_suspend
+from corec.entities.functions import BadReading, Vectorizada, native_address, number_of, vectorizada
 from corec.errors import UsageError
-from corec.functions import BadReading, Vectorizada, native_address, number_of, vectorizada
 from tests.entity_samples import block_of, run
 
 DOUBLE = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)

@@ -1,8 +1,8 @@
 """Marks of producers beside what a turn read: what a replay has where the batches are gone, and what it changes where they are not."""
 import corec
 from corec._core.wire import pack_envelope
-from corec.engine import marks
-from corec.engine.marks import Marks
+from corec.engine import producer_marks as marks
+from corec.engine.producer_marks import Marks
 from corec.streams.front_door import number_of
 from tests.nodes import readings
 

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from corec.cli.status_text import as_text, one_line
+from corec.cli.output.status_text import as_text, one_line
 from corec.node.status import Rates, percentiles
 from tests.nodes import now_ms, readings, running, small, until
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from corec.cli import main
-from corec.cli.status_text import as_text
+from corec.cli.output.status_text import as_text
 from corec.config import parse
 from corec.errors import ExitCode, FenceLost, ServerError, StorageError
 from corec.node.status import rss_bytes

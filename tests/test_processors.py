@@ -1,4 +1,4 @@
-"""corec.processors: the formulas of their docstrings, against independent ones where there are."""
+"""corec.entities.processors: the formulas of their docstrings, against independent ones where there are."""
 import json
 import math
 import random
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corec.entities.processors import MAX_WINDOW, ProcesadorFiltro, ProcesadorSensor
 from corec.errors import UsageError
-from corec.processors import MAX_WINDOW, ProcesadorFiltro, ProcesadorSensor
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 

@@ -5,9 +5,9 @@ import logging
 import pytest
 from click.testing import CliRunner
 
+from corec.cli.output.status_plugins import plugins_text
+from corec.cli.output.status_text import as_text
 from corec.cli.status import status
-from corec.cli.status_plugins import plugins_text
-from corec.cli.status_text import as_text
 from tests import status_samples
 from tests.nodes import until
 from tests.plugin_nodes import GOOD, Node

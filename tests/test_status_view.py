@@ -1,4 +1,4 @@
-"""corec.cli.status_text, corec.cli.status_view, corec.common.logs and corec.common.text: what a node shows of itself."""
+"""corec.cli.output.status_text, corec.cli.output.status_view, corec.common.logs and corec.common.text: what a node shows of itself."""
 
 import io
 import logging
@@ -7,8 +7,8 @@ import time
 import pytest
 from rich.console import Console
 
-from corec.cli.status_text import alert_text, as_text, chart, ledger_line, one_line, status_lines
-from corec.cli.status_view import LineView, LiveView
+from corec.cli.output.status_text import alert_text, as_text, chart, ledger_line, one_line, status_lines
+from corec.cli.output.status_view import LineView, LiveView
 from corec.common import logs
 from corec.common.text import amount, counted, duration
 from tests.status_samples import FakeNode, status

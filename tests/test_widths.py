@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from corec.cli import main
-from corec.cli.status_text import as_text
-from corec.cli.table import Table, columns
+from corec.cli.output.status_text import as_text
+from corec.cli.output.table import Table, columns
 from corec.common.text import counted, elided
 from tests.status_samples import status
 

@@ -23,7 +23,7 @@ from corec.blocks.inheritance import donors
 from corec.blocks.messages import Messages, Pass
 from corec.blocks.plan import Plan
 from corec.blocks.sample import Sample
-from corec.entities import MicroCeluEntidadCoreC, check_channel, check_id
+from corec.entities.entity import MicroCeluEntidadCoreC, check_channel, check_id
 from corec.errors import CapacityError, UsageError
 
 logger = logging.getLogger("BloqueSimbiotico")

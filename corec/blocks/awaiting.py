@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from corec.blocks.sample import Job, Sample
-from corec.functions import BadReading
+from corec.entities.functions import BadReading
 
 #: How long a cancelled function may take to come to its end, in seconds.
 GRACE = 0.05

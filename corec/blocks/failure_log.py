@@ -3,7 +3,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corec.functions import BadReading
+from corec.entities.functions import BadReading
 
 logger = logging.getLogger("BloqueSimbiotico")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from corec.blocks.block_model import FAILING, healthy, levels
-from corec.entities import MicroCeluEntidadCoreC
+from corec.entities.entity import MicroCeluEntidadCoreC
 
 
 def donors(entidades: Sequence[MicroCeluEntidadCoreC], states: np.ndarray, failing: np.ndarray) -> dict[int, int | None]:

@@ -9,8 +9,8 @@ import numpy as np
 from corec._core.calls import call_native, call_python
 from corec.blocks.awaiting import may_suspend
 from corec.blocks.sample import Job, Sample
-from corec.entities import CeluEntidadCoreC, MicroCeluEntidadCoreC
-from corec.functions import LARGEST, Vectorizada, native_address, number_of
+from corec.entities.entity import CeluEntidadCoreC, MicroCeluEntidadCoreC
+from corec.entities.functions import LARGEST, Vectorizada, native_address, number_of
 
 
 class Plan:

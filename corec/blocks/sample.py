@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corec._core.calls import judge
-from corec.functions import LARGEST, BadReading, number_of
+from corec.entities.functions import LARGEST, BadReading, number_of
 
 
 class Job(NamedTuple):

@@ -35,7 +35,7 @@ def check(config: Path | None, embedded: bool, data: Path | None, repair: bool) 
 
 
 def _check_config(config: "Config") -> None:
-    from corec.cli.table import Table, columns, terminal_width
+    from corec.cli.output.table import Table, columns, terminal_width
     from corec.common.text import counted
     from corec.config.ram_price import admit, price
 

@@ -91,7 +91,7 @@ def status(config: Path | None) -> None:
     \b
     corec db status
     """
-    from corec.cli.table import Table, columns
+    from corec.cli.output.table import Table, columns
     from corec.storage.postgres_report import report
 
     found = report(_server(load_config(config)))

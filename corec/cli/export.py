@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from corec.cli.base import EXIT_CODES
-from corec.cli.row_options import row_options
+from corec.cli.output.row_options import row_options
 from corec.common.text import counted
 from corec.errors import UsageError
 
@@ -39,7 +39,7 @@ def export(file: Path, data: Path, config: Path | None, embedded: bool, blocks: 
 def _export_rows(file: Path, kind: str, data: Path, config: Path | None, embedded: bool, blocks: str, since: int | None,
                  until: int | None, alerts: bool) -> str:  # fmt: skip
     from corec.cli.history import entity_names, opened, read_rows
-    from corec.cli.rows_out import named_rows, save_npy, write_csv
+    from corec.cli.output.rows_out import named_rows, save_npy, write_csv
 
     with opened(data, config, embedded) as reader:
         rows = read_rows(reader, blocks, since, until, alerts)
@@ -55,7 +55,7 @@ def _export_rows(file: Path, kind: str, data: Path, config: Path | None, embedde
 
 
 def _export_readings(file: Path, data: Path, blocks: str, since: int | None, until: int | None, alerts: bool) -> str:
-    from corec.cli.journal_out import envelopes
+    from corec.cli.output.journal_out import envelopes
     from corec.sources.frames_recording import write_frames
 
     if alerts or blocks != "*":

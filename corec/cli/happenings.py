@@ -60,7 +60,7 @@ def _named(happening: "Happening", ids: dict[int, str]) -> dict[str, Any]:
 
 
 def _as_table(found: list[dict[str, Any]]) -> str:
-    from corec.cli.table import Table, columns, terminal_width
+    from corec.cli.output.table import Table, columns, terminal_width
     from corec.common.times import iso
 
     header = ["time (UTC)", "turn", "block", "what", "host", "fitness", "failing", "entities", "inherited", "reason"]

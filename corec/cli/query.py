@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from corec.cli.base import EXIT_CODES
-from corec.cli.row_options import row_options
+from corec.cli.output.row_options import row_options
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from corec.cli.table import Table
+    from corec.cli.output.table import Table
     from corec.sources.names import Names
 
 LAST = 20
@@ -35,7 +35,7 @@ def query(
     corec query --alerts --last 5
     """
     from corec.cli.history import entity_names, opened, read_rows
-    from corec.cli.table import columns, terminal_width
+    from corec.cli.output.table import columns, terminal_width
 
     with opened(data, config, embedded) as reader:
         rows = read_rows(reader, blocks, since, until, alerts, last)
@@ -51,7 +51,7 @@ def query(
 
 
 def _window_table(rows: "np.ndarray", ids: dict[int, str], digits: int = 6) -> "Table":
-    from corec.cli.table import Table
+    from corec.cli.output.table import Table
 
     times = _times(rows["window"].tolist())
     measures = ("mean", "min", "max", "std")
@@ -66,7 +66,7 @@ def _window_table(rows: "np.ndarray", ids: dict[int, str], digits: int = 6) -> "
 
 def _narrow(table: "Table") -> "Table":
     """The same with the date said once, if there is one, and short heads."""
-    from corec.cli.table import Table
+    from corec.cli.output.table import Table
 
     dates = {row[0][:10] for row in table.rows}
     common = 11 if len(dates) == 1 else 5
@@ -77,7 +77,7 @@ def _narrow(table: "Table") -> "Table":
 
 
 def _alert_table(rows: "np.ndarray", ids: dict[int, str], names: "Names", seen_to: dict[str, str]) -> "Table":
-    from corec.cli.table import Table
+    from corec.cli.output.table import Table
     from corec.engine.outcome import kind_name
 
     header = ["time (UTC)", "number", "alert", "entity", "value", "limit", "unit", "block", "acknowledged"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from corec._core import block
 from corec._core.wire import decode_frames, encode_frames
-from corec.cli.table import Table, columns, terminal_width
+from corec.cli.output.table import Table, columns, terminal_width
 from corec.engine import Engine
 
 ENTITIES = 1_000_000

@@ -9,9 +9,9 @@ from typing import Any
 
 from corec.cli.base import on_terminal
 from corec.cli.interrupt import Interrupt
+from corec.cli.output.status_text import ledger_line
+from corec.cli.output.table import Table, columns, terminal_width
 from corec.cli.replay_store import ReplayStore
-from corec.cli.status_text import ledger_line
-from corec.cli.table import Table, columns, terminal_width
 from corec.common.text import counted, duration
 from corec.common.times import iso
 from corec.config import Config

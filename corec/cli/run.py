@@ -36,7 +36,7 @@ def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, s
     corec run
     corec run --config configs/demo --data /tmp/demo --for 60
     """
-    from corec.cli.status_view import LineView, LiveView
+    from corec.cli.output.status_view import LineView, LiveView
     from corec.common import logs
     from corec.nucleus import CoreCNucleus
 

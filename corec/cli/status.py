@@ -48,14 +48,14 @@ def status(data: Path, config: Path | None, embedded: bool, as_json: bool, plugi
 
 
 def _plugins(found: list[dict[str, Any]]) -> str:
-    from corec.cli.status_plugins import plugins_text
+    from corec.cli.output.status_plugins import plugins_text
 
     return plugins_text(found)
 
 
 def _running(found: dict[str, Any]) -> str:
-    from corec.cli.status_text import as_text
-    from corec.cli.table import terminal_width
+    from corec.cli.output.status_text import as_text
+    from corec.cli.output.table import terminal_width
 
     return as_text(found, terminal_width())
 
@@ -92,7 +92,7 @@ def _stopped(found: dict[str, Any]) -> str:
         f"the store of {store['instance_id']} ends at turn {store['turn']:,}{when}",
     ]
     if store["ledger"]:
-        from corec.cli.status_text import ledger_line
+        from corec.cli.output.status_text import ledger_line
 
         lines.append(ledger_line(store["ledger"]))
     return "\n".join(lines)

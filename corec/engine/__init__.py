@@ -19,9 +19,9 @@ from corec.engine.commands import apply_command
 from corec.engine.describe import describe
 from corec.engine.fusion import Fusion
 from corec.engine.ledger import CAUSES, added, as_counts, count, put_back
-from corec.engine.marks import Marks
 from corec.engine.mutes import Mute, parted
 from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
+from corec.engine.producer_marks import Marks
 from corec.engine.repair import repair_sick
 from corec.engine.snapshot import SegmentKeeper, assemble_state, capture_state, pack_whole, unpack_whole
 from corec.errors import UsageError

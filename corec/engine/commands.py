@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from corec.config import Config, parse
 from corec.config.registered import with_entries
 from corec.config.reload import reshaped
-from corec.engine import detached
+from corec.engine import detached_blocks as detached
 from corec.engine.fusion import block_named, check_fusion, check_undo, fuse, undo
 from corec.engine.mutes import acknowledge, check_ack, check_mute, mute
 from corec.engine.repair import note_inheritance, repair

@@ -17,8 +17,8 @@ from corec.common.zstandard import PackingError, declared_size, pack, unpack
 from corec.config import parse
 from corec.engine.columns import LATEST_TIME
 from corec.engine.fusion import Fusion
-from corec.engine.marks import Marks
 from corec.engine.mutes import Mute
+from corec.engine.producer_marks import Marks
 from corec.errors import DamagedFile
 
 if TYPE_CHECKING:

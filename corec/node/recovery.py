@@ -12,7 +12,7 @@ from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
-from corec.engine.closed import keep_closed, may_open_from
+from corec.engine.closed_windows import keep_closed, may_open_from
 from corec.engine.outcome import Outcome
 from corec.errors import ServerAway, StorageError
 from corec.node.identity import identify

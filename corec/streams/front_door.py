@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, pack_envelope, unpack_envelope
-from corec.engine.marks import PLACES
+from corec.engine.producer_marks import PLACES
 from corec.errors import DamagedBatch
 from corec.streams.bare_frames import Row
 from corec.streams.redis_keys import FRONT_DOOR, id_ms, id_pair, normal_stream

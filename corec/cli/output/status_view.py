@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from corec.cli.base import drop_output
-from corec.cli.status_text import Line, alert_text, one_line, status_lines
+from corec.cli.output.status_text import Line, alert_text, one_line, status_lines
 from corec.common import logs
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.cli.status_view")
 
 #: Seconds between two looks at the node on a terminal, and between two lines elsewhere.
 REDRAW_S, LINE_S = 1.0, 5.0

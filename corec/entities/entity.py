@@ -1,27 +1,23 @@
-"""Entities: the smallest things that live in a block.
-
-    crear_entidad("m0", 1, random.random)                                      a MicroCeluEntidadCoreC
-    crear_entidad("t0", 1, read_sensor, procesador=ProcesadorSensor(gain=0.1)) a CeluEntidadCoreC
-
-Both unpack and index as the tuple (id, canal, funcion or procesador, activo).
-"""
+"""The two kinds of entities, and `crear_entidad`, which makes and checks them; both unpack as (id, canal, funcion, activo)."""
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import ref
 
+from corec.entities.functions import check_function
 from corec.errors import UsageError
-from corec.functions import Vectorizada, check_function, vectorizada
-from corec.processors import ProcesadorFiltro, ProcesadorSensor
-
-if TYPE_CHECKING:
-    from corec.blocks import BloqueSimbiotico
-
-__all__ = ["CeluEntidadCoreC", "MicroCeluEntidadCoreC", "ProcesadorFiltro", "ProcesadorSensor", "Vectorizada",
-           "crear_entidad", "vectorizada"]
 
 Funcion = Callable[[], Any]
 Procesador = Callable[[float, dict[str, Any]], float | None]
+
+
+class Block(Protocol):
+    """What an entity knows of the block it lives in; `BloqueSimbiotico` is one."""
+
+    id: str
+
+    def is_active(self, slot: int) -> bool:
+        """Whether the entity at *slot* is healthy."""
 
 
 class MicroCeluEntidadCoreC(Sequence):
@@ -30,17 +26,17 @@ class MicroCeluEntidadCoreC(Sequence):
     `activo` is whether its last reading in its block was a good one; true before there was any.
     """
 
-    __slots__ = ("_home", "_slot", "canal", "funcion", "id")
+    __slots__ = ("_block", "_slot", "canal", "funcion", "id")
 
     def __init__(self, id: str, canal: int, funcion: Any) -> None:
         self.id, self.canal, self.funcion = id, canal, funcion
-        self._home: ref[BloqueSimbiotico] | None = None
+        self._block: ref[Block] | None = None
         self._slot = 0
 
     @property
-    def bloque(self) -> "BloqueSimbiotico | None":
+    def bloque(self) -> "Block | None":
         """The block it lives in, or None."""
-        return self._home and self._home()
+        return self._block and self._block()
 
     @property
     def activo(self) -> bool:
@@ -48,9 +44,9 @@ class MicroCeluEntidadCoreC(Sequence):
         bloque = self.bloque
         return bloque is None or bloque.is_active(self._slot)
 
-    def enter(self, home: "ref[BloqueSimbiotico]", slot: int) -> None:
+    def enter(self, block: "ref[Block]", slot: int) -> None:
         """Take the place *slot* of a block; the block calls this."""
-        self._home, self._slot = home, slot
+        self._block, self._slot = block, slot
 
     def inherit(self, donor: "MicroCeluEntidadCoreC") -> None:
         """Take over what makes *donor* work."""
@@ -104,7 +100,7 @@ class CeluEntidadCoreC(MicroCeluEntidadCoreC):
 def crear_entidad(id: str, canal: int, funcion: Any = None, procesador: Procesador | None = None) -> MicroCeluEntidadCoreC:
     """A Micro entity with *funcion*, or with *procesador* a Celu.
 
-    id: unique in its block.  canal: 0..127.  funcion: `corec.functions` says of what kinds; a Celu may do without.
+    id: unique in its block.  canal: 0..127.  funcion: `corec.entities.functions` says of what kinds; a Celu may do without.
     procesador: procesador(valor, estado) -> float, or None to filter the value out.
     """
     check_id(id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corec.cli.table import Table, columns
+from corec.cli.output.table import Table, columns
 from corec.common.text import amount
 
 HEADER = ("plugin", "state", "passes", "failures", "RAM", "CPU", "in/s", "out/s", "dropped")
