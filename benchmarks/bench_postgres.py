@@ -14,10 +14,10 @@ import pytest
 from benchmarks.harness import race
 from corec._core.dtypes import AGGREGATE
 from corec.config.servers import DbServer
-from corec.storage import postgres_schema
 from corec.storage.base import Block, TurnRecord
-from corec.storage.postgres import PostgresStore
-from corec.storage.postgres_copy import BLOQUES
+from corec.storage.postgres import schema as postgres_schema
+from corec.storage.postgres.copy import BLOQUES
+from corec.storage.postgres.store import PostgresStore
 
 pytest_plugins = ["tests.servers.postgres"]
 

@@ -65,7 +65,7 @@ def redis_url(server: RedisServer) -> str:
 
 def require_plain_broker(config: Config) -> None:
     """UsageError where the broker would be a cluster: Celery has no transport for one."""
-    from corec.streams.redis_link import Link
+    from corec.streams.redis.link import Link
 
     if config.celery_config.broker:
         return

@@ -25,7 +25,6 @@ from corec.node.loop import PipelineLoop
 from corec.node.news import News, Told
 from corec.node.notify import Supervisor
 from corec.node.pipeline import Pipeline, wall_ms
-from corec.node.producer import Producer
 from corec.node.recovery import Opened, open_node, open_without_store
 from corec.node.shed import FLOOD, Shed
 from corec.node.source_runner import SourceRunner
@@ -39,9 +38,10 @@ from corec.plugin_manager import PluginManager  # noqa: F401  the seed has its n
 from corec.sources.names import NameTable
 from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
-from corec.streams.group_commit import GROUP_BYTES, GroupCommitter
 from corec.streams.journal import Journal
-from corec.streams.redis_keys import CRITICAL_CHANNELS
+from corec.streams.journal.group_commit import GROUP_BYTES, GroupCommitter
+from corec.streams.redis.keys import CRITICAL_CHANNELS
+from corec.streams.sending.producer import Producer
 from corec.subscriptions import Subscriptions
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ class _Sqlite:
 
 class _Postgres:
     def __init__(self, server: Any) -> None:
-        from corec.storage.postgres_session import Session
+        from corec.storage.postgres.session import Session
 
         self._session = Session(server, name="plugin")
 

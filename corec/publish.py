@@ -21,8 +21,8 @@ import numpy as np
 from corec._core.wire import encode_frames, whole_frames
 from corec.config import Config, load
 from corec.errors import BackPressure, DiskFull, FrameError, InputError
-from corec.streams.routing import Part, Routing
-from corec.streams.tail import Tail, future_of
+from corec.streams.sending.routing import Part, Routing
+from corec.streams.sending.unsent import Tail, future_of
 
 MB = 1 << 20
 TAILS = "tails"
@@ -112,7 +112,7 @@ class Publisher:
             from corec.node.submit import NodeSender
 
             return NodeSender(data, self._tail, instance=self.config.instance_id)
-        from corec.streams.sender import Sender  # redis is loaded only where it is configured
+        from corec.streams.sending.redis_sender import Sender  # redis is loaded only where it is configured
 
         return Sender(self.config.redis_config, self._tail, instance=self.config.instance_id)
 

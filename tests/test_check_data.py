@@ -16,7 +16,7 @@ from corec.cli.check_fit import misfits
 from corec.errors import ExitCode, FolderInUse
 from corec.storage.base import State
 from corec.storage.folder import Layout, undisturbed
-from corec.storage.snapshot_files import Head
+from corec.storage.snapshots.files import Head
 from tests.nodes import now_ms, readings, running, small, until
 
 

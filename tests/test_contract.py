@@ -29,8 +29,8 @@ from corec.entities import crear_entidad
 from corec.errors import ServerAway, ServerError
 from corec.modules import registro
 from corec.modules.base import ModuloBase
-from corec.storage.postgres_session import Session
-from corec.streams.redis_link import Link
+from corec.storage.postgres.session import Session
+from corec.streams.redis.link import Link
 from tests.contract_lines import LINES
 from tests.nodes import SMALL, now_ms, quickest, readings, running, small, until
 from tests.plugin_nodes import GOOD, Node

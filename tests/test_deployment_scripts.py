@@ -14,10 +14,11 @@ from redis import Connection, RedisError
 
 from corec.config import parse
 from corec.config.servers import DbServer, Secret
-from corec.storage import postgres_replica, postgres_schema
-from corec.storage.opening import open_reader
-from corec.storage.postgres import PostgresStore
-from corec.storage.postgres_report import report
+from corec.storage.open_store import open_reader
+from corec.storage.postgres import replica as postgres_replica
+from corec.storage.postgres import schema as postgres_schema
+from corec.storage.postgres.report import report
+from corec.storage.postgres.store import PostgresStore
 from tests.config_samples import node
 from tests.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
 from tests.nodes import until

@@ -14,7 +14,7 @@ from corec.__main__ import arguments
 from corec.cli import COMMANDS, main
 from corec.cli.base import INTERRUPTED, READER_LEFT
 from corec.errors import ExitCode
-from corec.storage.sqlite_read import StoreReader
+from corec.storage.sqlite.read import StoreReader
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = "time,a,b\n" + "".join(f"{second},{20 + second % 3},{second % 7}\n" for second in range(60))

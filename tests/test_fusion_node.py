@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from corec.cli import main
 from corec.errors import ExitCode, UsageError
 from corec.node.control import ask
-from corec.storage import historia, sqlite_schema
-from corec.storage.sqlite import SqliteStore
-from corec.storage.sqlite_read import StoreReader
-from corec.storage.store_verify import verify
+from corec.storage import historia
+from corec.storage.sqlite import schema as sqlite_schema
+from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.store import SqliteStore
+from corec.storage.sqlite.verify import verify
 from tests.nodes import now_ms, patient, readings, running, small, until
 
 FUSE = {"op": "fuse", "block": "sensores/1", "host": "sensores/0", "force": True, "why": "a test"}

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from corec.errors import DiskFull, InternalError, StorageError
-from corec.streams.group_commit import GroupCommitter
 from corec.streams.journal import Journal
+from corec.streams.journal.group_commit import GroupCommitter
 
 
 class FakeLog:

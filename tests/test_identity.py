@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from corec.cli import main
 from corec.errors import ConfigError, ExitCode, StorageError
 from corec.nucleus import CoreCNucleus
-from corec.storage import snapshot_files, sqlite_schema
-from corec.storage.sqlite_read import StoreReader
-from corec.streams import journal_files
+from corec.storage.snapshots import files as snapshot_files
+from corec.storage.sqlite import schema as sqlite_schema
+from corec.storage.sqlite.read import StoreReader
+from corec.streams.journal import files as journal_files
 from tests.nodes import now_ms, readings, running, small, until
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from corec.errors import DiskFull, StorageError
 from corec.streams.base import Entry
 from corec.streams.journal import Journal, verify
-from corec.streams.journal_files import HEADER_BYTES, file_name
+from corec.streams.journal.files import HEADER_BYTES, file_name
 from tests.faults.memory import memory_folder
 
 CHAOS = os.environ.get("COREC_CHAOS") == "1"

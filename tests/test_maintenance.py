@@ -10,8 +10,8 @@ from corec.engine import Engine
 from corec.engine.commands import check_command
 from corec.errors import ExitCode, UsageError
 from corec.node.control import ask
-from corec.storage.sqlite_read import StoreReader
-from corec.storage.store_verify import verify
+from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.verify import verify
 from tests.fleet import entry
 from tests.nodes import now_ms, readings, running, small, until
 from tests.twin import T0, Twin

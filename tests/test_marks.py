@@ -3,7 +3,7 @@ import corec
 from corec._core.wire import pack_envelope
 from corec.engine import producer_marks as marks
 from corec.engine.producer_marks import Marks
-from corec.streams.front_door import number_of
+from corec.streams.redis.bare_stream import number_of
 from tests.nodes import readings
 
 CONFIG = {"retraso_max": 0.2, "bloques": [{"id": "a", "canal": 1, "entidades": 100, "ventana": 0.2}]}

@@ -16,7 +16,7 @@ from corec.engine.commands import check_command
 from corec.entities import crear_entidad
 from corec.errors import ConfigError
 from corec.modules.sincronizacion import ModuloSincronizacion
-from corec.storage.sqlite_read import StoreReader
+from corec.storage.sqlite.read import StoreReader
 from tests.nodes import now_ms, readings, running, small, until
 
 BLOCKS = [{"id": "a", "canal": 1, "entidades": 60, "entidades_por_bloque": 20}, {"id": "z", "canal": 2, "entidades": 20}]

@@ -4,9 +4,9 @@ import pytest
 
 from corec._core.dtypes import AGGREGATE
 from corec.config.servers import DbServer
-from corec.storage import postgres_schema
 from corec.storage.moments import merge_windows
-from corec.storage.postgres_compact import compact_month, fine_months
+from corec.storage.postgres import schema as postgres_schema
+from corec.storage.postgres.compact import compact_month, fine_months
 
 pytest_plugins = ["tests.servers.postgres"]
 APRIL = 1_743_465_600_000   # 2025-04-01 00:00 UTC, ms

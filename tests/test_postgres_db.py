@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from corec.cli import main
 from corec.config.servers import DbServer, Secret
 from corec.errors import ExitCode, ServerError
-from corec.storage import postgres_schema
-from corec.storage.opening import open_reader
-from corec.storage.postgres import PostgresStore
+from corec.storage.open_store import open_reader
+from corec.storage.postgres import schema as postgres_schema
+from corec.storage.postgres.store import PostgresStore
 from tests.test_postgres_store import DAYS
 from tests.test_store import BLOCKS, fill, record
 

@@ -13,11 +13,11 @@ import pytest
 from corec._core.dtypes import AGGREGATE
 from corec.errors import CoreCError, StorageError
 from corec.nucleus import CoreCNucleus
-from corec.storage import postgres_schema
-from corec.storage.postgres_move import Move
-from corec.storage.retention import Retention
-from corec.storage.sqlite import SqliteStore
-from corec.storage.sqlite_read import StoreReader
+from corec.storage.postgres import schema as postgres_schema
+from corec.storage.postgres.move import Move
+from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.store import SqliteStore
 from tests.nodes import SMALL, now_ms, readings, running, small, until
 from tests.servers.proxy import Proxy
 from tests.test_postgres_node import folded, on, stored
@@ -98,7 +98,7 @@ def test_results_that_are_there_already_are_not_mixed(embedded, server):
 
 def test_a_break_at_any_moment_loses_and_doubles_nothing(embedded, server, postgres, monkeypatch):
     # Given a connection that breaks at the nth exchange, for each n, when the move is tried again until it stands
-    monkeypatch.setattr("corec.storage.postgres_move.SLICE", 1000)
+    monkeypatch.setattr("corec.storage.postgres.move.SLICE", 1000)
     broken = done = 0
     with Proxy(server.port, server.host) as proxy:
         through = server_of({"host": "127.0.0.1", "port": proxy.port, "user": server.user, "password": "", "dbname": server.dbname})

@@ -11,12 +11,12 @@ import pytest
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.config.servers import DbServer, Secret
 from corec.errors import FenceLost, InternalError, ServerAway, ServerError
-from corec.storage import postgres_schema
 from corec.storage.base import Base, Block, LateBatch, State
-from corec.storage.postgres import PostgresStore
-from corec.storage.postgres_session import Session
-from corec.storage.postgres_snapshots import PostgresSnapshots
-from corec.storage.sqlite import SqliteStore
+from corec.storage.postgres import schema as postgres_schema
+from corec.storage.postgres.session import Session
+from corec.storage.postgres.snapshots import PostgresSnapshots
+from corec.storage.postgres.store import PostgresStore
+from corec.storage.sqlite.store import SqliteStore
 from tests.servers.proxy import Proxy
 from tests.test_store import BLOCKS, START, fill, record, rows, second, some_alerts, some_messages
 
@@ -247,7 +247,7 @@ def test_a_server_that_is_away_is_said_and_comes_back(server, caplog):
 def test_a_connection_that_falls_silent_is_given_up(server, monkeypatch):
     # Given a connection whose other end neither answers nor closes
     for name, seconds in (("LONGEST_S", 0.5), ("WATCH_S", 0.1), ("CONNECT_S", 2)):
-        monkeypatch.setattr(f"corec.storage.postgres_session.{name}", seconds)
+        monkeypatch.setattr(f"corec.storage.postgres.session.{name}", seconds)
     with Proxy(server.port, server.host) as proxy:
         store = opened(through(server, proxy))
         fill(store, 1)

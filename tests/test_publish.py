@@ -16,12 +16,12 @@ import corec
 from corec._core.wire import envelope_head
 from corec.cli import main
 from corec.errors import BackPressure, DiskFull, FolderInUse, FrameError
-from corec.node.producer import Producer
 from corec.node.submit import take_batches
 from corec.publish import Publisher, as_frames
-from corec.streams.group_commit import GroupCommitter
 from corec.streams.journal import Journal
-from corec.streams.tail import future_of
+from corec.streams.journal.group_commit import GroupCommitter
+from corec.streams.sending.producer import Producer
+from corec.streams.sending.unsent import future_of
 from tests.nodes import SMALL, now_ms, readings, running, small, until
 
 pytest_plugins = ["tests.servers.redis"]

@@ -10,7 +10,7 @@ from corec._core.wire import envelope_head, unpack_envelope
 from corec.errors import CoreCError, DiskFull, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
-from corec.streams.redis_intake import RedisIntake
+from corec.streams.redis.intake import RedisIntake
 from tests.nodes import now_ms, patient, readings, running, small, until
 from tests.servers.proxy import Proxy
 from tests.servers.redis import cluster, linked
@@ -177,8 +177,8 @@ def test_a_master_of_a_cluster_is_killed(tmp_path):
 @pytest.mark.parametrize("ends", [False, True], ids=["comes back", "node restarts"])
 def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, monkeypatch, ends):
     # Given a node that reads little ahead, whose store takes no turn
-    monkeypatch.setattr("corec.streams.redis_reader.SPOOL_AFTER_S", 0.2)
-    monkeypatch.setattr("corec.streams.redis_reader.AHEAD_BYTES", 5_000)
+    monkeypatch.setattr("corec.streams.redis.reader.SPOOL_AFTER_S", 0.2)
+    monkeypatch.setattr("corec.streams.redis.reader.AHEAD_BYTES", 5_000)
     # And two senders, whose entries may come in either order
     config, client = patient(redis_config=redis_server.section), redis_server.client()
     nucleus = CoreCNucleus(config, data=tmp_path / "node", with_sources=False)

@@ -8,7 +8,7 @@ from corec._core.wire import pack_envelope, unpack_envelope
 from corec.node.router import Router
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
-from corec.storage.sqlite_read import StoreReader
+from corec.storage.sqlite.read import StoreReader
 from corec.streams.journal import Journal
 from tests.nodes import now_ms, readings, running, small, until
 from tests.servers.ports import free_port

@@ -80,8 +80,8 @@ class Flow(threading.Thread):
 
 def test_postgresql_is_stopped_while_readings_flow_through_redis(config, own_postgres, redis_server, tmp_path, monkeypatch):
     if not CHAOS:  # as much ahead as five seconds fill
-        monkeypatch.setattr("corec.streams.redis_reader.SPOOL_AFTER_S", 0.2)
-        monkeypatch.setattr("corec.streams.redis_reader.AHEAD_BYTES", 100_000)
+        monkeypatch.setattr("corec.streams.redis.reader.SPOOL_AFTER_S", 0.2)
+        monkeypatch.setattr("corec.streams.redis.reader.AHEAD_BYTES", 100_000)
     # Given a node on both servers, and a device that sends all the time
     parsed = parse(config)
     with running(parsed, tmp_path / "node") as nucleus, Publisher(parsed, name="d", folder=tmp_path / "tail") as publisher:
@@ -128,8 +128,8 @@ def outage(nucleus, server, redis_server, flow) -> tuple[int, float]:
 
 def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own_postgres, tmp_path, monkeypatch):
     # Given a node with little room on disk and on Redis, and a PostgreSQL that stops
-    monkeypatch.setattr("corec.streams.redis_reader.SPOOL_AFTER_S", 0.1)
-    monkeypatch.setattr("corec.streams.redis_reader.AHEAD_BYTES", 10_000)
+    monkeypatch.setattr("corec.streams.redis.reader.SPOOL_AFTER_S", 0.1)
+    monkeypatch.setattr("corec.streams.redis.reader.AHEAD_BYTES", 10_000)
     config = config | {"max_disk_mb": 1, "redis_config": config["redis_config"] | {"max_mb": 1}}
     rng, sent, refused = np.random.default_rng(1), dict.fromkeys(CHANNELS, 0), dict.fromkeys(CHANNELS, 0)
 

@@ -8,8 +8,8 @@ from corec.config import parse
 from corec.node.news import Told
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
-from corec.storage.opening import open_reader
-from corec.storage.postgres_schema import migrate_if_allowed
+from corec.storage.open_store import open_reader
+from corec.storage.postgres.schema import migrate_if_allowed
 from corec.workers.news import Listener
 from corec.workers.shard import open_shard
 from tests.nodes import now_ms, readings, until

@@ -7,9 +7,9 @@ import pytest
 from corec.config import parse
 from corec.errors import ServerAway, ServerError
 from corec.publish import Publisher
-from corec.storage.opening import open_reader, open_shard_snapshots
-from corec.storage.postgres_schema import migrate_if_allowed
-from corec.streams.redis_keys import shard_key
+from corec.storage.open_store import open_reader, open_shard_snapshots
+from corec.storage.postgres.schema import migrate_if_allowed
+from corec.streams.redis.keys import shard_key
 from corec.workers.orders import order
 from corec.workers.shard import open_shard
 from tests.nodes import now_ms, readings, until

@@ -6,7 +6,7 @@ import pytest
 from corec.config import parse
 from corec.node.outputs import Outputs, position_key
 from corec.publish import Publisher
-from corec.storage.postgres_schema import migrate_if_allowed
+from corec.storage.postgres.schema import migrate_if_allowed
 from corec.workers.shard import open_shard
 from tests.nodes import now_ms, readings, until
 

@@ -6,8 +6,8 @@ from corec.engine import Engine
 from corec.engine.commands import check_command
 from corec.engine.topology import shard_of
 from corec.errors import UsageError
-from corec.streams.redis_keys import normal_stream
-from corec.streams.routing import Routing
+from corec.streams.redis.keys import normal_stream
+from corec.streams.sending.routing import Routing
 from tests.twin import T0
 
 SHARDS = 3

@@ -3,7 +3,7 @@ from contextlib import closing
 
 import pytest
 
-from corec.streams.spool import PREFIX, Spool, Spooled
+from corec.streams.redis.spool import PREFIX, Spool, Spooled
 
 
 def rows(number, count=3):

@@ -21,11 +21,11 @@ from corec._core.wire import decode_frames
 from corec.errors import DamagedFile, DiskFull, FenceLost, InternalError, StorageError
 from corec.storage.base import Base, Block, LateBatch, State, TurnRecord
 from corec.storage.moments import merge_windows
-from corec.storage.retention import Retention
-from corec.storage.sqlite import SqliteStore
-from corec.storage.sqlite_read import StoreReader
-from corec.storage.store_recovery import open_store
-from corec.storage.store_verify import verify
+from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.recovery import open_store
+from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.store import SqliteStore
+from corec.storage.sqlite.verify import verify
 from tests.faults.memory import memory_folder
 
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
@@ -261,7 +261,7 @@ def test_the_seeds_view_of_blocks(store):
 def test_other_processes_read_while_the_node_commits(store, path):
     fill(store, 5)
     program = (
-        "import sys; from pathlib import Path; from corec.storage.sqlite_read import StoreReader\n"
+        "import sys; from pathlib import Path; from corec.storage.sqlite.read import StoreReader\n"
         "reader = StoreReader(Path(sys.argv[1])); print(reader.state.turn, len(reader.history()), reader.instance)\n"
         "reader._db.execute('BEGIN'); print(reader.state.turn, flush=True); sys.stdin.readline(); print(reader.state.turn)"
     )
@@ -452,7 +452,7 @@ def test_every_kind_of_problem_is_named(store, path):
 
 
 def _problems_of(store: SqliteStore) -> list[str]:
-    from corec.storage import store_verify
+    from corec.storage.sqlite import verify as store_verify
 
     return [problem for check in store_verify._CHECKS for problem in store_verify._run(check, store._db, store.path)]
 

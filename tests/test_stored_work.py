@@ -10,9 +10,9 @@ from corec.cli import main
 from corec.config import parse
 from corec.errors import ServerError, UsageError
 from corec.storage.base import Base, Block, TurnRecord
-from corec.storage.opening import open_shard_store
-from corec.storage.postgres_schema import migrate_if_allowed
-from corec.storage.sqlite import SqliteStore
+from corec.storage.open_store import open_shard_store
+from corec.storage.postgres.schema import migrate_if_allowed
+from corec.storage.sqlite.store import SqliteStore
 from corec.workers import analysis, fusions
 from tests.nodes import now_ms
 

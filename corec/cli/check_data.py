@@ -17,13 +17,13 @@ from corec.sources import names
 from corec.storage import disk
 from corec.storage.base import State
 from corec.storage.folder import DataFolder, Layout, undisturbed
-from corec.storage.opening import open_reader
-from corec.storage.snapshot_files import Head
+from corec.storage.open_store import open_reader
 from corec.storage.snapshots import Snapshots
-from corec.storage.sqlite import distrust_mark
-from corec.storage.sqlite_read import StoreReader
-from corec.storage.sqlite_schema import connect, has_wal
-from corec.storage.store_verify import verify as verify_store
+from corec.storage.snapshots.files import Head
+from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.schema import connect, has_wal
+from corec.storage.sqlite.store import distrust_mark
+from corec.storage.sqlite.verify import verify as verify_store
 from corec.streams import journal
 
 #: Turns in which a note of what was read from a server is looked for.
@@ -127,8 +127,8 @@ def _standing(path: Path) -> Standing | None:
 
 
 def _server(config: Config, data: Path) -> tuple[Verdict, Standing]:
-    from corec.storage.postgres_session import where
-    from corec.storage.postgres_verify import verify
+    from corec.storage.postgres.session import where
+    from corec.storage.postgres.verify import verify
 
     with open_reader(config, data) as reader:
         state = reader.state

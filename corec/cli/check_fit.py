@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from corec.common.text import counted
 from corec.storage.base import State
-from corec.storage.snapshot_files import Head
+from corec.storage.snapshots.files import Head
 
 
 class Span(NamedTuple):

@@ -53,7 +53,7 @@ def init(config: Path | None, admin: str, admin_password_file: Path | None, writ
     corec db init --admin postgres
     COREC_DB_READER_PASSWORD=$(cat reader.secret) corec db init
     """
-    from corec.storage import postgres_roles
+    from corec.storage.postgres import roles as postgres_roles
 
     server = _server(load_config(config))
     roles = postgres_roles.roles_of(server, admin)
@@ -75,7 +75,8 @@ def migrate(config: Path | None, admin: str, admin_password_file: Path | None) -
     \b
     corec db migrate
     """
-    from corec.storage import postgres_roles, postgres_schema
+    from corec.storage.postgres import roles as postgres_roles
+    from corec.storage.postgres import schema as postgres_schema
 
     server = _server(load_config(config))
     roles = postgres_roles.roles_of(server, admin)
@@ -92,7 +93,7 @@ def status(config: Path | None) -> None:
     corec db status
     """
     from corec.cli.output.table import Table, columns
-    from corec.storage.postgres_report import report
+    from corec.storage.postgres.report import report
 
     found = report(_server(load_config(config)))
     click.echo("\n".join(f"{name:<11} {value}" for name, value in found.facts))

@@ -11,8 +11,8 @@ import numpy as np
 from corec.cli.base import config_of_store, config_path
 from corec.errors import ConfigError
 from corec.sources.names import Names, NameTable, kept_names
-from corec.storage.opening import open_reader
-from corec.storage.sqlite_read import FOREVER
+from corec.storage.open_store import open_reader
+from corec.storage.sqlite.read import FOREVER
 
 #: Without --since, the newest rows are looked for in this span first, then in ever longer ones.
 FIRST_SPAN_MS, LONGER = 60_000, 8

@@ -12,7 +12,7 @@ from corec.node.recovery import commit
 from corec.storage.base import Block, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.snapshots import Snapshots
-from corec.storage.sqlite import SqliteStore
+from corec.storage.sqlite.store import SqliteStore
 
 #: Rows of one transaction.
 ROWS = 20_000

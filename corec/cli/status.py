@@ -69,7 +69,7 @@ def _busy(found: dict[str, Any]) -> str:
 
 def last_state(data: Path, config: "Config | None") -> dict[str, Any] | None:
     """What the store of a node that does not run holds; None where there is none."""
-    from corec.storage.opening import open_reader
+    from corec.storage.open_store import open_reader
 
     if (config is None or config.db_config is None) and not (data / "store.db").is_file():
         return None

@@ -11,7 +11,7 @@ from corec.errors import PluginError
 from corec.metering import CURRENT, Meter
 from corec.modules.base import ModuloBase
 from corec.node.pipeline import wall_ms
-from corec.node.producer import Producer
+from corec.streams.sending.producer import Producer
 
 if TYPE_CHECKING:
     from corec.blocks import BloqueSimbiotico

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corec.errors import ConfigError, DamagedFile, StorageError
-from corec.storage import snapshot_files
 from corec.storage.folder import Layout
-from corec.storage.sqlite_read import StoreReader, format_node
-from corec.storage.sqlite_schema import connect
-from corec.streams import journal_files
+from corec.storage.snapshots import files as snapshot_files
+from corec.storage.sqlite.read import StoreReader, format_node
+from corec.storage.sqlite.schema import connect
+from corec.streams.journal import files as journal_files
 
 
 class Owner(NamedTuple):

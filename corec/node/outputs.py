@@ -22,8 +22,8 @@ from corec.common.retrying_thread import RetryingThread
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
-from corec.streams.redis_keys import FIELD, committed_key
-from corec.streams.redis_link import Link
+from corec.streams.redis.keys import FIELD, committed_key
+from corec.streams.redis.link import Link
 
 log = logging.getLogger(__name__)
 

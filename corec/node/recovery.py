@@ -20,9 +20,9 @@ from corec.node.restructure import carry_over, same_shape
 from corec.storage.away import AwayStore
 from corec.storage.base import Base, Block, House, LateBatch, Store, TurnRecord
 from corec.storage.folder import DataFolder
-from corec.storage.opening import open_store
+from corec.storage.open_store import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
-from corec.storage.sqlite import SqliteStore
+from corec.storage.sqlite.store import SqliteStore
 from corec.streams.intake import Intake, JournalIntake, read_note
 from corec.streams.journal import Journal
 

@@ -14,11 +14,11 @@ from corec.node.outputs import Outputs
 from corec.node.router import Router
 from corec.publish import Publisher
 from corec.streams.journal import Journal
-from corec.streams.moved_intake import MovedIntake
-from corec.streams.redis_intake import RedisIntake
-from corec.streams.redis_link import Link, connection_options
-from corec.streams.redis_position import Loss
-from corec.streams.spool import Spool
+from corec.streams.redis.intake import RedisIntake
+from corec.streams.redis.link import Link, connection_options
+from corec.streams.redis.moved_intake import MovedIntake
+from corec.streams.redis.position import Loss
+from corec.streams.redis.spool import Spool
 
 if TYPE_CHECKING:
     from corec.node.pipeline import Pipeline

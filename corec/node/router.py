@@ -15,11 +15,11 @@ from redis.exceptions import WatchError
 from corec.common.retrying_thread import RetryingThread
 from corec.config import Config
 from corec.errors import CoreCError, ServerError
-from corec.streams.front_door import Routed, route
-from corec.streams.redis_keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, payload_of, shard_key
-from corec.streams.redis_link import BLOCK_MS, Link
-from corec.streams.redis_position import Position
-from corec.streams.routing import Routing
+from corec.streams.redis.bare_stream import Routed, route
+from corec.streams.redis.keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, payload_of, shard_key
+from corec.streams.redis.link import BLOCK_MS, Link
+from corec.streams.redis.position import Position
+from corec.streams.sending.routing import Routing
 
 log = logging.getLogger(__name__)
 

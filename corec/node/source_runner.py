@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from corec.errors import CoreCError
 from corec.node.pipeline import wall_ms
-from corec.node.producer import Producer
+from corec.streams.sending.producer import Producer
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus

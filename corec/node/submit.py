@@ -8,9 +8,9 @@ from typing import Any
 from corec._core.wire import envelope_head
 from corec.errors import UsageError
 from corec.node.control import ask
-from corec.streams.carrier import Carrier
-from corec.streams.group_commit import GroupCommitter
-from corec.streams.tail import Tail, readings_in
+from corec.streams.journal.group_commit import GroupCommitter
+from corec.streams.sending.carrier import Carrier
+from corec.streams.sending.unsent import Tail, readings_in
 
 log = logging.getLogger(__name__)
 

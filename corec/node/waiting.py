@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from corec.errors import CoreCError, ServerAway
 from corec.node.recovery import Opened, require_reach
-from corec.storage.opening import probe
+from corec.storage.open_store import probe
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus

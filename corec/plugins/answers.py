@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from corec.bus import EmbeddedRedis, put_out
 from corec.errors import CoreCError
 from corec.metering import CURRENT, Meter
-from corec.node.producer import Producer
 from corec.plugins.pipe import Pipe
 from corec.plugins.running import Running
+from corec.streams.sending.producer import Producer
 from corec.subscriptions import Entry, Subscription
 
 if TYPE_CHECKING:

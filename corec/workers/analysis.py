@@ -18,8 +18,8 @@ from corec.config import Config
 from corec.engine.audit import Audit
 from corec.engine.topology import build
 from corec.errors import UsageError
-from corec.storage.opening import open_reader
-from corec.storage.postgres_compact import compact_month, fine_months
+from corec.storage.open_store import open_reader
+from corec.storage.postgres.compact import compact_month, fine_months
 
 #: Windows judged at once: a day of a thousand blocks in slices that fit any worker.
 SLICE_MS = 3_600_000

@@ -15,8 +15,8 @@ from corec.engine.topology import Topology, build
 from corec.errors import ConfigError, ServerError, UsageError
 from corec.modules.sincronizacion import MINUTE_S, ModuloSincronizacion
 from corec.storage.historia import Happening
-from corec.storage.opening import open_reader
-from corec.storage.sqlite_read import HISTORY
+from corec.storage.open_store import open_reader
+from corec.storage.sqlite.read import HISTORY
 from corec.workers.orders import order
 from corec.workers.planner import run_hook
 

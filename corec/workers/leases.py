@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from corec.config.servers import RedisServer
-from corec.streams.redis_link import Link
+from corec.streams.redis.link import Link
 
 #: A lease that was not renewed for this long is gone.
 LEASE_MS = 1200

@@ -14,7 +14,7 @@ from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.node.news import Told
-from corec.streams.redis_link import Link
+from corec.streams.redis.link import Link
 
 log = logging.getLogger(__name__)
 

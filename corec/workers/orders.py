@@ -8,8 +8,8 @@ import msgspec
 
 from corec.config.servers import RedisServer
 from corec.errors import ServerError, UsageError
-from corec.streams.redis_keys import shard_key
-from corec.streams.redis_link import Link
+from corec.streams.redis.keys import shard_key
+from corec.streams.redis.link import Link
 
 #: How often a worker looks, and how long an answer is kept.
 LOOK_S = 0.1

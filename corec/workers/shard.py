@@ -14,9 +14,9 @@ from corec.node.held import place_name, tell_held
 from corec.node.outputs import SENT, Outputs
 from corec.node.pipeline import Pipeline
 from corec.node.recovery import Opened, recover
-from corec.storage.opening import open_shard_snapshots, open_shard_store
-from corec.streams.redis_intake import RedisIntake
-from corec.streams.redis_link import Link
+from corec.storage.open_store import open_shard_snapshots, open_shard_store
+from corec.streams.redis.intake import RedisIntake
+from corec.streams.redis.link import Link
 from corec.workers.news import Teller
 from corec.workers.orders import Orders
 from corec.workers.planner import Planner

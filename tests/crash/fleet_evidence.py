@@ -1,7 +1,7 @@
 """What a fleet of workers left behind, shard by shard, read without its help; and what the oracle makes of it."""
 import json
 
-from corec.streams.redis_keys import fast_stream, normal_stream
+from corec.streams.redis.keys import fast_stream, normal_stream
 from tests.crash import redis_evidence
 from tests.crash.folded import fold, rounded
 from tests.crash.postgres_evidence import read_moves, read_rows, read_turns

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
-from corec.storage.sqlite import SqliteStore
+from corec.storage.sqlite.store import SqliteStore
 
 CONFIG = {"instance_id": "outbox1", "bloques": [{"id": "a", "canal": 1, "entidades": 10}]}
 #: The commit that never comes to its end: the plugin sends by then.

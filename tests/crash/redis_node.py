@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
-from corec.storage import retention
+from corec.storage.sqlite import retention
 from tests.crash.driver import note_commands
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from corec._core.dtypes import AGGREGATE, ALERT, MESSAGE
 from corec.errors import CoreCError
 from corec.storage.base import Base, Block, LateBatch, TurnRecord
-from corec.storage.retention import Retention
 from corec.storage.snapshots import Snapshots
-from corec.storage.store_recovery import open_store
-from corec.storage.store_verify import verify as verify_store
+from corec.storage.sqlite.recovery import open_store
+from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.verify import verify as verify_store
 from corec.streams.journal import Journal
 
 START_MS = 1_700_000_000_000 // 60_000 * 60_000

@@ -10,7 +10,7 @@ from pathlib import Path
 from corec.errors import StorageError
 from corec.node import pipeline
 from corec.publish import Publisher
-from corec.streams import redis_reader
+from corec.streams.redis import reader as redis_reader
 from tests.crash.redis_evidence import bare
 from tests.nodes import now_ms, readings, running, small, until
 

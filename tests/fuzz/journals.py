@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from corec.streams import journal_files as form
 from corec.streams.base import Entry
 from corec.streams.journal import Journal, verify
+from corec.streams.journal import files as form
 from tests.fuzz.envelopes import sample
 from tests.fuzz.mutation import ODD, Choices, mutated
 

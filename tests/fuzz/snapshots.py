@@ -12,8 +12,8 @@ from corec._core.wire import crc32c, encode_frames
 from corec.engine import Engine
 from corec.engine.snapshot import MAGIC
 from corec.errors import CoreCError, DamagedFile
-from corec.storage import snapshot_files as form
 from corec.storage.snapshots import Snapshots
+from corec.storage.snapshots import files as form
 from tests.fuzz.envelopes import CONFIG, TIME
 from tests.fuzz.mutation import ODD, Choices, mutated
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from corec._core.wire import envelope_head
 from corec.errors import DamagedBatch, StorageError
 from corec.streams.journal import list_files
-from corec.streams.journal_files import scan_file
-from corec.streams.journal_read import Reader, View
+from corec.streams.journal.files import scan_file
+from corec.streams.journal.read import Reader, View
 
 
 def envelopes(data: Path, since: int | None, until: int | None) -> Iterator[bytes]:

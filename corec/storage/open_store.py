@@ -1,0 +1,96 @@
+"""The store that the configuration names, and who keeps it in its bounds."""
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corec.config import Config
+from corec.storage.base import Base, House, TurnRecord
+from corec.storage.sqlite.read import StoreReader, format_node
+from corec.storage.sqlite.recovery import open_store as open_sqlite
+from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.store import SqliteStore
+
+if TYPE_CHECKING:
+    from corec.storage.postgres.read import PostgresReader
+    from corec.storage.postgres.store import PostgresStore
+
+MB = 1 << 20
+
+
+def open_store(config: Config, path: Path, base: Base, node: int = 0) -> "tuple[SqliteStore | PostgresStore, House]":
+    """The store of `db_config`, or the embedded one at *path*, of the node with id *node*; a new one begins at *base*."""
+    if config.db_config:
+        return _open_postgres(config, path, base, node)
+    store = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)
+    return store, Retention(store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB)
+
+
+def open_reader(config: Config | None, data: Path) -> "AbstractContextManager[StoreReader | PostgresReader]":
+    """The stored rows of a node, to be read by anybody: those of `db_config` (its replica if it keeps up), or of the data folder."""
+    from contextlib import closing
+
+    if config is None or config.db_config is None:
+        return closing(StoreReader(data / "store.db"))
+    from corec.storage.postgres.read import PostgresReader
+    from corec.storage.postgres.replica import to_read
+
+    server = to_read(config.db_config)
+    if config.celery_config:
+        from corec.storage.postgres.fleet import FleetReader
+
+        return closing(FleetReader(server, instance=config.flota, shards=config.fragmentos))
+    return closing(PostgresReader(server, instance=config.instance_id))
+
+
+def probe(config: Config) -> None:
+    """ServerAway when the store's server cannot be reached now."""
+    if config.db_config:
+        from corec.storage.postgres.session import connect
+
+        connect(config.db_config, name=config.instance_id).close()
+
+
+def _open_postgres(config: Config, path: Path, base: Base, node: int) -> "tuple[PostgresStore, House]":
+    from corec.storage.postgres import schema as postgres_schema
+
+    postgres_schema.migrate_if_allowed(config.db_config)
+    salvaged = _move(config, path, base, node) if path.exists() else []
+    own = "" if config.redis_config and not config.celery_config else format_node(node)
+    fresh = not any((path.parent / "journal").glob("*.log"))
+    store, house = _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
+    store.salvaged = salvaged
+    return store, house
+
+
+def open_shard_store(config: Config, shard: int, base: Base) -> "tuple[PostgresStore, House]":
+    """The store of one shard of the fleet."""
+    return _postgres(config, base, config.flota, shard)
+
+
+def open_shard_snapshots(config: Config, shard: int) -> Any:
+    """The snapshots of one shard, where every machine finds them."""
+    from corec.storage.postgres.snapshots import PostgresSnapshots
+
+    return PostgresSnapshots(config.db_config, instance=config.flota, shard=shard)
+
+
+def _postgres(config: Config, base: Base, instance: str, shard: int, **log: Any) -> "tuple[PostgresStore, House]":
+    from corec.storage.postgres.store import PostgresStore
+
+    store = PostgresStore(config.db_config, instance=instance, shard=shard, base=base, days=config.retencion_dias,
+                          messages_bytes=config.mensajes_mb * MB, **log)  # fmt: skip
+    return store, store.house
+
+
+def _move(config: Config, path: Path, base: Base, node: int) -> list[TurnRecord]:
+    """The embedded store at *path* goes to PostgreSQL; turns that damage in it left to be folded again."""
+    from corec.storage.postgres.move import Move, set_aside
+
+    embedded = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)
+    try:
+        Move(embedded, config.db_config, config.instance_id, config.retencion_dias).run()
+        embedded.checkpoint()
+    finally:
+        embedded.close()
+    set_aside(path)
+    return embedded.salvaged

@@ -1,0 +1,32 @@
+"""The stored rows of a whole fleet, whose shards several workers commit."""
+import json
+from collections import Counter
+from typing import Any
+
+from corec.config.servers import DbServer
+from corec.storage.base import Block, State
+from corec.storage.postgres.read import PostgresReader
+
+
+class FleetReader(PostgresReader):
+    """Reads the rows of all shards as those of one node."""
+
+    def __init__(self, server: DbServer, *, instance: str, shards: int) -> None:
+        """instance: the name of the fleet."""
+        super().__init__(server, instance=instance, shard=shards)
+
+    @property
+    def state(self) -> State:
+        """Turns and readings of all shards together; offsets are each shard's own."""
+        rows = self._query("SELECT turn, ledger FROM shards WHERE instance_id = %s AND shard = %s")
+        ledger: Counter[str] = Counter()
+        for _, document in rows:
+            ledger.update(json.loads(document))
+        return State(sum(turn for turn, _ in rows), 0, dict(ledger))
+
+    def blocks(self, pattern: str = "*") -> list[Block]:
+        """Every shard names them all."""
+        return sorted(set(super().blocks(pattern)))
+
+    def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return super()._query(sql.replace("shard = %s", "shard < %s"), *values)

@@ -1,0 +1,78 @@
+"""Bringing CoreC's database to the newest form: forward only, one migration a transaction, one migrator at a time."""
+
+from typing import Any
+
+from corec.config.servers import DbServer
+from corec.errors import ServerError
+from corec.storage.postgres.session import Session, connect, where
+from corec.storage.postgres.tables import MIGRATIONS
+
+NEWEST = len(MIGRATIONS)
+_VERSIONS = """CREATE TABLE IF NOT EXISTS corec_schema (
+ version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now(), by text NOT NULL DEFAULT current_user)"""
+_MAY_MIGRATE = """SELECT has_schema_privilege(current_schema(), 'CREATE') AND NOT EXISTS (SELECT FROM pg_class
+ WHERE oid = to_regclass('corec_schema') AND NOT pg_has_role(relowner, 'MEMBER'))"""
+_LOCK = "SELECT pg_advisory_lock(hashtext('corec schema'))"
+
+
+def version(cursor: Any) -> int:
+    """The form that the database is in; 0 when it has none of CoreC's tables."""
+    cursor.execute("SELECT to_regclass('corec_schema') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute("SELECT coalesce(max(version), 0) FROM corec_schema")
+    return cursor.fetchone()[0]
+
+
+def require(cursor: Any, server: DbServer) -> None:
+    """ServerError unless the database is in the form that this CoreC knows."""
+    found = version(cursor)
+    if found > NEWEST:
+        raise ServerError(f"expected tables of version {NEWEST}, got {found}, which a newer CoreC made - in {where(server)}",
+                          hint="upgrade this CoreC: pip install --upgrade corec")  # fmt: skip
+    if found < NEWEST:
+        raise ServerError(f"expected tables of version {NEWEST}, got {found or 'none'} - in {where(server)}",
+                          hint="corec db migrate, as a user who owns them" if found else "corec db init")  # fmt: skip
+
+
+def migrate(server: DbServer, *, role: str | None = None) -> tuple[int, int]:
+    """Apply what is missing, as *role* if given; (version before, version now)."""
+    connection = connect(server, name="migration")
+    try:
+        with connection.cursor() as cursor:
+            if role:
+                cursor.execute(f'SET ROLE "{role}"')
+            return _migrate(cursor, server)
+    finally:
+        connection.close()
+
+
+def _migrate(cursor: Any, server: DbServer) -> tuple[int, int]:
+    cursor.execute("SET lock_timeout = '30s'")
+    cursor.execute(_LOCK)
+    before = version(cursor)
+    if before > NEWEST:
+        require(cursor, server)
+    if before == 0:
+        cursor.execute(_VERSIONS)
+    for number in range(before + 1, NEWEST + 1):
+        cursor.execute("BEGIN")
+        cursor.execute(MIGRATIONS[number - 1])
+        cursor.execute("INSERT INTO corec_schema (version) VALUES (%s)", (number,))
+        cursor.execute("COMMIT")
+    return before, NEWEST
+
+
+def migrate_if_allowed(server: DbServer) -> None:
+    """Bring an older or empty database to the newest form where this user may; else `require` says what to do."""
+    session = Session(server, name="migration")
+    try:
+        with session.transaction() as cursor:
+            if version(cursor) >= NEWEST:
+                return
+            cursor.execute(_MAY_MIGRATE)
+            allowed = cursor.fetchone()[0]
+    finally:
+        session.close()
+    if allowed:
+        migrate(server)

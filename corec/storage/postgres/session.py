@@ -1,0 +1,243 @@
+"""One connection to PostgreSQL: made when needed, made again when lost, its errors in our words."""
+
+import logging
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from corec.config.servers import DbServer
+from corec.errors import CoreCError, DiskFull, ServerAway, ServerError, StorageError
+
+log = logging.getLogger("corec.storage.postgres_session")
+
+CONNECT_S = 5
+#: A transaction that has not ended by then is given up, and its connection with it.
+LONGEST_S = 30.0
+WATCH_S = 1.0
+#: Whoever watches over that goes when there was nothing to watch for so long.
+QUIET_S = 5.0
+#: What the server and the network wait for us: a connection whose other end is gone must not hold a row's lock for long.
+SETTINGS = "-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c client_min_messages=warning"
+KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+
+#: Answers at connecting that no waiting will change.
+_HOPELESS = re.compile(r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied|SSL")
+_BUSY = ("40001", "40P01", "55P03", "57014")
+_NO_ROOM = ("53100", "53200")
+_AWAY = ("08", "57P", "53300", "25006")
+_OUR_BYTES = "08P01"  # what was sent is not what the protocol says: nothing that waiting mends
+
+
+class Session:
+    """Used by one thread at a time.  *read_only*: statements stand alone, nothing can be written."""
+
+    def __init__(self, server: DbServer, *, name: str, read_only: bool = False, longest_s: float | None = None) -> None:
+        """*longest_s*: what a transaction may take, if not LONGEST_S."""
+        self.server, self.name = server, name
+        self._read_only = read_only
+        self._connection: Any = None
+        self._cursor: Any = None
+        self._depth = 0
+        self._callbacks: list[Callable[[], None]] = []
+        self._deadline = _Deadline(longest_s)
+        self._left: int | None = None  # backend whose last transaction may still be open
+        self.away_since: int | None = None  # ms since 1970
+        self.connects = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """A cursor; all within, nested ones too, is committed at the end of the outermost, or nothing.
+
+        ServerAway leaves open whether it was: who comes again has to look.
+        """
+        if self._depth:
+            yield self._cursor
+            return
+        with self.translated(), self._deadline.watching(self._connected()):
+            self._depth += 1
+            try:
+                self._cursor.execute("BEGIN")
+                yield self._cursor
+                self._cursor.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._depth -= 1
+                callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Inside a transaction: what to do once it is durable."""
+        self._callbacks.append(callback)
+
+    def query(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
+        """The rows of one statement, within the transaction under way or alone."""
+        if self._depth:
+            self._cursor.execute(sql, values)
+            return self._cursor.fetchall()
+        with self.translated(), self._deadline.watching(self._connected()):
+            self._cursor.execute(sql, values)
+            return self._cursor.fetchall() if self._cursor.description else []
+
+    def close(self) -> None:
+        connection, self._connection, self._cursor = self._connection, None, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """psycopg2's errors as ours; a connection that is of no more use is dropped."""
+        import psycopg2
+
+        try:
+            yield
+        except psycopg2.Error as error:
+            problem = self._explained(error)
+            self._note(problem)
+            raise problem from error
+        except ServerAway as problem:
+            self._note(problem)
+            raise
+        if self.away_since is not None:
+            log.warning("[Store-%s] PostgreSQL is back after %.1f s", self.name, time.time() - self.away_since / 1000)
+            self.away_since = None
+
+    def _connected(self) -> Any:
+        if self._connection is None or self._connection.closed:
+            self.close()
+            self._connection = connect(self.server, name=self.name, read_only=self._read_only)
+            self._cursor = self._connection.cursor()
+            self.connects += 1
+            self._end_left_behind()
+        return self._connection
+
+    def _end_left_behind(self) -> None:
+        """The backend of the connection that was lost may still hold our row: its transaction ends now, one way or the other."""
+        left, self._left = self._left, self._connection.info.backend_pid
+        if left is not None and not self._read_only:
+            self._cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND usename = current_user"
+                                 " AND application_name = %s", (left, application_name(self.name)))  # fmt: skip
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection is not None and not self._connection.closed:
+                self._cursor.execute("ROLLBACK")
+        except Exception:  # the first error is the one to tell
+            self.close()
+
+    def _explained(self, error: Any) -> CoreCError:
+        code = error.pgcode or ""
+        lost = self._connection is None or self._connection.closed
+        unnamed = not code and type(error).__name__ in ("OperationalError", "InterfaceError")
+        if lost or unnamed or (code.startswith(_AWAY) and code != _OUR_BYTES):
+            self.close()
+            return away(self.server, error)
+        return explain(self.server, error)
+
+    def _note(self, problem: CoreCError) -> None:
+        if isinstance(problem, ServerAway) and self.away_since is None:
+            self.away_since = time.time_ns() // 1_000_000
+
+
+class _Deadline:
+    """Shuts the socket of a transaction that takes too long: a half-open connection would be waited for without end."""
+
+    def __init__(self, longest_s: float | None) -> None:
+        self._longest_s = longest_s
+        self._due: float | None = None
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watching(self, connection: Any) -> Iterator[None]:
+        with self._lock:
+            self._socket = socket.socket(fileno=connection.fileno())
+            self._due = time.monotonic() + (self._longest_s or LONGEST_S)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="store-deadline", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._due = None
+                self._socket.detach()
+
+    def _watch(self) -> None:
+        """Looks now and then; ends when there was nothing to look at for a while."""
+        quiet_since = time.monotonic()
+        while True:
+            time.sleep(WATCH_S)
+            with self._lock:
+                now = time.monotonic()
+                if self._due is not None:
+                    quiet_since = now
+                    self._look(now)
+                elif now - quiet_since > QUIET_S:
+                    self._thread = None
+                    return
+
+    def _look(self, now: float) -> None:
+        if now > self._due:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._due = None
+
+
+def connect(server: DbServer, *, name: str, read_only: bool = False) -> Any:
+    """A psycopg2 connection without implicit transactions; ServerAway, or ServerError where waiting is of no use."""
+    import psycopg2
+
+    password = {"password": server.password.reveal()} if server.password else {}
+    secure = {key: value for key, value in (("sslmode", server.sslmode), ("sslrootcert", server.sslrootcert)) if value}
+    options = SETTINGS + (" -c default_transaction_read_only=on" if read_only else "")
+    try:
+        connection = psycopg2.connect(host=server.host, port=server.port, dbname=server.dbname, user=server.user, options=options,
+                                      connect_timeout=CONNECT_S, application_name=application_name(name), **KEEPALIVE, **password,
+                                      **secure)  # fmt: skip
+    except psycopg2.Error as error:
+        raise away(server, error) from error
+    connection.autocommit = True
+    return connection
+
+
+def application_name(name: str) -> str:
+    """How PostgreSQL's own tables call us."""
+    return f"corec {name}"[:63]
+
+
+def where(server: DbServer) -> str:
+    return f"{server.user}@{server.host}:{server.port}/{server.dbname}"
+
+
+def away(server: DbServer, error: Exception) -> ServerError:
+    """An error of the connection: hopeless as configured, or one that passes."""
+    text = " ".join(str(error).split())
+    if _HOPELESS.search(text):
+        return ServerError(f"PostgreSQL refuses {where(server)}: {text}",
+                           hint="check db_config; `corec db init` makes a node's database and roles, createdb a plugin's")  # fmt: skip
+    return ServerAway(f"PostgreSQL at {where(server)} cannot be reached: {text or type(error).__name__}",
+                      hint="readings go on being accepted; what waits is committed when it is back")  # fmt: skip
+
+
+def explain(server: DbServer, error: Any) -> CoreCError:
+    """An error that PostgreSQL gave to a statement."""
+    code, text = error.pgcode, " ".join(str(error).split())
+    if code in _NO_ROOM:
+        return DiskFull(f"PostgreSQL at {where(server)} has no room left: {text}", hint="free some space on its disk")
+    if code in _BUSY:
+        return StorageError(f"PostgreSQL at {where(server)} was busy: {text}", detail=code, hint="it is tried again")
+    if code == "42501":
+        return ServerError(f"PostgreSQL does not let {where(server)} do this: {text}",
+                           hint="`corec db init` gives the writer its rights")  # fmt: skip
+    if code in ("42P01", "42883", "3F000"):
+        return ServerError(f"PostgreSQL at {where(server)} lacks CoreC's tables: {text}", hint="corec db init, or corec db migrate")
+    return StorageError(f"PostgreSQL at {where(server)} refused a statement: {text}", detail=code, hint="see the server's log")

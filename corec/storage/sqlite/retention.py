@@ -1,0 +1,166 @@
+"""Keeps the store in its bounds: old rows go, windows become minutes, a slice at a time between turns."""
+
+import time
+
+from corec.storage.outbox import count_drop
+from corec.storage.sqlite.roll_up import RollUp
+from corec.storage.sqlite.store import SqliteStore
+
+DAY_MS = 86_400_000
+#: Windows stay as they were closed for this long, if there is room.
+ROLL_UP_AFTER_MS = 3_600_000
+#: No minute is rolled up sooner: its last windows may still be open.
+SETTLED_MS = 10_000
+#: Rows of one slice: about 3 ms of reading, or 1 ms of deleting.
+SLICE_ROWS = 1_000
+#: Share of the bound at which rows begin to go.  Pages freed are used again, so the file stops growing there.
+FULL_SHARE = 0.85
+#: Share of the bound that windows may take once it is full.
+WINDOWS_SHARE = 0.5
+#: Measured: what a row of `windows` takes on disk, tree included.
+WINDOW_ROW_BYTES = 92
+#: Turn records are deleted this many at a time or not at all: a handful is not worth a sync.
+TURNS_SLICE = 500
+VACUUM_PAGES = 64
+
+
+class Retention:
+    """Housekeeping of one store, in the thread that commits to it."""
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        *,
+        days: float = 30,
+        max_bytes: int = 200 << 20,
+        roll_up_after_ms: int = ROLL_UP_AFTER_MS,
+        slice_rows: int = SLICE_ROWS,
+    ) -> None:
+        self._store = store
+        self._db = store._db
+        self._keep_ms = int(days * DAY_MS)
+        self._limit = int(max_bytes * FULL_SHARE)
+        self._windows_limit = int(max_bytes * WINDOWS_SHARE)
+        self._roll_up_after = roll_up_after_ms
+        self._slice = slice_rows
+        self._roll_up = RollUp(store, slice_rows)
+        self.worst_ms = 0.0  # longest slice so far
+
+    def step(self, now: int, log_first: int = 0) -> bool:
+        """Do one slice of whatever is due; False when nothing is.
+
+        now: the engine's clock, so that history played again is not old at once.
+        log_first: oldest offset in the log; turn records that could still be replayed are kept.
+        """
+        before = time.perf_counter()
+        with self._store.guard():
+            done = (
+                self._roll_up.step(now - self._settled())
+                or self._drop_expired(now - self._keep_ms)
+                or self._drop_for_space()
+                or self._prune_turns(log_first)
+                or self._give_back()
+            )
+        self.worst_ms = max(self.worst_ms, 1000 * (time.perf_counter() - before))
+        return done
+
+    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005) -> None:
+        """Slices until *budget_s* is used up; the last may exceed it by `worst_ms`."""
+        until = time.perf_counter() + budget_s
+        while self.step(now, log_first) and time.perf_counter() < until:
+            pass
+
+    def _settled(self) -> int:
+        windows = self._store.totals.get("windows", 0) * WINDOW_ROW_BYTES
+        return SETTLED_MS if windows > self._windows_limit and self._is_full() else self._roll_up_after
+
+    def _is_full(self) -> bool:
+        pages = self._pragma("page_count") - self._pragma("freelist_count")
+        return pages * self._pragma("page_size") > self._limit
+
+    def _pragma(self, name: str) -> int:
+        return self._db.execute(f"PRAGMA {name}").fetchone()[0]
+
+    def _drop_expired(self, before: int) -> bool:
+        return (
+            self._drop_keyed("minutes", "window", before)
+            or self._drop_keyed("alerts", "time", before)
+            or self._drop_keyed("historia", "time", before)
+            or self._drop_numbered("late", "arrival", before)
+            or self._drop_numbered("outbox", "time", before)
+        )
+
+    def _drop_for_space(self) -> bool:
+        """The oldest minutes, alerts or history, when rolling up was not enough."""
+        if not self._is_full():
+            return False
+        oldest = {name: self._oldest(name, column) for name, column in (("minutes", "window"), ("alerts", "time"), ("historia", "time"))}
+        held = {name: moment for name, moment in oldest.items() if moment is not None}
+        if not held:
+            return False
+        table = min(held, key=held.__getitem__)
+        return self._drop_keyed(table, "window" if table == "minutes" else "time", 1 << 62)
+
+    def _oldest(self, table: str, column: str) -> int | None:
+        return self._db.execute(f'SELECT min("{column}") FROM {table}').fetchone()[0]
+
+    def _drop_keyed(self, table: str, column: str, before: int) -> bool:
+        """A slice of the rows older than *before*, whole moments, of a table in order of time."""
+        oldest = self._oldest(table, column)
+        if oldest is None or oldest >= before:
+            return False
+        row = self._db.execute(
+            f'SELECT "{column}" FROM {table} ORDER BY 1 LIMIT 1 OFFSET ?', (self._slice,)
+        ).fetchone()
+        end = min(before, max(row[0], oldest + 1) if row else before)
+        newest_turn = "max(turn)" if table == "alerts" else "0"
+        chosen = f'FROM {table} WHERE "{column}" < ?'
+        totals = dict(self._store.totals)
+        with self._store.write() as db:
+            turn = db.execute(f"SELECT {newest_turn} {chosen}", (end,)).fetchone()[0]
+            gone = db.execute(f"DELETE {chosen}", (end,)).rowcount
+            totals[table] = totals.get(table, 0) - gone
+            totals[f"{table}_pruned"] = max(totals.get(f"{table}_pruned", 0), turn)
+            self._store.save_totals(totals)
+        self._store.totals = totals
+        return True
+
+    def _drop_numbered(self, table: str, column: str, before: int) -> bool:
+        """A slice of the oldest blobs, as long as they are older than *before*."""
+        sql = f"SELECT seq, turn, length(frames), {column} FROM {table} ORDER BY seq LIMIT ?"
+        totals = dict(self._store.totals)
+        last = 0
+        for seq, turn, size, moment in self._db.execute(sql, (self._slice,)):
+            if moment >= before:
+                break
+            last = seq
+            count_drop(totals, table, turn, size)
+        if not last:
+            return False
+        with self._store.write() as db:
+            db.execute(f"DELETE FROM {table} WHERE seq <= ?", (last,))
+            self._store.save_totals(totals)
+        self._store.totals = totals
+        return True
+
+    def _prune_turns(self, log_first: int) -> bool:
+        """Turn records that neither a snapshot nor the journal could be replayed from."""
+        snapshots = self._store.snapshots()
+        if len(snapshots) < 2:
+            return False
+        end = (self._oldest("turns", "turn") or 0) + TURNS_SLICE
+        row = self._db.execute("SELECT to_offset FROM turns WHERE turn = ?", (end,)).fetchone()
+        if row is None or end > snapshots[-1][0] or row[0] >= log_first:
+            return False
+        with self._store.write() as db:
+            db.execute("DELETE FROM turns WHERE turn < ?", (end,))
+        return True
+
+    def _give_back(self) -> bool:
+        """A few pages of a file that has grown beyond its bound, to the disk."""
+        size, spare = self._pragma("page_size"), self._pragma("freelist_count")
+        if spare < VACUUM_PAGES or self._pragma("page_count") * size <= self._limit:
+            return False
+        with self._store.write() as db:
+            db.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        return True

@@ -1,0 +1,247 @@
+"""The embedded store: one SQLite file, one transaction a turn."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corec.errors import DamagedFile, FenceLost, InternalError
+from corec.storage import historia, outbox
+from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
+from corec.storage.rows import ALERTS, WINDOWS, RowFormat, sealed
+from corec.storage.sqlite import schema, wal
+from corec.storage.sqlite.read import StoreReader, format_node
+
+log = logging.getLogger("corec.storage.sqlite")
+
+#: Bound of the `late` table; beyond it the oldest go.
+LATE_BYTES = 16 << 20
+#: Snapshots remembered; the turn records from the oldest of them on are kept.
+SNAPSHOTS_KEPT = 2
+
+_INSERT_TURN = f"INSERT INTO turns VALUES ({', '.join('?' * 15)})"
+
+
+class SqliteStore(StoreReader):
+    """The `Store` in one file.  One thread uses it; opening it takes the fence from any earlier owner."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        instance: str = "corec1",
+        base: Base = BEGINNING,
+        messages_bytes: int = 64 << 20,
+        late_bytes: int = LATE_BYTES,
+        page_bytes: int = schema.PAGE_BYTES,
+        node: int = 0,
+    ) -> None:
+        """*base*: where a store that is made now begins; an existing one keeps its own.
+
+        node: the id of the node it belongs to, noted in a store that has none.
+        """
+        path = Path(path)
+        with schema.translated(path):
+            if not path.exists():
+                schema.create(path, instance, base.document(), page_bytes)
+            super().__init__(path, db=schema.connect(path))
+        self._instance, self._node = instance, node
+        self._bounds = {"outbox": messages_bytes, "late": late_bytes}
+        self.salvaged: list[TurnRecord] = []  # see store_recovery
+        self.lost_commits = 0
+        try:
+            self._find_lost_commits()
+            with schema.translated(path):
+                schema.migrate(self._db, path)
+            self._require_recoverable()
+            self._epoch = self._take_fence()
+            self._state = self._read_state()
+            self.totals = self._load_totals()
+        except BaseException:
+            self._db.close()
+            raise
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def commit(
+        self,
+        record: TurnRecord,
+        *,
+        aggregates: np.ndarray | None = None,
+        alerts: np.ndarray | None = None,
+        late: Sequence[LateBatch] = (),
+        messages: np.ndarray | None = None,
+        ledger: Mapping[str, int] | None = None,
+        sent: Sequence[tuple[str, int, bytes]] = (),
+        events: Sequence[tuple[Any, ...]] = (),
+    ) -> None:
+        """*sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks."""
+        totals = dict(self.totals)
+        ledger = dict(ledger or {})
+        out = [(record.turn, *entry) for entry in sent]
+        out += outbox.entries(record.turn, messages, alerts) if self._bounds["outbox"] else []
+        set_aside = [(record.turn, *batch[:2], batch.cause, batch.frames) for batch in late]
+        with self.write():
+            self._require_next(record)
+            counts = (
+                self._insert(WINDOWS, record.turn, aggregates, totals),
+                self._insert(ALERTS, record.turn, alerts, totals),
+                outbox.append(self._db, "late", set_aside, self._bounds["late"], totals),
+                outbox.append(self._db, "outbox", out, self._bounds["outbox"], totals),
+            )
+            historia.append(self._db, record.turn, events, totals)
+            documents = (schema.compact(ledger), schema.compact(totals))
+            fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)
+            self._db.execute(_INSERT_TURN, sealed(*fields))
+        self.totals = totals
+        self._state = State(record.turn, record.to_offset, ledger)
+
+    def set_blocks(self, blocks: Sequence[Block]) -> None:
+        known = {block.index: block for block in self.blocks()}
+        changed = [sealed(*block) for block in blocks if known.get(block.index) != block]
+        if not changed:
+            return
+        with self.write() as db:
+            db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", changed)
+
+    def note_snapshot(self, turn: int, offset: int, generation: int, created: int = 0) -> bool:
+        """Remember the newest snapshot.  True when all turns up to it are in the main file as well.
+
+        Only then may the journal be trimmed: what is still in the WAL alone can be lost to one bad byte.
+        """
+        with self.write() as db:
+            row = sealed(turn, offset, generation, created)
+            db.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", row)
+            kept = "SELECT turn FROM snapshots ORDER BY turn DESC LIMIT ?"
+            db.execute(f"DELETE FROM snapshots WHERE turn NOT IN ({kept})", (SNAPSHOTS_KEPT,))
+        return self.checkpoint()
+
+    def reader(self) -> AbstractContextManager[StoreReader]:
+        return closing(StoreReader(self.path))
+
+    def checkpoint(self) -> bool:
+        """Copy the WAL into the main file; False when a reader that is in the middle of something prevents it."""
+        with self.guard():
+            busy, frames, copied = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return not busy and frames == copied
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction beside the turns, for housekeeping; refused once the fence is lost."""
+        with self.guard(), schema.transaction(self._db, self.path):
+            self._require_fence()
+            yield self._db
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """SQLite's errors as ours; damage is noted beside the file, so that the next start does not trust it."""
+        try:
+            with schema.translated(self.path):
+                yield
+        except DamagedFile:
+            distrust_mark(self.path).touch()
+            raise
+
+    def save_totals(self, totals: dict[str, int]) -> None:
+        """Inside `write`: what housekeeping changed, newer than the last turn's."""
+        schema.put_meta(self._db, "totals", schema.compact({**totals, "turn": self._state.turn}))
+
+    # -- the steps of a commit, inside its transaction
+
+    def _require_fence(self) -> None:
+        epoch = int(schema.get_meta(self._db, "epoch", self.path) or 0)
+        if epoch != self._epoch:
+            raise FenceLost(
+                f"expected to own epoch {self._epoch} of {self.path}, got {epoch}: another node took over",
+                hint="run one node for each data folder; this one stops, and must not be restarted by itself",
+            )
+
+    def _require_next(self, record: TurnRecord) -> None:
+        state = self._state
+        if (record.turn, record.from_offset) != (state.turn + 1, state.offset) or record.to_offset < state.offset:
+            raise InternalError(
+                f"expected turn {state.turn + 1} from offset {state.offset}, "
+                f"got turn {record.turn} from offset {record.from_offset} to {record.to_offset}"
+            )
+
+    def _insert(self, form: RowFormat, turn: int, content: np.ndarray | None, totals: dict[str, int]) -> int:
+        if content is None or not len(content):
+            return 0
+        key = {"turn": turn, "row": np.arange(len(content))} if form is ALERTS else {"turn": turn}
+        self._db.executemany(form.insert, form.pack(form.stored(content, **key)))
+        totals[form.table] = totals.get(form.table, 0) + len(content)
+        return len(content)
+
+    # -- opening
+
+    def _find_lost_commits(self) -> None:
+        """Say so when the WAL holds commits that damage has cut off; the journal gives their readings again."""
+        with schema.translated(self.path):
+            (page_bytes,) = self._db.execute("PRAGMA page_size").fetchone()
+            _, frames, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self.lost_commits = wal.passed_over(self.path.with_name(self.path.name + "-wal"), max(frames, 0), page_bytes)
+        if self.lost_commits > 1:
+            log.error("[Store-%s] damage in the WAL cut off the last %d commits: their readings are folded again",
+                      self._instance, self.lost_commits)  # fmt: skip
+
+    def _require_recoverable(self) -> None:
+        """Check what starting from here rests on: definitions, meta, blocks, snapshots and recent turns."""
+        with schema.translated(self.path):
+            problem = schema.schema_problem(self._db)
+            if problem:
+                raise DamagedFile(f"{self.path} is damaged: {problem}")
+            for table in ("meta", "blocks", "rolled", "snapshots", "turns"):
+                self._require_structure(table)
+            for table in ("meta", "blocks", "rolled", "snapshots"):
+                for row in self._db.execute(f"SELECT * FROM {table}"):
+                    self._require_sound(row, table)
+        self._require_row_of_turns()
+
+    def _require_structure(self, table: str) -> None:
+        (answer,) = self._db.execute(f"PRAGMA quick_check('{table}')").fetchone()
+        if answer != "ok":
+            raise DamagedFile(f"{self.path} is damaged: {answer}")
+
+    def _require_row_of_turns(self) -> None:
+        snapshots = self.snapshots()
+        if snapshots and self._read_state().turn < snapshots[0][0]:
+            raise DamagedFile(f"{self.path} is damaged: it ends before turn {snapshots[0][0]}, of which a snapshot is")
+        previous: TurnRecord | None = None
+        for record in self.turns(snapshots[-1][0] - 1 if snapshots else 0):
+            if previous and (record.turn, record.from_offset) != (previous.turn + 1, previous.to_offset):
+                raise DamagedFile(f"{self.path} is damaged: turn {previous.turn} is followed by turn {record.turn}")
+            previous = record
+
+    def _take_fence(self) -> int:
+        with schema.transaction(self._db, self.path):
+            epoch = int(schema.get_meta(self._db, "epoch", self.path) or 0) + 1
+            schema.put_meta(self._db, "epoch", str(epoch))
+            self._sign()
+        return epoch
+
+    def _sign(self) -> None:
+        """Note whose store it is, inside a transaction."""
+        wanted = {"instance": self._instance, "node": format_node(self._node) if self._node else ""}
+        for key, value in wanted.items():
+            if value and schema.get_meta(self._db, key, self.path) != value:
+                schema.put_meta(self._db, key, value)
+
+    def _load_totals(self) -> dict[str, int]:
+        """The newer of what the last turn and the last housekeeping wrote."""
+        kept = json.loads(schema.get_meta(self._db, "totals", self.path) or "{}")
+        row = self._last_turn()
+        if row is not None and row[0] > kept.get("turn", -1):
+            return json.loads(row[13])
+        return {key: value for key, value in kept.items() if key != "turn"}
+
+
+def distrust_mark(path: Path) -> Path:
+    """The file whose presence says that damage was met in the store while it was in use."""
+    return path.with_name(path.name + ".distrusted")

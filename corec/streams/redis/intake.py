@@ -1,0 +1,220 @@
+"""A shard's batches from Redis: the stream of critical channels first, in an order that turn records give back."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from corec.config.servers import RedisServer
+from corec.errors import ServerAway, ServerError
+from corec.streams.base import Entry
+from corec.streams.intake import read_note
+from corec.streams.redis.bare_frames import Row, as_entries
+from corec.streams.redis.keys import fast_stream, id_pair, normal_stream
+from corec.streams.redis.link import Link
+from corec.streams.redis.position import Loss
+from corec.streams.redis.reader import Reader
+from corec.streams.redis.spool import PREFIX, Spool
+
+if TYPE_CHECKING:
+    from corec.storage.base import TurnRecord
+
+log = logging.getLogger("corec.streams.redis_intake")
+
+FAST, NORMAL = 0, 1
+#: Of every read this share is left to ordinary channels, however much comes on the critical ones.
+NORMAL_SHARE = 4
+#: Entries fetched at once for a replay.
+AGAIN_COUNT = 500
+WAIT_S = 0.1
+#: A server that answers nothing for this long is away.
+WITHIN_S = 1.0
+
+Run = list[Any]  # [stream, first id, last id, entries]: read one after the other
+
+
+class RedisIntake:
+    """The `Intake` of one shard."""
+
+    def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0, spool: Spool | None = None,
+                 lead_s: float = 0.0, given_up: Callable[[], bool] = lambda: False) -> None:
+        """lead_s: how far one stream is read ahead of the other.  given_up: asked while a replay waits for a server that is away."""
+        self.streams = (fast_stream(shard), normal_stream(shard))
+        kept = min(keep_bytes, server.max_mb << 19)  # half of its bound at most, or senders would wait for ever
+        self.reader = Reader(server, self.streams, instance, keep_bytes=kept, spool=spool)
+        self.offset = 0
+        self._lead_ms = 1000 * lead_s
+        self._server, self._instance, self._given_up = server, instance, given_up
+        self._runs: list[Run] = []
+        self._joins = False  # the last run may go on: no bare frame stands at its end
+        self._noted_losses = 0
+        self._cursor: dict[str, str] = {}
+        self._places: deque[tuple[int, dict[str, str]]] = deque()  # offset -> cursor, for trimming
+        self._first = 1
+        self._replay: _Replay | None = None
+
+    @property
+    def pending(self) -> int:
+        return sum(queue.waiting for place, queue in enumerate(self.reader.queues)
+                   if queue.waiting and queue.oldest <= self._until(place))  # fmt: skip
+
+    @property
+    def blind(self) -> bool:
+        held = self.reader.spool is not None and self.reader.spool.waiting or any(queue.waiting for queue in self.reader.queues)
+        return held or bool(self.reader.problem) or self._streams_fullness >= 1
+
+    @property
+    def fullness(self) -> float:
+        spool = self.reader.spool
+        return max(self._streams_fullness, spool.fullness if spool else 0.0)
+
+    @property
+    def _streams_fullness(self) -> float:
+        """At 1 senders keep what they have."""
+        return max(queue.memory for queue in self.reader.queues) / (self._server.max_mb << 20)
+
+    @property
+    def first(self) -> int:
+        return self._first
+
+    @property
+    def losses(self) -> list[Loss]:
+        """The gaps found since the start."""
+        return self.reader.losses
+
+    def seek(self, offset: int, cursor: dict[str, str]) -> None:
+        self.offset, self._replay = offset, None
+        self._cursor = {stream: cursor[stream] for stream in self.streams if stream in cursor}
+        self._remember(offset)
+        self.reader.seek(self._cursor)
+        self.reader.start()
+
+    def read(self, max_bytes: int) -> list[Entry]:
+        share = max_bytes // NORMAL_SHARE if self.reader.queues[NORMAL].waiting else 0
+        entries = self._take(FAST, max_bytes - share)
+        return entries + self._take(NORMAL, max_bytes - sum(len(entry.payload) for entry in entries))
+
+    def _take(self, place: int, max_bytes: int) -> list[Entry]:
+        """As many runs of one stream as fit: every record of the spool is one."""
+        entries: list[Entry] = []
+        while max_bytes > 0:
+            source, rows = self.reader.take(place, max_bytes, self._until(place))
+            if not rows:
+                break
+            entries += self._taken(place, source, rows)
+            max_bytes -= sum(len(payload) for _, payload in rows)
+        return entries
+
+    def _until(self, place: int) -> float:
+        """ms up to which one stream is read: further ahead of the other, it would make late what waits there."""
+        return self.reader.oldest(1 - place) + self._lead_ms
+
+    def note(self) -> dict[str, Any] | None:
+        if not self._runs:
+            return None
+        runs, self._runs, self._joins = self._runs, [], False
+        self._remember(self.offset)
+        lost = [list(loss) for loss in self.losses[self._noted_losses :]]
+        self._noted_losses += len(lost)
+        return {"op": "read", "runs": runs, "cursor": dict(self._cursor)} | ({"lost": lost} if lost else {})
+
+    def again(self, record: "TurnRecord") -> Iterator[tuple[bytes, int]]:
+        note = read_note(record)
+        if note is None:
+            return
+        self._replay = self._replay or _Replay(self._server, self._instance, self._given_up)
+        for stream, first, last, count in note["runs"]:
+            rows = self._spooled(stream, first, last) if stream.startswith(PREFIX) else self._replay.run(stream, first, last, count)
+            for entry in as_entries(rows, 0):
+                yield entry.payload, entry.arrival
+        self._cursor |= note["cursor"]
+        self._remember(record.to_offset)
+
+    def _spooled(self, name: str, first: str, last: str) -> list[Row]:
+        rows = self.reader.spool.again(name) if self.reader.spool else []
+        return [row for row in rows if id_pair(first) <= id_pair(row[0]) <= id_pair(last)]
+
+    def trim(self, offset: int) -> None:
+        cursor: dict[str, str] = {}
+        while self._places and self._places[0][0] <= offset:
+            self._first, cursor = self._places[0][0] + 1, self._places.popleft()[1]
+        if cursor:
+            self._places.appendleft((self._first - 1, cursor))
+        for stream, place in cursor.items():
+            self.reader.trim(stream, place.partition(" ")[0])
+
+    def close(self) -> None:
+        """Read no more."""
+        self.reader.stop()
+        if self.reader.spool:
+            self.reader.spool.close()
+        for queue in self.reader.queues:
+            while queue.take(1 << 62)[1]:
+                pass
+        self.reader.spool = None
+
+    def _taken(self, place: int, source: str, rows: list[Row]) -> list[Entry]:
+        if not rows:
+            return []
+        stream, entries = self.streams[place], list(as_entries(rows, self.offset))
+        self._note_run(source, rows, len(entries) == len(rows) and min(len(payload) for _, payload in rows) > 10)
+        self._cursor[stream] = self.reader.queues[place].taken
+        self.offset += len(rows)
+        return entries
+
+    def _note_run(self, stream: str, rows: list[Row], plain: bool) -> None:
+        """What a replay gathers into batches must be what was gathered now: runs with bare frames stay as they were read."""
+        first, last = rows[0][0].decode(), rows[-1][0].decode()
+        if plain and self._joins and self._runs[-1][0] == stream and id_pair(first) > id_pair(self._runs[-1][2]):
+            self._runs[-1][2:] = [last, self._runs[-1][3] + len(rows)]
+        else:
+            self._runs.append([stream, first, last, len(rows)])
+        self._joins = plain
+
+    def _remember(self, offset: int) -> None:
+        if not self._places or self._places[-1][0] < offset:
+            self._places.append((offset, dict(self._cursor)))
+
+
+class _Replay:
+    """Entries of runs, fetched in order and ahead; it waits for a server that is away."""
+
+    def __init__(self, server: RedisServer, instance: str, given_up: Callable[[], bool]) -> None:
+        self._link = Link(server)
+        self._instance, self._given_up = instance, given_up
+        self._ahead: dict[str, deque[Row]] = {}
+
+    def run(self, stream: str, first: str, last: str, count: int) -> list[Row]:
+        """The entries of one run, as far as they are still there."""
+        rows: list[Row] = []
+        end, begin = id_pair(last), id_pair(first)
+        while len(rows) < count and (row := self._next(stream, first if not rows else rows[-1][0].decode(), bool(rows))):
+            if id_pair(row[0]) > end:
+                self._ahead[stream].appendleft(row)
+                break
+            if id_pair(row[0]) >= begin:
+                rows.append(row)
+        if len(rows) < count:
+            log.error("[RedisIntake-%s] %d of %d entries of %s from %s to %s are gone: committed turns cannot be folded again exactly",
+                      self._instance, count - len(rows), count, stream, first, last)  # fmt: skip
+        return rows
+
+    def _next(self, stream: str, id: str, behind: bool) -> Row | None:
+        ahead = self._ahead.setdefault(stream, deque())
+        if not ahead:
+            ahead.extend(self._fetch(stream, f"({id}" if behind else id))
+        return ahead.popleft() if ahead else None
+
+    def _fetch(self, stream: str, start: str) -> list[Row]:
+        """A lost answer is asked for again; a server that is away is waited for by whoever opens the node."""
+        end = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                with self._link.errors("give what was read before"):
+                    found = self._link.client(stream).xrange(stream, start, "+", count=AGAIN_COUNT)
+                return [(id, fields.get(b"m", b"")) for id, fields in found]
+            except ServerError as error:
+                if self._given_up() or time.monotonic() > end:
+                    raise ServerAway(error.text, hint=error.hint) from error
+                time.sleep(WAIT_S)

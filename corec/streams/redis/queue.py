@@ -1,0 +1,92 @@
+"""Rows of one stream that a reader has read ahead and nobody has taken yet."""
+
+import math
+import struct
+import time
+from collections import deque
+from typing import NamedTuple
+
+from corec._core.wire import HEADER
+from corec.streams.redis.bare_frames import Row
+from corec.streams.redis.keys import id_ms, id_pair
+from corec.streams.redis.position import Position, cursor_text
+
+#: Where the header of an envelope has its time (docs/formats.md).
+TIME_AT = 32
+_TIME = struct.Struct("!q")
+
+
+class Chunk(NamedTuple):
+    """Rows of one read."""
+
+    rows: deque[Row]
+    seen: int | None  # entries of the stream before the first of them
+    run: str  # the life of the server
+    source: str  # what turn records call it: the stream, or a record of the spool
+
+
+class Queue:
+    """Rows of one stream that were read and not taken yet."""
+
+    def __init__(self, position: Position) -> None:
+        self.position = position  # of reading; the reader's thread moves it
+        self.taken = ""  # of taking, as a cursor has it
+        self.reached = id_pair(position.id)[0]  # ms of the entry taken last
+        self.behind = True  # whether the server may have more than was read: until a read says that it does not
+        self.bytes = self.waiting = 0
+        self.taken_at = time.monotonic()
+        self.trim_to = ""
+        self.length = self.memory = 0  # at the server, when it was asked last
+        self._chunks: deque[Chunk] = deque()
+
+    def put(self, rows: list[Row]) -> None:
+        """Rows that were read."""
+        self.add(Chunk(deque(rows), self.position.seen, self.position.run, self.position.stream))
+        self.position.advance(rows[-1][0].decode(), len(rows))
+
+    def add(self, chunk: Chunk) -> None:
+        """Rows that come next, wherever they were meanwhile."""
+        if chunk.rows:
+            self._chunks.append(chunk)
+            self.bytes += sum(len(payload) for _, payload in chunk.rows)
+            self.waiting += len(chunk.rows)
+
+    @property
+    def oldest(self) -> float:
+        """ms of what comes next, as far as that is known: nothing does where the server has no more."""
+        if self._chunks:
+            return moment(self._chunks[0].rows[0])
+        return self.reached if self.behind else math.inf
+
+    def take(self, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
+        """The oldest of them, up to *until* ms, and where they came from: at least one if there is any."""
+        taken: list[Row] = []
+        source = self._chunks[0].source if self._chunks else ""
+        while self._chunks and self._chunks[0].source == source and (not taken or max_bytes > 0) and self.oldest <= until:
+            part = self._take_from(self._chunks[0], max_bytes, until)
+            max_bytes -= sum(len(payload) for _, payload in part)
+            taken += part
+        self.taken_at = time.monotonic()
+        return source, taken
+
+    def _take_from(self, chunk: Chunk, max_bytes: int, until: float) -> list[Row]:
+        part: list[Row] = []
+        while chunk.rows and (not part or max_bytes > 0) and moment(chunk.rows[0]) <= until:
+            part.append(chunk.rows.popleft())
+            max_bytes -= len(part[-1][1])
+        self.reached = moment(part[-1])
+        seen = None if chunk.seen is None else chunk.seen + len(part)
+        self.taken = cursor_text(part[-1][0].decode(), seen, chunk.run)
+        self.bytes -= sum(len(payload) for _, payload in part)
+        self.waiting -= len(part)
+        self._chunks.popleft()
+        if chunk.rows:
+            self._chunks.appendleft(chunk._replace(seen=seen))
+        return part
+
+
+def moment(row: Row) -> int:
+    """The time of an entry's readings, in ms: that of its batch, or of its arrival where it has none or one that is yet to come."""
+    id, payload = row
+    arrival = id_ms(id)
+    return min(arrival, _TIME.unpack_from(payload, TIME_AT)[0]) if len(payload) >= HEADER.size else arrival

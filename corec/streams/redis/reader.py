@@ -1,0 +1,281 @@
+"""Reads the streams of a shard ahead of the pipeline, in a thread of its own.
+
+The pipeline takes what is there and never waits for the network; a server that is away only ends the supply.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from corec.common.retrying_thread import RetryingThread
+from corec.common.trouble import Trouble
+from corec.config.servers import RedisServer
+from corec.errors import StorageError
+from corec.streams.redis.bare_frames import Row
+from corec.streams.redis.keys import BEGINNING, id_pair, payload_of
+from corec.streams.redis.link import BLOCK_MS, Link
+from corec.streams.redis.position import Loss, Position, look
+from corec.streams.redis.queue import Chunk, Queue
+from corec.streams.redis.spool import Spool, Spooled
+
+log = logging.getLogger("corec.streams.redis_reader")
+
+#: Bytes read ahead of each stream; then that stream is left out of reads until some are taken.
+AHEAD_BYTES = 8 << 20
+#: Bytes that one read of a stream should bring, and the bounds of COUNT that follow from it.
+READ_BYTES = 1 << 20
+COUNTS = (64, 8192)
+#: How long a read waits while some stream is left out of it.
+SHORT_BLOCK_MS = 5
+#: Nobody has taken anything for this long, and what may be read ahead is read: the store does not take turns.
+SPOOL_AFTER_S = 2.0
+LOOK_S = 1.0
+#: A spool that could not be written is tried again after this long.
+SPOOL_AGAIN_S = 1.0
+
+
+class Reader(RetryingThread):
+    """The thread, and one queue for each stream, the most urgent first; what was read ahead is read again by the next start."""
+
+    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0,
+                 spool: Spool | None = None) -> None:  # fmt: skip
+        """keep_bytes: a stream that takes less is not trimmed.  spool: where ordinary entries go while nobody takes them."""
+        super().__init__("redis-reader", f"RedisReader-{instance}", log)
+        self.spool = spool
+        self._kept = ""  # the newest entry in the spool, which stays on Redis: it says that the stream is the same
+        self._keep_bytes = keep_bytes
+        self._link = Link(server, on_connect=self._connected)
+        self._instance = instance
+        self._streams = list(streams)
+        self.queues = [Queue(Position(stream)) for stream in streams]
+        self.lock = threading.Lock()
+        self._connections = 0
+        self._checked = -1
+        self._look_due = 0.0
+        self.ahead_bytes = AHEAD_BYTES
+        self._spool_due = 0.0
+        self.spool_trouble = Trouble(log, f"Spool-{instance}")
+        self._until = ""  # after a crash: what is on Redis before this entry comes first, then the spool
+        self._begun: dict[str, str] = {}  # stream -> where this reader was told to begin
+        self._count = COUNTS[0]
+        self.losses: list[Loss] = []
+        self.run = ""
+        self.server: dict[str, float] = {"ram_bytes": 0, "bytes_per_s": 0.0}
+        self._traffic: tuple[float, int] | None = None
+        self.on_rows: Callable[[bool], None] = lambda urgent: None
+        self.on_loss: Callable[[Loss], None] = lambda loss: None
+
+    def seek(self, cursor: Mapping[str, str]) -> None:
+        """Go on behind the entries of *cursor*; before `start`."""
+        for place, stream in enumerate(self._streams):
+            self.queues[place] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
+            self._begun[stream] = self.queues[place].position.id
+        self._until = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
+
+    def take(self, place: int, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
+        """The oldest rows of one queue, up to *until* ms, and where they came from."""
+        with self.lock:
+            return self.queues[place].take(max_bytes, until)
+
+    def oldest(self, place: int) -> float:
+        """ms of what one queue gives next."""
+        with self.lock:
+            queue = self.queues[place]
+            in_spool = self.spool is not None and queue is not self.queues[0] and (self.spool.waiting or bool(self._until))
+            return min(queue.oldest, queue.reached) if in_spool and not queue.waiting else queue.oldest
+
+    def trim(self, stream: str, id: str) -> None:
+        """Have entries before *id* dropped."""
+        for queue in self.queues:
+            if queue.position.stream == stream:
+                queue.trim_to = id
+
+    # -- the thread
+
+    def _pass(self) -> None:
+        with self._link.errors("give what it has"):
+            self._work()
+
+    def _end(self) -> None:
+        self._link.close()
+
+    def _work(self) -> None:
+        if self._checked != self._connections:
+            self._check()
+        self._trim()
+        self._look()
+        self._refill()
+        rows = self._read()
+        if self._checked == self._connections:  # else the connection was made anew on the way: what it gave may be of another life
+            self._put(rows)
+
+    def _connected(self, address: str) -> None:
+        self._connections += 1
+
+    def _check(self) -> None:
+        """A new connection: is every stream still the one that was being read?"""
+        connections = self._connections
+        for queue in self.queues:
+            stream = queue.position.stream
+            client = self._link.client(stream)
+            client.ping()  # connects, and so learns which life it is
+            loss = queue.position.compare(client, self._link.run_of(stream))
+            if loss:
+                self._lost(loss)
+        self._checked = connections
+        self.run = self._link.run_of(self._streams[0])
+        if self.problem:
+            log.warning("[RedisReader-%s] Redis at %s answers again", self._instance, self._link.server.address)
+        self.problem = ""
+
+    def _read(self) -> list[tuple[Queue, list[Row]]]:
+        wanted = [queue for queue in self.queues if self._spools(queue) or self._has_room(queue)]
+        if not wanted:
+            self._stop.wait(SHORT_BLOCK_MS / 1000)
+            return []
+        waits = len(wanted) < len(self.queues) or (self.spool is not None and self.spool.waiting)
+        block = SHORT_BLOCK_MS if waits else BLOCK_MS
+        names = [queue.position.stream for queue in wanted]
+        # named so, redis-py has no callback for it and leaves the rows as they came
+        reply = self._link.client(names[0]).execute_command(
+            "XREAD COUNT", self._count, "BLOCK", block, "STREAMS", *names, *(queue.position.id for queue in wanted)
+        )
+        found = {bytes(name).decode(): rows for name, rows in reply or ()}
+        if self._until and self.queues[-1] in wanted:
+            self._before_spool(found)
+            if not self._until:
+                return []
+        return [(queue, [(row[0], payload_of(row[1])) for row in found.get(name, [])]) for queue, name in zip(wanted, names, strict=True)]
+
+    def _put(self, found: list[tuple[Queue, list[Row]]]) -> None:
+        direct = []
+        for queue, rows in found:
+            if rows and self._spools(queue):
+                self._to_spool(queue, rows)
+            else:
+                direct.append((queue, rows))
+        if self._to_queues(direct) or any(rows for _, rows in found):
+            self.on_rows(any(rows for queue, rows in found if queue is self.queues[0]))
+        self._size_reads([row for _, rows in found for row in rows])
+
+    def _to_queues(self, found: list[tuple[Queue, list[Row]]]) -> bool:
+        """All at once: what is read of one stream depends on what waits in the other.  Whether one was found to be at its end."""
+        ended = False
+        with self.lock:
+            for queue in self.queues:
+                rows = next((rows for read, rows in found if read is queue), None)
+                behind = rows is None or len(rows) >= self._count
+                ended, queue.behind = ended or (queue.behind and not behind), behind
+                if rows:
+                    queue.put(rows)
+        if any(rows and queue is self.queues[-1] for queue, rows in found):
+            self.spool_trouble.over()
+        return ended
+
+    def _size_reads(self, rows: list[Row]) -> None:
+        if rows:
+            mean = max(1, sum(len(payload) for _, payload in rows) // len(rows))
+            self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
+
+    # -- the spool
+
+    def _spools(self, queue: Queue) -> bool:
+        """Whether what is read now goes to the spool: nobody takes, or what was spooled before comes first."""
+        if self.spool is None or queue is self.queues[0] or self._until or time.monotonic() < self._spool_due:
+            return False
+        return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > SPOOL_AFTER_S)
+
+    def _has_room(self, queue: Queue) -> bool:
+        """Whether what is read now may be taken next: what waits in the spool comes first."""
+        behind = self.spool is not None and self.spool.waiting and queue is not self.queues[0] and not self._until
+        return queue.bytes < self.ahead_bytes and not behind
+
+    def _before_spool(self, found: dict[str, list]) -> None:
+        """Leave in *found* what stands before the spool; once that is all, reading goes on behind the spool."""
+        queue = self.queues[-1]
+        rows = found.get(queue.position.stream, [])
+        found[queue.position.stream] = before = [row for row in rows if id_pair(row[0]) < id_pair(self._until)]
+        if len(before) < len(rows) or not rows:
+            if before:
+                queue.put([(row[0], payload_of(row[1])) for row in before])
+            found.clear()
+            self._until, self._kept = "", self.spool.last_id
+            queue.position.id, queue.position.seen = self.spool.last_id, None
+
+    def _to_spool(self, queue: Queue, rows: list[Row]) -> None:
+        """Keep rows here, then take them off Redis, all but the newest."""
+        position = queue.position
+        try:
+            self.spool.put(Spooled(position.seen, position.run, rows))
+            self.spool_trouble.over()
+        except StorageError as error:
+            self._spool_failed(error)
+            return
+        ids = [row[0] for row in rows]
+        position.advance(ids[-1].decode(), len(ids))
+        gone = [*filter(None, [self._kept.encode()]), *ids[:-1]]
+        if gone:
+            self._link.client(position.stream).xdel(position.stream, *gone)
+        self._kept = ids[-1].decode()
+
+    def _spool_failed(self, error: StorageError) -> None:
+        self.spool_trouble.met("entries stay on Redis", error)
+        self._spool_due = time.monotonic() + SPOOL_AGAIN_S
+
+    def _refill(self) -> None:
+        """What was spooled comes back as there is room, in order."""
+        queue = self.queues[-1]
+        while self.spool and self.spool.waiting and not self._until and queue.bytes < self.ahead_bytes // 2:
+            name, record = self.spool.next()
+            with self.lock:
+                queue.add(self._behind(queue, Chunk(deque(record.rows), record.seen, record.run, name)))
+            self.on_rows(False)
+
+    def _behind(self, queue: Queue, chunk: Chunk) -> Chunk:
+        """Without the rows that were taken before a crash."""
+        while chunk.rows and id_pair(chunk.rows[0][0]) <= id_pair(self._begun.get(queue.position.stream, BEGINNING)):
+            chunk.rows.popleft()
+            chunk = chunk._replace(seen=None if chunk.seen is None else chunk.seen + 1)
+        return chunk
+
+    def _trim(self) -> None:
+        for queue in self.queues:
+            if queue.trim_to and queue.memory >= self._keep_bytes:
+                id, queue.trim_to = queue.trim_to, ""
+                if queue is not self.queues[0]:
+                    self._trim_spool(id)
+                self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
+
+    def _trim_spool(self, id: str) -> None:
+        try:
+            if self.spool:
+                self.spool.trim(id)
+        except StorageError as error:
+            self._spool_failed(error)
+
+    def _look(self) -> None:
+        """How many entries there are and what they take, now and then: an exact gap can only be told from what was known."""
+        if time.monotonic() < self._look_due:
+            return
+        self._look_due = time.monotonic() + LOOK_S
+        for queue in self.queues:
+            stream = queue.position.stream
+            client = self._link.client(stream)
+            life = look(client, stream)
+            queue.memory = client.memory_usage(stream, samples=8) or 0
+            queue.length, queue.position.added = (life.length, life.added) if life else (0, None)
+            queue.position.remember()
+        info = self._link.client(self._streams[0]).info()
+        traffic = info["total_net_input_bytes"] + info["total_net_output_bytes"]
+        if self._traffic:
+            self.server["bytes_per_s"] = max(0, traffic - self._traffic[1]) / (time.monotonic() - self._traffic[0])
+        self._traffic = time.monotonic(), traffic
+        self.server["ram_bytes"] = info["used_memory"]
+
+    def _lost(self, loss: Loss) -> None:
+        self.losses.append(loss)
+        log.error("[RedisReader-%s] %s; reading goes on, senders that keep their tail send it again", self._instance, loss)
+        self.on_loss(loss)

@@ -1,0 +1,85 @@
+"""Which stream a reading travels on: critical channels apart, and every shard apart from the others."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from corec._core.wire import FRAME_BYTES
+from corec.config import Config
+from corec.streams.redis.keys import CRITICAL_CHANNELS, fast_stream, normal_stream
+
+_CRITICAL = np.zeros(256, bool)
+_CRITICAL[list(CRITICAL_CHANNELS)] = True
+
+
+class Part(NamedTuple):
+    """Frames for one stream."""
+
+    stream: str
+    frames: bytes
+    offsets: np.ndarray | None
+    critical: bool
+    first: int  # place of its first frame in the batch that it is part of
+
+
+class Routing:
+    """Frames to streams.  *config* is needed for more than one shard only: blocks belong to shards by their index."""
+
+    def __init__(self, shards: int = 1, config: Config | None = None) -> None:
+        self.shards = shards
+        self._starts, self._blocks, self._sizes = _ranges(config) if config and shards > 1 else (np.empty(0),) * 3
+        self._tables = _device_tables(config) if config and shards > 1 else []
+
+    def split(self, frames: bytes, offsets: Any = None) -> Iterator[Part]:
+        """The parts of a batch, in which its frames keep their order."""
+        rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)
+        offsets = None if offsets is None else np.asarray(offsets, np.int32)
+        lanes = _CRITICAL[rows[:, 4]]
+        if self.shards > 1:
+            lanes = lanes + 2 * self._shards_of(rows)
+        found = np.flatnonzero(np.bincount(lanes, minlength=1)).tolist()
+        for lane in found:
+            shard, critical = divmod(lane, 2)
+            stream = fast_stream(shard) if critical else normal_stream(shard)
+            if len(found) == 1:
+                yield Part(stream, bytes(frames), offsets, bool(critical), 0)
+                return
+            chosen = np.flatnonzero(lanes == lane)
+            yield Part(stream, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], bool(critical), int(chosen[0]))
+
+    def _shards_of(self, rows: np.ndarray) -> np.ndarray:
+        """The shard of each frame; ids that nobody has go to the first, where they are counted as such."""
+        ids = np.ascontiguousarray(rows[:, :4]).view(">u4").ravel().astype(np.int64)
+        blocks = np.zeros(len(ids), np.int64)
+        if len(self._starts):
+            place = np.searchsorted(self._starts, ids, side="right") - 1
+            slot = ids - self._starts[place]
+            known = (place >= 0) & (slot < self._sizes[place, 0])
+            blocks[known] = (self._blocks[place] + slot // self._sizes[place, 1])[known]
+        for devices, slots, first, per_block in self._tables:
+            place = np.minimum(np.searchsorted(devices, ids), len(devices) - 1)
+            known = devices[place] == ids
+            blocks[known] = first + slots[place[known]] // per_block
+        return blocks % self.shards
+
+
+def _first_blocks(config: Config) -> list[int]:
+    """The index of each entry's first block."""
+    return [sum(entry.blocks for entry in config.bloques[:index]) for index in range(len(config.bloques))]
+
+
+def _ranges(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows = sorted((entry.first_id, first, entry.entidades, entry.entidades_por_bloque)
+                  for entry, first in zip(config.bloques, _first_blocks(config), strict=True) if entry.first_id is not None)  # fmt: skip
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    return table[:, 0], table[:, 1], table[:, 2:]
+
+
+def _device_tables(config: Config) -> list[tuple[np.ndarray, np.ndarray, int, int]]:
+    tables = []
+    for entry, first in zip(config.bloques, _first_blocks(config), strict=True):
+        if entry.table is not None and len(entry.table):
+            slots = np.argsort(entry.table.device)
+            tables.append((entry.table.device[slots].astype(np.int64), slots, first, entry.entidades_por_bloque))
+    return tables

@@ -1,0 +1,184 @@
+"""What a sender has not yet got rid of: numbered batches in a journal of their own, kept until a node has committed them.
+
+A batch keeps its number for ever, so that it may be sent as often as need be.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from corec._core.wire import FRAME_BYTES, pack_envelope
+from corec.common.trouble import Trouble
+from corec.errors import FolderInUse, StorageError
+from corec.storage import disk
+from corec.streams.journal import Journal
+from corec.streams.journal.group_commit import GroupCommitter
+from corec.streams.sending.routing import Part
+
+log = logging.getLogger("corec.streams.tail")
+
+#: A file that says up to where batches need not be sent again.
+POSITION = "done"
+#: Share of the bound from which on it counts as crowded.
+CROWDED = 0.7
+
+
+class Waiting(NamedTuple):
+    """One batch on its way to a stream."""
+
+    offset: int
+    stream: str
+    envelope: bytes
+
+
+class SenderStats(NamedTuple):
+    sent: int  # readings since the start, repeats included
+    waiting: int  # batches in the tail that the server does not have
+    kept: int  # batches in the tail that it has and no node has committed
+    problem: str
+
+
+class Numbers:
+    """The numbering of what goes to one stream.
+
+    Each stream has one of its own: two streams are read in no order, and what came later by number would make what came
+    before look like a repeat.
+    """
+
+    def __init__(self, name: str, stream: str, epoch: int) -> None:
+        self.producer = int.from_bytes(blake2b(f"{name}|{stream}".encode(), digest_size=8).digest()) or 1
+        self.epoch, self.sequence = epoch, 0
+
+    def pack(self, part: Part, time_ms: int) -> bytes:
+        """The next batch."""
+        envelope = pack_envelope(part.frames, producer=self.producer, epoch=self.epoch, sequence=self.sequence, time=time_ms,
+                                 offsets=part.offsets)  # fmt: skip
+        self.sequence += len(part.frames) // FRAME_BYTES
+        return envelope
+
+
+class Tail:
+    """The folder of one sender, locked while it is open."""
+
+    def __init__(self, folder: Path, name: str, *, max_bytes: int, on_commit: Callable[[int], None],
+                 epoch: int | None = None, instance: str = "corec1") -> None:
+        """epoch: tells one run of the sender from another; the clock gives it where none is given."""
+        self._folder, self._name, self._max_bytes = Path(folder), name, max_bytes
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock_fd = self._take_lock()
+        self._lock = threading.Lock()  # a batch gets its number and its place together
+        self._epoch = time.time_ns() // 1000 if epoch is None else epoch
+        self._numbers: dict[str, Numbers] = {}
+        self.done = self._read_position()
+        self.journal = Journal(self._folder, floor=self.done, max_bytes=max_bytes, instance=instance)
+        self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance)
+        self.done = max(self.done, self.journal.first - 1)
+        self.trouble = Trouble(log, f"Tail-{instance}")
+
+    def put(self, part: Part, time_ms: int) -> "Future[int]":
+        """Number a batch and keep it; the future resolves once it is durable."""
+        with self._lock:
+            numbers = self._numbers.get(part.stream)
+            if numbers is None:
+                numbers = self._numbers[part.stream] = Numbers(self._name, part.stream, self._epoch)
+            record = _record(part.stream, numbers.pack(part, time_ms))
+            return self.committer.submit(record, readings=len(part.frames) // FRAME_BYTES, urgent=part.critical)
+
+    def read(self, after: int, max_bytes: int) -> list[Waiting]:
+        """What was kept behind *after*; one thread reads."""
+        return [_waiting(entry.offset, entry.payload) for entry in self.journal.read(after, max_bytes)]
+
+    @property
+    def last(self) -> int:
+        """The newest durable offset."""
+        return self.journal.last
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it is close to its bound."""
+        return self.journal.size_bytes > CROWDED * self._max_bytes
+
+    def drop(self, upto: int) -> None:
+        """What is up to *upto* need not be sent again; a disk that cannot note it does not keep the rest from being sent."""
+        if upto <= self.done:
+            return
+        self.done = upto
+        try:
+            self.journal.trim(upto)
+            self._write_position()
+            self.trouble.over()
+        except StorageError as error:  # the next start sends more than it must, and the node drops it by its numbers
+            self.trouble.met(f"the tail of {self._name!r} does not note what is done", error)
+
+    def close(self) -> None:
+        """Make all durable and let go of the folder."""
+        self.committer.stop()
+        self.journal.close()
+        os.close(self._lock_fd)
+
+    def _take_lock(self) -> int:
+        fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(fd)
+            raise FolderInUse(f"expected a folder of its own for the tail of {self._name!r}, got one in use - at {self._folder}",
+                              hint="give each sender that runs at the same time a name of its own") from error  # fmt: skip
+        return fd
+
+    def _read_position(self) -> int:
+        try:
+            return int((self._folder / POSITION).read_text())
+        except (FileNotFoundError, ValueError):
+            return 0  # everything kept is sent again, and dropped by its numbers
+
+    def _write_position(self) -> None:
+        unfinished = self._folder / (POSITION + ".part")
+        with disk.explained("write", unfinished):
+            unfinished.write_text(str(self.done))
+            os.replace(unfinished, self._folder / POSITION)
+
+
+def _record(stream: str, envelope: bytes) -> bytes:
+    name = stream.encode()
+    return bytes((len(name),)) + name + envelope
+
+
+def _waiting(offset: int, record: bytes) -> Waiting:
+    end = 1 + record[0]
+    return Waiting(offset, record[1:end].decode(), record[end:])
+
+
+def readings_in(envelope: bytes) -> int:
+    """How many readings a batch has, by its header."""
+    return int.from_bytes(envelope[4:8])
+
+
+def future_of(parts: "list[Future[int]]") -> "Future[int]":
+    """One future for several: it resolves when all have, to the last (0 for none); it fails as the first that failed."""
+    if len(parts) == 1:
+        return parts[0]
+    whole: Future[int] = Future()
+    if not parts:
+        whole.set_result(0)
+    left = [len(parts)]
+    lock = threading.Lock()
+
+    def settled(_: Any) -> None:
+        with lock:
+            left[0] -= 1
+            if left[0]:
+                return
+        problems = [problem for part in parts if (problem := part.exception())]
+        whole.set_exception(problems[0]) if problems else whole.set_result(parts[-1].result())
+
+    for part in parts:
+        part.add_done_callback(settled)
+    return whole
