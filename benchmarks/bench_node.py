@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.child_node import config_of
 from benchmarks.harness import best_of
+from corec.control.client import NodeNotRunning, ask
 from corec.errors import CoreCError
-from corec.node.control import NodeNotRunning, ask
 
 ROOT = Path(__file__).parent.parent
 MB = 1 << 20

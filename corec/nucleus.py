@@ -11,30 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corec.bus import EmbeddedRedis
+from corec.common.systemd import Supervisor
 from corec.common.text import counted
 from corec.config import Config
 from corec.config.ram_price import admit
 from corec.config.registered import FIRST_ID, name_at
+from corec.control.operations import answer
+from corec.control.server import ControlServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, ServerAway
-from corec.node.answers import answer
-from corec.node.control import ControlServer
-from corec.node.held import place_name
-from corec.node.loop import PipelineLoop
-from corec.node.news import News, Told
-from corec.node.notify import Supervisor
-from corec.node.pipeline import Pipeline, wall_ms
-from corec.node.recovery import Opened, open_node, open_without_store
-from corec.node.shed import FLOOD, Shed
+from corec.node.alert_log import AlertLog
+from corec.node.block_ids import Places
+from corec.node.pipeline_thread import PipelineLoop
+from corec.node.rates import Rates
+from corec.node.refused import FLOOD, Shed
 from corec.node.source_runner import SourceRunner
-from corec.node.status import AlertLog, Rates, begin, clock_ahead, status_of
+from corec.node.status import begin, clock_ahead, status_of
 from corec.node.stop_signals import stop_signals
-from corec.node.waiting import StoreWait
-from corec.organism import Organism
-from corec.places import Places
-from corec.plugin_door import PluginDoor
-from corec.plugin_manager import PluginManager  # noqa: F401  the seed has its name here
+from corec.node.store_wait import StoreWait
+from corec.pipeline.provisional import place_name
+from corec.pipeline.recent_rows import News, Told
+from corec.pipeline.recovery import Opened, open_node, open_without_store
+from corec.pipeline.turns import Pipeline, wall_ms
+from corec.plugin_api.embedded_redis import EmbeddedRedis
+from corec.plugin_api.interface import PluginDoor
+from corec.plugin_api.subscriptions import Subscriptions
+from corec.plugins.manager import PluginManager  # noqa: F401  the seed has its name here
+from corec.plugins.runner import Organism
 from corec.sources.names import NameTable
 from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
@@ -42,7 +45,6 @@ from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GROUP_BYTES, GroupCommitter
 from corec.streams.redis.keys import CRITICAL_CHANNELS
 from corec.streams.sending.producer import Producer
-from corec.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from corec.node.redis_side import RedisSide

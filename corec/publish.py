@@ -109,7 +109,7 @@ class Publisher:
 
     def _make_sender(self, data: Path) -> Any:
         if self.config.redis_config is None:
-            from corec.node.submit import NodeSender
+            from corec.control.node_sender import NodeSender
 
             return NodeSender(data, self._tail, instance=self.config.instance_id)
         from corec.streams.sending.redis_sender import Sender  # redis is loaded only where it is configured

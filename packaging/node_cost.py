@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import psutil
 
+from corec.control.client import ask
 from corec.errors import CoreCError
-from corec.node.control import ask
 
 #: (entities, readings a second)
 CASES = ((1_000, 100), (10_000, 10_000), (100_000, 10_000), (100_000, 100_000), (1_000_000, 100_000), (1_000_000, 200_000))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from corec import organism, plugin_manager
-from corec.plugins import isolated as isolated_plugins
+from corec.plugins import manager as plugin_manager
+from corec.plugins import runner as organism
 from corec.plugins import running
+from corec.plugins.isolated import parent as isolated_plugins
 from tests.nodes import until
 from tests.plugin_nodes import GOOD, Node, stream
 

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from benchmarks.bad_plugins import ratios
-from corec.plugins import isolated as isolation
 from corec.plugins import running
+from corec.plugins.isolated import parent as isolation
 
 #: How much the commit p99 may grow; a run that neighbours spoiled is repeated, but not for ever.
 MOST, RUNS = 1.05, 6

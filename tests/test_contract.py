@@ -22,7 +22,6 @@ import pytest
 import corec
 import corec.modules
 from corec.blocks import BloqueSimbiotico
-from corec.celery_setup import make_app
 from corec.config import load, parse, registered
 from corec.config.plugins import settings_of
 from corec.entities import crear_entidad
@@ -31,6 +30,7 @@ from corec.modules import registro
 from corec.modules.base import ModuloBase
 from corec.storage.postgres.session import Session
 from corec.streams.redis.link import Link
+from corec.workers.celery_app import make_app
 from tests.contract_lines import LINES
 from tests.nodes import SMALL, now_ms, quickest, readings, running, small, until
 from tests.plugin_nodes import GOOD, Node

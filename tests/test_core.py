@@ -145,7 +145,7 @@ def test_client_without_async_works_too():
 
 
 def test_critical_message_of_an_embedded_node_commits_at_once():
-    from corec.bus import EmbeddedRedis
+    from corec.plugin_api.embedded_redis import EmbeddedRedis
 
     class Outbox:
         waiting_out = 0

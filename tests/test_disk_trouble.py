@@ -14,10 +14,10 @@ import pytest
 
 from corec.cli.output.status_text import as_text, one_line
 from corec.common.trouble import Trouble
+from corec.control.client import ask
 from corec.errors import DiskFull, ExitCode, StorageError
-from corec.node import checkpoints
-from corec.node.control import ask
 from corec.nucleus import CoreCNucleus
+from corec.pipeline import checkpoints
 from tests.faults import shim
 from tests.faults.memory import memory_folder
 from tests.nodes import now_ms, readings, running, small, until
@@ -27,7 +27,7 @@ FULL_DISK = """
 import ctypes, json, logging, sys, time
 from pathlib import Path
 from corec.errors import DiskFull
-from corec.node.control import ask
+from corec.control.client import ask
 from corec.nucleus import CoreCNucleus
 from tests.nodes import now_ms, readings, small, until
 
@@ -308,7 +308,7 @@ def stop_without_snapshot(folder, monkeypatch, slow, sleep):
 
 RECOVERING = """
 import sys, time
-from corec.node import recovery
+from corec.pipeline import recovery
 from corec.nucleus import CoreCNucleus
 from tests.nodes import small
 replay = recovery._replay

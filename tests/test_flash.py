@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from corec.cli.output.status_text import as_text
-from corec.node import flash
-from corec.node.flash import DAY_S, MB, MOST_STRETCH, FlashBudget, written_bytes
+from corec.pipeline import flash
+from corec.pipeline.flash import DAY_S, MB, MOST_STRETCH, FlashBudget, written_bytes
 from tests.nodes import now_ms, readings, running, small, until
 from tests.status_samples import status
 

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from corec.cli import main
+from corec.control.client import ask
 from corec.errors import ExitCode, UsageError
-from corec.node.control import ask
 from corec.storage import historia
 from corec.storage.sqlite import schema as sqlite_schema
 from corec.storage.sqlite.read import StoreReader

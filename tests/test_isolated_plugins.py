@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corec.plugins import isolated
+from corec.plugins.isolated import parent as isolated
 from tests.nodes import now_ms, quickest, readings, until
 from tests.plugin_nodes import GOOD, Node, stream
 

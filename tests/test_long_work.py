@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from corec.celery_setup import analysis_queue, make_app
 from corec.config import parse
 from corec.workers import leases as leases_module
 from corec.workers import tasks
+from corec.workers.celery_app import analysis_queue, make_app
 from corec.workers.leases import Leases
 from corec.workers.long_work import PATIENCE_S, LostWork, give_back
 from tests.nodes import until

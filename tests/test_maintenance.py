@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from corec.cli import main
+from corec.control.client import ask
 from corec.engine import Engine
 from corec.engine.commands import check_command
 from corec.errors import ExitCode, UsageError
-from corec.node.control import ask
 from corec.storage.sqlite.read import StoreReader
 from corec.storage.sqlite.verify import verify
 from tests.fleet import entry

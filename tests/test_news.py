@@ -2,7 +2,7 @@
 import numpy as np
 
 from corec._core import dtypes
-from corec.node.news import MOST_ROWS, News
+from corec.pipeline.recent_rows import MOST_ROWS, News
 from tests.nodes import now_ms, readings, running, small, until
 
 

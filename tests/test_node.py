@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from corec.config import parse
+from corec.control.client import NodeNotRunning, ask
 from corec.errors import CapacityError, DiskFull, FolderInUse, UsageError
-from corec.node.control import NodeNotRunning, ask
 from corec.nucleus import CoreCNucleus
 from tests.nodes import SMALL, now_ms, quickest, readings, running, small, until
 

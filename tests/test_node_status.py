@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from corec.cli.output.status_text import as_text, one_line
-from corec.node.status import Rates, percentiles
+from corec.node.rates import Rates, percentiles
 from tests.nodes import now_ms, readings, running, small, until
 
 IDS = np.arange(0, 2000, 7)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from corec.node.notify import Supervisor
+from corec.common.systemd import Supervisor
 from tests.nodes import now_ms, readings, running, small, until
 
 

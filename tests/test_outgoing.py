@@ -1,8 +1,8 @@
 """Stream entries of plugins wait for a commit of their own where somebody waits for the next one."""
 import pytest
 
-from corec.node import outgoing
-from corec.node.outgoing import CHUNK_BYTES, FEW_BYTES, PATIENCE_S, Outgoing
+from corec.pipeline import plugin_entries as outgoing
+from corec.pipeline.plugin_entries import CHUNK_BYTES, FEW_BYTES, PATIENCE_S, Outgoing
 from tests.nodes import now_ms, readings, running, small, until
 
 

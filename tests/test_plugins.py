@@ -11,7 +11,7 @@ from corec.config import parse
 from corec.core import deserializar_mensaje
 from corec.errors import PluginError
 from corec.nucleus import CoreCNucleus
-from corec.plugin_door import PluginDoor
+from corec.plugin_api.interface import PluginDoor
 from tests.nodes import SMALL, now_ms, quickest, readings, small, until
 from tests.plugin_nodes import GOOD, Node, stream
 

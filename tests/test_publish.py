@@ -15,8 +15,8 @@ from click.testing import CliRunner
 import corec
 from corec._core.wire import envelope_head
 from corec.cli import main
+from corec.control.operations import take_batches
 from corec.errors import BackPressure, DiskFull, FolderInUse, FrameError
-from corec.node.submit import take_batches
 from corec.publish import Publisher, as_frames
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GroupCommitter

@@ -272,7 +272,7 @@ def test_a_node_that_died_starts_while_redis_is_away(tmp_path, monkeypatch):
 
 def test_a_node_that_was_killed_finds_redis_emptied(own_redis, tmp_path, monkeypatch):
     # Given a node that has committed what a device sent, and was killed before the device heard of it, and a Redis that forgot all
-    monkeypatch.setattr("corec.node.outputs.Outputs._mark", lambda outputs: None)
+    monkeypatch.setattr("corec.pipeline.redis_outputs.Outputs._mark", lambda outputs: None)
     config = on(own_redis.section)
     with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
         with running(config, tmp_path / "node") as nucleus:

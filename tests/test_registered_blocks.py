@@ -106,8 +106,8 @@ def test_ram_of_a_detached_block_may_be_used_by_another(tmp_path):
 
 def test_blocks_of_a_plugin_that_was_left_behind_are_left_alone(tmp_path, monkeypatch):
     # Given two plugins with a block each that nobody steps
-    from corec.metering import CURRENT, Meter
     from corec.modules import registro as module
+    from corec.plugin_api.metering import CURRENT, Meter
 
     monkeypatch.setattr(module, "LEFT_ALONE_S", 0.0)
     with running(small(modules=["registro"]), tmp_path) as nucleus:

@@ -11,8 +11,9 @@ from corec.cli import main
 from corec.config import load
 from corec.config.reload import taken_over, waiting
 from corec.config.types import CoreFile
+from corec.control.client import NAME, Refused, ask
+from corec.control.server import ControlServer
 from corec.errors import ExitCode
-from corec.node.control import NAME, ControlServer, Refused, ask
 from tests.nodes import SMALL, now_ms, readings, running, small, until
 
 FILE = "gateway.json"

@@ -5,12 +5,12 @@ import threading
 import pytest
 
 from corec.config import parse
-from corec.node.news import Told
 from corec.nucleus import CoreCNucleus
+from corec.pipeline.recent_rows import Told
 from corec.publish import Publisher
 from corec.storage.open_store import open_reader
 from corec.storage.postgres.schema import migrate_if_allowed
-from corec.workers.news import Listener
+from corec.workers.fleet_news import Listener
 from corec.workers.shard import open_shard
 from tests.nodes import now_ms, readings, until
 from tests.servers.postgres import running as running_postgres

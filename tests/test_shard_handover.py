@@ -78,7 +78,7 @@ def test_a_shard_that_another_has_taken_leaves_nothing(config, busy):
 
 def test_what_redis_forgot_before_the_next_owner_came_counts_once(config, tmp_path, redis_server, monkeypatch):
     # Given a shard whose owner is killed: senders have not heard of what it committed, and Redis forgets everything
-    monkeypatch.setattr("corec.node.outputs.Outputs._mark", lambda outputs: None)
+    monkeypatch.setattr("corec.pipeline.redis_outputs.Outputs._mark", lambda outputs: None)
     shard = open_shard(config, 0, threading.Event())
     send(config, tmp_path, 30)
     assert stepped(shard, lambda: shard.counts()["readings"] == 3000)

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from corec.config import parse
-from corec.node.outputs import Outputs, position_key
+from corec.pipeline.redis_outputs import Outputs, position_key
 from corec.publish import Publisher
 from corec.storage.postgres.schema import migrate_if_allowed
 from corec.workers.shard import open_shard

@@ -6,9 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from corec import organism, subscriptions
 from corec.errors import PluginError
-from corec.subscriptions import Entry
+from corec.plugin_api import subscriptions
+from corec.plugin_api.subscriptions import Entry
+from corec.plugins import runner as organism
 from tests.nodes import now_ms, readings, running, small, until
 from tests.plugin_nodes import Node
 

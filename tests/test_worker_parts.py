@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corec.celery_setup import broker_url, redis_url
 from corec.config import parse
 from corec.config.servers import RedisServer, Secret
 from corec.errors import ConfigError
 from corec.workers.assignment import MOST_SHARE, assign
+from corec.workers.celery_app import broker_url, redis_url
 from corec.workers.coordinator import LOST_S, QUEUED, STALLED_S, Coordinator
 from corec.workers.leases import LEASE_MS, RENEW_S, Assignment, Lease
 

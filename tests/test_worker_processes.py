@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corec.node.notify import Ear, Supervisor
+from corec.common.systemd import Ear, Supervisor
 from corec.workers import processes
 from tests.nodes import until
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Says that it is ready, and from then on that it goes on, until it is told to stand still.
 TALKER = """
 import signal, sys, time
-from corec.node.notify import Supervisor
+from corec.common.systemd import Supervisor
 still = []
 signal.signal(signal.SIGUSR1, lambda *_: still.append(1))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from corec.common.systemd import Ear
+from corec.control.client import ask
 from corec.errors import CoreCError
-from corec.node.control import ask
-from corec.node.notify import Ear
 from tests.celery_fleet import BLOCKS, SHARDS, Fleet
 from tests.crash import fleet_evidence as evidence
 from tests.nodes import now_ms

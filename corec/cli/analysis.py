@@ -106,10 +106,10 @@ def _answer(config: "Config", task: str, arguments: dict[str, Any], here: bool, 
 
 
 def _by_worker(config: "Config", task: str, arguments: dict[str, Any]) -> Any:
-    from corec.core import celery_app_of
     from corec.errors import ServerError
+    from corec.workers.celery_app import app_of
 
-    app = celery_app_of(config)
+    app = app_of(config)
     if app.conf.result_backend is None:
         raise ServerError("expected a broker that keeps answers, got one that does not", hint="use --here, or a Redis as broker")
     click.echo("waiting for a worker whose `rol` is analisis: corec workers --rol analisis", err=True)

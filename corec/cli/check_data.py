@@ -12,7 +12,7 @@ from corec.cli.check_fit import Span, misfits
 from corec.common.text import amount, counted
 from corec.config import Config
 from corec.errors import CoreCError, DamagedFile, StorageError
-from corec.node.identity import require_one_node
+from corec.pipeline.identity import require_one_node
 from corec.sources import names
 from corec.storage import disk
 from corec.storage.base import State

@@ -16,7 +16,7 @@ def repair(block: str, data: Path) -> None:
     \b
     corec repair enjambre_sensor/17
     """
-    from corec.node.control import ask
+    from corec.control.client import ask
 
     answer = ask(data, {"op": "repair", "block": block}, timeout=30.0)
     healthy = "no entity of it was failing" if not answer.get("repairs") else "its failing entities are regenerated"
@@ -38,7 +38,7 @@ def fuse(weak: str, host: str, force: bool, why: str, data: Path) -> None:
     \b
     corec fuse enjambre_sensor/17 enjambre_sensor/3
     """
-    from corec.node.control import ask
+    from corec.control.client import ask
 
     answer = ask(data, {"op": "fuse", "block": weak, "host": host, "force": force, "why": why}, timeout=30.0)
     click.echo(f"{weak} is fused into {host} (turn {answer['turn']:,}); corec undo {weak} gives it back")
@@ -56,7 +56,7 @@ def undo(block: str, why: str, data: Path) -> None:
     \b
     corec undo enjambre_sensor/17
     """
-    from corec.node.control import ask
+    from corec.control.client import ask
 
     answer = ask(data, {"op": "undo", "block": block, "why": why}, timeout=30.0)
     click.echo(f"{block} stands by itself again (turn {answer['turn']:,})")
@@ -73,7 +73,7 @@ def reload(data: Path) -> None:
     \b
     corec reload
     """
-    from corec.node.control import ask
+    from corec.control.client import ask
 
     answer = ask(data, {"op": "reload"}, timeout=30.0)
     if answer["changed"]:

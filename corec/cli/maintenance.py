@@ -26,7 +26,7 @@ def mute(subject: str, span: float, why: str, data: Path) -> None:
     corec mute enjambre_sensor/17 --for 0
     """
     from corec.common.times import iso
-    from corec.node.control import ask
+    from corec.control.client import ask
 
     until = round(time.time() * 1000 + span * 1000) if span else 0
     what = {"entity": int(subject)} if subject.isdecimal() else {"block": subject}
@@ -46,7 +46,7 @@ def ack(alerts: tuple[str, ...], why: str, data: Path) -> None:
     corec ack 1712.0 1713.4 --why "cable replaced"
     """
     from corec.common.text import counted
-    from corec.node.control import ask
+    from corec.control.client import ask
 
     answer = ask(data, {"op": "ack", "alerts": list(alerts), "why": why}, timeout=30.0)
     click.echo(f"{counted(len(alerts), 'alert')} acknowledged (turn {answer['turn']:,})")

@@ -8,7 +8,7 @@ import numpy as np
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import StorageError
-from corec.node.recovery import commit
+from corec.pipeline.recovery import commit
 from corec.storage.base import Block, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.snapshots import Snapshots

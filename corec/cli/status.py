@@ -30,7 +30,7 @@ def status(data: Path, config: Path | None, embedded: bool, as_json: bool, plugi
     """
     import json
 
-    from corec.node.control import NodeNotRunning, ask
+    from corec.control.client import NodeNotRunning, ask
     from corec.storage.folder import Layout, holder
 
     try:

@@ -25,11 +25,11 @@ def workers(config: Path | None, number: int | None, rol: str | None, loglevel: 
     """
     import threading
 
-    from corec.celery_setup import require_plain_broker
     from corec.common import logs
     from corec.config.types import ROLES
     from corec.errors import ConfigError
     from corec.node.stop_signals import stop_signals
+    from corec.workers.celery_app import require_plain_broker
     from corec.workers.processes import keep_running
 
     if rol not in (None, *ROLES):

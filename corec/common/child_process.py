@@ -17,7 +17,7 @@ class Process:
     def __init__(self, end: socket.socket) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1",
                        "PYTHONUNBUFFERED": "1"}  # fmt: skip
-        command = [sys.executable, "-m", "corec.plugins.child", str(end.fileno())]
+        command = [sys.executable, "-m", "corec.plugins.isolated.child", str(end.fileno())]
         self._process = subprocess.Popen(command, pass_fds=(end.fileno(),), stdin=subprocess.DEVNULL, process_group=0,
                                          env=environment)  # fmt: skip
         self.pid = self._process.pid

@@ -8,9 +8,9 @@ import numpy as np
 
 from corec._core.wire import encode_frames
 from corec.errors import PluginError
-from corec.metering import CURRENT, Meter
 from corec.modules.base import ModuloBase
-from corec.node.pipeline import wall_ms
+from corec.pipeline.turns import wall_ms
+from corec.plugin_api.metering import CURRENT, Meter
 from corec.streams.sending.producer import Producer
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from corec.common.trouble import Trouble
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
-from corec.node.outputs import Outputs
 from corec.node.router import Router
+from corec.pipeline.redis_outputs import Outputs
 from corec.publish import Publisher
 from corec.streams.journal import Journal
 from corec.streams.redis.intake import RedisIntake
@@ -21,8 +21,8 @@ from corec.streams.redis.position import Loss
 from corec.streams.redis.spool import Spool
 
 if TYPE_CHECKING:
-    from corec.node.pipeline import Pipeline
     from corec.nucleus import CoreCNucleus
+    from corec.pipeline.turns import Pipeline
 
 log = logging.getLogger(__name__)
 

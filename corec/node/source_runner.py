@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from corec.errors import CoreCError
-from corec.node.pipeline import wall_ms
+from corec.pipeline.turns import wall_ms
 from corec.streams.sending.producer import Producer
 
 if TYPE_CHECKING:

@@ -1,11 +1,6 @@
 """What a node says of itself: plain numbers, ready for JSON."""
-import logging
-import math
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,83 +11,18 @@ from corec._core import block
 from corec.common.text import duration
 from corec.common.times import iso
 from corec.engine.fusion import fused_into
-from corec.engine.outcome import Outcome, kind_name
-from corec.node.held import tell_held
+from corec.node.rates import percentiles
 from corec.version import VERSION
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
 
-log = logging.getLogger(__name__)
-
-RECENT_ALERTS = 20
 WEAKEST = 5
 #: Seconds without a reading after which a block counts as idle.
 IDLE_AFTER = 10
 #: A clock further ahead than a batch may be, and this much, is worth a warning.
 AHEAD_S = 60
 PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-class Rates:
-    """Events per second of a few counters, over the last seconds."""
-
-    def __init__(self, seconds: float = 5.0) -> None:
-        self._span = seconds
-        self.began: dict[str, float] = {}  # the totals when counting began
-        self._lock = threading.Lock()
-        self._seen: deque[tuple[float, dict[str, float]]] = deque()
-
-    def begin(self, **totals: float) -> None:
-        """Count from these totals on."""
-        self.began = totals
-        self.update(**totals)
-
-    def since(self, name: str, total: float) -> int:
-        """By how much a total has grown since the beginning."""
-        return max(0, int(total - self.began.get(name, 0)))
-
-    def update(self, **totals: float) -> dict[str, float]:
-        """Take note of the totals now; their rates."""
-        now = time.monotonic()
-        with self._lock:
-            self._seen.append((now, totals))
-            while len(self._seen) > 2 and now - self._seen[0][0] > self._span:
-                self._seen.popleft()
-            then, before = self._seen[0]
-        span = max(now - then, 1e-9) if len(self._seen) > 1 else float("inf")
-        return {name: (value - before.get(name, 0.0)) / span for name, value in totals.items()}
-
-
-class AlertLog:
-    """The latest alerts, with names."""
-
-    def __init__(self, nucleus: "CoreCNucleus") -> None:
-        self._nucleus = nucleus
-        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ALERTS)
-        self.count = self.rows = 0  # since the start, a recovery in between or not
-        self.held = 0  # told already, while the store does not take their turn
-
-    def hold(self, outcome: Outcome) -> None:
-        """Say the alerts of a turn that is not committed yet."""
-        self.held = len(outcome.alerts)
-        tell_held(log, f"AlertLog-{self._nucleus.config.instance_id}", outcome.alerts, self._nucleus.entity_name)
-
-    def take(self, outcome: Outcome) -> None:
-        """Remember the alerts of a turn, which was just committed, and what was acknowledged in it."""
-        self.count, self.held = self.count + len(outcome.alerts), 0
-        self.rows += len(outcome.aggregates)
-        acknowledged = {event.subject for event in outcome.events if event.what == "ack"}
-        for alert in self.recent:
-            alert["acknowledged"] |= alert["alert"] in acknowledged
-        turn, first = self._nucleus.store_turn, max(0, len(outcome.alerts) - RECENT_ALERTS)
-        for row, alert in enumerate(outcome.alerts[first:], first):
-            name, unit = self._nucleus.entity_name(int(alert["id"]))
-            self.recent.append({
-                "alert": f"{turn}.{row}", "acknowledged": False, "time": int(alert["time"]),
-                "kind": kind_name(int(alert["kind"])), "entity": int(alert["id"]), "name": name,
-                "unit": unit, "valor": float(alert["valor"]), "limit": float(alert["limit"]),
-                "block": self._nucleus.engine.block_ids[int(alert["block"])]})  # fmt: skip
 
 
 def begin(nucleus: "CoreCNucleus") -> None:
@@ -230,10 +160,3 @@ def _snapshots(folder: Path) -> dict[str, int]:
         with suppress(FileNotFoundError):
             sizes.append(file.stat().st_size)
     return {"count": len(sizes), "bytes": sum(sizes)}
-
-
-def percentiles(values: Iterable[float]) -> tuple[float, float]:
-    """The median and the 99th percentile, by nearest rank: values that were there."""
-    ordered = sorted(values) or [0.0]
-    middle, high = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99))
-    return middle, high

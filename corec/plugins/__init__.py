@@ -1,1 +1,1 @@
-"""What runs plugins: their loop, their bill, and processes of their own; `corec.plugin_manager` puts it together."""
+"""What runs plugins: their loop, their bill, and processes of their own; `corec.plugins.manager` puts it together."""

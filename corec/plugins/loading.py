@@ -4,21 +4,11 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
-from corec.errors import CoreCError, PluginError
-
-PREFIX = "corec_plugins."
-
-
-class LeftBehind(BaseException):
-    """Ends a plugin's code that blocks its thread for too long; not an Exception, which such code may swallow."""
-
-
-#: What a plugin's code may raise without harm to others.
-WHATEVER = (Exception, SystemExit, LeftBehind)
+from corec.errors import PluginError
+from corec.plugin_api.failures import PREFIX
 
 
 def imported(main: Path, name: str) -> ModuleType:
@@ -56,14 +46,3 @@ def check_plugin(name: Any, plugin: Any) -> None:
     if not callable(getattr(plugin, "procesar", None)):
         raise PluginError(f"plugin {name!r}: expected a method procesar(datos, carga), got {type(plugin).__name__} without one",
                           hint="async def procesar(self, datos, carga): ..., in the object that is registered")  # fmt: skip
-
-
-def told(error: BaseException) -> str:
-    """An error of a plugin's, with the line of the plugin's code that it came from."""
-    places = [(Path(frame.f_code.co_filename).name, line) for frame, line in walk_tb(error.__traceback__)
-              if str(frame.f_globals.get("__name__")).startswith(PREFIX)]  # fmt: skip
-    where = " ({}:{})".format(*places[-1]) if places else ""
-    if isinstance(error, CoreCError):
-        first, *rest = str(error).split("\n", 1)
-        return "\n".join([first + where, *rest])
-    return f"{type(error).__name__}: {error}{where}"

@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 from corec.config.plugins import settings_of
-from corec.metering import TARGETS, Meter
-from corec.plugins.loop import LoopThread
+from corec.plugin_api.metering import TARGETS, Meter
+from corec.plugins.loop_thread import LoopThread
 
 log = logging.getLogger("PluginManager")
 

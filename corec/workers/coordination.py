@@ -5,17 +5,16 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from corec.celery_setup import EXPIRES_S, require_plain_broker
 from corec.common.retrying_thread import RetryingThread
 from corec.config import Config
 from corec.config.registered import without_registered
-from corec.core import celery_app_of
 from corec.errors import CoreCError, ServerError
-from corec.node.news import Told
+from corec.pipeline.recent_rows import Told
+from corec.workers.celery_app import EXPIRES_S, app_of, require_plain_broker
 from corec.workers.coordinator import Coordinator
+from corec.workers.fleet_news import Listener
 from corec.workers.leases import RENEW_S, Lease, Leases
 from corec.workers.long_work import LostWork, give_back
-from corec.workers.news import Listener
 from corec.workers.orders import order
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ class Coordination(RetryingThread):
         """heard: gets what came of each turn of a worker."""
         super().__init__("coordination", "ModuloEjecucion", log)
         self._config = config
-        self._app = celery_app_of(config)
+        self._app = app_of(config)
         self._leases = Leases(config.redis_config, config.flota)
         self.coordinator = Coordinator(self._leases, config.instance_id, shards=config.fragmentos, config=without_registered(config),
                                        send=self._send, drop=self._drop)  # fmt: skip

@@ -9,8 +9,8 @@ from corec._core import dtypes
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.modules.sincronizacion import ModuloSincronizacion
-from corec.node.pipeline import Pipeline
-from corec.node.recovery import Opened
+from corec.pipeline.recovery import Opened
+from corec.pipeline.turns import Pipeline
 
 EVERY_S = 1.0
 

@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from corec.celery_setup import CONFIG_VARIABLE, ROLE_VARIABLE
-from corec.node.notify import Ear, Supervisor
+from corec.common.systemd import Ear, Supervisor
+from corec.workers.celery_app import CONFIG_VARIABLE, ROLE_VARIABLE
 
 log = logging.getLogger(__name__)
 

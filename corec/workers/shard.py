@@ -10,14 +10,14 @@ import numpy as np
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError
-from corec.node.held import place_name, tell_held
-from corec.node.outputs import SENT, Outputs
-from corec.node.pipeline import Pipeline
-from corec.node.recovery import Opened, recover
+from corec.pipeline.provisional import place_name, tell_held
+from corec.pipeline.recovery import Opened, recover
+from corec.pipeline.redis_outputs import SENT, Outputs
+from corec.pipeline.turns import Pipeline
 from corec.storage.open_store import open_shard_snapshots, open_shard_store
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import Link
-from corec.workers.news import Teller
+from corec.workers.fleet_news import Teller
 from corec.workers.orders import Orders
 from corec.workers.planner import Planner
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from corec.common.systemd import Supervisor
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, FenceLost, ServerError
-from corec.node.notify import Supervisor
 from corec.workers.leases import RENEW_S, Assignment, Lease, Leases
 from corec.workers.pulse import Pulse
 from corec.workers.shard import Shard

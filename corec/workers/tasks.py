@@ -17,10 +17,10 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from corec.celery_setup import analysis_queue, configuration, turns_queue
+from corec.common.systemd import Supervisor, beat_always
 from corec.config import Config, parse
-from corec.node.notify import Supervisor, beat_always
 from corec.workers import analysis, fusions
+from corec.workers.celery_app import analysis_queue, configuration, turns_queue
 from corec.workers.leases import Leases
 from corec.workers.long_work import AtWork
 from corec.workers.shard import Shard, open_shard

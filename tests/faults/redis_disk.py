@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from corec.errors import StorageError
-from corec.node import pipeline
+from corec.pipeline import turns as pipeline
 from corec.publish import Publisher
 from corec.streams.redis import reader as redis_reader
 from tests.crash.redis_evidence import bare

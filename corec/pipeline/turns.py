@@ -18,13 +18,13 @@ from corec.engine import LOAD_STEPS
 from corec.engine.commands import apply_command, check_command
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
-from corec.node.checkpoints import Checkpoints
-from corec.node.flash import FlashBudget
-from corec.node.outgoing import Outgoing
-from corec.node.recovery import Opened, commit, name_blocks
+from corec.pipeline.checkpoints import Checkpoints
+from corec.pipeline.flash import FlashBudget
+from corec.pipeline.plugin_entries import Outgoing
+from corec.pipeline.recovery import Opened, commit, name_blocks
 from corec.storage.base import TurnRecord
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.pipeline")
 
 MB = 1 << 20
 #: Batches are folded this often while they come in.

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from corec.config import load_plugin_config, merge_plugin_config
 from corec.config.plugins import settings_of
 from corec.errors import PluginError
-from corec.metering import CURRENT, Meter, Timed
+from corec.plugin_api.failures import PREFIX, WHATEVER, told
+from corec.plugin_api.metering import CURRENT, Meter, Timed
 from corec.plugins.footprint import walk
-from corec.plugins.isolated import Isolated
-from corec.plugins.loading import PREFIX, WHATEVER, check_plugin, entry_point, imported, told
+from corec.plugins.isolated.parent import Isolated
+from corec.plugins.loading import check_plugin, entry_point, imported
 from corec.plugins.running import START_LIMIT_S, Running
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from corec.common.retrying_thread import RetryingThread
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
-from corec.node.news import Told
+from corec.pipeline.recent_rows import Told
 from corec.streams.redis.link import Link
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.workers.news")
 
 #: Turns kept: a few seconds of a busy fleet.
 TURNS = 2_000

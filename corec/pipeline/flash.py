@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.flash")
 
 MB = 1 << 20
 DAY_S = 86_400

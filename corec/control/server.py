@@ -5,76 +5,22 @@ It lies in the data folder, so who may write there may ask.
 import json
 import logging
 import os
-import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from corec.errors import CoreCError, ExitCode, UsageError
+from corec.control.client import NAME, socket_address
+from corec.errors import CoreCError, ExitCode
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.control")
 
-NAME = "control.sock"
 MOST_BYTES = 1 << 20
 #: A client that says nothing for so long is hung up on.
 SILENT_S = 30.0
-
-
-class NodeNotRunning(UsageError):
-    """Nobody listens on the control socket of this data folder."""
-
-
-class Refused(UsageError):
-    """What a running node would not do; it ends a command with the code that it would have had here."""
-
-    def __init__(self, answer: dict[str, Any]) -> None:
-        super().__init__(answer["error"], detail=answer.get("detail"), hint=answer.get("hint"))
-        self.exit_code = ExitCode(answer.get("code", ExitCode.USAGE))
-
-
-def ask(data: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
-    """Send *request* to the node that runs on *data*; its answer.  NodeNotRunning, or what the node refused."""
-    try:
-        with _address(data) as address, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(timeout)
-            connection.connect(address)
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as answers:
-                line = answers.readline()
-    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-        raise NodeNotRunning(f"no node runs on {data}", hint="start one with `corec run`, or name its folder with --data") from error
-    except OSError as error:
-        raise _silent(data, str(error)) from error
-    answer = _parsed(data, line)
-    if "error" in answer:
-        raise Refused(answer)
-    return answer
-
-
-def _parsed(data: Path, line: bytes) -> dict[str, Any]:
-    try:
-        return json.loads(line)
-    except ValueError:
-        raise _silent(data, "it hung up" if not line else "no line of JSON came") from None
-
-
-def _silent(data: Path, why: str) -> UsageError:
-    return UsageError(f"the node on {data} did not answer: {why}", hint="it may be starting or stopping: ask again")
-
-
-@contextmanager
-def _address(data: Path) -> Iterator[str]:
-    """A short name for the socket: a path in the system's own table, since socket paths end at 107 bytes."""
-    folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{NAME}"
-    finally:
-        os.close(folder)
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -109,7 +55,7 @@ class ControlServer(socketserver.ThreadingUnixStreamServer):
         self.answer = answer
         self._path = Path(data) / NAME
         self._path.unlink(missing_ok=True)
-        with _address(data) as address:
+        with socket_address(data) as address:
             super().__init__(address, _Handler)
         os.chmod(self._path, 0o600)
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2}, name="control", daemon=True)

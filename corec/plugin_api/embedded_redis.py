@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from corec.errors import PluginError
-from corec.metering import charge
+from corec.plugin_api.metering import charge
 
 if TYPE_CHECKING:
-    from corec.node.pipeline import Pipeline
+    from corec.pipeline.turns import Pipeline
 
 #: Entries that may wait for a commit: a plugin that adds more is told so.
 MOST_WAITING = 10_000

@@ -25,7 +25,7 @@ from corec.errors import CoreCError, ServerError
 from corec.streams.redis.keys import FIELD, committed_key
 from corec.streams.redis.link import Link
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.outputs")
 
 #: Rows of the outbox sent in one go.
 ROWS = 500

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from corec.errors import ConfigError
 from corec.modules.base import ModuloBase
-from corec.plugin_manager import PluginManager
-from corec.plugins.loop import LoopThread, short_turns
-from corec.subscriptions import Entry, Subscription
+from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugins.loop_thread import LoopThread, short_turns
+from corec.plugins.manager import PluginManager
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.organism")
 
 EVERY_S = 1.0
 #: A start waits for plugins for this long; those that take longer go on starting behind it.

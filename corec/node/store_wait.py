@@ -4,13 +4,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from corec.errors import CoreCError, ServerAway
-from corec.node.recovery import Opened, require_reach
+from corec.pipeline.recovery import Opened, require_reach
 from corec.storage.open_store import probe
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.waiting")
 
 #: The server is asked for this often.
 EVERY_S = 0.3

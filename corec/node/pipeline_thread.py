@@ -4,9 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from corec.node.pipeline import EAGER_LOAD, Pipeline
+from corec.pipeline.turns import EAGER_LOAD, Pipeline
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.loop")
 
 #: Asked to stop, the pipeline goes on folding what is accepted for this long.
 STOP_WITHIN_S = 0.3

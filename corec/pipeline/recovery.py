@@ -15,8 +15,8 @@ from corec.engine import Engine
 from corec.engine.closed_windows import keep_closed, may_open_from
 from corec.engine.outcome import Outcome
 from corec.errors import ServerAway, StorageError
-from corec.node.identity import identify
-from corec.node.restructure import carry_over, same_shape
+from corec.pipeline.identity import identify
+from corec.pipeline.restructure import carry_over, same_shape
 from corec.storage.away import AwayStore
 from corec.storage.base import Base, Block, House, LateBatch, Store, TurnRecord
 from corec.storage.folder import DataFolder
@@ -26,7 +26,7 @@ from corec.storage.sqlite.store import SqliteStore
 from corec.streams.intake import Intake, JournalIntake, read_note
 from corec.streams.journal import Journal
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.recovery")
 
 MB = 1 << 20
 #: Turns among which one that took readings is looked for.

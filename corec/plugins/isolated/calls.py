@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from corec.bus import EmbeddedRedis, put_out
 from corec.errors import CoreCError
-from corec.metering import CURRENT, Meter
-from corec.plugins.pipe import Pipe
+from corec.plugin_api.embedded_redis import EmbeddedRedis, put_out
+from corec.plugin_api.metering import CURRENT, Meter
+from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.running import Running
 from corec.streams.sending.producer import Producer
-from corec.subscriptions import Entry, Subscription
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus

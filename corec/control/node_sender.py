@@ -3,33 +3,18 @@
 import base64
 import logging
 from pathlib import Path
-from typing import Any
 
-from corec._core.wire import envelope_head
-from corec.errors import UsageError
-from corec.node.control import ask
-from corec.streams.journal.group_commit import GroupCommitter
+from corec.control.client import ask
 from corec.streams.sending.carrier import Carrier
 from corec.streams.sending.unsent import Tail, readings_in
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.submit")
 
 #: Bytes of batches in one request, below what the control socket takes as a line.
 ASK_BYTES = 1 << 18
+#: Seconds that the node may take to make them durable.
 ANSWER_S = 30.0
 IDLE_S = 0.5
-
-
-def take_batches(committer: GroupCommitter, batches: list[str]) -> dict[str, Any]:
-    """The node's side: put envelopes (base64) into its journal, in order, all or none.
-
-    None: one refused in the middle would come again behind later numbers, and count as a repeat.
-    """
-    envelopes = [base64.b64decode(batch, validate=True) for batch in batches]
-    heads = [envelope_head(envelope) for envelope in envelopes]
-    readings = sum(head[1] for head in heads)
-    committer.submit_all(envelopes, readings=readings).result(ANSWER_S)
-    return {"accepted": readings}
 
 
 class NodeSender(Carrier):
@@ -50,8 +35,3 @@ class NodeSender(Carrier):
         self.problem = ""
         self.readings += sum(readings_in(batch.envelope) for batch in batches)
         self._drop(batches[-1].offset)
-
-
-def refuse_submit() -> UsageError:
-    """What a node on Redis answers."""
-    return UsageError("this node reads from Redis", hint="publish with its configuration: the batches then go to its streams")

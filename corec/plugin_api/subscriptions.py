@@ -28,8 +28,8 @@ from corec._core import dtypes
 from corec._core.wire import unpack_envelope
 from corec.engine.outcome import Outcome
 from corec.errors import DamagedBatch, PluginError
-from corec.metering import CURRENT, Meter, Timed
-from corec.plugins.loading import WHATEVER, told
+from corec.plugin_api.failures import WHATEVER, told
+from corec.plugin_api.metering import CURRENT, Meter, Timed
 from corec.storage.outbox import entries as output_entries
 
 log = logging.getLogger("Subscriptions")

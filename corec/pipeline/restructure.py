@@ -7,7 +7,7 @@ from corec.config import BlockEntry, Config
 from corec.config.reload import reshaped
 from corec.engine import Engine
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.restructure")
 
 #: What a block keeps of itself; its windows were closed before.
 KEPT = ("closed_until", "heard", "failing", "repairs", "fitness", "last_tick")

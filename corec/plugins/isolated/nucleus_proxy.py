@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from corec.bus import HINT, REFUSED_S, STREAM_COMMANDS, as_entry
 from corec.errors import PluginError
-from corec.metering import Meter
 from corec.modules.registro import ModuloRegistro
+from corec.plugin_api.embedded_redis import HINT, REFUSED_S, STREAM_COMMANDS, as_entry
+from corec.plugin_api.metering import Meter
+from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.loading import check_plugin
-from corec.plugins.pipe import Pipe
-from corec.subscriptions import Entry, Subscription
 
 #: Seconds that the node may take to answer a call.
 ANSWER_S = 30.0

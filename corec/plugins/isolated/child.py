@@ -1,4 +1,4 @@
-"""The process of a plugin with `aislado`: `python -m corec.plugins.child FD`, started by the node, never by hand."""
+"""The process of a plugin with `aislado`: `python -m corec.plugins.isolated.child FD`, started by the node, never by hand."""
 import asyncio
 import ctypes
 import inspect
@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from corec._core import dtypes
-from corec.bus import REFUSED_S
 from corec.common.priority import give_way
-from corec.metering import Meter
-from corec.plugins.loading import WHATEVER, entry_point, imported, told
-from corec.plugins.pipe import Closed, Pipe
-from corec.plugins.proxy import Budget, Link, NucleusProxy
-from corec.subscriptions import Entry
+from corec.plugin_api.embedded_redis import REFUSED_S
+from corec.plugin_api.failures import WHATEVER, told
+from corec.plugin_api.metering import Meter
+from corec.plugin_api.subscriptions import Entry
+from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy
+from corec.plugins.isolated.pipe import Closed, Pipe
+from corec.plugins.loading import entry_point, imported
 
 #: The first to go where memory runs out.
 OOM_SCORE = "1000"

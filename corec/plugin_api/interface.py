@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corec.modules.base import ModuloBase
-from corec.subscriptions import Entry, Subscription
+from corec.plugin_api.subscriptions import Entry, Subscription
 
 if TYPE_CHECKING:
-    from corec.node.news import News
-    from corec.node.pipeline import Pipeline
-    from corec.organism import Organism
-    from corec.places import Places
-    from corec.plugin_manager import PluginManager
+    from corec.node.block_ids import Places
+    from corec.pipeline.recent_rows import News
+    from corec.pipeline.turns import Pipeline
+    from corec.plugins.manager import PluginManager
+    from corec.plugins.runner import Organism
 
 
 class PluginDoor:
@@ -26,7 +25,7 @@ class PluginDoor:
     _news: "News"
 
     @property
-    def modulos(self) -> dict[str, ModuloBase]:
+    def modulos(self) -> dict[str, Any]:
         """The modules that run, by name."""
         return self._organism.modulos
 

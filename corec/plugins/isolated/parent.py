@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corec.common.child_process import Process
-from corec.metering import Meter
-from corec.plugins.answers import Answers
-from corec.plugins.pipe import Closed, Pipe
+from corec.plugin_api.metering import Meter
+from corec.plugins.isolated.calls import Answers
+from corec.plugins.isolated.pipe import Closed, Pipe
 from corec.plugins.running import MB, START_LIMIT_S, Running
 
 if TYPE_CHECKING:
     from corec.nucleus import CoreCNucleus
-    from corec.plugin_manager import PluginManager
+    from corec.plugins.manager import PluginManager
 
 log = logging.getLogger("PluginManager")
 

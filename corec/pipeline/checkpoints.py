@@ -5,11 +5,11 @@ import time
 
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, DamagedFile, FenceLost
-from corec.node.flash import FlashBudget
-from corec.node.recovery import Opened
+from corec.pipeline.flash import FlashBudget
+from corec.pipeline.recovery import Opened
 from corec.storage.snapshots import SnapshotWriter
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("corec.node.checkpoints")
 
 #: Readings whose replay takes about a third of a second.
 TAIL_READINGS = 3_000_000

@@ -95,9 +95,13 @@ def analysis_queue(fleet: str) -> str:
     return f"corec.{fleet}.analysis"
 
 
-def make_app(config: Config | None) -> Any:
-    """The application; without a configuration it has no broker, and serves to be looked at."""
-    from celery import Celery
+def app_of(config: Config | None) -> Any:
+    """The application; without a configuration it has no broker, and serves to be looked at.  UsageError without Celery."""
+    try:
+        from celery import Celery
+    except ImportError as error:
+        raise UsageError(f"celery_app needs Celery, which does not load: {error}",
+                         hint='pip install "celery[redis]"; without it the node runs its turns itself') from None  # fmt: skip
 
     app = Celery("corec", broker=broker_url(config) if config else None, include=["corec.workers.tasks"])
     app.conf.update(

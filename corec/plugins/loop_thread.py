@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from corec.plugins.loading import PREFIX, LeftBehind
+from corec.plugin_api.failures import PREFIX, LeftBehind
 
 #: Frames of a stack that are shown at most: from where the plugin's code begins.
 SHOWN = 8

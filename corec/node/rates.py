@@ -1,0 +1,43 @@
+"""Rates and percentiles of what a node counts and times."""
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+
+
+class Rates:
+    """Events per second of a few counters, over the last seconds."""
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self._span = seconds
+        self.began: dict[str, float] = {}  # the totals when counting began
+        self._lock = threading.Lock()
+        self._seen: deque[tuple[float, dict[str, float]]] = deque()
+
+    def begin(self, **totals: float) -> None:
+        """Count from these totals on."""
+        self.began = totals
+        self.update(**totals)
+
+    def since(self, name: str, total: float) -> int:
+        """By how much a total has grown since the beginning."""
+        return max(0, int(total - self.began.get(name, 0)))
+
+    def update(self, **totals: float) -> dict[str, float]:
+        """Take note of the totals now; their rates."""
+        now = time.monotonic()
+        with self._lock:
+            self._seen.append((now, totals))
+            while len(self._seen) > 2 and now - self._seen[0][0] > self._span:
+                self._seen.popleft()
+            then, before = self._seen[0]
+        span = max(now - then, 1e-9) if len(self._seen) > 1 else float("inf")
+        return {name: (value - before.get(name, 0.0)) / span for name, value in totals.items()}
+
+
+def percentiles(values: Iterable[float]) -> tuple[float, float]:
+    """The median and the 99th percentile, by nearest rank: values that were there."""
+    ordered = sorted(values) or [0.0]
+    middle, high = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99))
+    return middle, high

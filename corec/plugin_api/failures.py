@@ -1,0 +1,27 @@
+"""What the code of a plugin may raise, and how it is described."""
+from pathlib import Path
+from traceback import walk_tb
+
+from corec.errors import CoreCError
+
+#: Modules of plugins are named so.
+PREFIX = "corec_plugins."
+
+
+class LeftBehind(BaseException):
+    """Ends a plugin's code that blocks its thread for too long; not an Exception, which such code may swallow."""
+
+
+#: What a plugin's code may raise without harm to others.
+WHATEVER = (Exception, SystemExit, LeftBehind)
+
+
+def told(error: BaseException) -> str:
+    """An error of a plugin's, with the line of the plugin's code that it came from."""
+    places = [(Path(frame.f_code.co_filename).name, line) for frame, line in walk_tb(error.__traceback__)
+              if str(frame.f_globals.get("__name__")).startswith(PREFIX)]  # fmt: skip
+    where = " ({}:{})".format(*places[-1]) if places else ""
+    if isinstance(error, CoreCError):
+        first, *rest = str(error).split("\n", 1)
+        return "\n".join([first + where, *rest])
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,97 @@
+"""Messages of plugins: frames of 10 bytes packed, unpacked and added to streams."""
+import inspect
+import math
+import re
+import struct
+from numbers import Integral
+from typing import Any
+
+from corec.errors import FrameError, PartialFrame, PluginError
+from corec.plugin_api.embedded_redis import paced, put_out
+
+FRAME = struct.Struct("!Ibf?")
+#: Entries that a plugin's stream keeps, about: 2 MB of single frames on Redis.
+MAX_ENTRIES = 100_000
+PRIORITIES = ("normal", "critical")
+
+_INPUTS = re.compile(r"corec:in|\{s\d+\}:(in|fast)")
+_MAX_ID = 2**32 - 1
+_LARGEST_FLOAT32 = struct.unpack("!f", b"\x7f\x7f\xff\xff")[0]
+
+
+async def serializar_mensaje(id: int, canal: int, valor: float, estado: bool) -> bytes:
+    """One frame of 10 bytes, struct '!Ibf?'.
+
+    id: 0..4294967295.  canal: 0..127.  valor: a number that 32 bits hold; NaN and infinity say that the sensor failed.
+    estado: False where it says so itself.  Raises FrameError.
+    """
+    if not _is_int(id) or not 0 <= id <= _MAX_ID:
+        raise FrameError(f"expected an id from 0 to {_MAX_ID}, got {id!r}", hint="the registro module gives blocks their wire ids")
+    if not _is_int(canal) or not 0 <= canal <= 127:
+        raise FrameError(f"expected a canal from 0 to 127, got {canal!r}", hint="the channel is a signed byte; 128 to 255 do not exist")
+    if estado not in (False, True):
+        raise FrameError(f"expected an estado of True or False, got {estado!r}")
+    return FRAME.pack(id, canal, _float32(valor), bool(estado))
+
+
+async def deserializar_mensaje(mensaje: bytes) -> tuple[int, int, float, bool]:
+    """(id, canal, valor, estado) of one frame.  Raises PartialFrame or FrameError."""
+    if not isinstance(mensaje, bytes | bytearray | memoryview):
+        raise FrameError(f"expected the {FRAME.size} bytes of a frame, got {type(mensaje).__name__}",
+                         hint="a stream entry has them in its field b'm'")  # fmt: skip
+    if memoryview(mensaje).nbytes != FRAME.size:
+        raise PartialFrame(f"expected {FRAME.size} bytes, got {memoryview(mensaje).nbytes}",
+                           hint="a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian")  # fmt: skip
+    id, canal, valor, estado = FRAME.unpack(mensaje)
+    if canal < 0:
+        raise FrameError(f"expected a canal from 0 to 127, got {canal & 255}", hint="the channel is a signed byte; 128 to 255 do not exist")
+    if bytes(mensaje)[-1] > 1:
+        raise FrameError(f"expected an estado of 0 or 1 in the last byte, got {bytes(mensaje)[-1]}")
+    return id, canal, valor, estado
+
+
+async def enviar_mensaje_redis(client: Any, stream: str, mensaje: bytes, prioridad: str = "normal") -> Any:
+    """Add *mensaje* to *stream* as its field `m`; returns the entry's id.
+
+    The stream keeps the newest 100,000 entries, about.  prioridad "critical" goes first: an embedded node commits at once
+    for it, and everywhere the entry says so in its field `p`.  Streams that are inputs of CoreC are refused.
+    """
+    _check_stream(stream)
+    if prioridad not in PRIORITIES:
+        raise PluginError(f"expected a prioridad of {' or '.join(PRIORITIES)}, got {prioridad!r}")
+    if not isinstance(mensaje, bytes | bytearray | memoryview) or not len(mensaje):
+        raise PluginError(f"expected the bytes of a message, got {mensaje!r:.60}", hint="await serializar_mensaje(...) gives them")
+    if not callable(getattr(client, "xadd", None)):
+        raise PluginError(f"expected a Redis client, got {client!r:.60}", hint="nucleus.redis_client is one, embedded too")
+    critical = prioridad == "critical"
+    fields = {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}
+    if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # a node's own client: the entry leaves with the commit, once
+        return await paced(put_out(client.corec_put_out, stream, fields, critical))
+    options = {"urgent": True} if critical and getattr(client, "takes_urgent", False) is True else {}
+    added = client.xadd(stream, fields, maxlen=MAX_ENTRIES, approximate=True, **options)
+    return await added if inspect.isawaitable(added) else added
+
+
+def _float32(valor: Any) -> float:
+    wrong = FrameError(f"expected a valor that a 32-bit float holds, got {valor!r:.60}", hint="NaN says that the sensor failed")
+    if isinstance(valor, str | bytes | bytearray):
+        raise wrong
+    try:
+        number = float(valor)
+    except (TypeError, ValueError, OverflowError):
+        raise wrong from None
+    if math.isfinite(number) and abs(number) > _LARGEST_FLOAT32:
+        raise wrong
+    return number
+
+
+def _check_stream(stream: Any) -> None:
+    if not isinstance(stream, str) or not stream:
+        raise PluginError(f"expected the name of a stream, got {stream!r}")
+    if _INPUTS.fullmatch(stream):
+        raise PluginError(f"expected a stream of the plugin's own, got {stream!r}, which is an input of CoreC",
+                          hint="readings come from a block that the plugin registers")  # fmt: skip
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
