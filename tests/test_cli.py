@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from corec import __main__ as module_main
 from corec.cli import COMMANDS, main
-from corec.cli.base import PACKAGED, show_error
+from corec.cli.common.base import PACKAGED, show_error
 from corec.config import parse
 from corec.errors import ConfigError, ExitCode, InternalError
 from corec.nucleus import CoreCNucleus

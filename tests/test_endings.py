@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from corec.__main__ import arguments
 from corec.cli import COMMANDS, main
-from corec.cli.base import INTERRUPTED, READER_LEFT
+from corec.cli.common.base import INTERRUPTED, READER_LEFT
 from corec.errors import ExitCode
 from corec.storage.sqlite.read import StoreReader
 
@@ -125,7 +125,7 @@ def test_ctrl_c_while_modules_are_imported_is_quiet(here, module):
 
 def test_replay_that_is_interrupted_says_what_it_stored(here, monkeypatch):
     # Given a replay whose third piece Ctrl-C meets half way through its fold
-    from corec.cli import replay_run
+    from corec.cli.readings import replay_run
 
     folds = []
 
@@ -153,7 +153,7 @@ def test_replay_that_is_interrupted_says_what_it_stored(here, monkeypatch):
 
 
 def test_second_ctrl_c_ends_a_replay_at_once(here, monkeypatch):
-    from corec.cli import replay_run
+    from corec.cli.readings import replay_run
 
     def hanging(engine, content):
         for _ in range(2):

@@ -34,7 +34,7 @@ def here(tmp_path, monkeypatch):
 
 def shown(monkeypatch, width, *words):
     """The lines of a command in a terminal of *width* columns (None: no terminal)."""
-    for module in ("table", "replay_run"):
+    for module in ("output.table", "readings.replay_run"):
         monkeypatch.setattr(f"corec.cli.{module}.terminal_width", lambda: width)
     done = CliRunner().invoke(main, list(words), catch_exceptions=False)
     assert done.exit_code == 0, done.output

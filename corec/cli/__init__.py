@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from corec.cli.base import EXIT_CODES, ErrorsAsText
+from corec.cli.common.base import EXIT_CODES, ErrorsAsText
 from corec.version import VERSION
 
 #: Command -> module; each has its click command under `command`.
@@ -13,24 +13,24 @@ COMMANDS = {
     "run": "corec.cli.run",
     "init": "corec.cli.init",
     "status": "corec.cli.status",
-    "query": "corec.cli.query",
-    "export": "corec.cli.export",
-    "replay": "corec.cli.replay",
-    "send": "corec.cli.send",
+    "query": "corec.cli.stored.query",
+    "export": "corec.cli.stored.export",
+    "replay": "corec.cli.readings.replay",
+    "send": "corec.cli.readings.send",
     "check": "corec.cli.check",
-    "history": "corec.cli.happenings",
+    "history": "corec.cli.stored.happenings",
     "repair": "corec.cli.control",
     "fuse": "corec.cli.control",
     "undo": "corec.cli.control",
     "mute": "corec.cli.maintenance",
     "ack": "corec.cli.maintenance",
     "reload": "corec.cli.control",
-    "db": "corec.cli.db",
+    "db": "corec.cli.stored.db",
     "workers": "corec.cli.workers",
-    "rescore": "corec.cli.analysis",
-    "train": "corec.cli.analysis",
-    "plan": "corec.cli.analysis",
-    "compact": "corec.cli.analysis",
+    "rescore": "corec.cli.stored.analysis",
+    "train": "corec.cli.stored.analysis",
+    "plan": "corec.cli.stored.analysis",
+    "compact": "corec.cli.stored.analysis",
     "bench": "corec.cli.bench",
 }
 

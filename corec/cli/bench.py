@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES
+from corec.cli.common.base import EXIT_CODES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

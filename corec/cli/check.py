@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_of_store, config_option, embedded_option, load_config
+from corec.cli.common.base import EXIT_CODES, config_of_store, config_option, embedded_option, load_config
 
 if TYPE_CHECKING:
     from corec.config import BlockEntry, Config

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES, data_option
+from corec.cli.common.base import EXIT_CODES, data_option
 
 
 @click.command(short_help="Regenerate the failing entities of a block.", epilog=EXIT_CODES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES, PACKAGED
+from corec.cli.common.base import EXIT_CODES, PACKAGED
 from corec.errors import UsageError
 
 NEXT = """

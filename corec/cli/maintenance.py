@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES, data_option
-from corec.cli.moments import Seconds
+from corec.cli.common.base import EXIT_CODES, data_option
+from corec.cli.common.moments import Seconds
 
 
 @click.command(short_help="Mute the alerts of a block or an entity for a time.", epilog=EXIT_CODES)

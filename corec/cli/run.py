@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import (
+from corec.cli.common.base import (
     EXIT_CODES,
     PACKAGED,
     config_option,
@@ -14,7 +14,7 @@ from corec.cli.base import (
     load_config,
     on_terminal,
 )
-from corec.cli.moments import Seconds
+from corec.cli.common.moments import Seconds
 
 
 @click.command(short_help="Run a node.", epilog=EXIT_CODES)

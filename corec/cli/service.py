@@ -4,7 +4,7 @@ import getpass
 import sys
 from pathlib import Path
 
-from corec.cli.base import PACKAGED
+from corec.cli.common.base import PACKAGED
 from corec.config import load
 from corec.errors import ExitCode
 

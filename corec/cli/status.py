@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_of_store, config_option, data_option, embedded_option
+from corec.cli.common.base import EXIT_CODES, config_of_store, config_option, data_option, embedded_option
 
 if TYPE_CHECKING:
     from corec.config import Config

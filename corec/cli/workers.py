@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, config_path, load_config
+from corec.cli.common.base import EXIT_CODES, config_option, config_path, load_config
 
 
 @click.command(short_help="Run Celery workers.", epilog=EXIT_CODES)

@@ -7,7 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Protocol
 
-from corec.cli.base import drop_output
+from corec.cli.common.base import drop_output
 from corec.cli.output.status_text import Line, alert_text, one_line, status_lines
 from corec.common import logs
 

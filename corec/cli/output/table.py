@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from corec.cli.base import on_terminal
+from corec.cli.common.base import on_terminal
 from corec.common.text import elided
 
 #: Least characters that a name is elided to, while there is a shorter form of the table to try, and when there is none.

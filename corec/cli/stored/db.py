@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, load_config
+from corec.cli.common.base import EXIT_CODES, config_option, load_config
 from corec.errors import UsageError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, INTERRUPTED, config_option, embedded_option, load_config
-from corec.cli.moments import Moment
+from corec.cli.common.base import EXIT_CODES, INTERRUPTED, config_option, embedded_option, load_config
+from corec.cli.common.moments import Moment
 from corec.errors import ExitCode
 
 
@@ -49,7 +49,7 @@ def replay(file: Path, speed: float | None, config: Path | None, embedded: bool,
     corec replay traffic.csv
     corec replay traffic.csv --speed 60 --into results && corec query --data results --alerts
     """
-    from corec.cli.replay_run import ReplayRun
+    from corec.cli.readings.replay_run import ReplayRun
 
     run = ReplayRun(file, load_config(config, embedded=embedded), into=into, block=block, at=at)
     click.echo("\n".join(run.recording.about))

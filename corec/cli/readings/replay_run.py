@@ -7,11 +7,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from corec.cli.base import on_terminal
-from corec.cli.interrupt import Interrupt
+from corec.cli.common.base import on_terminal
+from corec.cli.common.interrupt import Interrupt
 from corec.cli.output.status_text import ledger_line
 from corec.cli.output.table import Table, columns, terminal_width
-from corec.cli.replay_store import ReplayStore
+from corec.cli.readings.replay_store import ReplayStore
 from corec.common.text import counted, duration
 from corec.common.times import iso
 from corec.config import Config

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, data_option, load_config
-from corec.cli.moments import Moment
+from corec.cli.common.base import EXIT_CODES, config_option, data_option, load_config
+from corec.cli.common.moments import Moment
 from corec.errors import ExitCode
 
 
@@ -31,7 +31,7 @@ def send(file: Path, config: Path | None, data: Path, name: str | None, block: s
     corec send traffic.csv --now
     sensors | corec send - --name gate-7
     """
-    from corec.cli.send_run import send_file, send_lines
+    from corec.cli.readings.send_run import send_file, send_lines
 
     settings = load_config(config)
     if str(file) == "-":

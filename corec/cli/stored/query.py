@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from corec.cli.base import EXIT_CODES
-from corec.cli.output.row_options import row_options
+from corec.cli.common.base import EXIT_CODES
+from corec.cli.common.row_options import row_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +34,8 @@ def query(
     corec query --blocks 'enjambre_sensor/*' --since 10m
     corec query --alerts --last 5
     """
-    from corec.cli.history import entity_names, opened, read_rows
     from corec.cli.output.table import columns, terminal_width
+    from corec.cli.stored.history import entity_names, opened, read_rows
 
     with opened(data, config, embedded) as reader:
         rows = read_rows(reader, blocks, since, until, alerts, last)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, data_option, load_config
-from corec.cli.moments import Moment
+from corec.cli.common.base import EXIT_CODES, config_option, data_option, load_config
+from corec.cli.common.moments import Moment
 
 if TYPE_CHECKING:
     from corec.config import Config

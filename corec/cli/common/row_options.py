@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import click
 
-from corec.cli.base import config_option, data_option, embedded_option
-from corec.cli.moments import FORMS, Moment
+from corec.cli.common.base import config_option, data_option, embedded_option
+from corec.cli.common.moments import FORMS, Moment
 
 
 def row_options(command: Callable) -> Callable:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from corec.cli.base import EXIT_CODES
-from corec.cli.output.row_options import row_options
+from corec.cli.common.base import EXIT_CODES
+from corec.cli.common.row_options import row_options
 from corec.common.text import counted
 from corec.errors import UsageError
 
@@ -38,8 +38,8 @@ def export(file: Path, data: Path, config: Path | None, embedded: bool, blocks: 
 
 def _export_rows(file: Path, kind: str, data: Path, config: Path | None, embedded: bool, blocks: str, since: int | None,
                  until: int | None, alerts: bool) -> str:  # fmt: skip
-    from corec.cli.history import entity_names, opened, read_rows
     from corec.cli.output.rows_out import named_rows, save_npy, write_csv
+    from corec.cli.stored.history import entity_names, opened, read_rows
 
     with opened(data, config, embedded) as reader:
         rows = read_rows(reader, blocks, since, until, alerts)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from corec.cli.base import config_of_store, config_path
+from corec.cli.common.base import config_of_store, config_path
 from corec.errors import ConfigError
 from corec.sources.names import Names, NameTable, kept_names
 from corec.storage.open_store import open_reader

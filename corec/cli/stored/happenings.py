@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from corec.cli.base import EXIT_CODES, config_option, data_option, embedded_option
-from corec.cli.moments import FORMS, Moment
+from corec.cli.common.base import EXIT_CODES, config_option, data_option, embedded_option
+from corec.cli.common.moments import FORMS, Moment
 
 if TYPE_CHECKING:
     from corec.storage.historia import Happening
@@ -35,7 +35,7 @@ def history(block: str, data: Path, config: Path | None, embedded: bool, since: 
     """
     import json
 
-    from corec.cli.history import opened
+    from corec.cli.stored.history import opened
 
     with opened(data, config, embedded) as reader:
         ids = {each.index: each.id for each in reader.blocks()}

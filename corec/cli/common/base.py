@@ -25,7 +25,7 @@ COMPLETION = "_COREC_COMPLETE"
 #: Of standard output, which has no name that an error could tell.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 #: The configuration of a CoreC that was installed without its sources.
-PACKAGED = Path(__file__).parent / "default"
+PACKAGED = Path(__file__).resolve().parent.parent / "default"
 
 
 class ErrorsAsText(click.Group):
