@@ -214,7 +214,7 @@ def test_readings_of_a_plugin_that_floods_count_as_shed(node):
             nucleus.registrar_plugin("bad", Plugin(nucleus))
     """, {"intervalo": 0.05, "max_mb_s": 0.005})  # fmt: skip
     with node as nucleus:
-        assert until(lambda: nucleus._tell_shed() or nucleus.engine.ledger["shed"] >= 1000)
+        assert until(lambda: nucleus.report_refused() or nucleus.engine.ledger["shed"] >= 1000)
         assert nucleus.engine.ledger["shed"] % 500 == 0
         shed = nucleus.status()["shed"]
         assert list(shed) == ["a plugin floods"] and list(shed["a plugin floods"]) == ["4"] and shed["a plugin floods"]["4"] >= 1000

@@ -30,7 +30,7 @@ from corec.modules import registro
 from corec.modules.base import ModuloBase
 from corec.storage.postgres.session import Session
 from corec.streams.redis.link import Link
-from corec.workers.celery_app import make_app
+from corec.workers.celery_app import app_of
 from tests.contract_lines import LINES
 from tests.nodes import SMALL, now_ms, quickest, readings, running, small, until
 from tests.plugin_nodes import GOOD, Node
@@ -464,4 +464,4 @@ def test_python_is_3_11_or_newer():
 
 def test_workers_are_two():
     config = parse({"redis_config": {}, "db_config": {}, "celery_config": {}})
-    assert make_app(config).conf.worker_concurrency == config.celery_config.worker_concurrency == 2
+    assert app_of(config).conf.worker_concurrency == config.celery_config.worker_concurrency == 2

@@ -50,7 +50,7 @@ disk.iotrace_fail(ctypes.c_char(b"w"), 0, 0)
 assert submit() is None
 assert until(lambda: not ask(data, {"op": "status"})["disk"]["met"], 60), nucleus.status()["disk"]
 assert until(lambda: nucleus.engine.ledger["in"] == 200, 60)
-assert until(lambda: nucleus._tell_shed() or nucleus.engine.ledger["in"] == 200 + 4000, 60), nucleus.engine.ledger
+assert until(lambda: nucleus.report_refused() or nucleus.engine.ledger["in"] == 200 + 4000, 60), nucleus.engine.ledger
 assert nucleus.engine.ledger["shed"] == 4000
 nucleus.stop()
 """
@@ -180,7 +180,7 @@ def test_a_small_journal_is_kept_from_filling_up():
         # Then snapshots make room before it is full
         assert nucleus.pipeline.checkpoints.count >= 3
         assert refused < sent * 0.2, (refused, sent)
-        nucleus._tell_shed()
+        nucleus.report_refused()
 
 
 def test_a_quiet_node_with_a_journal_that_may_not_be_trimmed_takes_no_snapshots_for_it(tmp_path):
@@ -202,12 +202,12 @@ def test_what_was_shed_is_known_by_channel_and_cause_after_a_restart(tmp_path, s
     with running(small(), tmp_path) as nucleus:
         nucleus.refused.add_frames(readings(range(10)) + readings(range(2500, 2505), canal=2))
         nucleus.shed(readings(range(2500, 2507), canal=2))
-        nucleus._tell_shed()
+        nucleus.report_refused()
         nucleus.refused.add_frames(readings(range(20)))
         assert until(lambda: nucleus.status()["shed"] == expected, 60)     # in the moment of a commit both sides may have a count
         assert until(lambda: nucleus.store.state.ledger.get("shed") == 22, 60)
         assert until(lambda: nucleus.status()["shed"] == expected, 60)
-        nucleus._tell_shed()
+        nucleus.report_refused()
         assert until(lambda: nucleus.store.state.ledger.get("shed") == 42, 60)
         if snapshot:
             nucleus.pipeline.take_snapshot()
@@ -217,7 +217,7 @@ def test_what_was_shed_is_known_by_channel_and_cause_after_a_restart(tmp_path, s
             assert until(lambda: nucleus.status()["shed"] == expected, 60)
             nucleus.refused.add_frames(readings([1]))
             expected["no room on disk"]["1"] += 1
-            nucleus._tell_shed()
+            nucleus.report_refused()
             assert until(lambda more=more: nucleus.store.state.ledger.get("shed") == 43 + more, 60)
 
 

@@ -14,6 +14,7 @@ from corec.storage.snapshots import files as snapshot_files
 from corec.storage.sqlite import schema as sqlite_schema
 from corec.storage.sqlite.read import StoreReader
 from corec.streams.journal import files as journal_files
+from corec.streams.sending.producer import Producer
 from tests.nodes import now_ms, readings, running, small, until
 
 
@@ -171,7 +172,7 @@ def test_a_clock_in_the_future_is_said_loudly(tmp_path, caplog):
     with running(small(), tmp_path) as nucleus:
         assert nucleus.status()["clock"]["ahead"] is None
         moment = 4_070_908_800_000
-        nucleus._producer.send(readings([1]), moment, None, lambda batch: nucleus.committer.submit(batch, moment)).result(60)
+        Producer("device").send(readings([1]), moment, None, lambda batch: nucleus.committer.submit(batch, moment)).result(60)
         assert until(lambda: nucleus.engine.clock > 4_070_000_000_000)
     assert "node's clock" not in caplog.text
     # When it starts today, Then log and status say so, with what to do

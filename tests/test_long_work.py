@@ -7,7 +7,7 @@ import pytest
 from corec.config import parse
 from corec.workers import leases as leases_module
 from corec.workers import tasks
-from corec.workers.celery_app import analysis_queue, make_app
+from corec.workers.celery_app import analysis_queue, app_of
 from corec.workers.leases import Leases
 from corec.workers.long_work import PATIENCE_S, LostWork, give_back
 from tests.nodes import until
@@ -31,7 +31,7 @@ def leases(config):
 @pytest.fixture
 def fetched(config):
     """(application, message): a task that a worker has fetched and not done."""
-    app = make_app(config)
+    app = app_of(config)
     app.send_task("corec.rescore", (1, 2), queue=analysis_queue("f"), task_id="the-task")
     connection = app.connection_for_read()      # not closed before the test is over: kombu would give back what it has
     message = connection.default_channel.basic_get(analysis_queue("f"))

@@ -3,7 +3,6 @@ import importlib
 import logging
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,130 +13,122 @@ from corec.config import load, parse
 from corec.engine import Engine
 from corec.engine.commands import check_command
 from corec.entities import crear_entidad
-from corec.errors import ConfigError
-from corec.modules.sincronizacion import ModuloSincronizacion
+from corec.errors import ConfigError, UsageError
+from corec.pipeline.fusion_rule import FusionRule
 from corec.storage.sqlite.read import StoreReader
 from tests.nodes import now_ms, readings, running, small, until
 
 BLOCKS = [{"id": "a", "canal": 1, "entidades": 60, "entidades_por_bloque": 20}, {"id": "z", "canal": 2, "entidades": 20}]
 
 
-class Node:
-    """What a module sees of a node: an engine to look at, and a pipeline that carries commands out at once."""
+class Fleet:
+    """An engine and the rule that looks at it; what the rule asks for is carried out at once, as a node would."""
 
     def __init__(self, **settings):
-        self.config = parse({"bloques": BLOCKS, "sincronizacion": settings})
-        self.engine, self.commands = Engine(self.config), []
-        self.pipeline = SimpleNamespace(command=self._command)
+        config = parse({"bloques": BLOCKS, "sincronizacion": settings})
+        self.engine, self.commands, self.now = Engine(config), [], 1000.0
+        self.rule = FusionRule(config.sincronizacion, lambda: self.engine)
 
-    def _command(self, command):
-        check_command(self.engine, command)
-        self.commands.append(command)
-        self.engine.turn([], commands=[command])
-        return SimpleNamespace(add_done_callback=lambda tell: None)
-
-    @property
-    def pairs(self):
+    def window(self, *fitness, load=0.0):
+        """One window of each block, in order, and what is fused by then: (block, host) of all so far."""
+        rows = np.zeros(len(fitness), dtypes.AGGREGATE)
+        rows["block"], rows["fitness"], rows["canal"] = np.arange(len(fitness)), fitness, [1, 1, 1, 2][: len(fitness)]
+        self.engine.arena.blocks["fitness"][: len(fitness)] = fitness
+        self.rule.see_fused([self.engine.block_ids[fusion.block] for fusion in self.engine.fusions])
+        self.rule.judge(rows)
+        self.rule.propose(load, self.now, self.ask)
         return [(command["block"], command["host"]) for command in self.commands]
 
-
-def windows(node, *fitness):
-    """A row of each block, in order; the engine has them so too."""
-    rows = np.zeros(len(fitness), dtypes.AGGREGATE)
-    rows["block"], rows["fitness"], rows["canal"] = np.arange(len(fitness)), fitness, [1, 1, 1, 2][: len(fitness)]
-    node.engine.arena.blocks["fitness"][: len(fitness)] = fitness
-    return {"bloques": rows}
-
-
-def ran(module, node, datos, carga=0.0):
-    """One pass of a module."""
-    import asyncio
-
-    asyncio.run(module.ejecutar(datos, carga))
-    return node.pairs
+    def ask(self, block, host, why):
+        command = {"op": "fuse", "block": block, "host": host, "why": why}
+        try:
+            check_command(self.engine, command)
+        except UsageError:
+            return False
+        self.engine.turn([], commands=[command])
+        self.commands.append(command)
+        return True
 
 
-@pytest.fixture
-def module():
-    return ModuloSincronizacion()
+# --- the rule of sincronizacion --------------------------------------------------------------------
 
 
-def begun(module, node):
-    import asyncio
+def test_block_weak_for_windows_on_end_joins_the_strongest():
+    # Given a block that is weak, and two that are not
+    fleet = Fleet(ventanas=3)
+    for _ in range(2):
+        assert fleet.window(0.1, 0.8, 0.9, 1.0) == []
+    # When the third window closes, then it joins the strongest of its channel, with the reason
+    assert fleet.window(0.1, 0.8, 0.9, 1.0) == [("a/0", "a/2")]
+    assert fleet.commands[0]["why"] == "fitness 0.10, weak in 3 windows on end, min_fitness 0.2"
+    # And only once
+    assert fleet.window(0.1, 0.8, 0.9, 1.0) == [("a/0", "a/2")]
 
-    asyncio.run(module.inicializar(node))
-    return node
+
+def test_min_fitness_of_its_own_makes_a_block_weak(monkeypatch):
+    # Given entries that call a block weak below 0.5
+    monkeypatch.setitem(BLOCKS[0], "autoreparacion", {"min_fitness": 0.5})
+    fleet = Fleet(ventanas=1)
+    # Then one at 0.4 joins another, and one at 0.5 does not
+    assert fleet.window(0.5, 0.8) == []
+    assert fleet.window(0.4, 0.8) == [("a/0", "a/1")]
+
+
+def test_one_good_window_begins_the_count_anew():
+    fleet = Fleet(ventanas=2)
+    for fitness in (0.1, 0.3, 0.1, 0.3, 0.1):
+        assert fleet.window(fitness, 0.8) == []
+
+
+def test_load_lengthens_the_wait():
+    # Given a node at full load, whose windows count half
+    fleet = Fleet(ventanas=2, carga=1.0)
+    for _ in range(3):
+        assert fleet.window(0.1, 0.8, load=1.0) == []
+    assert fleet.window(0.1, 0.8, load=1.0) == [("a/0", "a/1")]
+
+
+def test_no_more_than_so_many_fusions_a_minute():
+    # Given two weak blocks, room for both, and one fusion a minute
+    fleet = Fleet(ventanas=1, fusiones_por_minuto=1)
+    for _ in range(3):
+        fused = fleet.window(0.1, 0.05, 0.9)
+    # Then the weakest went first, and the other has to wait
+    assert fused == [("a/1", "a/2")]
+    fleet.now += 61
+    assert len(fleet.window(0.1, 0.05, 0.9)) == 1  # a/2 is full: no host is left
+    assert Fleet(fusiones_por_minuto=0, ventanas=1).window(0.1, 0.9) == []
+
+
+def test_a_minute_later_the_next_fusion_may_come():
+    # Given two weak blocks, hosts for both, and one fusion a minute
+    fleet = Fleet(ventanas=1, fusiones_por_minuto=1)
+    assert len(fleet.window(0.1, 0.9)) == 1
+    assert len(fleet.window(0.1, 0.9, 0.05)) == 1
+    fleet.rule.fused_before([fleet.now + 30])   # by somebody else
+    fleet.now += 61
+    assert len(fleet.window(0.1, 0.9, 0.05)) == 1
+
+
+def test_without_a_strong_host_nothing_is_proposed():
+    assert Fleet(ventanas=1).window(0.1, 0.5, 0.4, 1.0) == []
+
+
+def test_block_that_was_given_back_is_left_alone_until_it_was_strong():
+    # Given a fusion that an operator undid
+    fleet = Fleet(ventanas=1)
+    fleet.window(0.1, 0.9)
+    fleet.window()
+    fleet.engine.turn([], commands=[{"op": "undo", "block": "a/0"}])
+    # When the block is still weak, then it is left alone
+    for _ in range(3):
+        assert len(fleet.window(0.1, 0.9)) == 1
+    # When it was strong and is weak again, then it is not
+    fleet.window(0.6, 0.9)
+    assert len(fleet.window(0.1, 0.9)) == 2
 
 
 # --- sincronizacion --------------------------------------------------------------------------------
-
-
-def test_block_weak_for_windows_on_end_joins_the_strongest(module):
-    # Given a block that is weak, and two that are not
-    node = begun(module, Node(ventanas=3))
-    for _ in range(2):
-        assert ran(module, node, windows(node, 0.1, 0.8, 0.9, 1.0)) == []
-    # When the third window closes, then it joins the strongest of its channel, with the reason
-    assert ran(module, node, windows(node, 0.1, 0.8, 0.9, 1.0)) == [("a/0", "a/2")]
-    assert node.commands[0]["why"] == "fitness 0.10, weak in 3 windows on end, min_fitness 0.2"
-    assert "force" not in node.commands[0]
-    # And only once
-    assert ran(module, node, windows(node, 0.1, 0.8, 0.9, 1.0)) == [("a/0", "a/2")]
-
-
-def test_min_fitness_of_its_own_makes_a_block_weak(module, monkeypatch):
-    # Given entries that call a block weak below 0.5
-    monkeypatch.setitem(BLOCKS[0], "autoreparacion", {"min_fitness": 0.5})
-    node = begun(module, Node(ventanas=1))
-    # Then one at 0.4 joins another, and one at 0.5 does not
-    assert ran(module, node, windows(node, 0.5, 0.8)) == []
-    assert ran(module, node, windows(node, 0.4, 0.8)) == [("a/0", "a/1")]
-
-
-def test_one_good_window_begins_the_count_anew(module):
-    node = begun(module, Node(ventanas=2))
-    for fitness in (0.1, 0.3, 0.1, 0.3, 0.1):
-        assert ran(module, node, windows(node, fitness, 0.8)) == []
-
-
-def test_load_lengthens_the_wait(module):
-    # Given a node at full load, whose windows count half
-    node = begun(module, Node(ventanas=2, carga=1.0))
-    for _ in range(3):
-        assert ran(module, node, windows(node, 0.1, 0.8), carga=1.0) == []
-    assert ran(module, node, windows(node, 0.1, 0.8), carga=1.0) == [("a/0", "a/1")]
-
-
-def test_no_more_than_so_many_fusions_a_minute(module):
-    # Given two weak blocks, room for both, and one fusion a minute
-    node = begun(module, Node(ventanas=1, fusiones_por_minuto=1))
-    for _ in range(3):
-        ran(module, node, windows(node, 0.1, 0.05, 0.9))
-    # Then the weakest went first, and the other has to wait
-    assert node.pairs == [("a/1", "a/2")]
-    module._times[0] -= 61
-    assert len(ran(module, node, windows(node, 0.1, 0.05, 0.9))) == 1  # a/2 is full: no host is left
-    node = begun(module, Node(fusiones_por_minuto=0, ventanas=1))
-    assert ran(module, node, windows(node, 0.1, 0.9)) == []
-
-
-def test_without_a_strong_host_nothing_is_proposed(module):
-    node = begun(module, Node(ventanas=1))
-    assert ran(module, node, windows(node, 0.1, 0.5, 0.4, 1.0)) == []
-
-
-def test_block_that_was_given_back_is_left_alone_until_it_was_strong(module):
-    # Given a fusion that an operator undid
-    node = begun(module, Node(ventanas=1))
-    ran(module, node, windows(node, 0.1, 0.9))
-    ran(module, node, windows(node))
-    node.engine.turn([], commands=[{"op": "undo", "block": "a/0"}])
-    # When the block is still weak, then it is left alone
-    for _ in range(3):
-        assert len(ran(module, node, windows(node, 0.1, 0.9))) == 1
-    # When it was strong and is weak again, then it is not
-    ran(module, node, windows(node, 0.6, 0.9))
-    assert len(ran(module, node, windows(node, 0.1, 0.9))) == 2
 
 
 def test_weak_block_of_a_node_is_fused_by_itself(tmp_path):

@@ -2,8 +2,9 @@
 import numpy as np
 
 from corec._core import dtypes
-from corec.pipeline.recent_rows import MOST_ROWS, News
-from tests.nodes import now_ms, readings, running, small, until
+from corec.engine import Engine
+from corec.pipeline.recent_rows import MOST_ROWS, RecentRows
+from tests.nodes import readings, small
 
 
 def rows(count, first=0):
@@ -18,7 +19,7 @@ NO_ALERTS = np.empty(0, dtypes.ALERT)
 
 def test_who_looks_often_sees_each_turn_once():
     # Given somebody who looked
-    news = News()
+    news = RecentRows()
     news.keep(rows(2), NO_ALERTS)
     seen, since = news.behind(0)
     assert seen["bloques"]["window"].tolist() == [0, 1]
@@ -34,7 +35,7 @@ def test_who_looks_often_sees_each_turn_once():
 
 def test_the_oldest_rows_make_room():
     # Given more turns than fit, of the rows that ten million entities have in a window
-    news = News()
+    news = RecentRows()
     for turn in range(20):
         news.keep(rows(10_000, first=turn * 10_000), NO_ALERTS)
     # Then the newest are there, as many as fit
@@ -45,13 +46,11 @@ def test_the_oldest_rows_make_room():
     assert len(news.behind(0)[0]["bloques"]) == MOST_ROWS + 1
 
 
-def test_a_node_does_not_keep_the_messages_of_its_turns(tmp_path):
-    # Given a node all of whose readings are sent on
-    with running(small(), tmp_path) as nucleus:
-        for value in range(10):
-            nucleus.submit(readings(range(1000), 10.0 * value), time=now_ms()).result()
-        assert until(lambda: nucleus.alerts.rows)
-        # Then what can be looked back on holds no memory but that of its rows
-        seen, _ = nucleus.news(0)
-        assert len(seen["bloques"])
-        assert all(array.base is None or array.base.nbytes == array.nbytes for _, *kept in nucleus._news._kept for array in kept)
+def test_rows_of_an_outcome_keep_no_other_memory(tmp_path):
+    # Given an engine all of whose readings are sent on
+    engine = Engine(small())
+    for second in range(10):
+        outcome = engine.feed(readings(range(1000), 10.0 * second), at=1_700_000_000_000 + 1000 * second)
+    # Then the rows that are looked back on hold none of the messages of their turn
+    assert len(outcome.aggregates) and len(outcome.messages)
+    assert all(array.base is None or array.base.nbytes == array.nbytes for array in (outcome.aggregates, outcome.alerts))

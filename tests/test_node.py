@@ -13,6 +13,7 @@ from corec.config import parse
 from corec.control.client import NodeNotRunning, ask
 from corec.errors import CapacityError, DiskFull, FolderInUse, UsageError
 from corec.nucleus import CoreCNucleus
+from corec.streams.sending.producer import Producer
 from tests.nodes import SMALL, now_ms, quickest, readings, running, small, until
 
 
@@ -89,7 +90,7 @@ def test_every_batch_of_many_threads_counts_once(tmp_path):
 def test_repeated_batch_counts_once(tmp_path):
     # Given an envelope that is handed in twice, with a restart in between
     with running(small(), tmp_path) as nucleus:
-        envelope = nucleus._producer.send(readings(range(10)), now_ms(), None, bytes)
+        envelope = Producer("device").send(readings(range(10)), now_ms(), None, bytes)
         nucleus.committer.submit(envelope, readings=10).result(60)
         until(lambda: nucleus.engine.ledger["in"] == 10)
     with running(small(), tmp_path) as nucleus:
@@ -132,7 +133,7 @@ def test_full_journal_sheds_and_counts(tmp_path):
             refused += isinstance(ticket.exception(60), DiskFull)
         assert 0 < refused < 150
         # When the node tells what it shed, Then the ledger has it, and the node still works
-        assert until(lambda: nucleus._tell_shed() or nucleus.engine.ledger["shed"] == refused * 2000)
+        assert until(lambda: nucleus.report_refused() or nucleus.engine.ledger["shed"] == refused * 2000)
         assert until(lambda: nucleus.engine.ledger["in"] == 150 * 2000)
 
 

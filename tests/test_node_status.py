@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from corec.cli.output.status_text import as_text, one_line
+from corec.errors import DamagedFile
 from corec.node.rates import Rates, percentiles
 from tests.nodes import now_ms, readings, running, small, until
 
@@ -45,12 +46,18 @@ def test_totals_go_on_over_a_restart_and_counts_since_the_start_begin_again(tmp_
         assert "since start; " in one_line(last)
 
 
-def test_recovery_while_running_lets_no_count_fall(tmp_path):
+def damaged(*_, **__):
+    raise DamagedFile("a page of store.db is damaged")
+
+
+def test_recovery_while_running_lets_no_count_fall(tmp_path, monkeypatch):
     with running(small(), tmp_path) as nucleus:
         feed(nucleus)
         before = nucleus.status()
-        nucleus._loop.stop()
-        nucleus._heal()
+        # When the store is found damaged at a commit, and replaced
+        monkeypatch.setattr(nucleus.store, "commit", damaged)
+        nucleus.submit(readings(IDS), time=now_ms()).result()
+        assert until(lambda: nucleus.heals == 1 and nucleus.state == "running", 60)
         feed(nucleus, 21.0)
         after = nucleus.status()
     for name in ("readings", "messages", "alerts"):

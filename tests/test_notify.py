@@ -54,9 +54,9 @@ def test_a_node_says_that_it_is_ready_alive_and_stopping(supervisor, tmp_path):
 def test_a_pipeline_that_hangs_moves_nothing_on(tmp_path):
     # Given a node that folds
     with running(small(), tmp_path) as nucleus:
-        before = nucleus._moves()
+        before = nucleus.progress
         nucleus.submit(readings([1, 2]), time=now_ms()).result(60)
-        assert until(lambda: nucleus._moves() > before)
+        assert until(lambda: nucleus.progress > before)
         # When its store does not come back from a commit
         hanging, free = threading.Event(), threading.Event()
         commit = nucleus.store.commit
@@ -64,11 +64,11 @@ def test_a_pipeline_that_hangs_moves_nothing_on(tmp_path):
         nucleus.submit(readings([1, 2]), time=now_ms()).result(60)
         assert hanging.wait(60)
         # Then nothing moves, until it does
-        still = nucleus._moves()
+        still = nucleus.progress
         time.sleep(1.5)
-        assert nucleus._moves() == still
+        assert nucleus.progress == still
         free.set()
-        assert until(lambda: nucleus._moves() > still)
+        assert until(lambda: nucleus.progress > still)
 
 
 def test_a_number_that_stands_still_is_no_beat(tmp_path):

@@ -11,7 +11,6 @@ from corec.config import parse
 from corec.core import deserializar_mensaje
 from corec.errors import PluginError
 from corec.nucleus import CoreCNucleus
-from corec.plugin_api.interface import PluginDoor
 from tests.nodes import SMALL, now_ms, quickest, readings, small, until
 from tests.plugin_nodes import GOOD, Node, stream
 
@@ -49,7 +48,7 @@ def test_documented_plugin_runs_unchanged(tmp_path, caplog):
 
 
 def test_plugin_gets_what_was_committed(node, monkeypatch):
-    monkeypatch.setattr(PluginDoor, "load", 0.375)
+    monkeypatch.setattr(CoreCNucleus, "load", 0.375)
     node.plugin("good", GOOD, {"umbral": 3})
     with node as nucleus:
         plugin = type(until(lambda: nucleus.plugins.plugins.get("good")).plugin)

@@ -247,7 +247,7 @@ def test_what_falls_off_the_bound_is_counted_by_channel_and_cause(own_redis, tmp
         # And the ledger has them all once Redis is back
         own_redis.start()
         assert until(lambda: nucleus.redis.publisher.flush(0.1), 60)
-        assert until(lambda: nucleus._tell_shed() or nucleus.store.state.ledger.get("in") == 400_000, 60), nucleus.store.state
+        assert until(lambda: nucleus.report_refused() or nucleus.store.state.ledger.get("in") == 400_000, 60), nucleus.store.state
         assert nucleus.store.state.ledger["shed"] == 1000 * refused
 
 

@@ -164,7 +164,8 @@ def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own
         accepted = sum(sent.values()) - sum(refused.values())
         assert until(lambda: once(nucleus) == accepted, 60), (nucleus.store.state, accepted)
         send(nucleus, 7)
-        assert until(lambda: nucleus._tell_shed() or nucleus.store.state.ledger["in"] == sum(sent.values())), (nucleus.store.state, sent)
+        total = sum(sent.values())
+        assert until(lambda: nucleus.report_refused() or nucleus.store.state.ledger["in"] == total), (nucleus.store.state, sent)
         ledger = nucleus.store.state.ledger
         assert ledger["shed"] == sum(refused.values())
         assert ledger["late"] == ledger["rejected"] == 0

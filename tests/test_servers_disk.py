@@ -34,7 +34,7 @@ with CoreCNucleus(small(**servers), data=data, with_sources=False) as nucleus:
     assert nucleus.status()["disk"]["state"] == "full"
     disk.iotrace_fail(ctypes.c_char(b"w"), 0, 0)
     assert nucleus.submit(readings([1]), time=now_ms()).exception(60) is None
-    assert until(lambda: nucleus._tell_shed() or nucleus.store.state.ledger["in"] == 22), nucleus.store.state
+    assert until(lambda: nucleus.report_refused() or nucleus.store.state.ledger["in"] == 22), nucleus.store.state
     assert nucleus.store.state.ledger["shed"] == 1
     assert until(lambda: not nucleus.status()["disk"]["met"], 60), nucleus.status()["disk"]
 """

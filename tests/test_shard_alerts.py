@@ -6,7 +6,7 @@ import pytest
 
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
-from corec.pipeline.recent_rows import Told
+from corec.pipeline.recent_rows import WorkerTurn
 from corec.publish import Publisher
 from corec.storage.open_store import open_reader
 from corec.storage.postgres.schema import migrate_if_allowed
@@ -93,8 +93,9 @@ def test_subscribers_on_a_node_hear_of_a_workers_alerts_once(config, told, stepp
     nucleus, heard = CoreCNucleus(config, data=tmp_path / "node"), []
     subscription = nucleus.subscriptions.add(ALERTS, heard.append)
     subscription.put = heard.append
-    for each in (Told(alerts[:0], alerts, provisional=True), Told(alerts[:0], alerts, before=True), Told(alerts[:0], alerts)):
-        nucleus.hear(each)
+    told = WorkerTurn(alerts[:0], alerts)
+    for each in (told._replace(provisional=True), told._replace(alerted_before=True), told):
+        nucleus.take_worker_turn(each)
     # Then it has the alert of each turn once, and knows which was provisional
     assert [entry.fields.get(b"provisional") for entry in heard] == [b"1", None]
     assert len({entry.frames for entry in heard}) == 1

@@ -1,12 +1,10 @@
 """ModuloAuditoria: tells of blocks whose anomaly score tops their older windows; the engine computes it."""
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from corec.engine.outcome import ANOMALY
 from corec.modules.base import ModuloBase
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
+from corec.plugin_api.interface import Nucleus
 
 log = logging.getLogger("ModuloAuditoria")
 
@@ -16,7 +14,7 @@ class ModuloAuditoria(ModuloBase):
 
     nombre = "auditoria"
 
-    async def inicializar(self, nucleus: "CoreCNucleus") -> None:
+    async def inicializar(self, nucleus: Nucleus) -> None:
         """Remember the node."""
         self._nucleus = nucleus
 

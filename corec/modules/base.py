@@ -1,8 +1,7 @@
 """ModuloBase: what an organ of the nucleus may do, as empty hooks."""
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
+from corec.plugin_api.interface import Nucleus
 
 
 class ModuloBase:
@@ -14,7 +13,7 @@ class ModuloBase:
     #: The name in the configuration, without accents.
     nombre = ""
 
-    async def inicializar(self, nucleus: "CoreCNucleus") -> None:
+    async def inicializar(self, nucleus: Nucleus) -> None:
         """The node runs; plugins are not loaded yet."""
 
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:

@@ -3,10 +3,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from corec.modules.base import ModuloBase
+from corec.plugin_api.interface import Nucleus
 
 if TYPE_CHECKING:
     from corec.config import Config
-    from corec.nucleus import CoreCNucleus
 
 
 class ModuloEjecucion(ModuloBase):
@@ -17,14 +17,14 @@ class ModuloEjecucion(ModuloBase):
 
     nombre = "ejecucion"
 
-    async def inicializar(self, nucleus: "CoreCNucleus") -> None:
+    async def inicializar(self, nucleus: Nucleus) -> None:
         """Remember the node; coordinate workers where the configuration has any."""
         self._nucleus = nucleus
         self._coordination: Any = None
         if nucleus.config.celery_config:
             from corec.workers.coordination import Coordination  # Celery only where it is used
 
-            self._coordination = Coordination(nucleus.config, nucleus.hear)
+            self._coordination = Coordination(nucleus.config, nucleus.take_worker_turn)
             self._coordination.start()
 
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:

@@ -10,13 +10,13 @@ from corec._core.wire import encode_frames
 from corec.errors import PluginError
 from corec.modules.base import ModuloBase
 from corec.pipeline.turns import wall_ms
+from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter
 from corec.streams.sending.producer import Producer
 
 if TYPE_CHECKING:
     from corec.blocks import BloqueSimbiotico
     from corec.blocks.messages import Pass
-    from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("ModuloRegistro")
 
@@ -63,7 +63,7 @@ class ModuloRegistro(ModuloBase):
         self._holders: dict[str, str | None] = {}  # block -> plugin that attached it
         self._left: set[str] = set()  # blocks of plugins that were left behind
 
-    async def inicializar(self, nucleus: "CoreCNucleus") -> None:
+    async def inicializar(self, nucleus: Nucleus) -> None:
         """Remember the node."""
         self._nucleus = nucleus
 
@@ -130,5 +130,4 @@ class ModuloRegistro(ModuloBase):
         named = ", ".join(f"{entity} from {donor}" for entity, donor in list(repaired.items())[:MOST_NAMED])
         more = f" and {len(repaired) - MOST_NAMED} more" if len(repaired) > MOST_NAMED else ""
         inherited = sum(donor is not None for donor in repaired.values())
-        self._nucleus.pipeline.command({"op": "inherit", "block": block, "entities": len(repaired), "inherited": inherited,
-                                        "why": f"functions: {named}{more}"})  # fmt: skip
+        self._nucleus.note_repair(block, entities=len(repaired), inherited=inherited, why=f"functions: {named}{more}")

@@ -1,34 +1,32 @@
 """Where registered blocks live: wire ids by (block, entity name), given once and kept for ever."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from corec.config import BlockEntry
+from corec.config import BlockEntry, Config
 from corec.config.ram_price import admit
 from corec.config.registered import entry_for, names_of, with_entries
 from corec.errors import PluginError
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
 
 #: Names that an error quotes.
 QUOTED = 3
 
 
-class Places:
-    """The places of a node's registered blocks; who holds one is known by the name of its plugin's folder."""
+class BlockIds:
+    """The wire ids of a node's registered blocks; who holds a block is known by the name of its plugin's folder."""
 
-    def __init__(self, nucleus: "CoreCNucleus") -> None:
-        self._nucleus = nucleus
+    def __init__(self, config: Callable[[], Config], command: Callable[[dict[str, Any]], Any]) -> None:
+        """config: gives the configuration that the engine runs under.  command: has a command applied and committed."""
+        self._config, self._command = config, command
         self._holders: dict[str, str] = {}
 
     def claim(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
         """uint32: the wire id of each entity of *names*, old ones where the block was registered before."""
         if block in self._holders:
             raise PluginError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
-        running = self._nucleus.engine.config
+        running = self._config()
         found = self._found(block)
         if found:
             slots = self._known(found, canal, names)
@@ -38,7 +36,7 @@ class Places:
             slots = np.arange(len(names))
             self._attach(entry_for(running, block, canal, names))
         self._holders[block] = holder
-        first = next(entry.first_id for entry in self._nucleus.engine.config.bloques if entry.id == block)
+        first = next(entry.first_id for entry in self._config().bloques if entry.id == block)
         return (first + slots).astype(np.uint32)
 
     def names(self, block: str) -> Sequence[str]:
@@ -47,22 +45,22 @@ class Places:
         return (names_of(found) or ()) if found else ()
 
     def _found(self, block: str) -> BlockEntry | None:
-        return next((entry for entry in self._nucleus.engine.config.bloques if entry.registrado and entry.id == block), None)
+        return next((entry for entry in self._config().bloques if entry.registrado and entry.id == block), None)
 
     def release(self, block: str) -> None:
         """Detach: its memory is given back, its rows, ids and state are kept for when it comes again."""
         if self._holders.pop(block, None) is not None:
-            self._nucleus.command({"op": "detach", "block": block})
+            self._command({"op": "detach", "block": block})
 
     def forget(self, holder: str) -> None:
         """A process of its own is gone with its blocks: they may be claimed again."""
         self._holders = {block: who for block, who in self._holders.items() if who != holder}
 
     def _attach(self, entry: dict[str, Any]) -> None:
-        running = self._nucleus.engine.config
+        running = self._config()
         others = [other for other in running.to_mapping()["bloques"] if other["id"] != entry["id"]]
         admit(with_entries(running, [entry], among=others))
-        self._nucleus.command({"op": "attach", "entry": entry})
+        self._command({"op": "attach", "entry": entry})
 
     def _known(self, found: BlockEntry, canal: int, names: Sequence[str]) -> np.ndarray:
         """The slots that these names had when the block was registered first."""

@@ -14,7 +14,7 @@ STOP_WITHIN_S = 0.3
 SNAPSHOT_WITHIN_S = 0.35
 
 
-class PipelineLoop:
+class PipelineThread:
     """Steps a pipeline until it is asked to stop, or fails."""
 
     def __init__(self, pipeline: Pipeline, *, instance: str, on_failure: Callable[[BaseException], None]) -> None:

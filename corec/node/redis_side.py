@@ -4,25 +4,22 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from corec.common.trouble import Trouble
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.node.router import Router
+from corec.pipeline.recovery import Opened
 from corec.pipeline.redis_outputs import Outputs
+from corec.pipeline.turns import Pipeline
 from corec.publish import Publisher
 from corec.streams.journal import Journal
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import Link, connection_options
 from corec.streams.redis.moved_intake import MovedIntake
-from corec.streams.redis.position import Loss
 from corec.streams.redis.spool import Spool
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
-    from corec.pipeline.turns import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +54,12 @@ class RedisSide:
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
         return self.intake
 
-    def attend(self, nucleus: "CoreCNucleus") -> None:
-        """Work for the node's present pipeline."""
-        if self.intake:
-            self.intake.reader.on_rows = lambda urgent: nucleus.pipeline.accepted(urgent)
-            self.intake.reader.on_loss = lambda loss: self._lost(nucleus, loss)
-        if self.outputs is None:
-            self.outputs = Outputs(self._server, lambda: nucleus.store, lambda: nucleus.engine.block_ids, folder=self._folder,
-                                   instance=self._config.instance_id)  # fmt: skip
-            self.outputs.start()
-            self.router.start()
+    def start(self, opened: Callable[[], Opened]) -> None:
+        """Begin to send what is committed and to route bare streams.  opened: gives what the node works on; a recovery replaces it."""
+        self.outputs = Outputs(self._server, lambda: opened().store, lambda: opened().engine.block_ids, folder=self._folder,
+                               instance=self._config.instance_id)  # fmt: skip
+        self.outputs.start()
+        self.router.start()
 
     def committed(self, outcome: Outcome, cursor: dict[str, str]) -> None:
         """A turn is in the store."""
@@ -79,7 +72,7 @@ class RedisSide:
         client.corec_put_out = put_out
         return client
 
-    def stop_reading(self, pipeline: "Pipeline") -> None:
+    def stop_reading(self, pipeline: Pipeline) -> None:
         """What was not taken stays on Redis; the next start must not depend on what was."""
         self.router.ask_to_stop()
         if self.intake is None:
@@ -120,10 +113,6 @@ class RedisSide:
             "lost": [str(loss) for loss in reader.losses[-5:]], "losses": len(reader.losses),
             "spool_bytes": reader.spool.size_bytes if reader.spool else 0, **reader.server,
         }  # fmt: skip
-
-    def _lost(self, nucleus: "CoreCNucleus", loss: Loss) -> None:
-        """What Redis forgot cannot be folded again: a snapshot makes the state independent of it."""
-        nucleus.pipeline.ask_snapshot()
 
 
 def _client(config: Config) -> Any:

@@ -15,7 +15,7 @@ FLOOD = "a plugin floods"
 By = dict[str, dict[str, int]]  # cause -> channel -> readings
 
 
-class Shed:
+class Refused:
     """Counts; safe for several threads."""
 
     def __init__(self) -> None:
@@ -24,10 +24,14 @@ class Shed:
         self._asked: Counter[tuple[str, int]] = Counter()  # in turns that are not committed
 
     def add_frames(self, frames: bytes, cause: str = DISK) -> None:
-        """These."""
+        """Count refused frames by channel, under *cause*."""
         channels, counts = np.unique(np.frombuffer(frames, np.int8)[4::10], return_counts=True)
+        self.add(dict(zip(channels.tolist(), counts.tolist(), strict=True)), cause)
+
+    def add(self, counts: Mapping[int, int], cause: str) -> None:
+        """Count refused readings: channel -> how many, under *cause*."""
         with self._lock:
-            self._untold.update({(cause, int(canal)): int(count) for canal, count in zip(channels, counts, strict=True)})
+            self._untold.update({(cause, canal): count for canal, count in counts.items()})
 
     def take(self) -> dict[str, Any] | None:
         """The command that has a turn count what none was told of; `settle` is to be told how it ended."""

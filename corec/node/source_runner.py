@@ -2,15 +2,13 @@
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from corec.errors import CoreCError
 from corec.pipeline.turns import wall_ms
+from corec.sources.base import Source
 from corec.streams.sending.producer import Producer
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
-    from corec.sources.base import Source
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +18,12 @@ LONGEST_PAUSE_S = 60.0
 
 
 class SourceRunner:
-    """Runs one source for a node until it is stopped."""
+    """Runs one source until it is stopped; one that fails is tried again."""
 
-    def __init__(self, nucleus: "CoreCNucleus", source: "Source") -> None:
-        self._nucleus, self.source = nucleus, source
-        self._producer = Producer(f"{nucleus.config.instance_id}/{source.name}")
+    def __init__(self, submit: Callable[..., Any], source: Source, instance: str) -> None:
+        """submit: as `Acceptance.submit`."""
+        self._submit, self.source = submit, source
+        self._producer = Producer(f"{instance}/{source.name}")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source-{source.name}", daemon=True)
         self._began = time.monotonic()
@@ -64,7 +63,7 @@ class SourceRunner:
     def _read(self) -> None:
         for batch in self.source.read(wall_ms()):
             frames = batch.frames()
-            self._nucleus.submit(frames, time=batch.time, offsets=batch.offsets, producer=self._producer)
+            self._submit(frames, time=batch.time, offsets=batch.offsets, producer=self._producer)
             self.sent += len(frames) // 10
 
     def _complain(self, problem: str) -> None:

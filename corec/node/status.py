@@ -1,121 +1,103 @@
 """What a node says of itself: plain numbers, ready for JSON."""
 import os
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from corec._core import block
-from corec.common.text import duration
-from corec.common.times import iso
+from corec.config import Config
+from corec.engine import Engine
 from corec.engine.fusion import fused_into
-from corec.node.rates import percentiles
+from corec.node.acceptance import Acceptance
+from corec.node.alert_log import AlertLog
+from corec.node.lifecycle import Lifecycle, clock_ahead
+from corec.node.rates import Rates, percentiles
+from corec.node.source_runner import SourceRunner
 from corec.version import VERSION
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
 
 WEAKEST = 5
 #: Seconds without a reading after which a block counts as idle.
 IDLE_AFTER = 10
-#: A clock further ahead than a batch may be, and this much, is worth a warning.
-AHEAD_S = 60
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def begin(nucleus: "CoreCNucleus") -> None:
-    """The node takes readings from now on: rates, and what is told as since the start, count from here."""
-    nucleus.rates.begin(**_totals(nucleus))
+class NodeStatus:
+    """Composes the status of a node from that of its parts."""
+
+    def __init__(self, config: Config, data: Path, life: Lifecycle, acceptance: Acceptance, alerts: AlertLog,
+                 runners: Sequence[SourceRunner], others: Callable[[], dict[str, Any]]) -> None:  # fmt: skip
+        """others: gives the parts of the status that modules, plugins and subscriptions have."""
+        self._config, self._data, self._life, self._acceptance, self._alerts = config, data, life, acceptance, alerts
+        self._runners, self._others = runners, others
+        self._rates, self._began = Rates(), time.monotonic()
+
+    def count_from_here(self) -> None:
+        """Begin to count rates, and what the status tells as since the start: the node takes readings from now on."""
+        self._rates.begin(**self._totals())
+
+    def document(self) -> dict[str, Any]:
+        """Everything `corec status --json` prints.
+
+        `total` counts since the data folder was new, `since_start` since this start.
+        """
+        life, pipeline, engine, journal = self._life, self._life.pipeline, self._life.engine, self._life.opened.journal
+        ledger, stats, totals = pipeline.ledger, self._acceptance.committer.stats(), self._totals()
+        per_s = self._rates.update(**totals)
+        p50, p99 = percentiles(pipeline.commit_ms)
+        counted = {name: {"total": totals[name], "since_start": self._rates.since(name, totals[name]), "per_s": per_s[name]}
+                   for name in ("readings", "messages")}  # fmt: skip
+        return {
+            "instance_id": self._config.instance_id, "version": VERSION, "pid": os.getpid(), "state": life.state,
+            "uptime_s": time.monotonic() - self._began, "simd": block.SIMD, "load": pipeline.load, "rss_bytes": rss_bytes(),
+            "data": str(self._data), "watermark": engine.arena.watermark,
+            "readings": {**counted["readings"], "accepted_per_s": per_s["accepted"]}, "messages": counted["messages"],
+            "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": list(self._alerts.recent),
+                       "provisional": self._alerts.provisional, "muted": pipeline.totals["muted"],
+                       "mutes": [{"subject": each.subject, "until": each.until, "why": each.why} for each in engine.mutes]},
+            "blocks": blocks_of(engine), "ledger": ledger, "shed": self._acceptance.refused.status(pipeline.shed_by),
+            "commit": {"p50_ms": p50, "p99_ms": p99, "turns": life.turn, "rows_since_start": self._alerts.rows},
+            "journal": {"bytes": journal.size_bytes, "last": journal.last, "pending": pipeline.pending,
+                        "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
+            "disk": self._disk(), "flash": pipeline.flash.status(),
+            "clock": {"node": engine.clock, "ahead": clock_ahead(engine, self._config)},
+            "store": self._store(),
+            "snapshots": _snapshot_files(life.folder.snapshots) | pipeline.checkpoints.status(),
+            **({"redis": life.redis.status()} if life.redis else {}), **self._others(),
+            "sources": [runner.status() for runner in self._runners],
+        }  # fmt: skip
+
+    def _totals(self) -> dict[str, int]:
+        """What grows; readings and messages since the data folder was new, as its ledger has them: one message left for each `stored`."""
+        ledger = self._life.pipeline.ledger
+        return {"readings": ledger["in"], "messages": ledger["stored"], "alerts": self._alerts.count,
+                "accepted": self._acceptance.committer.stats().accepted}  # fmt: skip
+
+    def _store(self) -> dict[str, Any]:
+        """Where results are kept, and since when that cannot be reached, if so."""
+        server = self._config.db_config
+        if server is None:
+            return {"kind": "sqlite", "bytes": _size(self._life.folder.store)}
+        met = self._life.pipeline.trouble.status()
+        away = met["since"] if met and met["state"] == "away" else None
+        return {"kind": "postgresql", "where": f"{server.host}:{server.port}", "away_since": away}
+
+    def _disk(self) -> dict[str, Any]:
+        """Whether journal, store, snapshots, tail and spool can be written: `ok`, or what the worst of them has met, and since when."""
+        life = self._life
+        troubles = {"journal": self._acceptance.committer.trouble, "store": life.pipeline.trouble,
+                    "snapshots": life.pipeline.checkpoints.trouble, **(life.redis.troubles() if life.redis else {})}  # fmt: skip
+        met = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
+        states = {found["state"] for found in met.values()}
+        state = next((each for each in ("full", "failing", "away") if each in states), "ok")
+        return {"state": state, "since": min((found["since"] for found in met.values()), default=None), "met": met}
 
 
-def _totals(nucleus: "CoreCNucleus") -> dict[str, int]:
-    """What grows; readings and messages since the data folder was new, as its ledger has them: one message left for each `stored`."""
-    ledger = nucleus.pipeline.ledger
-    return {"readings": ledger["in"], "messages": ledger["stored"], "alerts": nucleus.alerts.count,
-            "accepted": nucleus.committer.stats().accepted}  # fmt: skip
-
-
-def status_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
-    """Everything `corec status --json` prints.
-
-    `total` counts since the data folder was new, `since_start` since this start.
-    """
-    pipeline, engine = nucleus.pipeline, nucleus.engine
-    ledger, stats, totals, rates = pipeline.ledger, nucleus.committer.stats(), _totals(nucleus), nucleus.rates
-    per_s = rates.update(**totals)
-    p50, p99 = percentiles(pipeline.commit_ms)
-    counted = {name: {"total": totals[name], "since_start": rates.since(name, totals[name]), "per_s": per_s[name]}
-               for name in ("readings", "messages")}  # fmt: skip
-    return {
-        "instance_id": nucleus.config.instance_id, "version": VERSION, "pid": os.getpid(), "state": nucleus.state,
-        "uptime_s": time.monotonic() - nucleus.started, "simd": block.SIMD, "load": pipeline.load, "rss_bytes": rss_bytes(),
-        "data": str(nucleus.data), "watermark": engine.arena.watermark,
-        "readings": {**counted["readings"], "accepted_per_s": per_s["accepted"]}, "messages": counted["messages"],
-        "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": list(nucleus.alerts.recent),
-                   "provisional": nucleus.alerts.held, "muted": pipeline.totals["muted"],
-                   "mutes": [{"subject": each.subject, "until": each.until, "why": each.why} for each in engine.mutes]},
-        "blocks": blocks_of(nucleus), "ledger": ledger, "shed": nucleus.refused.status(pipeline.shed_by),
-        "commit": {"p50_ms": p50, "p99_ms": p99, "turns": nucleus.store.state.turn, "rows_since_start": nucleus.alerts.rows},
-        "journal": {"bytes": nucleus.journal.size_bytes, "last": nucleus.journal.last, "pending": pipeline.pending,
-                    "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
-        "disk": disk_of(nucleus), "flash": pipeline.flash.status(),
-        "clock": {"node": engine.clock, "ahead": clock_ahead(nucleus)},
-        "store": store_of(nucleus),
-        "snapshots": _snapshots(nucleus.folder.snapshots) | {"since_start": pipeline.checkpoints.count,
-                      "last_ms": pipeline.checkpoints.last_ms, "last_bytes": pipeline.checkpoints.last_bytes},
-        "plugins": nucleus.plugins.status(), "subscriptions": [each.status() for each in nucleus.subscriptions.all()],
-        **({"redis": nucleus.redis.status()} if nucleus.redis else {}), **fleet_of(nucleus),
-        "sources": [runner.status() for runner in nucleus.runners],
-    }  # fmt: skip
-
-
-def store_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
-    """Where results are kept, and since when that cannot be reached, if so."""
-    if nucleus.config.db_config is None:
-        return {"kind": "sqlite", "bytes": _size(nucleus.folder.store)}
-    met = nucleus.pipeline.trouble.status()
-    away = met["since"] if met and met["state"] == "away" else None
-    return {"kind": "postgresql", "where": f"{nucleus.config.db_config.host}:{nucleus.config.db_config.port}", "away_since": away}
-
-
-def fleet_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
-    """The workers that fold the shards, if there are any."""
-    module = nucleus.modulos.get("ejecucion")
-    fleet = module.estado() if module and hasattr(module, "estado") else None
-    return {"fleet": fleet} if fleet else {}
-
-
-def disk_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
-    """Whether journal, store, snapshots, tail and spool can be written: `ok`, or what the worst of them has met, and since when."""
-    troubles = {"journal": nucleus.committer.trouble, "store": nucleus.pipeline.trouble, "snapshots": nucleus.pipeline.checkpoints.trouble,
-                **(nucleus.redis.troubles() if nucleus.redis else {})}  # fmt: skip
-    met = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
-    states = {found["state"] for found in met.values()}
-    state = next((each for each in ("full", "failing", "away") if each in states), "ok")
-    return {"state": state, "since": min((found["since"] for found in met.values()), default=None), "met": met}
-
-
-def clock_ahead(nucleus: "CoreCNucleus") -> str | None:
-    """What to say of a clock that readings of a far future have moved; None where all is well."""
-    clock, now = nucleus.engine.clock, time.time_ns() // 1_000_000
-    ahead = (clock - now) / 1000
-    if ahead <= nucleus.config.max_adelanto + AHEAD_S:
-        return None
-    return (f"the node's clock stands at {iso(clock)[:-4]} UTC, {_span(ahead)} ahead of this machine's; readings will be late until then\n"
-            "HINT: set this machine's clock right if that is what is wrong, else go on in a new folder (--data): this one can still be"
-            " queried")  # fmt: skip
-
-
-def _span(seconds: float) -> str:
-    days = seconds / 86_400
-    return f"{days:,.0f} days" if days >= 2 else duration(seconds)
-
-
-def blocks_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
+def blocks_of(engine: Engine) -> dict[str, Any]:
     """Blocks by state, and the weakest of those heard."""
-    engine = nucleus.engine
     gone = np.array([entry.retirado for entry in engine.config.bloques])[engine.blocks["policy"]]
     blocks, frozen, fused = engine.blocks[~gone], _asleep(engine)[~gone], fused_into(engine)
     names = [name for name, is_gone in zip(engine.block_ids, gone, strict=True) if not is_gone] if gone.any() else engine.block_ids
@@ -134,8 +116,8 @@ def blocks_of(nucleus: "CoreCNucleus") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _asleep(engine: Any) -> np.ndarray:
-    """Blocks all of whose heard segments hibernate."""
+def _asleep(engine: Engine) -> np.ndarray:
+    """bool[blocks]: those all of whose heard segments hibernate."""
     segments = engine.arena.segments
     asleep = np.zeros(len(engine.block_ids), bool)
     if engine.arena.frozen:
@@ -153,7 +135,7 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, path.with_name(path.name + "-wal")) if file.exists())
 
 
-def _snapshots(folder: Path) -> dict[str, int]:
+def _snapshot_files(folder: Path) -> dict[str, int]:
     """How many files there are, and their bytes; the writer may be replacing one."""
     sizes = []
     for file in folder.glob("*.snap"):

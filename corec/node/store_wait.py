@@ -1,14 +1,10 @@
-"""A start without the server of the store: readings are accepted into the journal, and folded when it comes."""
+"""A start without the server of the store: the node accepts readings, and this thread opens the store when its server comes."""
 import logging
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from corec.common.trouble import Trouble
 from corec.errors import CoreCError, ServerAway
-from corec.pipeline.recovery import Opened, require_reach
-from corec.storage.open_store import probe
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("corec.node.waiting")
 
@@ -17,11 +13,13 @@ EVERY_S = 0.3
 
 
 class StoreWait:
-    """Waits in a thread of its own until the node can be opened as a whole, or has to end."""
+    """Tries until the store opens, fails for another reason than its server being away, or the node is to end."""
 
-    def __init__(self, nucleus: "CoreCNucleus", problem: ServerAway) -> None:
-        self._nucleus, self._problem = nucleus, problem
-        self._last = nucleus.journal.last   # where the journal ended before anything was accepted
+    def __init__(self, instance: str, problem: ServerAway, open_store: Callable[[], None], *, trouble: Trouble,
+                 over: threading.Event) -> None:  # fmt: skip
+        """problem: why the store did not open at the start.  open_store: raises CoreCError where it does not now.
+        over: set when the node is to end; set here where the store cannot be opened at all."""
+        self._instance, self._problem, self._open_store, self._trouble, self._over = instance, problem, open_store, trouble, over
         self._thread = threading.Thread(target=self._run, name="store-wait")
         self.failure: CoreCError | None = None
 
@@ -29,31 +27,22 @@ class StoreWait:
         """Begin to wait."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """After the node was asked to end."""
+    def join(self) -> None:
+        """Wait for the thread, after *over* was set."""
         if self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run(self) -> None:
         problem: CoreCError = self._problem
         while isinstance(problem, ServerAway):
-            self._nucleus.pipeline.trouble.met("the store is waited for, readings are accepted meanwhile", problem)
-            if self._nucleus.over.wait(EVERY_S):
+            self._trouble.met("the store is waited for, readings are accepted meanwhile", problem)
+            if self._over.wait(EVERY_S):
                 return
             try:
-                self._nucleus.fold(self._open())
+                self._open_store()
                 return
             except CoreCError as error:
                 problem = error
-        log.error("[CoreCNucleus-%s] %s", self._nucleus.config.instance_id, problem)
+        log.error("[CoreCNucleus-%s] %s", self._instance, problem)
         self.failure = problem
-        self._nucleus.ask_to_stop()
-
-    def _open(self) -> Opened:
-        nucleus = self._nucleus
-        probe(nucleus.config)
-        opened = nucleus.open(nucleus.journal)
-        require_reach(nucleus.config, opened, self._last)
-        nucleus.pipeline.trouble.over()
-        nucleus.take(opened)
-        return opened
+        self._over.set()

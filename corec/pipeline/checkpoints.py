@@ -2,6 +2,7 @@
 import logging
 import threading
 import time
+from typing import Any
 
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, DamagedFile, FenceLost
@@ -53,6 +54,10 @@ class Checkpoints:
     def busy(self) -> bool:
         """Whether a snapshot is on its way."""
         return self._writer is not None or self._finishing is not None
+
+    def status(self) -> dict[str, Any]:
+        """Snapshots since the start, and the time and bytes of the last one."""
+        return {"since_start": self.count, "last_ms": self.last_ms, "last_bytes": self.last_bytes}
 
     def committed(self, readings: int) -> None:
         """A turn was committed; the engine stands exactly where the store does."""

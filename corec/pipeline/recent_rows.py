@@ -12,30 +12,30 @@ from corec.pipeline.turns import wall_ms
 MOST_ROWS = 100_000
 
 
-class Told(NamedTuple):
-    """What came of a turn of a worker."""
+class WorkerTurn(NamedTuple):
+    """What came of a turn of a worker of the fleet."""
 
-    rows: np.ndarray  # AGGREGATE
-    alerts: np.ndarray  # ALERT
+    rows: np.ndarray  # dtypes.AGGREGATE
+    alerts: np.ndarray  # dtypes.ALERT
     provisional: bool = False  # the store does not take the turn for now; its rows come with the commit
-    before: bool = False  # its alerts were told as provisional
+    alerted_before: bool = False  # its alerts were handed out as provisional
 
 
-class News:
-    """Rows and alerts of turns by number; anybody adds, anybody asks for those behind a number."""
+class RecentRows:
+    """Rows and alerts of turns, numbered; any thread adds, any thread asks for those behind a number."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
-        self._told = self._rows = 0
+        self._number = self._rows = 0
 
     def keep(self, aggregates: np.ndarray, alerts: np.ndarray) -> None:
-        """What came of a turn, if anything did; the oldest makes room for it."""
+        """Add what came of a turn, if anything did; the oldest makes room for it."""
         if not len(aggregates) and not len(alerts):
             return
         with self._lock:
-            self._told += 1
-            self._kept.append((self._told, aggregates, alerts))
+            self._number += 1
+            self._kept.append((self._number, aggregates, alerts))
             self._rows += len(aggregates) + len(alerts)
             while self._rows > MOST_ROWS and len(self._kept) > 1:
                 self._rows -= sum(map(len, self._kept.popleft()[1:]))
@@ -45,7 +45,7 @@ class News:
         with self._lock:
             fresh = [each for each in self._kept if each[0] > number]
         datos = {"bloques": _joined([rows for _, rows, _ in fresh], dtypes.AGGREGATE),
-                 "alertas": _joined([alerts for *_, alerts in fresh], dtypes.ALERT), "ahora": wall_ms()}
+                 "alertas": _joined([alerts for *_, alerts in fresh], dtypes.ALERT), "ahora": wall_ms()}  # fmt: skip
         return datos, fresh[-1][0] if fresh else number
 
 

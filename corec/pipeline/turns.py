@@ -20,9 +20,10 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
 from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
-from corec.pipeline.plugin_entries import Outgoing
+from corec.pipeline.plugin_entries import Outgoing, Sent
 from corec.pipeline.recovery import Opened, commit, name_blocks
 from corec.storage.base import TurnRecord
+from corec.streams.base import Entry
 
 log = logging.getLogger("corec.node.pipeline")
 
@@ -58,15 +59,35 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class PipelineListener:
+    """What is told of a pipeline's turns, by the thread that drives it; override what you need."""
+
+    def folded(self, entries: Sequence[Entry]) -> None:
+        """Batches of the log were folded; their turn is not committed yet."""
+
+    def waits(self, pipeline: "Pipeline", outcome: Outcome) -> None:
+        """The store does not take a turn for now; it is tried again, and `committed` comes then."""
+
+    def committed(self, pipeline: "Pipeline", outcome: Outcome, sent: list[Sent]) -> None:
+        """A turn is in the store, with the stream entries that plugins *sent*."""
+
+    def cursor_notes(self) -> dict[str, str]:
+        """What the engine's cursor is to hold beside positions in streams."""
+        return {}
+
+
 class Pipeline:
     """Turns, one after the other, driven by one thread (node/loop.py); anything may be asked of it from others."""
 
-    def __init__(self, opened: Opened, config: Config, *, now: Callable[[], int] = wall_ms) -> None:
+    def __init__(self, opened: Opened, config: Config, listener: PipelineListener | None = None, *,
+                 woken: threading.Event | None = None, now: Callable[[], int] = wall_ms) -> None:  # fmt: skip
+        """woken: set when there is something to do; pipelines that one thread drives share it."""
         self._opened, self._config, self._now = opened, config, now
+        self._listener = listener or PipelineListener()
         self.engine, self._intake, self._store = opened.engine, opened.intake, opened.store
         self.flash = FlashBudget(config.max_flash_mb_per_day, config.instance_id)
         self.checkpoints = Checkpoints(opened, config.instance_id, self.flash)
-        self.woken = threading.Event()
+        self.woken = woken or threading.Event()
         self._commands: deque[tuple[dict[str, Any], Future]] = deque()
         self.stopping = False   # a commit that fails is not tried again then
         self._urgent = False
@@ -88,11 +109,7 @@ class Pipeline:
         self.shed_by = self.engine.shed_by  # by committed turns
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
-        self.also_note: Callable[[], dict[str, str]] = dict     # what the cursor is to have beside places in streams
-        self.on_outcome: Callable[[Outcome], None] | None = None
-        self.on_held: Callable[[Outcome], None] | None = None     # of a turn that the store does not take for now
-        self.on_folded: Callable[[Sequence[Any]], None] | None = None     # batches of the log
-        self.on_sent: Callable[[Outcome, list[tuple[str, int, bytes]]], None] | None = None     # with what plugins sent
+        opened.intake.listen(self.accepted, self.ask_snapshot)
         if opened.reload:
             self.command({"op": "reload", "config": keeping_registered(config, self.engine.config).to_mapping()})
 
@@ -136,6 +153,11 @@ class Pipeline:
         """(number, time, entry) of what is committed of an output stream behind a number."""
         with self._store.reader() as reader:
             return reader.outbox(stream, after, MOST_READ)
+
+    @property
+    def turn(self) -> int:
+        """The last committed turn."""
+        return self._store.state.turn
 
     @property
     def pending(self) -> int:
@@ -219,8 +241,7 @@ class Pipeline:
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.ledger = self.engine.ledger
-            if self.on_folded:
-                self.on_folded(entries)
+            self._listener.folded(entries)
 
     def _open_turn(self, applied: list[tuple[dict[str, Any], Future]]) -> None:
         self._applied = applied
@@ -273,7 +294,7 @@ class Pipeline:
         note = self._intake.note()
         if note:
             note |= self.engine.reached()
-            note["cursor"] |= self.also_note()
+            note["cursor"] |= self._listener.cursor_notes()
             apply_command(self.engine, note)
             commands.append(note)
 
@@ -293,10 +314,7 @@ class Pipeline:
         self._name_blocks(record["commands"])
         self._answer(turn.turn, outcome, record.get("first", 0))
         self.checkpoints.committed(self.engine.ledger["in"] - record["readings"])
-        if self.on_outcome:
-            self.on_outcome(outcome)
-        if self.on_sent:
-            self.on_sent(outcome, sent)
+        self._listener.committed(self, outcome, sent)
 
     def _name_blocks(self, commands: list[dict[str, Any]]) -> None:
         if not any(command["op"] in CHANGE_BLOCKS for command in commands):
@@ -318,9 +336,9 @@ class Pipeline:
                 waiting.set_result(turn)
         self._applied = []
 
-    def _commit_until_done(self, turn: TurnRecord, outcome: Outcome, sent: list[tuple[str, int, bytes]]) -> None:
+    def _commit_until_done(self, turn: TurnRecord, outcome: Outcome, sent: list[Sent]) -> None:
         """Try until the disk takes it: the journal goes on accepting meanwhile, within its bound."""
-        tell = self.on_held
+        waits = False
         while True:
             try:
                 commit(self._store, turn, outcome, self.engine, sent)
@@ -333,9 +351,9 @@ class Pipeline:
                 if self.stopping:
                     raise type(error)(f"turn {turn.turn} was not committed before the stop; the journal holds its readings",
                                       detail=error.text, hint=error.hint) from error  # fmt: skip
-            if tell:
-                tell(outcome)
-            tell = None
+            if not waits:
+                self._listener.waits(self, outcome)
+            waits = True
             self.passes += 1
             time.sleep(RETRY_S)
 

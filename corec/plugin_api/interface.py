@@ -1,75 +1,86 @@
-"""What modules, plugins and the blocks they register ask of their node."""
-
-from collections.abc import Callable, Sequence
+"""Nucleus: all that modules, plugins and the blocks they register know of their node, in its process or in one of their own."""
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from corec.pipeline.recent_rows import WorkerTurn
 from corec.plugin_api.subscriptions import Entry, Subscription
-
-if TYPE_CHECKING:
-    from corec.node.block_ids import Places
-    from corec.pipeline.recent_rows import News
-    from corec.pipeline.turns import Pipeline
-    from corec.plugins.manager import PluginManager
-    from corec.plugins.runner import Organism
+from corec.streams.sending.producer import Producer
 
 
-class PluginDoor:
-    """The part of a CoreCNucleus that plugins see."""
+class EngineView(Protocol):
+    """The engine, to look at.  An isolated plugin sees `block_ids` only."""
 
-    pipeline: "Pipeline"
-    _organism: "Organism"
-    _places: "Places"
-    _news: "News"
+    block_ids: Sequence[str]  # by the index that aggregates and alerts name a block with
+    blocks: np.ndarray  # dtypes.BLOCK, one row a block
+    fusions: Sequence[Any]  # those that stand
+    shard: int
+    config: Any  # as reloads left it
 
-    @property
-    def modulos(self) -> dict[str, Any]:
-        """The modules that run, by name."""
-        return self._organism.modulos
+
+class Nucleus(Protocol):
+    """A node, as seen by what extends it.  Methods may be called from any thread unless they say otherwise."""
+
+    config: Any  # as the node started; an isolated plugin sees `instance_id` only
+    data: Path
+    redis_client: Any  # an async client for streams; of a real server where `redis_config` names one
 
     @property
-    def plugins(self) -> "PluginManager":
-        """The plugins that were registered."""
-        return self._organism.manager
+    def engine(self) -> EngineView:
+        """The engine at work; a recovery replaces it, so it is not to be kept."""
+
+    @property
+    def modulos(self) -> Mapping[str, Any]:
+        """The modules that run, by name; `modulos["registro"].bloques` registers blocks."""
 
     @property
     def load(self) -> float:
-        """The share of its time that the node is busy, [0, 1]: the seed's *carga*."""
-        return self.pipeline.load
+        """The share of its time that the node is busy, [0, 1]: the *carga* that `procesar` gets."""
 
     def registrar_plugin(self, name: str, plugin: Any) -> None:
-        """Record a plugin; its `inicializar` is awaited once all modules run."""
-        self._organism.manager.register(name, plugin)
+        """Record a plugin; its `inicializar` is awaited once all modules run.  PluginError where it is none, or the name is taken."""
 
     def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
         """Have *handler* called with every entry of *stream* from now on; `cancel` of what is returned ends it.
 
         Streams: `corec:in`, `corec:messages:<canal>`, `corec:alerts`, and those that plugins name.
         """
-        return self._organism.subscribe(stream, handler)
 
-    def claim_block(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
-        """uint32: the wire ids of a registered block's entities; assigning to `modulos["registro"].bloques` asks for them."""
-        return self._places.claim(block, canal, names, holder)
+    def submit(self, frames: bytes, *, time: int, producer: Producer | None = None) -> "Future[int] | None":
+        """Hand in frames (n * 10 bytes) of *time* ms; the future, where there is one, resolves once they are durable."""
 
-    def block_names(self, block: str) -> Sequence[str]:
-        """The names that a registered block's entities have."""
-        return self._places.names(block)
+    def shed(self, frames: bytes) -> None:
+        """Count frames of a plugin above its bound as refused; they are not stored."""
 
-    def forget_holder(self, holder: str) -> None:
-        """A plugin's process is gone: its blocks may be claimed again."""
-        self._places.forget(holder)
+    def claim_block(self, block: str, canal: int, names: Sequence[str]) -> np.ndarray:
+        """uint32[n]: the wire ids of a registered block's entities, the same at every start; waits until they are durable.
 
-    def in_loop(self, call: Callable[..., Any], **arguments: Any) -> "Future[Any]":
-        """Await a call in the loop of modules and plugins, where clients of servers live."""
-        return self._organism.submit(lambda: call(**arguments))
+        Assigning to `modulos["registro"].bloques` asks for them.  PluginError where the block does not fit what it was before.
+        """
 
     def release_block(self, block: str) -> None:
-        """Detach a registered block; deleting from `modulos["registro"].bloques` asks for it."""
-        self._places.release(block)
+        """Detach a registered block: its memory is given back; rows, ids and state are kept for when it comes again."""
+
+    def block_names(self, block: str) -> Sequence[str]:
+        """The names of a registered block's entities; none where it was never registered."""
+
+    def entity_name(self, id: int) -> tuple[str, str]:
+        """(name, unit) of an entity by its wire id; its block and place where it has no name.  KeyError where there is none."""
+
+    def note_repair(self, block: str, *, entities: int, inherited: int, why: str) -> None:
+        """Put a repair of a registered block into its history: how many entities, how many with the function of a healthy one."""
+
+    def fuse(self, block: str, host: str, why: str) -> "Future[int]":
+        """Have *block* join *host* in the next turn; resolves to its number.  UsageError where the engine would refuse it now."""
 
     def news(self, since: int) -> tuple[dict[str, Any], int]:
-        """What was committed behind number *since*: aggregates and alerts as structured arrays, and the time; its number."""
-        return self._news.behind(since)
+        """What was committed behind number *since*, and the number to ask with next.
+
+        {"bloques": dtypes.AGGREGATE[n], "alertas": dtypes.ALERT[n], "ahora": ms since 1970}; the oldest rows may be missing.
+        """
+
+    def take_worker_turn(self, turn: WorkerTurn) -> None:
+        """Take what a worker of the fleet committed into `news` and the subscriptions; for the module that coordinates workers."""

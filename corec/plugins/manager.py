@@ -11,20 +11,19 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar, copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from corec.config import load_plugin_config, merge_plugin_config
 from corec.config.plugins import settings_of
 from corec.errors import PluginError
 from corec.plugin_api.failures import PREFIX, WHATEVER, told
+from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter, Timed
 from corec.plugins.footprint import walk
+from corec.plugins.isolated.calls import IsolatedHost
 from corec.plugins.isolated.parent import Isolated
 from corec.plugins.loading import check_plugin, entry_point, imported
 from corec.plugins.running import START_LIMIT_S, Running
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("PluginManager")
 
@@ -50,8 +49,9 @@ PROGRAM = Loading("", {}, Meter("program"))
 class PluginManager:
     """All plugins of a node; used in the nucleus's loop only, but for what says otherwise."""
 
-    def __init__(self, nucleus: "CoreCNucleus", folder: Path | None) -> None:
-        self._nucleus, self._folder = nucleus, folder
+    def __init__(self, nucleus: Nucleus, folder: Path | None, host: IsolatedHost) -> None:
+        """folder: of the plugins' folders.  host: serves those that run in processes of their own."""
+        self._nucleus, self._folder, self._host = nucleus, folder, host
         self.plugins: dict[str, Running] = {}
         self.problems: dict[str, str] = {}  # folder -> why it is not loaded
         self.isolated: dict[str, Isolated] = {}  # folder -> its process
@@ -87,7 +87,7 @@ class PluginManager:
             return
         meter = Meter(name, settings_of(config).max_mb_s)
         if config.get("aislado"):
-            self.isolated[name] = Isolated(self._nucleus, self, main, config, meter)
+            self.isolated[name] = Isolated(self._host, self, main, config, meter)
             self.isolated[name].start()
             return
         LOADING.set(Loading(name, config, meter))

@@ -8,20 +8,19 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from corec.errors import ConfigError
 from corec.modules.base import ModuloBase
-from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugin_api.interface import Nucleus
+from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
+from corec.plugins.isolated.calls import BlockIdsOf, IsolatedHost
 from corec.plugins.loop_thread import LoopThread, short_turns
 from corec.plugins.manager import PluginManager
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
 
 log = logging.getLogger("corec.organism")
 
@@ -36,16 +35,19 @@ HOLD_LIMIT_S = 10.0
 STOP_WAIT_S = 0.5
 
 
-class Organism:
+class ExtensionRunner:
     """Loads modules by their names in the configuration, then plugins from their folder, and runs both."""
 
-    def __init__(self, nucleus: "CoreCNucleus", plugins: Path | None) -> None:
-        self._nucleus = nucleus
+    def __init__(self, nucleus: Nucleus, block_ids: BlockIdsOf, subscriptions: Subscriptions, plugins: Path | None, *,
+                 shed: Callable[[Mapping[int, int]], None], is_over: Callable[[], bool]) -> None:  # fmt: skip
+        """shed: counts readings by channel as refused.  is_over: whether the node is asked to stop while plugins are still starting."""
+        self._nucleus, self._subscriptions, self._is_over = nucleus, subscriptions, is_over
         self._name = f"CoreCNucleus-{nucleus.config.instance_id}"
         self.modulos: dict[str, ModuloBase] = {}
-        self.manager = PluginManager(nucleus, plugins)
-        self._home = LoopThread()
-        self._left: list[LoopThread] = []
+        host = IsolatedHost(nucleus, block_ids, subscriptions, shed, self.submit)
+        self.manager = PluginManager(nucleus, plugins, host)
+        self._loop_thread = LoopThread()
+        self._abandoned: list[LoopThread] = []
         self._watch = threading.Thread(target=self._start_and_watch, name="organism-watch", daemon=True)
         self._started, self._stopping, self._moving = threading.Event(), threading.Event(), threading.Lock()
         self._main: asyncio.Task | None = None
@@ -59,11 +61,11 @@ class Organism:
         for name in dict.fromkeys(("registro", *config.modules)):
             if name != "auditoria" or config.audits:
                 self._load_module(name)
-        self._home.start()
-        self._home.submit(self._begin_modules).result()
+        self._loop_thread.start()
+        self._loop_thread.submit(self._begin_modules).result()
         self._watch.start()
         end = time.monotonic() + START_WAIT_S
-        while not self._started.wait(0.05) and not self._nucleus.is_over:
+        while not self._started.wait(0.05) and not self._is_over():
             if time.monotonic() > end:
                 log.warning("[%s] plugins are still starting; the node goes on without them", self._name)
                 return
@@ -72,28 +74,28 @@ class Organism:
         """Stop plugins, then modules; a plugin that holds the loop up is left behind after a moment."""
         with self._moving:
             self._stopping.set()
-        if not self._home.alive:
+        if not self._loop_thread.alive:
             return
         self.manager.stop_isolated()
-        ended = self._home.submit(self._end)
+        ended = self._loop_thread.submit(self._end)
         try:
             ended.result(timeout=STOP_WAIT_S)
         except TimeoutError:
-            folder, _ = self._home.holder()
+            folder, _ = self._loop_thread.holder()
             log.error("[%s] %s holds its loop up and is left behind", self._name, f"plugin {folder}" if folder else "a module")
         except Exception:  # a module of somebody's own
             log.exception("[%s] a module failed to stop", self._name)
-        self._home.abandon()
+        self._loop_thread.abandon()
 
     def subscribe(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
         """Have *handler* called in the loop with the entries of *stream*."""
-        found = self._nucleus.subscriptions.add(stream, handler)
-        self._home.submit(found.run)
+        found = self._subscriptions.add(stream, handler)
+        self._loop_thread.submit(found.run)
         return found
 
     def submit(self, make: Callable, *arguments: Any) -> Future:
         """Run something in the loop, from another thread."""
-        return self._home.submit(make, *arguments)
+        return self._loop_thread.submit(make, *arguments)
 
     def _load_module(self, name: str) -> None:
         found = [kind for kind in vars(_module_named(name)).values() if _is_module(kind)]
@@ -112,8 +114,8 @@ class Organism:
         """Begin the passes of modules and plugins, at the start and in every loop that follows one left behind."""
         self._main = asyncio.create_task(self._run())
         self.manager.run_passes()
-        for each in self._nucleus.subscriptions.all():
-            self._home.submit(each.run)
+        for each in self._subscriptions.all():
+            self._loop_thread.submit(each.run)
 
     async def _run(self) -> None:
         since = 0
@@ -146,14 +148,14 @@ class Organism:
             self._see_through(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
         if not self._stopping.is_set():
             self.manager.tell_absent()
-            self._home.submit(self._resume)
+            self._loop_thread.submit(self._resume)
         self._started.set()
         while not self._stopping.wait(LOOK_EVERY_S):
             self._look()
 
     def _see_through(self, make: Callable, what: Any, give_up: Callable[[str], None]) -> None:
         """Run one step of the start to its end, or leave it behind with the loop that it blocks."""
-        done: Future = self._home.submit(make, what)
+        done: Future = self._loop_thread.submit(make, what)
         while not self._stopping.is_set() and not _is_done(done, LOOK_EVERY_S):
             held = self._hold_up(HOLD_LIMIT_S)
             if held >= HOLD_LIMIT_S:
@@ -163,25 +165,25 @@ class Organism:
 
     def _look(self) -> None:
         """See whether the loop answers; one that does not for too long is left behind, with the plugin that blocks it."""
-        folder, _ = self._home.holder()
+        folder, _ = self._loop_thread.holder()
         held = self._hold_up(HOLD_LIMIT_S)
         if held < HOLD_LIMIT_S:
             return
-        folder, _ = self._home.holder()
-        guilty, thread = list(self.manager.of_folder(folder)), self._home
+        folder, _ = self._loop_thread.holder()
+        guilty, thread = list(self.manager.of_folder(folder)), self._loop_thread
         if folder is None or not self._move():
             return  # a module, or something that has no name: nothing to take out of the way
         for running in guilty:
             running.left_behind(thread, f"it blocked its thread for {held:.0f} s")
         self.modulos["registro"].abandon(folder)
-        self._nucleus.subscriptions.cancel_of(folder)
-        self._home.submit(self._resume)
+        self._subscriptions.cancel_of(folder)
+        self._loop_thread.submit(self._resume)
 
     def _hold_up(self, most: float) -> float:
         """For how long the loop does not answer from now on, *most* at most; who is to blame is named."""
         began, named = time.monotonic(), False
         with short_turns() as shorten:
-            while not self._home.answers(HELD_UP_S) and not self._stopping.is_set():
+            while not self._loop_thread.answers(HELD_UP_S) and not self._stopping.is_set():
                 shorten()
                 self.held_up_s = time.monotonic() - began
                 named = named or self._name_holder()
@@ -191,7 +193,7 @@ class Organism:
         return held
 
     def _name_holder(self) -> bool:
-        folder, stack = self._home.holder()
+        folder, stack = self._loop_thread.holder()
         for running in self.manager.of_folder(folder):
             running.held_up_s = self.held_up_s
         log.error("[%s] %s holds the loop of modules and plugins up, here:\n%s", self._name,
@@ -203,10 +205,10 @@ class Organism:
         with self._moving:
             if self._stopping.is_set():
                 return False
-            self._home.abandon()
-            self._left.append(self._home)
-            self._home = LoopThread(len(self._left))
-            self._home.start()
+            self._loop_thread.abandon()
+            self._abandoned.append(self._loop_thread)
+            self._loop_thread = LoopThread(len(self._abandoned))
+            self._loop_thread.start()
         return True
 
 

@@ -1,5 +1,5 @@
 """Where a shard's batches are read from: once, in order, and again in the same order when turns are replayed."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from corec.streams.base import Entry, Log
@@ -30,6 +30,12 @@ class Intake(Protocol):
     @property
     def first(self) -> int:
         """Offset of the oldest entry that can be read again."""
+
+    def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
+        """Have *accepted* called, from any thread, when there is more to read (True: something critical).
+
+        *lost* is called when the log forgot entries: what was folded of them can then be had from snapshots only.
+        """
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         """Go on behind *offset*; *cursor* is what the engine kept of the last `note`."""
@@ -64,6 +70,9 @@ class JournalIntake:
     @property
     def first(self) -> int:
         return self._journal.first
+
+    def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
+        """The thread that syncs the journal tells of new entries itself, and a journal forgets nothing."""
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self.offset = offset

@@ -9,7 +9,7 @@ from corec.common.retrying_thread import RetryingThread
 from corec.config import Config
 from corec.config.registered import without_registered
 from corec.errors import CoreCError, ServerError
-from corec.pipeline.recent_rows import Told
+from corec.pipeline.recent_rows import WorkerTurn
 from corec.workers.celery_app import EXPIRES_S, app_of, require_plain_broker
 from corec.workers.coordinator import Coordinator
 from corec.workers.fleet_news import Listener
@@ -25,7 +25,7 @@ class Coordination(RetryingThread):
 
     again_s, join_s = RENEW_S, 2.0
 
-    def __init__(self, config: Config, heard: Callable[[Told], None]) -> None:
+    def __init__(self, config: Config, heard: Callable[[WorkerTurn], None]) -> None:
         """heard: gets what came of each turn of a worker."""
         super().__init__("coordination", "ModuloEjecucion", log)
         self._config = config

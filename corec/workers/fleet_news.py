@@ -13,7 +13,7 @@ from corec.common.retrying_thread import RetryingThread
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
-from corec.pipeline.recent_rows import Told
+from corec.pipeline.recent_rows import WorkerTurn
 from corec.streams.redis.link import Link
 
 log = logging.getLogger("corec.workers.news")
@@ -38,17 +38,17 @@ class Teller:
     def tell(self, outcome: Outcome) -> None:
         """One committed turn, unless nothing came of it; a server that is away is told nothing."""
         if len(outcome.aggregates) or len(outcome.alerts):
-            self._send(Told(outcome.aggregates, outcome.alerts, before=outcome is self._held))
+            self._send(WorkerTurn(outcome.aggregates, outcome.alerts, alerted_before=outcome is self._held))
         self._held = None
 
     def hold(self, outcome: Outcome) -> None:
         """The alerts of a turn that the store does not take for now."""
-        if len(outcome.alerts) and self._send(Told(outcome.aggregates[:0], outcome.alerts, provisional=True)):
+        if len(outcome.alerts) and self._send(WorkerTurn(outcome.aggregates[:0], outcome.alerts, provisional=True)):
             self._held = outcome
 
-    def _send(self, told: Told) -> bool:
-        fields = {b"rows": told.rows.tobytes(), b"alerts": told.alerts.tobytes(), b"provisional": int(told.provisional),
-                  b"before": int(told.before)}  # fmt: skip
+    def _send(self, turn: WorkerTurn) -> bool:
+        fields = {b"rows": turn.rows.tobytes(), b"alerts": turn.alerts.tobytes(), b"provisional": int(turn.provisional),
+                  b"before": int(turn.alerted_before)}  # fmt: skip
         with suppress(ServerError), self._link.errors("take news"):
             self._link.client(self._stream).xadd(self._stream, fields, maxlen=TURNS, approximate=True)
             return True
@@ -60,7 +60,7 @@ class Listener(RetryingThread):
 
     again_s, join_s = 0.5, 2.0
 
-    def __init__(self, server: RedisServer, fleet: str, heard: Callable[[Told], None]) -> None:
+    def __init__(self, server: RedisServer, fleet: str, heard: Callable[[WorkerTurn], None]) -> None:
         """heard: gets what came of one turn."""
         super().__init__("fleet-news", f"FleetNews-{fleet}", log)
         self._link, self._stream, self._heard = Link(server), news_stream(fleet), heard
@@ -84,9 +84,9 @@ class Listener(RetryingThread):
         for _, entries in client.xread({self._stream: self._last}, block=BLOCK_MS) or ():
             for number, fields in entries:
                 self._last = number.decode()
-                self._heard(_told(fields))
+                self._heard(_turn_of(fields))
 
 
-def _told(fields: dict[bytes, bytes]) -> Told:
+def _turn_of(fields: dict[bytes, bytes]) -> WorkerTurn:
     rows, alerts = np.frombuffer(fields[b"rows"], dtypes.AGGREGATE), np.frombuffer(fields[b"alerts"], dtypes.ALERT)
-    return Told(rows, alerts, fields.get(b"provisional") == b"1", fields.get(b"before") == b"1")
+    return WorkerTurn(rows, alerts, fields.get(b"provisional") == b"1", fields.get(b"before") == b"1")

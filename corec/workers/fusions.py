@@ -1,24 +1,20 @@
-"""Fusions of a whole fleet, planned from what is stored: the module `sincronizacion` at work on the windows of all shards.
+"""Fusions of a whole fleet, planned from what is stored: the fusion rule at work on the windows of all shards.
 
-The planner in a worker's turns counts from when it got the shard; this one sees the whole history.  What it proposes goes to
+A worker counts weak windows from when it got the shard; this plan sees the whole history.  What it proposes goes to
 whoever has the shard, as the commands that users give, and the engine there decides.  JSON in, JSON out.
 """
-from collections.abc import Callable
-from concurrent.futures import Future
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from corec.config import Config
 from corec.engine.topology import Topology, build
 from corec.errors import ConfigError, ServerError, UsageError
-from corec.modules.sincronizacion import MINUTE_S, ModuloSincronizacion
+from corec.pipeline.fusion_rule import MINUTE_S, FusionRule
 from corec.storage.historia import Happening
 from corec.storage.open_store import open_reader
-from corec.storage.sqlite.read import HISTORY
 from corec.workers.orders import order
-from corec.workers.planner import run_hook
 
 #: Windows judged at once.
 SLICE_MS = 600_000
@@ -37,62 +33,67 @@ def plan(config: Config, since: int, until: int, dry_run: bool = False, send: Se
     deliver = send or (lambda shard, command: order(config.redis_config, shard, command))
     with open_reader(config, config.folder) as reader:
         moves = [each for each in reader.happenings() if each.what in ("fuse", "undo")]
-        desks = [Desk(config, topology, shard, moves, until, None if dry_run else deliver) for shard in range(config.fragmentos)]
+        plans = [ShardPlan(config, topology, shard, moves, None if dry_run else deliver) for shard in range(config.fragmentos)]
         for start in range(since, until, SLICE_MS):
             rows = reader.history(since=start, until=min(start + SLICE_MS, until))
             rows = rows[rows["block"] < len(topology.block_ids)]
             windows += len(rows)
-            for desk in desks:
-                desk.judge(rows)
-    for desk in desks:
-        desk.propose()
-    told = {name: [each for desk in desks for each in getattr(desk, name)] for name in ("fusions", "refused", "silent")}
-    return {"windows": windows, **told}
+            for each in plans:
+                each.judge(rows)
+    for each in plans:
+        each.propose(until)
+    found = {name: [item for each in plans for item in getattr(each, name)] for name in ("fusions", "refused", "silent")}
+    return {"windows": windows, **found}
 
 
-class Desk:
-    """What the module sees of a node, for one shard whose engine is elsewhere; and what became of its proposals."""
+class ShardBlocks(NamedTuple):
+    """The blocks of one shard, as windows are judged by."""
 
-    def __init__(self, config: Config, topology: Topology, shard: int, moves: list[Happening], until: int, send: Send | None) -> None:
+    config: Config
+    blocks: np.ndarray
+    block_ids: Sequence[str]
+    shard: int
+
+
+class ShardPlan:
+    """The rule at work for one shard whose engine is elsewhere, and what became of its pairs."""
+
+    def __init__(self, config: Config, topology: Topology, shard: int, moves: list[Happening], send: Send | None) -> None:
+        """moves: fusions and undoings of the fleet, oldest first.  send: None where nothing is to be sent."""
         self.fusions: list[dict[str, Any]] = []
         self.refused: list[dict[str, Any]] = []
         self.silent: list[int] = []     # the shard, where nobody answered
         self._shard, self._send = shard, send
-        blocks = topology.arena.blocks
-        mine = [move for move in moves if move.block < len(blocks) and blocks["shard"][move.block] == shard]
-        last = {move.block: move for move in mine}
+        blocks, names = topology.arena.blocks, topology.block_ids
+        self._moves = [move for move in moves if move.block < len(blocks) and blocks["shard"][move.block] == shard]
+        last = {move.block: move for move in self._moves}
         self._undone = {block: move.time for block, move in last.items() if move.what == "undo"}
-        self.config, self.pipeline = config, SimpleNamespace(command=self._command)
-        self.engine = SimpleNamespace(config=config, blocks=blocks, shard=shard, block_ids=topology.block_ids, fusions=list(last.values()))
-        self._module = ModuloSincronizacion()
-        run_hook(self._module.inicializar(self))
-        self.engine.fusions = [move for move in last.values() if move.what == "fuse"]
-        lately = [(until - move.time) / 1000 for move in mine if move.what == "fuse" and until - move.time < 1000 * MINUTE_S]
-        self._module.fused_before(lately)
-        run_hook(self._module.ejecutar({"bloques": np.empty(0, HISTORY)}, 0.0))   # it sees what was undone
+        at = ShardBlocks(config, blocks, names, shard)
+        self._rule = FusionRule(config.sincronizacion, lambda: at, fused=[names[block] for block in last])
+        self._rule.see_fused([names[block] for block, move in last.items() if move.what == "fuse"])
 
     def judge(self, rows: np.ndarray) -> None:
         """Windows in order of time; those of a block before its fusion was undone say nothing of it."""
         stale = np.zeros(len(rows), bool)
         for block, time in self._undone.items():
             stale |= (rows["block"] == block) & (rows["window"] < time)
-        self._module.judge(rows[~stale])
+        self._rule.judge(rows[~stale])
 
-    def propose(self) -> None:
-        """Send what is due; a shard that nobody answers for is left alone."""
+    def propose(self, now: int) -> None:
+        """Send what is due at *now* (ms); a shard that nobody answers for is left alone."""
+        self._rule.fused_before(move.time / 1000 for move in self._moves if move.what == "fuse" and now - move.time < 1000 * MINUTE_S)
         try:
-            self._module.propose(0.0)
+            self._rule.propose(0.0, now / 1000, self._ask)
         except ServerError:
             self.silent.append(self._shard)
 
-    def _command(self, command: dict[str, Any]) -> Future:
-        done: Future = Future()
-        pair = {"shard": self._shard, "block": command["block"], "host": command["host"]}
+    def _ask(self, block: str, host: str, why: str) -> bool:
+        pair = {"shard": self._shard, "block": block, "host": host}
+        command = {"op": "fuse", "block": block, "host": host, "why": why}
         try:
-            turn = self._send(self._shard, command)["turn"] if self._send else 0
+            turn = {"turn": self._send(self._shard, command)["turn"]} if self._send else {}
         except UsageError as error:
             self.refused.append({**pair, "error": error.text})
-            raise
-        self.fusions.append({**pair, "why": command["why"], **({"turn": turn} if self._send else {})})
-        done.set_result(turn)
-        return done
+            return False
+        self.fusions.append({**pair, "why": why, **turn})
+        return True

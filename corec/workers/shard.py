@@ -9,31 +9,33 @@ import numpy as np
 
 from corec.config import Config
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError
+from corec.errors import CoreCError, UsageError
+from corec.pipeline.fusion_rule import FusionRule, log_fusion
+from corec.pipeline.plugin_entries import Sent
 from corec.pipeline.provisional import place_name, tell_held
 from corec.pipeline.recovery import Opened, recover
 from corec.pipeline.redis_outputs import SENT, Outputs
-from corec.pipeline.turns import Pipeline
+from corec.pipeline.turns import Pipeline, PipelineListener
 from corec.storage.open_store import open_shard_snapshots, open_shard_store
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import Link
 from corec.workers.fleet_news import Teller
 from corec.workers.orders import Orders
-from corec.workers.planner import Planner
+
+#: Fusions of the shard are looked at this often.
+PROPOSE_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
-class Shard:
+class Shard(PipelineListener):
     """Folds what its streams bring; whoever takes the fence over in the store ends that."""
 
     def __init__(self, opened: Opened, config: Config, number: int, woken: threading.Event) -> None:
         """woken: set when there is something to do."""
         self.number, self._opened = number, opened
         self._name = f"{config.flota}.s{number:02d}"
-        self._pipeline = Pipeline(opened, config)
-        self._pipeline.woken = woken
-        self._pipeline.on_outcome, self._pipeline.on_held = self._committed, self._waits
+        self._pipeline = Pipeline(opened, config, self, woken=woken)
         self._link = Link(config.redis_config)
         self._orders, self._news = Orders(self._link, number), Teller(self._link, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
@@ -42,13 +44,9 @@ class Shard:
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=None, instance=self._name, shard=number,
                                 position=int(opened.engine.cursor.get(SENT, 0)))  # fmt: skip
-        self._pipeline.also_note = lambda: {SENT: str(self._outputs.position)}
         self._outputs.start()
-        self._planner = Planner(opened, config, self._pipeline) if "sincronizacion" in config.modules else None
-        opened.intake.reader.on_rows = self._pipeline.accepted
-        opened.intake.reader.on_loss = lambda _: self._pipeline.ask_snapshot()     # Redis cannot give it to the next owner again
-        if opened.intake.losses:
-            self._pipeline.ask_snapshot()
+        self._fusions = FusionRule(config.sincronizacion, lambda: opened.engine, fused=self._fused()) if _fuses(config) else None
+        self._fusions_due = 0.0
         woken.set()
 
     def step(self) -> bool:
@@ -57,8 +55,7 @@ class Shard:
         began = time.monotonic()
         for order in self._orders.due():
             self._obey(order)
-        if self._planner:
-            self._planner.plan()
+        self._propose_fusions()
         self._pipeline.step()
         self._pipeline.measure_load(time.monotonic() - began if busy else 0.0, time.monotonic() - began)
         return busy
@@ -122,21 +119,47 @@ class Shard:
         else:
             self._orders.answer(order, {"turn": turn.result()})
 
-    def _waits(self, outcome: Outcome) -> None:
+    def _fused(self) -> list[str]:
+        engine = self._opened.engine
+        return [engine.block_ids[fusion.block] for fusion in engine.fusions]
+
+    def _propose_fusions(self) -> None:
+        now = time.monotonic()
+        if self._fusions and now >= self._fusions_due:
+            self._fusions_due = now + PROPOSE_EVERY_S
+            self._fusions.see_fused(self._fused())
+            self._fusions.propose(self._pipeline.load, now, self._ask)
+
+    def _ask(self, block: str, host: str, why: str) -> bool:
+        try:
+            done = self._pipeline.command({"op": "fuse", "block": block, "host": host, "why": why})
+        except UsageError:
+            return False
+        done.add_done_callback(lambda done: log_fusion(done, block, host, why))
+        return True
+
+    def cursor_notes(self) -> dict[str, str]:
+        return {SENT: str(self._outputs.position)}
+
+    def waits(self, pipeline: Pipeline, outcome: Outcome) -> None:
         """The store does not take a turn for now: its alerts need not wait for that."""
         tell_held(log, f"Worker-{self._name}", outcome.alerts, lambda id: (place_name(self._opened.engine, id), ""))
         self._news.hold(outcome)
 
-    def _committed(self, outcome: Outcome) -> None:
+    def committed(self, pipeline: Pipeline, outcome: Outcome, sent: list[Sent]) -> None:
         engine = self._opened.engine
         self._counts["turns"] += 1
         heard = engine.blocks["last_tick"]
         self._counts["block_turns"] += int(np.count_nonzero(heard != self._heard))
         self._heard = heard.copy()
         self._news.tell(outcome)
-        if self._planner:
-            self._planner.committed(outcome)
+        if self._fusions:
+            self._fusions.judge(outcome.aggregates)
         self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run)
+
+
+def _fuses(config: Config) -> bool:
+    return "sincronizacion" in config.modules
 
 
 def refusal(error: BaseException) -> dict[str, Any]:

@@ -2,24 +2,52 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from corec.errors import CoreCError
 from corec.plugin_api.embedded_redis import EmbeddedRedis, put_out
+from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter
-from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
 from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.running import Running
 from corec.streams.sending.producer import Producer
-
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
 
 #: Entries of all its streams that wait for the pipe before the oldest are dropped.
 MOST_WAITING = 1_000
 #: Seconds for a command to a real server.
 SERVER_S = 5.0
+#: Seconds for a command that a turn carries out.
+COMMIT_S = 30.0
+#: Bytes of rows in one message to a child.
+MOST_PASS_BYTES = 1 << 20
+
+
+def newest_rows(rows: np.ndarray) -> bytes:
+    """As many of the newest rows as one message may have."""
+    return rows[-(MOST_PASS_BYTES // rows.itemsize) :].tobytes()
+
+
+class BlockIdsOf(Protocol):
+    """Gives registered blocks their wire ids; a block is held by one plugin folder at a time."""
+
+    def claim(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray: ...
+
+    def forget(self, holder: str) -> None: ...
+
+
+class IsolatedHost(NamedTuple):
+    """What the node's side of an isolated plugin needs."""
+
+    nucleus: Nucleus
+    block_ids: BlockIdsOf
+    subscriptions: Subscriptions
+    shed: Callable[[Mapping[int, int]], None]  # counts readings by channel as refused
+    in_loop: Callable[..., Future]  # awaits a call in the loop of modules and plugins, where clients of servers live
 
 
 class Forwarded(Subscription):
@@ -44,18 +72,20 @@ class Forwarded(Subscription):
 class Answers:
     """The node's side of one child's life."""
 
-    def __init__(self, nucleus: "CoreCNucleus", running: Running, pipe: Pipe, wake: Callable[[], None]) -> None:
-        self._nucleus, self._running, self._pipe, self._wake = nucleus, running, pipe, wake
+    def __init__(self, host: IsolatedHost, running: Running, pipe: Pipe, wake: Callable[[], None]) -> None:
+        self._host, self._nucleus, self._running, self._pipe, self._wake = host, host.nucleus, running, pipe, wake
         self._producers: dict[int, Producer] = {}
         self._subscriptions: dict[int, Forwarded] = {}
         self._waiting: deque[tuple[int, Entry]] = deque()
         CURRENT.set(running.meter)  # this thread works for nobody else
-        self._kinds = {"call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe,
-                       "dropped": running.meter.was_refused}  # fmt: skip
+        self._kinds = {
+            "call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe, "shed": host.shed,
+            "repaired": self._repaired, "dropped": running.meter.was_refused,
+        }  # fmt: skip
         self._operations = {
             "xadd": self._xadd, "xlen": self._stream, "xrange": self._stream, "xread": self._stream, "claim": self._claim,
-            "release": nucleus.release_block, "subscribe": self._subscribe, "entity_name": nucleus.entity_name,
-            "names": lambda block: list(nucleus.block_names(block)),
+            "release": host.nucleus.release_block, "subscribe": self._subscribe, "entity_name": host.nucleus.entity_name,
+            "names": lambda block: list(host.nucleus.block_names(block)), "news": self._news, "fuse": self._fuse,
         }  # fmt: skip
 
     def take(self, kind: str, *rest: Any) -> None:
@@ -74,7 +104,7 @@ class Answers:
         """The child is gone, with its subscriptions and its hold on its blocks."""
         for each in self._subscriptions.values():
             each.cancel()
-        self._nucleus.forget_holder(self._running.folder)
+        self._host.block_ids.forget(self._running.folder)
 
     def _call(self, number: int, operation: str, arguments: list[Any]) -> None:
         try:
@@ -88,7 +118,7 @@ class Answers:
         client = self._nucleus.redis_client
         if isinstance(client, EmbeddedRedis):
             return client.add(stream, entry, urgent=urgent)
-        return put_out(self._nucleus.pipeline.put_out, stream, entry, urgent)
+        return put_out(client.corec_put_out, stream, entry, urgent)
 
     def _stream(self, operation: str, *arguments: Any) -> Any:
         client = self._nucleus.redis_client
@@ -99,13 +129,13 @@ class Answers:
             asked = dict(zip({"xlen": ("name",), "xread": ("streams", "count")}[operation], arguments, strict=True))
         if isinstance(client, EmbeddedRedis):
             return asyncio.run(getattr(client, operation)(**asked))
-        return self._nucleus.in_loop(getattr(client, operation), **asked).result(SERVER_S)
+        return self._host.in_loop(lambda: getattr(client, operation)(**asked)).result(SERVER_S)
 
     def _claim(self, block: str, canal: int, names: list[str]) -> bytes:
-        return self._nucleus.claim_block(block, canal, names, self._running.folder).tobytes()
+        return self._host.block_ids.claim(block, canal, names, self._running.folder).tobytes()
 
     def _subscribe(self, stream: str) -> int:
-        found = self._nucleus.subscriptions.add(stream, print, Forwarded)
+        found = self._host.subscriptions.add(stream, print, Forwarded)
         found.number, found.waiting, found.wake = len(self._subscriptions) + 1, self._waiting, self._wake
         self._subscriptions[found.number] = found
         return found.number
@@ -121,6 +151,16 @@ class Answers:
         if producer not in self._producers:
             self._producers[producer] = Producer(f"{self._nucleus.config.instance_id}/block/{producer}")
         self._nucleus.submit(frames, time=time, producer=self._producers[producer])
+
+    def _repaired(self, block: str, entities: int, inherited: int, why: str) -> None:
+        self._nucleus.note_repair(block, entities=entities, inherited=inherited, why=why)
+
+    def _fuse(self, block: str, host: str, why: str) -> int:
+        return self._nucleus.fuse(block, host, why).result(COMMIT_S)
+
+    def _news(self, since: int) -> tuple[int, int, bytes, bytes]:
+        datos, number = self._nucleus.news(since)
+        return number, datos["ahora"], *(newest_rows(datos[name]) for name in ("bloques", "alertas"))
 
     def _log(self, name: str, level: int, text: str) -> None:
         if self._meter.may_send(len(text)):

@@ -13,15 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from corec._core import dtypes
 from corec.common.priority import give_way
 from corec.plugin_api.embedded_redis import REFUSED_S
 from corec.plugin_api.failures import WHATEVER, told
 from corec.plugin_api.metering import Meter
 from corec.plugin_api.subscriptions import Entry
-from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy
+from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy, datos_of
 from corec.plugins.isolated.pipe import Closed, Pipe
 from corec.plugins.loading import entry_point, imported
 
@@ -113,11 +110,8 @@ class Child:
 
     async def _pass(self, load: float, now: int, aggregates: bytes, alerts: bytes, block_ids: list[str] | None) -> str:
         """One pass of each plugin; what went wrong, or nothing."""
-        self.nucleus.load = load
-        if block_ids is not None:
-            self.nucleus.engine.block_ids = tuple(block_ids)
-        datos = {"bloques": np.frombuffer(aggregates, dtypes.AGGREGATE).copy(), "alertas": np.frombuffer(alerts, dtypes.ALERT).copy(),
-                 "ahora": now}  # fmt: skip
+        self.nucleus.begin_pass(load, block_ids)
+        datos = datos_of(now, aggregates, alerts)
         try:
             async with asyncio.timeout(self._start["limit"]):
                 for plugin in self.nucleus.plugins.values():

@@ -1,6 +1,7 @@
 """What a plugin in a process of its own gets for `nucleus`: the same door, carried over a pipe to the node."""
 import asyncio
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from corec._core import dtypes
 from corec.errors import PluginError
 from corec.modules.registro import ModuloRegistro
+from corec.pipeline.recent_rows import WorkerTurn
 from corec.plugin_api.embedded_redis import HINT, REFUSED_S, STREAM_COMMANDS, as_entry
+from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import Meter
 from corec.plugin_api.subscriptions import Entry, Subscription
 from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.loading import check_plugin
+from corec.streams.sending.producer import Producer
 
 #: Seconds that the node may take to answer a call.
 ANSWER_S = 30.0
@@ -154,26 +159,43 @@ class EngineView(Missing):
         self.block_ids = tuple(block_ids)
 
 
-class NucleusProxy(Missing):
-    """The node as an isolated plugin sees it."""
+class NucleusProxy(Missing, Nucleus):
+    """The node as an isolated plugin sees it; what it cannot have is named by a PluginError."""
 
     def __init__(self, link: Link, instance_id: str, data: Path, block_ids: Sequence[str], budget: Budget) -> None:
         self._link, self.data = link, data
-        self.config, self.engine = Settings(instance_id), EngineView(block_ids)
-        self.redis_client, self.load = Streams(link, budget), 0.0
+        self.config, self._engine = Settings(instance_id), EngineView(block_ids)
+        self.redis_client, self._load = Streams(link, budget), 0.0
+        self._producer = Producer(f"{instance_id}/submit/{os.getpid()}")
         self.plugins: dict[str, Any] = {}
         self.subscriptions: dict[int, Subscription] = {}
-        self.modulos = {"registro": ModuloRegistro()}
+        self._modulos = {"registro": ModuloRegistro()}
+
+    @property
+    def engine(self) -> EngineView:
+        return self._engine
+
+    @property
+    def modulos(self) -> dict[str, Any]:
+        return self._modulos
+
+    @property
+    def load(self) -> float:
+        return self._load
+
+    def begin_pass(self, load: float, block_ids: Sequence[str] | None) -> None:
+        """Take over what the node told with a pass; *block_ids* where they changed."""
+        self._load = load
+        if block_ids is not None:
+            self._engine.block_ids = tuple(block_ids)
 
     def registrar_plugin(self, name: str, plugin: Any) -> None:
-        """Record a plugin."""
         check_plugin(name, plugin)
         if name in self.plugins:
             raise PluginError(f"there is a plugin {name!r} already: the first one stays", hint="register each plugin under its own name")
         self.plugins[name] = plugin
 
     def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
-        """Have *handler* called with every entry of *stream* from now on."""
         if not callable(handler):
             raise PluginError(f"expected a handler that can be called with an entry, got {handler!r:.60}")
         number = self._link.call("subscribe", stream)
@@ -182,26 +204,45 @@ class NucleusProxy(Missing):
         return found
 
     def entity_name(self, id: int) -> tuple[str, str]:
-        """(name, unit) of an entity by its wire id."""
         return tuple(self._link.call("entity_name", id))
 
-    # --- what ModuloRegistro asks of a node ----------------------------------------------------
-
     def claim_block(self, block: str, canal: int, names: Sequence[str]) -> np.ndarray:
-        """Wire ids of a block's entities."""
         return np.frombuffer(self._link.call("claim", block, canal, list(names)), np.uint32)
 
     def block_names(self, block: str) -> Sequence[str]:
-        """The names that a registered block's entities have."""
         return self._link.call("names", block)
 
     def release_block(self, block: str) -> None:
-        """Detach a block."""
         self._link.call("release", block)
 
-    def submit(self, frames: bytes, *, time: int, producer: Any) -> None:
-        """Readings of a block."""
-        self._link.send("frames", producer.id, bytes(frames), time)
+    def submit(self, frames: bytes, *, time: int, producer: Producer | None = None) -> None:
+        """They are on their way to the node; what it has no room for counts as shed there."""
+        self._link.send("frames", (producer or self._producer).id, bytes(frames), time)
+
+    def shed(self, frames: bytes) -> None:
+        channels, counts = np.unique(np.frombuffer(frames, np.int8)[4::10], return_counts=True)
+        self._link.send("shed", dict(zip(channels.tolist(), counts.tolist(), strict=True)))
+
+    def note_repair(self, block: str, *, entities: int, inherited: int, why: str) -> None:
+        self._link.send("repaired", block, entities, inherited, why)
+
+    def fuse(self, block: str, host: str, why: str) -> Future:
+        return self._link.ask("fuse", block, host, why)
+
+    def news(self, since: int) -> tuple[dict[str, Any], int]:
+        """Waits for the node's answer; `procesar` gets the same without."""
+        number, now, aggregates, alerts = self._link.call("news", since)
+        return datos_of(now, aggregates, alerts), number
+
+    def take_worker_turn(self, turn: WorkerTurn) -> None:
+        raise PluginError("expected the node's own module to coordinate workers, got a plugin in a process of its own",
+                          hint='without "aislado" it may')  # fmt: skip
+
+
+def datos_of(now: int, aggregates: bytes, alerts: bytes) -> dict[str, Any]:
+    """What `procesar` gets, from bytes of the pipe."""
+    return {"bloques": np.frombuffer(aggregates, dtypes.AGGREGATE).copy(), "alertas": np.frombuffer(alerts, dtypes.ALERT).copy(),
+            "ahora": now}  # fmt: skip
 
 
 class Remote(Subscription):

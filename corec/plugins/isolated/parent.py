@@ -6,23 +6,20 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from corec.common.child_process import Process
 from corec.plugin_api.metering import Meter
-from corec.plugins.isolated.calls import Answers
+from corec.plugins.isolated.calls import Answers, IsolatedHost, newest_rows
 from corec.plugins.isolated.pipe import Closed, Pipe
 from corec.plugins.running import MB, START_LIMIT_S, Running
 
-if TYPE_CHECKING:
-    from corec.nucleus import CoreCNucleus
-    from corec.plugins.manager import PluginManager
-
 log = logging.getLogger("PluginManager")
 
-#: Passes that wait for a slow child before it loses the oldest, and bytes of rows that one of them may have.
-MOST_PASSES, MOST_PASS_BYTES = 4, 1 << 20
+#: Passes that wait for a slow child before it loses the oldest.
+MOST_PASSES = 4
 #: Bytes on their way to a child before entries of streams wait in their own queues.
 MOST_UNSENT = 256 << 10
 #: A child's own limit on a pass comes first; it is killed this much later.
@@ -39,11 +36,21 @@ READ_FOLD, LEAST_BYTES_S, PACE_S = 4, MB >> 3, 0.01
 MESSAGE_BYTES = 512
 
 
+class Registry(Protocol):
+    """Where an isolated plugin is recorded; the plugin manager."""
+
+    def adopt(self, name: str, running: Running) -> bool:
+        """Record it by the name that it registered; False where another has it."""
+
+    def not_loaded(self, folder: str, problem: str) -> None:
+        """Name a plugin that the node goes on without."""
+
+
 class Isolated:
     """One plugin folder in a child process, over all the lives of that."""
 
-    def __init__(self, nucleus: "CoreCNucleus", manager: "PluginManager", main: Path, config: dict[str, Any], meter: Meter) -> None:
-        self._nucleus, self._manager, self._main, self._config = nucleus, manager, main, config
+    def __init__(self, host: IsolatedHost, registry: Registry, main: Path, config: dict[str, Any], meter: Meter) -> None:
+        self._host, self._nucleus, self._registry, self._main, self._config = host, host.nucleus, registry, main, config
         self.running = Running(main.parent.name, None, config, meter, main.parent.name)
         self.running.isolated = True
         self._stopping, self._woken = threading.Event(), os.eventfd(0, os.EFD_NONBLOCK)
@@ -95,7 +102,7 @@ class Isolated:
         theirs.close()
         pipe = Pipe(ours, blocking=False)
         self.running.pid, self._cpu_before = process.pid, self.running.meter.cpu_s
-        answers = Answers(self._nucleus, self.running, pipe, self.wake)
+        answers = Answers(self._host, self.running, pipe, self.wake)
         try:
             return _Life(self, process, pipe, answers).run()
         except Closed:
@@ -113,12 +120,12 @@ class Isolated:
         return {"folder": self.running.folder, "main": str(self._main.resolve()), "config": self._config, "max_ram": self.running.max_ram,
                 "limit": self.running.limit, "max_mb_s": self.running.meter.most_bytes_s / MB,
                 "instance_id": self._nucleus.config.instance_id, "data": str(self._nucleus.data.resolve()),
-                "block_ids": list(self._nucleus.engine.block_ids)}  # fmt: skip
+                "block_ids": list(self.block_ids)}  # fmt: skip
 
     def is_ready(self, names: list[str]) -> None:
         """The child has loaded the plugin; it takes its name, unless another has it."""
         name = names[0] if names else self.running.name
-        if not self._manager.adopt(name, self.running):
+        if not self._registry.adopt(name, self.running):
             self.running.gave_up(f"there is a plugin {name!r} already: the first one stays")
             return
         self.running.started()
@@ -126,7 +133,7 @@ class Isolated:
     def has_failed(self, problem: str) -> None:
         """The child could not load the plugin: another one could not either."""
         self.running.state = "failed"
-        self._manager.not_loaded(self.running.folder, problem)
+        self._registry.not_loaded(self.running.folder, problem)
 
     def weigh(self, process: Process, *, whole: bool) -> str:
         """Look at the child's memory and time; what is wrong, if anything."""
@@ -140,9 +147,12 @@ class Isolated:
     def next_pass(self) -> tuple[Any, ...]:
         """News for one pass: load, time, rows as bytes; the newest rows where there are too many."""
         datos, self.running.since = self._nucleus.news(self.running.since)
-        rows = [datos[name] for name in ("bloques", "alertas")]
-        cut = [each[-(MOST_PASS_BYTES // each.itemsize) :].tobytes() for each in rows]
-        return (self._nucleus.load, datos["ahora"], *cut)
+        return (self._nucleus.load, datos["ahora"], *(newest_rows(datos[name]) for name in ("bloques", "alertas")))
+
+    @property
+    def block_ids(self) -> Sequence[str]:
+        """The names of all blocks, by index."""
+        return self._nucleus.engine.block_ids
 
     @property
     def stopping(self) -> bool:
@@ -158,24 +168,24 @@ class Isolated:
 class _Life:
     """One child, from its start to its end."""
 
-    def __init__(self, home: Isolated, process: Process, pipe: Pipe, answers: Answers) -> None:
-        self._home, self._process, self._pipe, self._answers = home, process, pipe, answers
-        self._running = home.running
+    def __init__(self, owner: Isolated, process: Process, pipe: Pipe, answers: Answers) -> None:
+        self._owner, self._process, self._pipe, self._answers = owner, process, pipe, answers
+        self._running = owner.running
         self._passes: deque[tuple[Any, ...]] = deque()
         self._began = self._due = time.monotonic()
         self._sent_at: float | None = None  # when the pass on its way was sent
         self._look_at = self._weigh_at = 0.0
         self._ready = False
-        self._blocks_told = len(home._nucleus.engine.block_ids)
+        self._blocks_told = len(owner.block_ids)
         self._room_at, self._room = time.monotonic(), 0.0
 
     def run(self) -> str:
         """Serve it; what ended it."""
-        self._pipe.send("start", self._home.introduction())
+        self._pipe.send("start", self._owner.introduction())
         with selectors.DefaultSelector() as selector:
-            selector.register(self._home.woken, selectors.EVENT_READ)
+            selector.register(self._owner.woken, selectors.EVENT_READ)
             selector.register(self._pipe, selectors.EVENT_READ)
-            while not self._home.stopping:
+            while not self._owner.stopping:
                 problem = self._turn(selector)
                 if problem or self._running.state == "failed":
                     return problem
@@ -187,8 +197,8 @@ class _Life:
         may_read = self._may_read()
         selector.modify(self._pipe, (may_read or not self._pipe.unsent) | selectors.EVENT_WRITE * bool(self._pipe.unsent))
         ready = [key.fileobj for key, _ in selector.select(LOOK_EVERY_S)]
-        if self._home.woken in ready:
-            os.eventfd_read(self._home.woken)
+        if self._owner.woken in ready:
+            os.eventfd_read(self._owner.woken)
         self._pipe.flush()
         if not may_read:
             time.sleep(PACE_S)
@@ -212,9 +222,9 @@ class _Life:
                 self._passed(*rest)
             elif kind == "ready":
                 self._ready, self._look_at, self._weigh_at = True, 0.0, 0.0
-                self._home.is_ready(*rest)
+                self._owner.is_ready(*rest)
             elif kind == "failed":
-                self._home.has_failed(*rest)
+                self._owner.has_failed(*rest)
             else:
                 self._answers.take(kind, *rest)
 
@@ -234,7 +244,7 @@ class _Life:
             if len(self._passes) >= MOST_PASSES:
                 self._passes.popleft()
                 self._running.dropped_passes += 1
-            self._passes.append(self._home.next_pass())
+            self._passes.append(self._owner.next_pass())
         if self._passes and self._sent_at is None:
             self._sent_at = now
             size = self._pipe.send("pass", *self._passes.popleft(), self._new_blocks())
@@ -243,7 +253,7 @@ class _Life:
             pass
 
     def _new_blocks(self) -> list[str] | None:
-        names = self._home._nucleus.engine.block_ids
+        names = self._owner.block_ids
         if len(names) == self._blocks_told:
             return None
         self._blocks_told = len(names)
@@ -264,4 +274,4 @@ class _Life:
         self._look_at, whole = now + LOOK_EVERY_S, now >= self._weigh_at
         if whole:
             self._weigh_at = now + WEIGH_EVERY_S
-        return self._home.weigh(self._process, whole=whole)
+        return self._owner.weigh(self._process, whole=whole)

@@ -83,6 +83,11 @@ class RedisIntake:
         """The gaps found since the start."""
         return self.reader.losses
 
+    def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
+        self.reader.on_rows, self.reader.on_loss = accepted, lambda _: lost()
+        if self.losses:
+            lost()
+
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self.offset, self._replay = offset, None
         self._cursor = {stream: cursor[stream] for stream in self.streams if stream in cursor}

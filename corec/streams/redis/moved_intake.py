@@ -1,6 +1,6 @@
 """What an embedded node left in its journal, then Redis: the first starts with `redis_config` read so."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from corec.streams.base import Entry
@@ -48,6 +48,9 @@ class MovedIntake:
     @property
     def first(self) -> int:
         return max(self._journal.first, self._new.first) if self._new.first > self._last else self._journal.first
+
+    def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
+        self._new.listen(accepted, lost)
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self._old.seek(min(offset, self._last), cursor)

@@ -1,0 +1,88 @@
+"""Readings of this process on their way in: numbered, made durable, and counted where there is no room for them."""
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corec.config import Config
+from corec.config.registered import FIRST_ID
+from corec.errors import DiskFull
+from corec.node.refused import FLOOD, Refused
+from corec.pipeline.turns import Pipeline, wall_ms
+from corec.streams.journal import Journal
+from corec.streams.journal.group_commit import GROUP_BYTES, GroupCommitter
+from corec.streams.redis.keys import CRITICAL_CHANNELS
+from corec.streams.sending.producer import Producer
+
+if TYPE_CHECKING:
+    from corec.publish import Publisher  # redis is loaded only where it is configured
+
+#: Readings of these channels are committed at once: security, AI, alerts.
+CRITICAL = np.array(CRITICAL_CHANNELS, np.int8)
+
+
+class Acceptance:
+    """Takes readings from any thread, once `begin` was called."""
+
+    def __init__(self, config: Config, pipeline: Callable[[], Pipeline]) -> None:
+        """pipeline: gives the one at work; a recovery replaces it."""
+        self._config, self._pipeline = config, pipeline
+        self._producer = Producer(f"{config.instance_id}/submit")
+        self._publisher: Publisher | None = None
+        self.committer: GroupCommitter
+        self.refused = Refused()
+
+    def begin(self, journal: Journal, publisher: "Publisher | None", *, reads_redis: bool) -> None:
+        """Take readings into *journal*, or where the node has a Redis hand them to its *publisher*."""
+        self._publisher = publisher
+        if reads_redis:
+            self.committer = publisher.tail.committer
+        else:
+            self.committer = GroupCommitter(journal, on_commit=lambda _: self._pipeline().accepted(), instance=self._config.instance_id,
+                                            group_bytes=min(GROUP_BYTES, self._config.max_disk_mb << 17))  # fmt: skip
+        self.committer.stretch = lambda: self._pipeline().flash.stretch
+
+    def submit(self, frames: bytes, time: int, offsets: Any = None, producer: Producer | None = None) -> "Future[int]":
+        """Hand in frames (n * 10 bytes) of *time* ms; the future resolves once they are durable.
+
+        Blocks while the journal is behind.  The future fails with DiskFull when there is no room: those readings
+        count as shed.
+        """
+        if self._publisher and not self._is_own(frames):
+            return self._publisher.submit(frames, time, offsets, refused=self.refused.add_frames)
+        readings = len(frames) // 10
+        urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
+        ticket = (producer or self._producer).send(frames, time, offsets, lambda envelope: self.committer.submit(
+            envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
+        ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))
+        return ticket
+
+    def shed(self, frames: bytes) -> None:
+        """Count readings of a plugin that floods; they do not reach the journal."""
+        self.refused.add_frames(frames, FLOOD)
+
+    def count_shed(self, counts: Mapping[int, int]) -> None:
+        """Count readings by channel of a plugin that floods, which its own process kept."""
+        self.refused.add(counts, FLOOD)
+
+    def report_refused(self) -> None:
+        """Have a turn count what was refused since the last report."""
+        if command := self.refused.take():
+            self._pipeline().command(command).add_done_callback(partial(self.refused.settle, command))
+
+    def stop(self) -> None:
+        """Make durable what was handed in, and take nothing more."""
+        self.committer.stop()
+
+    def _is_own(self, frames: bytes) -> bool:
+        """Whether these are of blocks that programs registered here, while workers have all others."""
+        return bool(self._config.celery_config and frames) and frames[0] >= FIRST_ID >> 24
+
+    def _settled(self, ticket: "Future[int]", frames: bytes, urgent: bool) -> None:
+        problem = ticket.exception()
+        if urgent and not problem:
+            self._pipeline().accepted(urgent=True)
+        if isinstance(problem, DiskFull):
+            self.refused.add_frames(frames)

@@ -1,0 +1,49 @@
+"""What happens with the outcome of a turn once it is durable: the alert log, Redis, recent rows, subscriptions."""
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from corec.engine.outcome import Outcome
+from corec.node.alert_log import AlertLog
+from corec.pipeline.plugin_entries import Sent
+from corec.pipeline.recent_rows import RecentRows, WorkerTurn
+from corec.pipeline.turns import Pipeline, PipelineListener
+from corec.plugin_api.subscriptions import Subscriptions
+from corec.streams.base import Entry
+
+if TYPE_CHECKING:
+    from corec.node.redis_side import RedisSide  # redis is loaded only where it is configured
+
+
+class AfterCommit(PipelineListener):
+    """Hands outcomes on, in the pipeline's thread."""
+
+    def __init__(self, alerts: AlertLog, subscriptions: Subscriptions) -> None:
+        self.alerts, self.subscriptions = alerts, subscriptions
+        self.recent = RecentRows()
+        self._redis: RedisSide | None = None
+
+    def send_to(self, redis: "RedisSide") -> None:
+        """Have what is committed written to Redis too."""
+        self._redis = redis
+
+    def folded(self, entries: Sequence[Entry]) -> None:
+        self.subscriptions.folded(entries)
+
+    def waits(self, pipeline: Pipeline, outcome: Outcome) -> None:
+        """The alerts need not wait for the store."""
+        self.alerts.log_provisional(pipeline, outcome)
+        self.subscriptions.held(outcome)
+
+    def committed(self, pipeline: Pipeline, outcome: Outcome, sent: list[Sent]) -> None:
+        self.alerts.take(pipeline, outcome)
+        if self._redis:
+            self._redis.committed(outcome, pipeline.engine.cursor)
+        self.recent.keep(outcome.aggregates, outcome.alerts)
+        self.subscriptions.committed(outcome, sent)
+
+    def take_worker_turn(self, turn: WorkerTurn) -> None:
+        """What a worker committed, or cannot commit for now, is seen by plugins as the node's own."""
+        if not turn.provisional:
+            self.recent.keep(turn.rows, turn.alerts)
+        if not turn.alerted_before:
+            self.subscriptions.alerted(turn.alerts, provisional=turn.provisional)

@@ -1,0 +1,210 @@
+"""What a node works on, from its start to its stop: opened, waited for, replaced when it is damaged, closed."""
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corec.common.text import counted, duration
+from corec.common.times import iso
+from corec.config import Config
+from corec.engine import Engine
+from corec.errors import CoreCError, DamagedFile, ServerAway
+from corec.node.after_commit import AfterCommit
+from corec.node.pipeline_thread import PipelineThread
+from corec.node.store_wait import StoreWait
+from corec.pipeline.recovery import Opened, open_node, open_without_store, require_reach
+from corec.pipeline.turns import Pipeline, wall_ms
+from corec.storage.away import AwayStore
+from corec.storage.folder import DataFolder
+from corec.storage.open_store import probe
+from corec.streams.journal import Journal
+
+if TYPE_CHECKING:
+    from corec.node.redis_side import RedisSide
+
+log = logging.getLogger("corec.nucleus")
+
+#: Damaged stores that one run replaces before it gives up.
+MOST_HEALS = 3
+#: A clock further ahead than a batch may be, and this much, is worth a warning.
+AHEAD_S = 60
+#: States in which there is something to stop.
+STOPPABLE = ("running", "recovering", "waiting")
+
+
+class Lifecycle:
+    """Holds the engine, log, store and pipeline of a node; a recovery replaces them.
+
+    state: new, recovering, waiting (for the store's server; readings are accepted), running, stopping, stopped.
+    """
+
+    folder: DataFolder
+    opened: Opened
+    pipeline: Pipeline
+
+    def __init__(self, config: Config, data: Path, after: AfterCommit, *, adopt: bool, on_folding: Callable[[], None]) -> None:
+        """adopt: take over a folder that was used under another `instance_id`.
+        on_folding: called once, when the node begins to fold what it accepts."""
+        self._config, self._data, self._after, self._adopt, self._on_folding = config, data, after, adopt, on_folding
+        self._name = f"CoreCNucleus-{config.instance_id}"
+        self.state = "new"
+        self.over = threading.Event()  # somebody asked for the end, or the pipeline failed for good
+        self.heals = 0
+        self.redis: RedisSide | None = None
+        self._waiting: StoreWait | None = None
+        self._thread: PipelineThread
+
+    # --- the start -----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Recover what the data folder holds: all of it, or what takes readings until the store's server comes."""
+        self.state = "recovering"
+        for warning in self._config.warnings:
+            log.warning("[%s] %s", self._name, warning)
+        self.folder = DataFolder(self._data)
+        try:
+            self.folder.note(self.state)
+            if self._config.redis_config:
+                self._connect_redis()
+            self._take(self._open_first())
+        except BaseException:
+            if self.redis:
+                self.redis.close()
+            self.folder.close()
+            raise
+        if self.redis:
+            self.redis.start(lambda: self.opened)
+
+    def begin(self) -> None:
+        """Fold what is accepted from here on, or as soon as the store's server is there."""
+        if not isinstance(self.opened.store, AwayStore):
+            self._fold()
+            return
+        self.state = "waiting"
+        last = self.opened.journal.last  # where the journal ended before anything was accepted
+        self._waiting = StoreWait(self._config.instance_id, self.opened.store.problem, lambda: self._open_at_last(last),
+                                  trouble=self.pipeline.trouble, over=self.over)  # fmt: skip
+        self._waiting.start()
+
+    @property
+    def reads_redis(self) -> bool:
+        """Whether this node folds what comes through Redis; workers do where it has any, and its own blocks live by its journal."""
+        return self.redis is not None and self._config.celery_config is None
+
+    def _connect_redis(self) -> None:
+        from corec.node.redis_side import RedisSide  # redis only where it is configured
+
+        self.redis = RedisSide(self.folder.path, self._config, given_up=self.over.is_set)
+        self._after.send_to(self.redis)
+
+    def _open_first(self) -> Opened:
+        journal = self.redis.publisher.tail.journal if self.reads_redis else None
+        try:
+            return self._open(journal)
+        except ServerAway as problem:
+            return open_without_store(self.folder, self._config, problem, journal=journal, adopt=self._adopt)
+
+    def _open(self, journal: Journal | None) -> Opened:
+        """Recover the node, on a *journal* that is open already or on its own."""
+        intake = self.redis.new_intake() if self.reads_redis else None
+        return open_node(self.folder, self._config, journal=journal, intake=intake, adopt=self._adopt)
+
+    def _open_at_last(self, last: int) -> None:
+        """The server of the store may have come; *last*: the journal's end at the start.  Raises CoreCError while it does not open."""
+        trouble = self.pipeline.trouble
+        probe(self._config)
+        opened = self._open(self.opened.journal)
+        require_reach(self._config, opened, last)
+        trouble.over()
+        self._take(opened)
+        self._fold()
+
+    def _take(self, opened: Opened) -> None:
+        """Work on these from here on."""
+        self.opened = opened
+        self.pipeline = Pipeline(opened, self._config, self._after)
+        self._thread = PipelineThread(self.pipeline, instance=self._config.instance_id, on_failure=self._pipeline_failed)
+
+    def _fold(self) -> None:
+        self._thread.start()
+        self.state = "running"
+        self.folder.note(self.state)
+        if ahead := clock_ahead(self.engine, self._config):
+            log.warning("[%s] %s", self._name, ahead)
+        if self.opened.replayed:
+            log.info("[%s] %s replayed, at turn %d", self._name, counted(self.opened.replayed, "turn"), self.turn)
+        self._on_folding()
+        log.info("[%s] Inicializado", self._name)
+
+    # --- at work -------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine:
+        """The engine at work."""
+        return self.opened.engine
+
+    @property
+    def turn(self) -> int:
+        """The last committed turn."""
+        return self.opened.store.state.turn
+
+    def _pipeline_failed(self, error: BaseException) -> None:
+        """A damaged store is replaced while readings go on being accepted; anything else ends the node."""
+        if isinstance(error, DamagedFile) and self.heals < MOST_HEALS and self.state != "stopping":
+            threading.Thread(target=self._heal, name="heal").start()
+        else:
+            self.over.set()
+
+    def _heal(self) -> None:
+        self.state, self.heals = "recovering", self.heals + 1
+        try:
+            self.opened.store.close()
+            self._take(self._open(self.opened.journal))
+            self._thread.start()
+            self.state = "running"
+            log.warning("[%s] recovered from a damaged store, at turn %d", self._name, self.turn)
+        except CoreCError as error:
+            log.error("[%s] no recovery: %s", self._name, error)
+            self.over.set()
+
+    # --- the stop ------------------------------------------------------------------------------
+
+    def begin_stop(self) -> bool:
+        """Stop waiting for the store; whether there is anything to stop."""
+        if self.state not in STOPPABLE:
+            return False
+        if self._waiting:
+            self.over.set()
+            self._waiting.join()
+        self.state = "stopping"
+        self.folder.note(self.state)
+        return True
+
+    def close(self) -> None:
+        """Commit what was accepted and let go of everything.  Raises what stopped the pipeline, if anything did."""
+        if self.redis:
+            self.redis.stop_reading(self.pipeline)
+        self._thread.stop()
+        if self.redis:
+            self.redis.close()
+        self.opened.store.close()
+        self.opened.journal.close()
+        self.folder.close()
+        self.state = "stopped"
+        log.info("[%s] stopped at turn %d", self._name, self.turn)
+        failure = (self._waiting and self._waiting.failure) or self._thread.failure
+        if failure and not isinstance(failure, DamagedFile):    # which the next start recovers from
+            raise failure
+
+
+def clock_ahead(engine: Engine, config: Config) -> str | None:
+    """A warning of an engine's clock that readings of a far future have moved; None where all is well."""
+    ahead = (engine.clock - wall_ms()) / 1000
+    if ahead <= config.max_adelanto + AHEAD_S:
+        return None
+    days = ahead / 86_400
+    span = f"{days:,.0f} days" if days >= 2 else duration(ahead)
+    return (f"the node's clock stands at {iso(engine.clock)[:-4]} UTC, {span} ahead of this machine's; readings will be late until then\n"
+            "HINT: set this machine's clock right if that is what is wrong, else go on in a new folder (--data): this one can still be"
+            " queried")  # fmt: skip
