@@ -18,25 +18,25 @@ CONFIG = parse({
 })
 
 
-async def sensors(nucleus, bed):
+async def sensors(node, bed):
     """One bed of ten sensors; bed 3 dries out."""
     ids = np.arange(bed * 10, bed * 10 + 10)
     for step in range(10):
         moisture = np.full(10, 40.0 - (3 * step if bed == 3 else 0))
         frames = encode_frames(ids, 1, moisture, True)
-        await asyncio.wrap_future(nucleus.submit(frames, time=time.time_ns() // 1_000_000))
+        await asyncio.wrap_future(node.submit(frames, time=time.time_ns() // 1_000_000))
         await asyncio.sleep(0.02)
 
 
 async def main():
     with tempfile.TemporaryDirectory() as data:
-        nucleus = CoreCNucleus(CONFIG, data=data)
-        await asyncio.to_thread(nucleus.start)
-        await asyncio.gather(*(sensors(nucleus, bed) for bed in range(10)))
-        await asyncio.to_thread(nucleus.stop)  # what was accepted is committed
-        ledger = nucleus.engine.ledger
+        node = CoreCNucleus(CONFIG, data=data)
+        await asyncio.to_thread(node.start)
+        await asyncio.gather(*(sensors(node, bed) for bed in range(10)))
+        await asyncio.to_thread(node.stop)  # what was accepted is committed
+        ledger = node.engine.ledger
         print(f"{ledger['in']} readings in, {ledger['stored'] + ledger['filtered']} folded, {ledger['rejected']} rejected")
-        print(f"{nucleus.status()['alerts']['since_start']} alerts; entity 31 ends at {nucleus.engine.entity(31)['valor']:.0f} %")
+        print(f"{node.status()['alerts']['since_start']} alerts; entity 31 ends at {node.engine.entity(31)['valor']:.0f} %")
 
 
 asyncio.run(main())

@@ -18,16 +18,16 @@ CONFIG = parse({"instance_id": "house", "bloques": [{"id": "doors", "canal": 2, 
 
 async def main():
     with tempfile.TemporaryDirectory() as data:
-        nucleus = CoreCNucleus(CONFIG, data=data, plugins=PLUGINS)
-        await asyncio.to_thread(nucleus.start)
+        node = CoreCNucleus(CONFIG, data=data, plugins=PLUGINS)
+        await asyncio.to_thread(node.start)
         for opened in (0.0, 1.0):
             frames = encode_frames([3, 5], 2, [0.0, opened], True)
-            nucleus.submit(frames, time=time.time_ns() // 1_000_000).result()
+            node.submit(frames, time=time.time_ns() // 1_000_000).result()
         entries = []
         while not entries:  # a pass of the plugin comes every 0.2 s
             await asyncio.sleep(0.05)
-            entries = await nucleus.redis_client.xread({"bell": "0"})
-        await asyncio.to_thread(nucleus.stop)
+            entries = await node.redis_client.xread({"bell": "0"})
+        await asyncio.to_thread(node.stop)
         for stream, added in entries:
             for _, fields in added:
                 print(stream.decode(), await deserializar_mensaje(fields[b"m"]))
