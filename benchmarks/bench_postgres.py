@@ -1,6 +1,6 @@
 """Rows into PostgreSQL: binary COPY packed by CoreC beside what a Python program has.
 
-The server is the tests' own (tests/servers/postgres.py) or the one at COREC_TEST_PG.  Each side writes the same
+The server is the tests' own (tests/support/servers/postgres.py) or the one at COREC_TEST_PG.  Each side writes the same
 aggregates into a table of the same columns and index; seconds are those of the wall, server included.
 """
 import io
@@ -19,7 +19,7 @@ from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.copy import BLOQUES
 from corec.storage.postgres.store import PostgresStore
 
-pytest_plugins = ["tests.servers.postgres"]
+pytest_plugins = ["tests.support.servers.postgres"]
 
 ROWS, BLOCKS = 20_000, 1_000
 TIMES = 5

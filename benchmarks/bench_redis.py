@@ -1,6 +1,6 @@
 """A node on a real Redis: readings it keeps up with, and milliseconds from a reading to its alert.
 
-The server is the tests' own (tests/servers/redis.py), on loopback; node, producer and server are processes of their own.
+The server is the tests' own (tests/support/servers/redis.py), on loopback; node, producer and server are processes of their own.
 """
 import json
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers.redis import running
+from tests.support.servers.redis import running
 
 ROOT = Path(__file__).parent.parent
 ENTITIES = 1_000_000

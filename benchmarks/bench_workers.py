@@ -14,9 +14,9 @@ from benchmarks.child_redis import LIMIT
 from corec._core.wire import encode_frames
 from corec.config import load
 from corec.publish import Publisher
-from tests.celery_fleet import Fleet
-from tests.servers.postgres import running as running_postgres
-from tests.servers.redis import running as running_redis
+from tests.support.celery_fleet import Fleet
+from tests.support.servers.postgres import running as running_postgres
+from tests.support.servers.redis import running as running_redis
 
 ENTITIES, BLOCKS = 1_000_000, 1_000
 #: Readings a second: about twenty for each block.

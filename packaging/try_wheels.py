@@ -27,7 +27,7 @@ from tools import REPORT, ROOT, WHEELHOUSE, WORK, environment, find_pythons, run
 PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)] + ["manylinux2014_aarch64"]
 #: A processor of 2008 without AVX: the kernels must see that by themselves.
 OLD_QEMU, OLD_CPU = "qemu-x86_64-static", "Nehalem"
-GOLDEN = "tests/test_kernels.py::test_every_instruction_set_gives_the_golden_bits"
+GOLDEN = "tests/core/test_kernels.py::test_every_instruction_set_gives_the_golden_bits"
 
 
 class Board(NamedTuple):
@@ -92,7 +92,7 @@ def copy_tests(folder: Path) -> None:
     """The tests that ship for an installation, as the release pipeline copies them."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
     for name in settings["test-sources"]:
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     (folder / "requirements").write_text("\n".join(settings["test-requires"]))

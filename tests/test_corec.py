@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.figures import measures
-from tests.figures.measures import NotRun
+from tests.support.figures import measures
+from tests.support.figures.measures import NotRun
 
 WIDTHS = (38, 18, 14, 7)
 

@@ -1,4 +1,4 @@
-"""NumPy twins of the structs in layout.h; tests/test_layout.py holds one against the other.
+"""NumPy twins of the structs in layout.h; tests/core/test_layout.py holds one against the other.
 
 Units and ranges stand beside each field in layout.pxd.
 """

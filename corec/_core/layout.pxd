@@ -1,6 +1,6 @@
 """The data of CoreC, field by field: the twin of layout.h, for Cython code here and outside.
 
-Memory is zero where nothing was written, and zero means "never heard".  tests/test_layout.py holds the
+Memory is zero where nothing was written, and zero means "never heard".  tests/core/test_layout.py holds the
 NumPy dtypes of corec/_core/dtypes.py against these structs.
 """
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

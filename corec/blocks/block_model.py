@@ -1,7 +1,7 @@
 """The model of one block: what `corec.Engine` does to a fleet's readings, done to those of one pass.
 
 The same topology, arena and kernels, without what an engine has for batches, turns and snapshots: that would cost
-70 us a pass, as much as calling six hundred functions.  tests/test_block_model.py holds both to the same states,
+70 us a pass, as much as calling six hundred functions.  tests/blocks/test_block_model.py holds both to the same states,
 messages and rows.
 """
 import time

@@ -1,0 +1,49 @@
+"""A thread that does its part again and again: one line for a problem however long it lasts, and a stop that ends it."""
+import logging
+import threading
+
+from corec.common.retrying_thread import RetryingThread
+from corec.errors import ServerError
+from tests.support.nodes import until
+
+log = logging.getLogger(__name__)
+
+
+class Fetcher(RetryingThread):
+    again_s = 0.001
+
+    def __init__(self):
+        super().__init__("fetcher", "Fetcher-n1", log, meanwhile="the rest waits")
+        self.away, self.passes, self.ended = True, 0, threading.Event()
+
+    def _pass(self):
+        self.passes += 1
+        if self.away:
+            raise ServerError("nobody answers")
+        self.problem = ""
+        self._rest(60)
+
+    def _end(self):
+        self.ended.set()
+
+
+def test_a_problem_is_told_once_and_tried_again_until_it_is_over(caplog):
+    # Given a thread whose server is away
+    fetcher = Fetcher()
+    fetcher.start()
+    try:
+        until(lambda: fetcher.passes > 5)
+        # Then its problem is known and was told once
+        assert fetcher.problem == "nobody answers"
+        assert [record.getMessage() for record in caplog.records] == ["[Fetcher-n1] nobody answers; the rest waits"]
+        # When the server is back, then it works
+        fetcher.away = False
+        until(lambda: not fetcher.problem)
+    finally:
+        fetcher.stop()
+    # And a stop has ended a pass that was to rest for a minute
+    assert fetcher.ended.is_set() and not fetcher._thread.is_alive()
+
+
+def test_stop_of_a_thread_that_never_started_returns():
+    Fetcher().stop()

@@ -1,0 +1,243 @@
+"""A node on Redis: what it reads, in which order, what it writes, and that it counts everything once."""
+import struct
+from contextlib import closing
+
+import pytest
+
+from corec._core.wire import pack_envelope, unpack_envelope
+from corec.node.router import Router
+from corec.nucleus import CoreCNucleus
+from corec.publish import Publisher
+from corec.storage.sqlite.read import StoreReader
+from corec.streams.journal import Journal
+from tests.support.nodes import now_ms, readings, running, small, until
+from tests.support.servers.ports import free_port
+from tests.support.servers.redis import make_certificate
+from tests.support.servers.redis import running as server_running
+
+pytest_plugins = ["tests.support.servers.redis"]
+
+
+def on(server, **changes):
+    """The small configuration on a server."""
+    return small(redis_config=server.section, **changes)
+
+
+def envelope(ids, sequence=0, *, producer=7, epoch=1, canal=1, values=20.0, time=None):
+    """A numbered batch."""
+    return pack_envelope(readings(ids, values, canal), producer=producer, epoch=epoch, sequence=sequence, time=time or now_ms())
+
+
+def test_batches_are_folded_and_committed(redis_server, tmp_path):
+    # Given a node on Redis
+    with running(on(redis_server), tmp_path) as nucleus:
+        # When a device sends two batches and repeats the first
+        client = redis_server.client()
+        for batch in (one := envelope(range(100)), envelope(range(100), 100), one):
+            client.xadd("{s00}:in", {"m": batch})
+        # Then all came, and none counted twice
+        assert until(lambda: nucleus.store.state.ledger.get("in") == 300), nucleus.store.state
+        assert nucleus.engine.ledger["rejected_repeated"] == 100
+    # And the next start goes on behind them
+    with running(on(redis_server), tmp_path) as nucleus:
+        client.xadd("{s00}:in", {"m": envelope(range(50), 200)})
+        assert until(lambda: nucleus.store.state.ledger["in"] == 350), nucleus.store.state
+
+
+def test_front_door_takes_bare_frames_and_batches_of_devices(redis_server, tmp_path):
+    # Given a node
+    client = redis_server.client()
+    with running(on(redis_server), tmp_path) as nucleus:
+        # When bare frames of both kinds of channel, a numbered batch twice and rubbish come to corec:in
+        for id in range(20):
+            client.xadd("corec:in", {"m": readings([id])})
+            client.xadd("corec:in", {"m": readings([2500 + id], canal=2)})
+        mixed = pack_envelope(readings(range(30)) + readings(range(2500, 2510), canal=2), producer=7, epoch=1, sequence=0, time=now_ms())
+        client.xadd("corec:in", {"m": mixed})
+        client.xadd("corec:in", {"m": mixed})
+        client.xadd("corec:in", {"other": "x"})
+        # Then each counts once, the repeat is dropped, rubbish is counted as such
+        assert until(lambda: nucleus.store.state.ledger.get("in") == 40 + 80 + 1), nucleus.store.state
+        ledger = nucleus.store.state.ledger
+        assert (ledger["rejected_repeated"], ledger["rejected_malformed"], ledger["rejected"]) == (40, 1, 41)
+        # And critical channels have gone their own way
+        assert client.xlen("{s00}:fast") >= 2
+
+
+def test_a_backlog_of_critical_and_other_channels_is_read_side_by_side(redis_server, tmp_path):
+    # Given twenty seconds of readings that waited on both streams
+    config, began = on(redis_server, retraso_max=1), now_ms() - 20_000
+    with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+        for number in range(200):
+            publisher.publish(readings(range(100)), time=began + 100 * number)
+            if number % 10 == 5:
+                publisher.publish(readings(range(2500, 2510), canal=2), time=began + 100 * number)
+        assert publisher.flush(60)
+        # When a node starts, then critical ones do not run so far ahead that the others are late
+        with running(config, tmp_path / "node") as nucleus:
+            assert until(lambda: nucleus.store.state.ledger.get("in") == 20_200, 60), nucleus.store.state
+            assert nucleus.store.state.ledger["late"] == 0
+
+
+def test_a_router_that_was_overtaken_routes_nothing_twice(redis_server, tmp_path):
+    # Given two routers of which each believes that it has the lease
+    config, client = on(redis_server), redis_server.client()
+    routers = [Router(config), Router(config)]
+    for id in range(5):
+        client.xadd("corec:in", {"m": readings([id])})
+    for router in routers:
+        router._holds_lease = lambda: True
+        router._begin()
+    # When both route what is there
+    rows = [router._read() for router in routers]
+    for router, found in zip(routers, rows, strict=True):
+        router._route(found)
+    # Then it went through once
+    assert client.xlen("{s00}:in") == 1
+    assert client.get("{s00}:routed") == rows[0][-1][0]
+
+
+def test_a_router_killed_between_two_shards_goes_on_where_each_stands(redis_server):
+    # Given four shards, two of which were served before the router died
+    config, client = on(redis_server, fragmentos=4, bloques=[{"id": "b", "canal": 1, "entidades": 4000}]), redis_server.client()
+    for id in range(0, 4000, 500):
+        client.xadd("corec:in", {"m": readings([id])})
+    first = Router(config)
+    first._begin()
+    serve, served = first._serve, []
+    first._serve = lambda *what: served.append(what[0]) or (serve(*what) if len(served) < 3 else False)
+    first._route(first._read())
+    # When another goes on
+    second = Router(config)
+    second._begin()
+    second._route(second._read())
+    # Then each shard has its frames, once
+    for shard in range(4):
+        batches = [unpack_envelope(fields[b"m"]) for _, fields in client.xrange(f"{{s{shard:02d}}}:in")]
+        assert [batch.count for batch in batches] == [2], shard
+
+
+def test_outputs_are_sent_once_each_and_the_latest_of_blocks_is_there(redis_server, tmp_path):
+    # Given a node whose readings pass their limits, started twice
+    client = redis_server.client()
+    for start in range(2):
+        with running(on(redis_server), tmp_path) as nucleus:
+            for number in range(5):
+                nucleus.submit(readings([7 + 10 * start + number], 200.0 + number), time=now_ms()).result()
+            assert until(lambda start=start: nucleus.engine.ledger["in"] == 5 * (start + 1))
+            with nucleus.store.reader() as reader:
+                assert until(lambda reader=reader, start=start: len(reader.outbox("corec:alerts")) > start)
+            assert until(lambda: client.hgetall("corec:bloque:sensores/0"))
+    # Then what the store has in its outbox is in the streams, once
+    with closing(StoreReader(tmp_path / "store.db")) as reader:
+        for stream in ("corec:alerts", "corec:messages:1"):
+            entries = [fields[b"m"] for _, fields in client.xrange(stream)]
+            assert entries == [frames for _, _, frames in reader.outbox(stream)] != []
+    # And other programs read the latest aggregate of a block
+    latest = client.hgetall("corec:bloque:sensores/0")
+    assert latest[b"instance_id"] == b"test1" and int(latest[b"count"]) >= 1 and float(latest[b"max"]) >= 200
+
+
+def test_what_plugins_send_leaves_with_the_commit_and_their_client_is_real(redis_server, tmp_path):
+    # Given a node on Redis, with a plugin that sends, and asks for something that embedded nodes do not have
+    plugin = tmp_path / "plugins" / "p"
+    plugin.mkdir(parents=True)
+    plugin.joinpath("main.py").write_text(PLUGIN)
+    nucleus = CoreCNucleus(on(redis_server), data=tmp_path / "data", plugins=tmp_path / "plugins", with_sources=False)
+    nucleus.start()
+    # Then both have arrived, with the fields that the door gives
+    try:
+        client = redis_server.client()
+        assert until(lambda: client.get("of:the:plugin") == b"1")
+        assert until(lambda: client.xlen("alertas") == 1)
+        ((_, fields),) = client.xrange("alertas")
+        assert fields == {b"m": struct.pack("!Ibf?", 0, 5, 1.5, True), b"p": b"critical"}
+    finally:
+        nucleus.stop()
+
+
+PLUGIN = """
+from corec.core import enviar_mensaje_redis, serializar_mensaje
+
+class Plugin:
+    sent = False
+
+    def __init__(self, nucleus):
+        self.nucleus = nucleus
+
+    async def procesar(self, datos, carga):
+        if not self.sent:
+            self.sent = True
+            await self.nucleus.redis_client.set("of:the:plugin", 1)
+            frame = await serializar_mensaje(0, 5, 1.5, True)
+            await enviar_mensaje_redis(self.nucleus.redis_client, "alertas", frame, prioridad="critical")
+
+def inicializar(nucleus, config):
+    nucleus.registrar_plugin("p", Plugin(nucleus))
+"""
+
+
+def test_what_an_embedded_node_had_not_folded_is_folded_first_once(redis_server, tmp_path, caplog):
+    # Given an embedded node that dies with batches in its journal that it has not folded
+    with running(small(), tmp_path) as nucleus:
+        nucleus.submit(readings(range(100)), time=now_ms()).result()
+        assert until(lambda: nucleus.store.state.ledger.get("in") == 100)
+    journal = Journal(tmp_path / "journal")
+    journal.append([envelope(range(50), producer=3, values=21.0), envelope(range(50), 50, producer=3)], now_ms())
+    journal.sync()
+    journal.close()
+    redis_server.client().xadd("{s00}:in", {"m": envelope(range(10))})
+    # When it starts with redis_config, and again
+    for _ in range(2):
+        with running(on(redis_server), tmp_path) as nucleus:
+            assert until(lambda: nucleus.store.state.ledger["in"] >= 210)
+    # Then those were folded first, then Redis, each once
+    assert nucleus.engine.ledger["in"] == 210
+    assert nucleus.engine.marks.gaps == 0
+    turns = [turn for turn in StoreReader(tmp_path / "store.db").turns() if turn.to_offset > turn.from_offset]
+    assert [turn.to_offset for turn in turns][-1] == 4
+    assert not any(command["op"] == "read" for command in turns[0].commands)
+    # And its journal, which takes readings again once there is no Redis, misses nothing of what came from there
+    with running(small(), tmp_path) as nucleus:
+        nucleus.submit(readings(range(100)), time=now_ms()).result()
+        assert until(lambda: nucleus.store.state.ledger.get("in") == 310)
+    assert "damage" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["acl", "tls", "unix"])
+def test_redis_behind_a_user_a_certificate_or_a_socket(kind, tmp_path):
+    # Given a Redis that lets nobody in but by a user of the ACL, over TLS with a certificate, or by a Unix socket
+    settings, section = SECURED[kind](tmp_path)
+    with server_running(*settings) as server:
+        section = {**server.section, **section(server)}
+        with running(small(redis_config=section), tmp_path / "node") as nucleus:
+            # When readings are sent, then they are counted
+            nucleus.submit(readings(range(10)), time=now_ms()).result()
+            assert until(lambda: nucleus.store.state.ledger.get("in") == 10), nucleus.status()["redis"]
+        # And with a wrong password, or without the certificate, the reason is told
+        if kind != "unix":
+            wrong = {**section, "password": "wrong"} if kind == "acl" else {**server.section, "port": section["port"]}
+            with Publisher(small(redis_config=wrong), name="x", folder=tmp_path / "x") as publisher:
+                assert until(lambda: publisher.sender.problem)
+
+
+def _acl(folder):
+    users = folder / "users.acl"
+    users.write_text("user default off\nuser corec on >s3cret ~* &* +@all -@dangerous +info +keys\n")
+    return ("--aclfile", str(users)), lambda server: {"username": "corec", "password": "s3cret"}
+
+
+def _tls(folder):
+    ca, cert, key = (str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    make_certificate(ca, cert, key)
+    settings = ("--port", "0", "--tls-port", str(port := free_port()), "--tls-ca-cert-file", ca, "--tls-cert-file", cert,
+                "--tls-key-file", key)  # fmt: skip
+    return settings, lambda server: {"port": port, "ca": ca, "cert": cert, "key": key}
+
+
+def _unix(folder):
+    path = f"/tmp/corec-test-{folder.name[-20:]}.sock"
+    return ("--unixsocket", path), lambda server: {"unix_socket": path, "port": 1}
+
+
+SECURED = {"acl": _acl, "tls": _tls, "unix": _unix}

@@ -1,0 +1,128 @@
+"""The shape of the source: imports go downward only, and nothing heavy is loaded for nothing."""
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from corec.config.modules import fold_accents
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "corec"
+FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
+LONGEST = 420
+
+#: From the bottom up, as docs/architecture.md has it; a file imports from its own layer and from those below.
+#: A name stands for the module or folder of that name.
+LAYERS = (
+    {"errors", "version", "common"},
+    {"_core"},
+    {"config"},
+    {"entities"},
+    {"engine"},
+    {"blocks"},
+    {"storage", "streams"},
+    {"sources"},
+    {"pipeline"},
+    {"control"},
+    {"plugin_api"},
+    {"modules", "workers"},
+    {"plugins"},
+    {"core", "publish"},
+    {"node"},
+    {"nucleus", "web"},
+    {"cli", "__main__", "__init__"},
+)  # fmt: skip
+
+#: What decides results: no clock, no dice, no I/O and no thread of its own.
+DETERMINISTIC = [name for name in FILES if name.startswith("corec.engine.")]
+FORBIDDEN = {"time", "datetime", "random", "secrets", "uuid", "threading", "asyncio", "socket", "sqlite3", "subprocess", "logging"}
+
+
+def layer_of(module):
+    """The layer of a module, by its first name below `corec`."""
+    name = (module.split(".") + ["__init__"])[1]
+    found = [level for level, names in enumerate(LAYERS) if name in names]
+    assert found, f"corec.{name} has no layer: give it one in tests/source/test_layers.py and in docs/architecture.md"
+    return found[0]
+
+
+def imports_of(file):
+    """Modules that a file imports when it runs, in functions too; not what only type checkers see."""
+    tree = ast.parse(file.read_text())
+    typing = {node for block in ast.walk(tree) if is_type_checking(block) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if node in typing:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: an import that is not absolute"
+            yield from (module_of(node.module, alias.name) for alias in node.names)
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def module_of(package, name):
+    """`from package import name`: the module of that name where there is one, else the package."""
+    extension = PACKAGE.parent.joinpath(*package.split("."), f"{name}.pyx")
+    return f"{package}.{name}" if f"{package}.{name}" in FILES or extension.exists() else package
+
+
+def own_imports(file):
+    return {name for name in imports_of(file) if name.split(".")[0] == "corec"}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_downward_only(module):
+    # Given a file, then it imports from its own layer and from those below
+    above = [name for name in own_imports(FILES[module]) if layer_of(name) > layer_of(module)]
+    assert above == []
+
+
+def test_imports_make_no_cycle():
+    # Given which file imports which, when they are run
+    graph = {module: {name if name in FILES else f"{name}.__init__" for name in own_imports(file)} for module, file in FILES.items()}
+    # Then there is an order in which each comes after what it needs
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(" imports ".join(reversed(error.args[1]))) from None
+
+
+def test_modules_of_the_nucleus_do_not_import_each_other():
+    # Given the organs of the nucleus, then all that one may know of the others is their base
+    siblings = [name for name in FILES if name.startswith("corec.modules.")]
+    found = {name: own_imports(FILES[name]) - {"corec.modules.base", fold_accents(name)} for name in siblings}
+    assert {name: others for name, others in found.items() if any(other.startswith("corec.modules") for other in others)} == {}
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_engine_has_no_clock_no_dice_and_no_io(name):
+    roots = {found.split(".")[0] for found in imports_of(FILES[name])}
+    assert roots & FORBIDDEN == set()
+
+
+def test_files_hold_one_idea():
+    # Given every file of ours, then none has grown beyond what one reads in a sitting
+    sources = [*FILES.values(), *PACKAGE.rglob("*.pyx")]
+    long = {file.name: lines for file in sources if (lines := file.read_text().count("\n")) > LONGEST}
+    assert long == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("corec", ("numpy", "msgspec", "corec.engine", "corec.config")),
+        ("corec.config", ("numpy", "corec.common.zstandard", "sqlite3", "asyncio")),
+        ("corec.engine", ("celery", "sklearn", "torch", "redis", "psycopg2", "rich", "click", "sqlite3", "asyncio", "scipy", "pandas")),
+    ],
+)
+def test_import_loads_nothing_heavy(module, absent):
+    # Given a fresh interpreter, when one thing is imported, then what it does not need is not
+    code = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,159 @@
+"""`corec db`: database, roles and tables are made with the least rights, twice without harm."""
+
+import json
+
+import psycopg2
+import pytest
+from click.testing import CliRunner
+
+from corec.cli import main
+from corec.config.servers import DbServer, Secret
+from corec.errors import ExitCode, ServerError
+from corec.storage.open_store import open_reader
+from corec.storage.postgres import schema as postgres_schema
+from corec.storage.postgres.store import PostgresStore
+from tests.storage.test_postgres_store import DAYS
+from tests.storage.test_store import BLOCKS, fill, record
+
+pytest_plugins = ["tests.support.servers.postgres"]
+
+
+@pytest.fixture(scope="module")
+def locked():
+    """A server where everybody but the administrator needs a password."""
+    from tests.support.servers import postgres as servers
+
+    with servers.running("password_encryption=scram-sha-256") as server:
+        hba = server._folder / "data" / "pg_hba.conf"
+        hba.write_text("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        server.restart()
+        yield server
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, locked):
+    """A folder whose configuration names a database that is not there yet."""
+    name = f"plant_{locked._made}"
+    locked._made += 1
+    section = {"host": locked.host, "port": locked.port, "dbname": name, "user": f"{name}_node", "password": "${NODE_PASSWORD}"}
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "corec_config.json").write_text(json.dumps(
+        {"instance_id": "node1", "bloques": [{"id": "a", "canal": 1, "entidades": 10}], "db_config": section}))
+    (tmp_path / "reader.secret").write_text("reader-secret\n")
+    monkeypatch.setenv("NODE_PASSWORD", "node-secret")
+    monkeypatch.chdir(tmp_path)
+    return DbServer(dbname=name, user=f"{name}_node", password=Secret("node-secret"), host=locked.host, port=locked.port)
+
+
+def corec(*words, code=0):
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_init_makes_all_and_twice_does_no_harm(here):
+    # Given a server without the database, when `corec db init` runs twice, then the second time finds all there
+    first = corec("db", "init", "--reader-password-file", "reader.secret")
+    assert f"database    {here.dbname} made" in first and "tables      made, version" in first
+    again = corec("db", "init")
+    assert again.count("was there") == 4 and "tables      were there" in again
+    # And the node's user writes, and the reader reads
+    store = PostgresStore(here, instance="node1", days=DAYS)
+    store.set_blocks(BLOCKS)
+    fill(store, 3)
+    store.note_snapshot(1, 10, 1)
+    store.note_snapshot(2, 20, 2)
+    store.note_snapshot(3, 30, 3)
+    store.house._due = 0
+    store.house.run(0, 5)
+    store.close()
+    reader = DbServer(dbname=here.dbname, user=f"{here.dbname}_reader", password=Secret("reader-secret"), host=here.host, port=here.port)
+    with psycopg2.connect(host=reader.host, port=reader.port, dbname=reader.dbname, user=reader.user, password="reader-secret") as asked:
+        cursor = asked.cursor()
+        cursor.execute("SELECT count(*) FROM bloques_2023_11")
+        assert cursor.fetchone() == (9,)
+    said = corec("db", "status")
+    assert "PostgreSQL" in said and "bloques_2023_11" in said and "node1" in said
+
+
+FORBIDDEN = {
+    "node": ["DELETE FROM bloques", "UPDATE bloques SET canal = 2", "DELETE FROM turns", "DROP TABLE bloques_2023_11", "TRUNCATE alerts",
+             "CREATE TABLE mine (a int)", "INSERT INTO corec_schema (version) VALUES (99)", "DELETE FROM shards"],
+    "reader": ["INSERT INTO blocks SELECT * FROM blocks", "UPDATE shards SET turn = 0",
+               "SELECT corec_make_month('bloques', '2020-01-01', '{}')",
+               "SELECT corec_drop_before('bloques', '2100-01-01')", "CREATE TABLE mine (a int)"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("who", "sql"), [(who, sql) for who, statements in FORBIDDEN.items() for sql in statements])
+def test_each_role_has_the_least_rights(locked, tmp_path_factory, who, sql, ready):
+    # Given the writer or the reader, when it tries what is not its work, then PostgreSQL refuses
+    asked = psycopg2.connect(host=ready.host, port=ready.port, dbname=ready.dbname, user=f"{ready.dbname}_{who}", password=f"{who}-secret")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        asked.cursor().execute(sql)
+    asked.close()
+
+
+@pytest.fixture(scope="module")
+def ready(locked, tmp_path_factory):
+    """A database made by `corec db init`, with rows."""
+    folder = tmp_path_factory.mktemp("ready")
+    section = {"host": locked.host, "port": locked.port, "dbname": "ready", "user": "ready_node", "password": "node-secret"}
+    (folder / "corec_config.json").write_text(json.dumps({"db_config": section}))
+    (folder / "r").write_text("reader-secret")
+    corec("db", "init", "--config", str(folder), "--reader-password-file", str(folder / "r"))
+    server = DbServer(dbname="ready", user="ready_node", password=Secret("node-secret"), host=locked.host, port=locked.port)
+    store = PostgresStore(server, instance="node1", days=DAYS)
+    fill(store, 1)
+    store.close()
+    return server
+
+
+def test_no_password_reaches_the_log_of_the_server(ready, locked):
+    assert "secret" not in (locked._folder / "log").read_text()
+
+
+def test_seed_s_user_is_told_of_a_better_one(locked, tmp_path):
+    # Given the documented configuration, whose user is the administrator, then all works, and the writer is named
+    section = {"host": locked.host, "port": locked.port, "dbname": "seeds", "user": "postgres"}
+    (tmp_path / "corec_config.json").write_text(json.dumps({"db_config": section}))
+    assert "let it be seeds_writer" in corec("db", "init", "--config", str(tmp_path))
+
+
+def test_migrate_brings_an_older_database_on(here, locked, monkeypatch):
+    # Given a database of this version, and a CoreC that knows one migration more
+    corec("db", "init")
+    for module in (postgres_schema,):
+        monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, "ALTER TABLE shards ADD colour text"))
+        monkeypatch.setattr(module, "NEWEST", module.NEWEST + 1)
+    # When a node starts as the writer, then it is told what to do, and `corec db migrate` does it
+    with pytest.raises(ServerError, match="expected tables of version") as caught:
+        PostgresStore(here, instance="node1")
+    assert "corec db migrate" in caught.value.hint
+    assert corec("db", "migrate") == f"version {postgres_schema.NEWEST}, before {postgres_schema.NEWEST - 1}\n"
+    assert corec("db", "migrate") == f"version {postgres_schema.NEWEST}, as it was\n"
+    store = PostgresStore(here, instance="node1")
+    store.commit(record(1))
+    store.close()
+
+
+def test_reader_of_a_configuration_reads_the_replica(ready, tmp_path, locked):
+    # Given a configuration with a replica, when rows are asked for, then the replica is asked
+    from msgspec import structs
+
+    from corec.config import parse
+
+    config = structs.replace(parse({"instance_id": "node1"}), db_config=structs.replace(ready, port=1, replica=ready))
+    with open_reader(config, tmp_path) as reader:
+        assert len(reader.history()) == 3
+
+
+def test_without_db_config_there_is_nothing_to_do(tmp_path):
+    (tmp_path / "corec_config.json").write_text("{}")
+    for command in ("init", "migrate", "status"):
+        assert "expected a db_config, got none" in corec("db", command, "--config", str(tmp_path), code=int(ExitCode.USAGE))
+
+
+def test_server_that_is_away_is_said(tmp_path):
+    (tmp_path / "corec_config.json").write_text(json.dumps({"db_config": {"host": "127.0.0.1", "port": 1}}))
+    assert "cannot be reached" in corec("db", "status", "--config", str(tmp_path), code=int(ExitCode.SERVER))

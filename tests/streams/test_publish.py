@@ -1,0 +1,192 @@
+"""corec.publish and `corec send`: what a sender is told, what it keeps, and that nothing it sends counts twice."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from itertools import count as counting
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import corec
+from corec._core.wire import envelope_head
+from corec.cli import main
+from corec.control.operations import take_batches
+from corec.errors import BackPressure, DiskFull, FolderInUse, FrameError
+from corec.publish import Publisher, as_frames
+from corec.streams.journal import Journal
+from corec.streams.journal.group_commit import GroupCommitter
+from corec.streams.sending.producer import Producer
+from corec.streams.sending.unsent import future_of
+from tests.support.nodes import SMALL, now_ms, readings, running, small, until
+from tests.support.paths import ROOT
+
+pytest_plugins = ["tests.support.servers.redis"]
+
+
+def count(nucleus) -> int:
+    ledger = nucleus.store.state.ledger
+    return ledger.get("in", 0) - ledger.get("rejected_repeated", 0)
+
+
+def test_tuples_are_frames():
+    assert as_frames([(1, 2, 0.5, True)]) == readings([1], 0.5, 2)
+    assert as_frames([]) == b""
+    for wrong in ([(1, 200, 0.5, True)], [(-1, 1, 0.5, True)], [(1, 2)], ["x"], b"123"):
+        with pytest.raises(FrameError):
+            as_frames(wrong)
+
+
+def test_a_script_sends_to_an_embedded_node_the_same_way(tmp_path):
+    # Given a script that starts before its node
+    with Publisher(small(), name="gate", data=tmp_path) as publisher:
+        publisher.publish([(1, 1, 20.0, True), (2500, 2, 1.0, True)], time=now_ms())
+        assert until(lambda: "no node runs" in publisher.sender.stats().problem)
+        # When the node starts, then it has the readings, once, and answers when they are durable
+        with running(small(), tmp_path) as nucleus:
+            publisher.publish(readings(range(10)), time=now_ms())
+            assert publisher.flush(60)
+            assert nucleus.journal.last >= 3
+            assert until(lambda: count(nucleus) == 12)
+            # and `corec.publish` is the same in one line
+            corec.publish(readings(range(5)), config=small(), data=tmp_path)
+            assert until(lambda: count(nucleus) == 17)
+    assert nucleus.engine.marks.gaps == 0
+
+
+def test_a_batch_without_readings_is_done_at_once():
+    assert future_of([]).result(0) == 0
+
+
+def test_a_request_that_the_disk_refuses_in_the_middle_loses_nothing_when_it_comes_again(tmp_path):
+    # Given a request of three numbered batches, each as large as a group, and a disk that refuses the second write
+    producer = Producer("gate")
+    batches = [producer.send(readings([1, 2]), now_ms(), None, lambda batch: b64encode(batch).decode()) for _ in range(3)]
+    journal = Journal(tmp_path)
+    append, writes = journal.append, counting(1)
+
+    def refusing(payloads, arrival):
+        if next(writes) == 2:
+            raise DiskFull("the disk refuses")
+        return append(payloads, arrival)
+
+    journal.append = refusing
+    committer = GroupCommitter(journal, group_bytes=1)
+    try:
+        # When it is handed in until it is taken
+        committer.submit(b"somebody else's").result(60)
+        with pytest.raises(DiskFull):
+            take_batches(committer, batches)
+        assert take_batches(committer, batches) == {"accepted": 6}
+        # Then no batch is in the journal before one with a lower number: that one would count as a repeat
+        numbers = [envelope_head(entry.payload)[4] for entry in journal.read(1)]
+        assert numbers == [0, 2, 4]
+    finally:
+        committer.stop()
+        journal.close()
+
+
+def test_two_senders_of_one_name_are_told_apart(tmp_path):
+    with Publisher(small(), name="one", data=tmp_path), pytest.raises(FolderInUse, match="the tail of 'one'"):
+        Publisher(small(), name="one", data=tmp_path)
+
+
+def test_a_sender_that_has_no_room_is_told(tmp_path):
+    # Given a sender whose node is away, and little disk
+    with Publisher(small(), name="s", data=tmp_path, max_disk_mb=1) as publisher:
+        # When it goes on sending, then it is told after its patience
+        with pytest.raises(BackPressure, match="took nothing for 0.2 s"):
+            for _ in range(2000):
+                publisher.publish(os.urandom(10_000), time=now_ms(), timeout=0.2)
+        # And what was taken arrives when the node is there
+        waiting = publisher.sender.stats().waiting
+        with running(small(), tmp_path) as nucleus:
+            assert publisher.flush(60)
+            assert until(lambda: nucleus.journal.last >= waiting > 50)
+
+
+def test_redis_that_has_no_memory_left_makes_senders_wait(redis_server, tmp_path):
+    # Given a stream that may take a megabyte, and nobody who reads it
+    config = small(redis_config={**redis_server.section, "max_mb": 1})
+    with Publisher(config, name="s", folder=tmp_path, max_disk_mb=1) as publisher:
+        with pytest.raises(BackPressure) as caught:
+            for _ in range(2000):
+                publisher.publish(os.urandom(10_000), time=now_ms(), timeout=0.3)
+        assert "redis_config.max_mb allows 1" in caught.value.detail
+    client = redis_server.client()
+    assert client.memory_usage("{s00}:in", samples=0) < 3 << 20
+
+
+def test_memory_that_runs_out_in_the_middle_leaves_no_gap(own_redis, tmp_path):
+    # Given a Redis that refuses writes now and then, for want of memory
+    config, client = small(redis_config=own_redis.section), own_redis.client()
+    with Publisher(config, name="s", folder=tmp_path / "tail") as publisher, running(config, tmp_path / "node") as nucleus:
+        for number in range(60):
+            client.config_set("maxmemory", 1 if number % 5 == 0 else 0)
+            publisher.publish(readings(range(100)), time=now_ms())
+            time.sleep(0.005)
+        client.config_set("maxmemory", 0)
+        # Then nothing passed what was refused
+        assert until(lambda: count(nucleus) == 6000, 60), count(nucleus)
+        assert nucleus.engine.marks.gaps == 0
+
+
+SENDER = """
+import sys, json, time
+from corec.config import parse
+from corec.publish import Publisher
+from tests.support.nodes import now_ms, readings
+config, folder = parse(json.loads(sys.argv[1])), sys.argv[2]
+with Publisher(config, name="killed", folder=folder) as publisher:
+    print("ready", flush=True)
+    for number in range(10**6):
+        publisher.publish(readings(range(20)), time=now_ms())
+        print(number, flush=True)
+"""
+
+
+def test_a_sender_that_is_killed_and_started_again_loses_and_doubles_nothing(redis_server, tmp_path):
+    # Given a sender that is killed, again and again, while a node reads
+    section = {**SMALL, "redis_config": redis_server.section}
+    sent = 0
+    with running(small(redis_config=redis_server.section), tmp_path / "node") as nucleus:
+        for kill in range(4):
+            process = subprocess.Popen([sys.executable, "-c", SENDER, json.dumps(section), tmp_path / "tail"], cwd=ROOT, text=True,
+                                       stdout=subprocess.PIPE)  # fmt: skip
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.1 + 0.05 * kill)
+            process.send_signal(signal.SIGKILL)
+            said, _ = process.communicate()
+            sent += 20 * len(said.splitlines())
+        # When it is started once more and closed
+        with Publisher(small(redis_config=redis_server.section), name="killed", folder=tmp_path / "tail") as publisher:
+            assert publisher.flush(60)
+        # Then what it was told to be kept has arrived, once; at each kill one more batch may have been kept untold
+        assert until(lambda: count(nucleus) >= sent)
+        time.sleep(0.3)
+        assert sent <= count(nucleus) <= sent + 4 * 20
+        assert nucleus.engine.marks.gaps == 0
+
+
+def test_send_is_given_again_without_doubling(tmp_path, monkeypatch):
+    # Given a CSV and an embedded node
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/corec_config.json").write_text(json.dumps(SMALL))
+    start = now_ms() // 1000
+    Path("log.csv").write_text("time,a,b\n" + "".join(f"{start + n},{n},{n + 1}\n" for n in range(-5, 5)))
+    runner = CliRunner()
+    with running(small(), tmp_path / "data") as nucleus:
+        # When it is sent twice, then it counts once; --again sends it anew; lines of standard input are readings too
+        for arguments, total in ((["log.csv"], 20), (["log.csv"], 20), (["log.csv", "--again", "--now"], 40)):
+            done = runner.invoke(main, ["send", *arguments], catch_exceptions=False)
+            assert (done.exit_code, done.stdout) == (0, "20 readings sent\n"), done.output
+            assert until(lambda total=total: count(nucleus) == total), (arguments, count(nucleus))
+        done = runner.invoke(main, ["send", "-"], input="1,1,20.5\n2,1,21,0\nnonsense\n", catch_exceptions=False)
+        assert (done.exit_code, done.stdout) == (4, "2 readings sent\n")
+        assert "1 lines left out, the first: expected a line id,canal,valor[,estado], got 'nonsense'" in done.stderr
+        assert until(lambda: count(nucleus) == 42)

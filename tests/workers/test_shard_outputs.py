@@ -1,0 +1,104 @@
+"""What a shard sends to output streams when its owner changes: each entry once."""
+import threading
+
+import pytest
+
+from corec.config import parse
+from corec.pipeline.redis_outputs import Outputs, position_key
+from corec.publish import Publisher
+from corec.storage.postgres.schema import migrate_if_allowed
+from corec.workers.shard import open_shard
+from tests.support.nodes import now_ms, readings, until
+
+pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis"]
+ALERTS = "corec:alerts"
+
+
+@pytest.fixture
+def config(database, redis_server):
+    config = parse({"flota": "f", "fragmentos": 1, "db_config": database, "redis_config": redis_server.section, "celery_config": {},
+                    "bloques": [{"id": "s", "canal": 1, "entidades": 400, "limites": {"alto": 50}}]})  # fmt: skip
+    migrate_if_allowed(config.db_config)
+    return config
+
+
+def alerting(config, folder, ids):
+    """A shard that has raised an alert for each of these, in turns of their own."""
+    return more(open_shard(config, 0, threading.Event()), config, folder, ids)
+
+
+def more(shard, config, folder, ids):
+    with Publisher(config, name="device", folder=folder) as publisher:
+        for id in ids:
+            before = shard.counts()["alerts"]
+            publisher.publish(readings([id], 99.0), time=now_ms())
+            assert until(lambda before=before: (shard.step() and False) or shard.counts()["alerts"] > before)
+    return shard
+
+
+def alerts(redis_server):
+    return [fields[b"m"][:4] for _, fields in redis_server.client().xrange(ALERTS)]
+
+
+def names(ids):
+    return [id.to_bytes(4, "big") for id in ids]
+
+
+def test_each_alert_goes_out_once_whoever_has_the_shard(config, redis_server, tmp_path):
+    # Given a shard that was left, one whose owner was killed, and one that is left again
+    alerting(config, tmp_path, range(0, 5)).leave(0)
+    alerting(config, tmp_path, range(5, 10)).abandon()
+    last = alerting(config, tmp_path, range(10, 15))
+    # Then every alert is on the stream once, in order
+    assert until(lambda: len(alerts(redis_server)) >= 15), alerts(redis_server)
+    last.abandon()
+    assert alerts(redis_server) == names(range(15))
+
+
+def test_a_redis_that_forgot_is_not_sent_the_whole_outbox_again_by_the_next_owner(config, redis_server, tmp_path):
+    # Given a shard that has sent many alerts, and a Redis that forgets everything while it changes hands
+    shard = alerting(config, tmp_path, range(0, 10))
+    assert until(lambda: shard._outputs.position == 20), shard._outputs.position     # a message and an alert of each
+    more(shard, config, tmp_path, [10])     # the record of this turn says that those are sent
+    shard.leave(0)
+    redis_server.client().flushall()
+    # When the next owner raises one, then that comes, and of those before at most what no turn has noted as sent
+    following = alerting(config, tmp_path / "other", [20])
+    assert until(lambda: names([20])[0] in alerts(redis_server))
+    following.abandon()
+    assert set(alerts(redis_server)) <= set(names([10, 20])), alerts(redis_server)
+
+
+class Store:
+    """An outbox of five entries."""
+
+    def reader(self):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        pass
+
+    def outbox_behind(self, number, limit):
+        return [(each, ALERTS, 0, readings([each])) for each in range(number + 1, 6)]
+
+
+def test_two_owners_at_once_send_each_entry_once(redis_server):
+    # Given an owner that is overtaken between its look at the position and its sending
+    earlier, later = (Outputs(redis_server.address, Store, dict, folder=None, instance="f.s00") for _ in range(2))
+    length = earlier._length
+
+    def overtaken(*given):
+        earlier._length = length
+        later._send_some()
+        return length(*given)
+
+    earlier._length = overtaken
+    # When both send, then each entry is there once
+    earlier._send_some()
+    assert alerts(redis_server) == names(range(1, 6)) and (earlier.sent, later.sent) == (0, 5)
+    assert redis_server.client().get(position_key(ALERTS, "f.s00")) == b"5"
+    earlier._link.close()
+    later._link.close()

@@ -1,0 +1,109 @@
+"""`corec workers` as the supervisor of its workers: who stands still is killed and started again."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from corec.common.systemd import Ear, Supervisor
+from corec.workers import processes
+from tests.support.nodes import until
+from tests.support.paths import ROOT
+
+#: Says that it is ready, and from then on that it goes on, until it is told to stand still.
+TALKER = """
+import signal, sys, time
+from corec.common.systemd import Supervisor
+still = []
+signal.signal(signal.SIGUSR1, lambda *_: still.append(1))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+Supervisor().tell("READY=1")
+while True:
+    time.sleep(0.02)
+    if not still:
+        Supervisor().tell("WATCHDOG=1")
+"""
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """A worker whose process is TALKER."""
+    monkeypatch.setattr(processes, "SILENT_S", 2.0)
+    monkeypatch.setattr(processes, "AGAIN_S", 0.1)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    worker = processes.Worker(1, "configs", None, "info")
+    worker._command = [sys.executable, "-c", TALKER]
+    yield worker
+    worker.stop(signal.SIGKILL)
+    worker.wait(60)
+    worker.close()
+
+
+def sees(worker, what):
+    return until(lambda: worker.see_to() or what(), 60)
+
+
+@pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGSTOP], ids=["says nothing", "does not run"])
+def test_a_worker_that_stands_still_is_killed_and_started_again(worker, how):
+    # Given a worker that tells that its turns go on
+    assert sees(worker, lambda: worker.ready)
+    first = worker._process.pid
+    # When it tells nothing any more, Then another takes its place
+    worker.stop(how)
+    assert sees(worker, lambda: worker._process and worker._process.pid != first)
+    assert sees(worker, lambda: worker.ready)
+
+
+def test_a_worker_that_goes_on_is_left_alone(worker, monkeypatch):
+    assert sees(worker, lambda: worker.ready)
+    first, heard = worker._process.pid, worker._told_at
+    assert sees(worker, lambda: worker._told_at > heard + processes.SILENT_S)
+    assert worker._process.pid == first
+
+
+def test_the_supervisor_of_all_hears_that_they_are_ready(monkeypatch, tmp_path):
+    # Given a supervisor of `corec workers`
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        link.bind(str(tmp_path / "notify"))
+        link.settimeout(120)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        monkeypatch.setattr(processes.Worker, "_spawn",
+                            lambda self: subprocess.Popen([sys.executable, "-c", TALKER], env=self._environment))  # fmt: skip
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        over = threading.Event()
+        # When they run, and are told to stop
+        run = threading.Thread(target=processes.keep_running, args=(2, "configs", None, "info", over, lambda text: None))
+        run.start()
+        told = [link.recv(200).decode()]
+        while "READY=1" not in told or told.count("WATCHDOG=1") < 3:
+            told.append(link.recv(200).decode())
+        over.set()
+        while told[-1] != "STOPPING=1":
+            told.append(link.recv(200).decode())
+        run.join()
+        # Then it was told so once, not by each of them
+        assert told.count("READY=1") == told.count("STOPPING=1") == 1
+
+
+def test_an_ear_hears_one_process(monkeypatch):
+    ear = Ear()
+    environment = ear.environment(0.000002)
+    teller = Supervisor(environment)
+    teller.tell("READY=1")
+    teller.beat(1)
+    assert ear.heard() == ["READY=1", "WATCHDOG=1"] and ear.heard() == []
+    ear.close()
+
+
+def test_a_supervisor_that_does_not_listen_holds_nobody_up():
+    ear = Ear()
+    teller = Supervisor(ear.environment(1))
+    for _ in range(1000):
+        teller.tell("WATCHDOG=1")
+    assert 0 < len(ear.heard()) < 1000
+    ear.close()
