@@ -18,7 +18,7 @@ cdef extern from "endian.h" nogil:
 SMALL, UNSIGNED, BIG, FLOAT, DOUBLE, MOMENT, NUMBER = range(7)
 
 cdef enum:
-    C_SMALL = 0         # int8 -> smallint
+    C_SMALL = 0         # one byte, 0..255 -> smallint; no signed column is below 0
     C_UNSIGNED = 1      # uint32 -> bigint
     C_BIG = 2           # int64 -> bigint
     C_FLOAT = 3         # float32 -> real, NaN -> NULL
@@ -84,7 +84,7 @@ cdef inline char *put_field(char *p, int32_t kind, const char *field, Py_ssize_t
     cdef int64_t whole
     cdef uint32_t wide
     if kind == C_SMALL:
-        return put_small(p, (<const int8_t *>field)[0])
+        return put_small(p, (<const uint8_t *>field)[0])
     if kind == C_NUMBER:
         return put64(p, <uint64_t>number)
     memcpy(&wide, field, 4)

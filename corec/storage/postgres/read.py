@@ -21,6 +21,8 @@ from corec.storage.sqlite.read import FOREVER, HISTORY, MINUTE_MS
 _MS = '(extract(epoch FROM "timestamp") * 1000)::bigint'
 _HISTORY_COLUMNS = {"window": _MS, **{name: f'"{name}"' for name in HISTORY.names if name != "window"}}
 _ALERT_COLUMNS = {"time": _MS, **{name: f'"{name}"' for name in ALERTS.dtype.names if name != "time"}}
+#: Until November 2026 the kind of a muted alert (128 and more) was written as a signed byte.
+_ALERT_COLUMNS["kind"] = "kind & 255"
 _OWN = "instance_id = %s AND shard = %s"
 _BETWEEN = f'{_OWN} AND "timestamp" >= to_timestamp(%s / 1000.0) AND "timestamp" < to_timestamp(%s / 1000.0)'
 #: An export of a month may take so long.
