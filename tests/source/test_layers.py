@@ -1,7 +1,8 @@
-"""The shape of the source: imports go downward only, and nothing heavy is loaded for nothing."""
+"""The shape of the source: imports go downward only, folders make no loop, and nothing heavy is loaded for nothing."""
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
@@ -12,48 +13,35 @@ from tests.support.paths import ROOT
 PACKAGE = ROOT / "corec"
 FILES = {".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
 LONGEST = 420
+#: Python modules at the root of the package, and in a folder below it.
+MOST_AT_ROOT, MOST_IN_FOLDER = 8, 20
 
-#: From the bottom up, as docs/architecture.md has it; a file imports from its own layer and from those below.
-#: A name stands for the module or folder of that name.
-LAYERS = (
-    {"errors", "version", "common"},
-    {"_core"},
-    {"config"},
-    {"entities"},
-    {"engine"},
-    {"blocks"},
-    {"storage", "streams"},
-    {"sources"},
-    {"pipeline"},
-    {"control"},
-    {"plugin_api"},
-    {"modules", "workers"},
-    {"plugins"},
-    {"core", "publish"},
-    {"node"},
-    {"nucleus", "web"},
-    {"cli", "__main__", "__init__"},
-)  # fmt: skip
+#: From the bottom up, as docs/architecture.md has it: the folders of corec/, and the modules beside them.  Each stands alone in
+#: its layer and imports from itself and from those before it; so no folders make a loop.
+LAYERS = ("errors", "version", "common", "_core", "config", "entities", "engine", "blocks", "storage", "streams", "sources", "pipeline",
+          "control", "plugin_api", "workers", "modules", "plugins", "publish", "core", "node", "nucleus", "cli", "__main__",
+          "__init__")  # fmt: skip
 
 #: What decides results: no clock, no dice, no I/O and no thread of its own.
 DETERMINISTIC = [name for name in FILES if name.startswith("corec.engine.")]
 FORBIDDEN = {"time", "datetime", "random", "secrets", "uuid", "threading", "asyncio", "socket", "sqlite3", "subprocess", "logging"}
+#: Names with an underscore that are public all the same: of NamedTuple.
+PUBLIC = {"_asdict", "_fields", "_make", "_replace"}
 
 
 def layer_of(module):
     """The layer of a module, by its first name below `corec`."""
     name = (module.split(".") + ["__init__"])[1]
-    found = [level for level, names in enumerate(LAYERS) if name in names]
-    assert found, f"corec.{name} has no layer: give it one in tests/source/test_layers.py and in docs/architecture.md"
-    return found[0]
+    assert name in LAYERS, f"corec.{name} has no layer: give it one in tests/source/test_layers.py and in docs/architecture.md"
+    return LAYERS.index(name)
 
 
-def imports_of(file):
-    """Modules that a file imports when it runs, in functions too; not what only type checkers see."""
+def imports_of(file, *, running=False):
+    """Modules that a file imports, in functions too; *running*: not those that only type checkers see."""
     tree = ast.parse(file.read_text())
     typing = {node for block in ast.walk(tree) if is_type_checking(block) for node in ast.walk(block)}
     for node in ast.walk(tree):
-        if node in typing:
+        if running and node in typing:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -72,25 +60,51 @@ def module_of(package, name):
     return f"{package}.{name}" if f"{package}.{name}" in FILES or extension.exists() else package
 
 
-def own_imports(file):
-    return {name for name in imports_of(file) if name.split(".")[0] == "corec"}
+def own_imports(file, *, running=False):
+    return {name for name in imports_of(file, running=running) if name.split(".")[0] == "corec"}
 
 
 @pytest.mark.parametrize("module", FILES)
 def test_imports_go_downward_only(module):
-    # Given a file, then it imports from its own layer and from those below
+    # Given a file, then it imports from its own folder and from those below, for annotations too
     above = [name for name in own_imports(FILES[module]) if layer_of(name) > layer_of(module)]
     assert above == []
 
 
 def test_imports_make_no_cycle():
-    # Given which file imports which, when they are run
+    # Given which file imports which, annotations included
     graph = {module: {name if name in FILES else f"{name}.__init__" for name in own_imports(file)} for module, file in FILES.items()}
     # Then there is an order in which each comes after what it needs
     try:
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise AssertionError(" imports ".join(reversed(error.args[1]))) from None
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_nothing_outside_a_class_touches_its_names(module):
+    # Given a file, then whatever begins with an underscore is used through `self`, `cls` or `super()` only
+    tree = ast.parse(FILES[module].read_text())
+    foreign = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    found = [f"{ast.unparse(node)} in line {node.lineno}" for node in ast.walk(tree) if is_private_use(node, foreign)]
+    assert found == []
+
+
+def is_private_use(node, foreign):
+    """An attribute of somebody else's; *foreign*: libraries, whose names are their own affair."""
+    if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__") or node.attr in PUBLIC:
+        return False
+    owner = node.value
+    if isinstance(owner, ast.Call):
+        return not (isinstance(owner.func, ast.Name) and owner.func.id == "super")
+    return not (isinstance(owner, ast.Name) and (owner.id in ("self", "cls") or owner.id in foreign))
+
+
+def test_folders_can_be_taken_in_at_a_look():
+    # Given how many Python modules stand in each folder; those of the compiled core are not counted
+    counts = Counter(file.parent for file in FILES.values() if file.parent.name != "_core")
+    assert counts.pop(PACKAGE) <= MOST_AT_ROOT
+    assert {folder.name: count for folder, count in counts.items() if count > MOST_IN_FOLDER} == {}
 
 
 def test_modules_of_the_nucleus_do_not_import_each_other():
@@ -102,7 +116,7 @@ def test_modules_of_the_nucleus_do_not_import_each_other():
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_engine_has_no_clock_no_dice_and_no_io(name):
-    roots = {found.split(".")[0] for found in imports_of(FILES[name])}
+    roots = {found.split(".")[0] for found in imports_of(FILES[name], running=True)}
     assert roots & FORBIDDEN == set()
 
 

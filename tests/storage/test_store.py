@@ -155,11 +155,11 @@ def test_a_turn_that_fails_leaves_no_trace(store, path):
 
 def test_a_full_disk_is_said_and_the_turn_can_be_tried_again(store, path):
     fill(store, 1)
-    store._db.execute("PRAGMA max_page_count = 20")
+    store.db.execute("PRAGMA max_page_count = 20")
     with pytest.raises(DiskFull, match="no room left to commit"):
         fill(store, 2_000)
     turn = store.state.turn
-    store._db.execute("PRAGMA max_page_count = 100000")
+    store.db.execute("PRAGMA max_page_count = 100000")
     fill(store, 1)
     assert store.state.turn == turn + 1
     assert verify(path) == []
@@ -180,7 +180,7 @@ def test_what_sqlite_does_not_keep_bit_for_bit_still_matches_its_checksum(store,
     assert verify(path) == []
     assert np.isnan(found["min"][0]) and np.isnan(found["max"][:2]).all() and found["max"][2] == math.inf
     assert found["count"][2] == 0xFFFFFFFF
-    assert store._db.execute('SELECT "min" FROM windows WHERE block = 0').fetchone() == (None,)
+    assert store.db.execute('SELECT "min" FROM windows WHERE block = 0').fetchone() == (None,)
 
 
 def test_history_is_chosen_by_block_and_time(store):
@@ -250,7 +250,7 @@ def test_late_frames_are_put_aside_within_a_bound(path):
 def test_the_seeds_view_of_blocks(store):
     fill(store, 1)
     columns = "id, canal, num_entidades, fitness, timestamp, instance_id, count"
-    found = store._db.execute(f"SELECT {columns} FROM bloques ORDER BY id").fetchall()
+    found = store.db.execute(f"SELECT {columns} FROM bloques ORDER BY id").fetchall()
     expected = second(1)
     assert found[2][:3] == ("nodo/0", 1, 500) and found[2][5:] == ("corec1", int(expected["count"][2]))
     assert found[0][4] == "2023-11-14T22:13:01.000Z"
@@ -264,7 +264,7 @@ def test_other_processes_read_while_the_node_commits(store, path):
     program = (
         "import sys; from pathlib import Path; from corec.storage.sqlite.read import StoreReader\n"
         "reader = StoreReader(Path(sys.argv[1])); print(reader.state.turn, len(reader.history()), reader.instance)\n"
-        "reader._db.execute('BEGIN'); print(reader.state.turn, flush=True); sys.stdin.readline(); print(reader.state.turn)"
+        "reader.db.execute('BEGIN'); print(reader.state.turn, flush=True); sys.stdin.readline(); print(reader.state.turn)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     reader = subprocess.Popen([sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -333,7 +333,7 @@ def test_windows_become_minutes_and_nothing_is_counted_twice(store, path, slice_
         between = store.history(resolution="minute")
         for name in AGGREGATE.names:
             np.testing.assert_allclose(between[name], whole[name], rtol=1e-6, err_msg=name)
-        assert store._db.execute('SELECT sum("count") FROM bloques').fetchone()[0] == whole["count"].sum()
+        assert store.db.execute('SELECT sum("count") FROM bloques').fetchone()[0] == whole["count"].sum()
     spans = store.history()["span"]
     assert (spans == 60_000).sum() == 6 and (spans == 0).sum() == 3 * 81
     assert verify(path) == []
@@ -443,19 +443,19 @@ def test_every_kind_of_problem_is_named(store, path):
         "DROP VIEW bloques": "the definition of bloques",
     }
     for change, problem in changes.items():
-        store._db.execute("SAVEPOINT damage")
-        store._db.execute(change)
+        store.db.execute("SAVEPOINT damage")
+        store.db.execute(change)
         found = _problems_of(store)
         assert any(problem.split("|")[0].removeprefix("row (1700000000000") in text for text in found), (change, found)
-        store._db.execute("ROLLBACK TO damage")
-        store._db.execute("RELEASE damage")
+        store.db.execute("ROLLBACK TO damage")
+        store.db.execute("RELEASE damage")
     assert verify(path) == []
 
 
 def _problems_of(store: SqliteStore) -> list[str]:
     from corec.storage.sqlite import verify as store_verify
 
-    return [problem for check in store_verify._CHECKS for problem in store_verify._run(check, store._db, store.path)]
+    return [problem for check in store_verify._CHECKS for problem in store_verify._run(check, store.db, store.path)]
 
 
 def _small(path: Path) -> tuple[bytes, list]:

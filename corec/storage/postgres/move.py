@@ -84,7 +84,7 @@ class Move:
         )
 
     def _move_rows(self, cursor: Any) -> None:
-        rolled = self._store._db.execute("SELECT since, until, turn FROM rolled").fetchall()
+        rolled = self._store.db.execute("SELECT since, until, turn FROM rolled").fetchall()
         for rows in self._slices(WINDOWS):
             for since, until, turn in rolled:
                 rows = rows[~((rows["window"] >= since) & (rows["window"] < until) & (rows["turn"] <= turn))]
@@ -95,7 +95,7 @@ class Move:
             self._copy(cursor, MOVED_ALERTS, rows, 0)
 
     def _slices(self, form: RowFormat) -> Iterator[np.ndarray]:
-        cursor = self._store._db.execute(form.select)
+        cursor = self._store.db.execute(form.select)
         while raw := cursor.fetchmany(SLICE):
             rows, sound = form.unpack(raw)
             if not sound.all():
@@ -121,7 +121,7 @@ class Move:
         execute_values(cursor, _SNAPSHOTS, [(*self._key, *snapshot) for snapshot in self._store.snapshots()])
         postgres_queue.keep(cursor, self._key, self._store.happenings())
         for table in ("late", "outbox"):
-            blobs = self._store._db.execute(f"SELECT * FROM {table} ORDER BY seq")
+            blobs = self._store.db.execute(f"SELECT * FROM {table} ORDER BY seq")
             while rows := blobs.fetchmany(BLOBS):
                 postgres_queue.insert(cursor, table, self._key, [row[:-1] for row in rows])
 

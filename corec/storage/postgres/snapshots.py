@@ -105,7 +105,8 @@ class PostgresSnapshots:
                               hint="delete its row in snapshot_heads: the one before is used then")  # fmt: skip
         return segments
 
-    def _store(self, head: Head, meta: bytes, blobs: Mapping[int, bytes], live: Collection[int]) -> None:
+    def keep_generation(self, head: Head, meta: bytes, blobs: Mapping[int, bytes], live: Collection[int]) -> None:
+        """Make a generation durable with the segments that changed; *live*: all segments, if any are gone."""
         from psycopg2.extras import execute_values
 
         segments = (self._segments & set(live) if live else self._segments) | blobs.keys()
@@ -123,7 +124,6 @@ class PostgresSnapshots:
             cursor.execute(_PRUNE, (*self._key, kept[-1].generation))
             self._require_fence(cursor)
         self._heads, self._segments, self.owed = kept, segments, frozenset()
-
 
     def _require_fence(self, cursor: Any) -> None:
         """Last of all, and held until the commit: a snapshot of an earlier owner must not come between those of the later one."""
@@ -160,7 +160,7 @@ class Writer:
         missing = self._owner.owed - self._blobs.keys()
         if missing:
             raise InternalError(f"expected the segments of the snapshot that failed too, {len(missing)} are missing")
-        self._owner._store(self.head, self._meta, self._blobs, live)
+        self._owner.keep_generation(self.head, self._meta, self._blobs, live)
         self._finished = True
 
     def cancel(self) -> bool:

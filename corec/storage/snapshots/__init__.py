@@ -30,12 +30,12 @@ class Segments(Mapping[int, bytes]):
     """The blobs of a snapshot, read and checked when asked for."""
 
     def __init__(self, folder: Path, index: dict[int, Place]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._index = index
         self._fds: dict[int, int] = {}
 
     def __getitem__(self, segment: int) -> bytes:
-        return form.read_blob(self._folder, self._fds, segment, self._index[segment])
+        return form.read_blob(self.folder, self._fds, segment, self._index[segment])
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._index)
@@ -64,7 +64,7 @@ class Snapshots:
 
     def __init__(self, folder: Path, *, instance: str = "corec1", node: int = 0) -> None:
         """*node*: the id that snapshots of this node carry."""
-        self._folder = Path(folder)
+        self.folder = Path(folder)
         self._instance, self._node = instance, node
         self._last: Generation | None = None  # what unchanged segments are unchanged since
         self._before: Generation | None = None
@@ -87,17 +87,17 @@ class Snapshots:
 
         A damaged one, or one ahead of the store, is put aside, said in the log and in `problems`.
         """
-        with disk.explained("open", self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for unfinished in self._folder.glob("*.new"):
+        with disk.explained("open", self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for unfinished in self.folder.glob("*.new"):
                 unfinished.unlink()
-        with disk.explained("read", self._folder):
+        with disk.explained("read", self.folder):
             self._last = next(self._readable(upto_turn), None)
             self._before = next(self._older(self._last), None) if self._last else None
         if self._last is None:
             return None
         head, meta, index = self._last
-        return Snapshot(meta, Segments(self._folder, index), head.turn, head.offset, head.generation)
+        return Snapshot(meta, Segments(self.folder, index), head.turn, head.offset, head.generation)
 
     def begin(self, meta: bytes, turn: int, offset: int) -> "SnapshotWriter":
         """Start a snapshot; the engine's changed segments go in by `add`, then `finish`.
@@ -132,10 +132,10 @@ class Snapshots:
 
     def _numbers(self) -> list[int]:
         """Generations that have a file of their own, newest first; older files may only hold blobs still in use."""
-        return sorted((int(path.stem) for path in self._folder.glob("[0-9]" * 20 + ".snap")), reverse=True)
+        return sorted((int(path.stem) for path in self.folder.glob("[0-9]" * 20 + ".snap")), reverse=True)
 
     def _newest_number(self) -> int:
-        names = (path.name[:20] for path in self._folder.iterdir())
+        names = (path.name[:20] for path in self.folder.iterdir())
         return max((int(name) for name in names if name.isdigit()), default=0)
 
     def _readable(self, upto_turn: int | None) -> Iterator[Generation]:
@@ -160,33 +160,33 @@ class Snapshots:
                         yield generation
 
     def _check(self, number: int) -> Generation:
-        path = self._folder / form.file_name(number)
+        path = self.folder / form.file_name(number)
         generation = form.read(path)
         if generation.head.generation != number:
             raise DamagedFile(f"{path} is damaged: it holds generation {generation.head.generation}")
-        segments = Segments(self._folder, generation.index)
+        segments = Segments(self.folder, generation.index)
         for segment in segments:
             segments[segment]
         segments.close()
         return generation
 
     def _put_aside(self, number: int, problem: str) -> None:
-        path = self._folder / form.file_name(number)
+        path = self.folder / form.file_name(number)
         aside = path.with_name(path.name + ".damaged")
         log.error("[Snapshots-%s] %s; kept as %s, falling back to the one before", self._instance, problem, aside.name)
         self.problems.append(problem)
         path.rename(aside)
-        disk.sync_folder(self._folder)
+        disk.sync_folder(self.folder)
 
     # -- what a writer asks
 
-    def _inherited(self, changed: Collection[int], live: Collection[int]) -> dict[int, Place]:
+    def inherited(self, changed: Collection[int], live: Collection[int]) -> dict[int, Place]:
         """Where the last generation has the segments that did not change."""
         index = self._last.index if self._last else {}
         kept = set(live) if live else index.keys()
         return {segment: place for segment, place in index.items() if segment in kept and segment not in changed}
 
-    def _reusable(self, inherited: Mapping[int, Place], new_bytes: int) -> dict[int, Place]:
+    def reusable(self, inherited: Mapping[int, Place], new_bytes: int) -> dict[int, Place]:
         """Those of them that the generation before the last has just the same, unless it is mostly garbage."""
         before = self._before.index if self._before else {}
         same = {
@@ -200,17 +200,19 @@ class Snapshots:
         return {} if taken > 2 * used + LITTLE_GARBAGE or len(files) >= MOST_FILES else same
 
     def _size(self, file: int) -> int:
-        return (self._folder / form.file_name(file)).stat().st_size
+        return (self.folder / form.file_name(file)).stat().st_size
 
-    def _accept(self, generation: Generation) -> None:
+    def accept(self, generation: Generation) -> None:
+        """A generation is durable: it is the last one now, and files that neither of the two kept ones needs go."""
         self._before, self._last = self._last, generation
         self.owed = frozenset()
         wanted = _files(generation) | (_files(self._before) if self._before else set())
         for number in self._numbers():
             if number not in wanted:
-                (self._folder / form.file_name(number)).unlink()
+                (self.folder / form.file_name(number)).unlink()
 
-    def _owe(self, segments: Collection[int]) -> None:
+    def owe(self, segments: Collection[int]) -> None:
+        """*segments* were handed out and are in no generation: the next snapshot must have them."""
         self.owed |= frozenset(segments)
 
 
@@ -222,7 +224,7 @@ class SnapshotWriter:
         self._owner = owner
         self._meta = meta
         self._index: dict[int, Place] = {}
-        self._path = owner._folder / form.file_name(head.generation)
+        self._path = owner.folder / form.file_name(head.generation)
         self._unfinished = self._path.with_name(self._path.name + ".new")
         self._position = 0
         self._fd = -1
@@ -250,7 +252,7 @@ class SnapshotWriter:
 
     def abandon(self) -> None:
         """Take the snapshot back; the segments that were added are owed to the next."""
-        self._owner._owe(self._index)
+        self._owner.owe(self._index)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
@@ -290,8 +292,8 @@ class SnapshotWriter:
         self._index[segment] = place
 
     def _finish(self, live: Collection[int]) -> None:
-        inherited = self._owner._inherited(self._index.keys(), live)
-        reused = self._owner._reusable(inherited, self._position)
+        inherited = self._owner.inherited(self._index.keys(), live)
+        reused = self._owner.reusable(inherited, self._position)
         self._copy({segment: place for segment, place in inherited.items() if segment not in reused})
         index = self._index | reused
         self._put(form.pack_end(index, self._position))
@@ -301,10 +303,10 @@ class SnapshotWriter:
         with self._settling:
             if not self._cancelled:
                 disk.publish(self._unfinished, self._path)
-                self._owner._accept(Generation(self.head, self._meta, index))
+                self._owner.accept(Generation(self.head, self._meta, index))
 
     def _copy(self, places: dict[int, Place]) -> None:
-        source = Segments(self._owner._folder, places)
+        source = Segments(self._owner.folder, places)
         for segment, place in places.items():
             self._add(segment, source[segment], place.version)
         source.close()

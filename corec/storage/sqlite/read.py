@@ -46,15 +46,15 @@ class StoreReader:
         if db is None and not self.path.exists():
             raise StorageError(f"expected a store, got nothing - at {self.path}", hint="run the node once: corec run")
         with schema.translated(self.path):
-            self._db = db or schema.connect(self.path, read_only=True)
+            self.db = db or schema.connect(self.path, read_only=True)
         try:
-            schema.require_known_format(self._db, self.path)
+            schema.require_known_format(self.db, self.path)
         except BaseException:
-            self._db.close()
+            self.db.close()
             raise
 
     def close(self) -> None:
-        self._db.close()
+        self.db.close()
 
     @property
     def state(self) -> State:
@@ -65,19 +65,19 @@ class StoreReader:
             row = self._last_turn()
             if row is not None:
                 return State(row[0], row[2], json.loads(row[12]))
-            base = json.loads(schema.get_meta(self._db, "base", self.path) or "{}")
+            base = json.loads(schema.get_meta(self.db, "base", self.path) or "{}")
         return State(base.get("turn", 0), base.get("offset", 0), base.get("ledger", {}))
 
     @property
     def instance(self) -> str:
         with schema.translated(self.path):
-            return schema.get_meta(self._db, "instance", self.path) or ""
+            return schema.get_meta(self.db, "instance", self.path) or ""
 
     @property
     def node(self) -> int:
         """The id of the node that the store belongs to; 0 where it does not say."""
         with schema.translated(self.path):
-            return int(schema.get_meta(self._db, "node", self.path) or "0", 16)
+            return int(schema.get_meta(self.db, "node", self.path) or "0", 16)
 
     def turns(self, after: int = 0) -> Iterator[TurnRecord]:
         for row in self._query(f"SELECT {TURN_COLUMNS} FROM turns WHERE turn > ? ORDER BY turn", (after,)):
@@ -95,11 +95,11 @@ class StoreReader:
     ) -> np.ndarray:
         """Aggregates by window and block; *resolution* is "finest" (what was kept) or "minute"."""
         with schema.translated(self.path):
-            self._db.execute("SAVEPOINT history")
+            self.db.execute("SAVEPOINT history")
             try:
                 rows = np.concatenate([self._windows(pattern, since, until), self._minutes(pattern, since, until)])
             finally:
-                self._db.execute("RELEASE history")
+                self.db.execute("RELEASE history")
         if resolution == "minute":
             rows = _as_history(merge_windows(rows, MINUTE_MS), MINUTE_MS)
         return rows[np.lexsort((rows["block"], rows["window"]))]
@@ -125,7 +125,7 @@ class StoreReader:
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[historia.Happening]:
         """What happened to the blocks whose id matches *pattern*, as block or as host, in order of time."""
         with schema.translated(self.path):
-            found, damaged = historia.read(self._db, since, until)
+            found, damaged = historia.read(self.db, since, until)
         if damaged:
             log.error("[Store] %d damaged rows of historia left out", damaged)
         named = {block.index for block in self.blocks(pattern)}
@@ -162,10 +162,10 @@ class StoreReader:
 
     def _query(self, sql: str, values: Any) -> list[tuple[Any, ...]]:
         with schema.translated(self.path):
-            return self._db.execute(sql, values).fetchall()
+            return self.db.execute(sql, values).fetchall()
 
     def _last_turn(self) -> tuple[Any, ...] | None:
-        row = self._db.execute(f"SELECT {TURN_COLUMNS} FROM turns ORDER BY turn DESC LIMIT 1").fetchone()
+        row = self.db.execute(f"SELECT {TURN_COLUMNS} FROM turns ORDER BY turn DESC LIMIT 1").fetchone()
         if row is not None:
             self._require_sound(row, "turns")
         return row
@@ -185,7 +185,7 @@ class StoreReader:
 
     def _windows(self, pattern: str, since: int, until: int) -> np.ndarray:
         rows = self._select(WINDOWS, pattern, since, until)
-        for row in self._db.execute("SELECT since, until, turn FROM rolled"):
+        for row in self.db.execute("SELECT since, until, turn FROM rolled"):
             done = (rows["window"] >= row[0]) & (rows["window"] < row[1]) & (rows["turn"] <= row[2])
             rows = rows[~done]
         return _as_history(rows, 0)
@@ -198,7 +198,7 @@ class StoreReader:
         sql = _SCAN if named is None or len(named) > _FEW_BLOCKS else _SEEK
         values = {"since": since, "until": until, "blocks": json.dumps(named)}
         statement = sql.format(table=form.table, select=form.select)
-        rows = self._sound_rows(form, self._db.execute(statement, values).fetchall())
+        rows = self._sound_rows(form, self.db.execute(statement, values).fetchall())
         return rows if named is None else rows[np.isin(rows["block"], named)]
 
 

@@ -37,7 +37,7 @@ class Retention:
         slice_rows: int = SLICE_ROWS,
     ) -> None:
         self._store = store
-        self._db = store._db
+        self._db = store.db
         self._keep_ms = int(days * DAY_MS)
         self._limit = int(max_bytes * FULL_SHARE)
         self._windows_limit = int(max_bytes * WINDOWS_SHARE)

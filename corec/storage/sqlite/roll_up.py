@@ -42,7 +42,7 @@ class RollUp:
 
     def __init__(self, store: SqliteStore, slice_rows: int) -> None:
         self._store = store
-        self._db = store._db
+        self._db = store.db
         self._slice = slice_rows
         self._reading: _Reading | None = None
         row = self._db.execute("SELECT since, until, turn FROM rolled").fetchone()

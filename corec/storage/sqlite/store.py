@@ -57,13 +57,13 @@ class SqliteStore(StoreReader):
         try:
             self._find_lost_commits()
             with schema.translated(path):
-                schema.migrate(self._db, path)
+                schema.migrate(self.db, path)
             self._require_recoverable()
             self._epoch = self._take_fence()
             self._state = self._read_state()
             self.totals = self._load_totals()
         except BaseException:
-            self._db.close()
+            self.db.close()
             raise
 
     @property
@@ -93,13 +93,13 @@ class SqliteStore(StoreReader):
             counts = (
                 self._insert(WINDOWS, record.turn, aggregates, totals),
                 self._insert(ALERTS, record.turn, alerts, totals),
-                outbox.append(self._db, "late", set_aside, self._bounds["late"], totals),
-                outbox.append(self._db, "outbox", out, self._bounds["outbox"], totals),
+                outbox.append(self.db, "late", set_aside, self._bounds["late"], totals),
+                outbox.append(self.db, "outbox", out, self._bounds["outbox"], totals),
             )
-            historia.append(self._db, record.turn, events, totals)
+            historia.append(self.db, record.turn, events, totals)
             documents = (schema.compact(ledger), schema.compact(totals))
             fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)
-            self._db.execute(_INSERT_TURN, sealed(*fields))
+            self.db.execute(_INSERT_TURN, sealed(*fields))
         self.totals = totals
         self._state = State(record.turn, record.to_offset, ledger)
 
@@ -129,15 +129,15 @@ class SqliteStore(StoreReader):
     def checkpoint(self) -> bool:
         """Copy the WAL into the main file; False when a reader that is in the middle of something prevents it."""
         with self.guard():
-            busy, frames, copied = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            busy, frames, copied = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return not busy and frames == copied
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction beside the turns, for housekeeping; refused once the fence is lost."""
-        with self.guard(), schema.transaction(self._db, self.path):
+        with self.guard(), schema.transaction(self.db, self.path):
             self._require_fence()
-            yield self._db
+            yield self.db
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -151,12 +151,12 @@ class SqliteStore(StoreReader):
 
     def save_totals(self, totals: dict[str, int]) -> None:
         """Inside `write`: what housekeeping changed, newer than the last turn's."""
-        schema.put_meta(self._db, "totals", schema.compact({**totals, "turn": self._state.turn}))
+        schema.put_meta(self.db, "totals", schema.compact({**totals, "turn": self._state.turn}))
 
     # -- the steps of a commit, inside its transaction
 
     def _require_fence(self) -> None:
-        epoch = int(schema.get_meta(self._db, "epoch", self.path) or 0)
+        epoch = int(schema.get_meta(self.db, "epoch", self.path) or 0)
         if epoch != self._epoch:
             raise FenceLost(
                 f"expected to own epoch {self._epoch} of {self.path}, got {epoch}: another node took over",
@@ -175,7 +175,7 @@ class SqliteStore(StoreReader):
         if content is None or not len(content):
             return 0
         key = {"turn": turn, "row": np.arange(len(content))} if form is ALERTS else {"turn": turn}
-        self._db.executemany(form.insert, form.pack(form.stored(content, **key)))
+        self.db.executemany(form.insert, form.pack(form.stored(content, **key)))
         totals[form.table] = totals.get(form.table, 0) + len(content)
         return len(content)
 
@@ -184,8 +184,8 @@ class SqliteStore(StoreReader):
     def _find_lost_commits(self) -> None:
         """Say so when the WAL holds commits that damage has cut off; the journal gives their readings again."""
         with schema.translated(self.path):
-            (page_bytes,) = self._db.execute("PRAGMA page_size").fetchone()
-            _, frames, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            (page_bytes,) = self.db.execute("PRAGMA page_size").fetchone()
+            _, frames, _ = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.lost_commits = wal.passed_over(self.path.with_name(self.path.name + "-wal"), max(frames, 0), page_bytes)
         if self.lost_commits > 1:
             log.error("[Store-%s] damage in the WAL cut off the last %d commits: their readings are folded again",
@@ -194,18 +194,18 @@ class SqliteStore(StoreReader):
     def _require_recoverable(self) -> None:
         """Check what starting from here rests on: definitions, meta, blocks, snapshots and recent turns."""
         with schema.translated(self.path):
-            problem = schema.schema_problem(self._db)
+            problem = schema.schema_problem(self.db)
             if problem:
                 raise DamagedFile(f"{self.path} is damaged: {problem}")
             for table in ("meta", "blocks", "rolled", "snapshots", "turns"):
                 self._require_structure(table)
             for table in ("meta", "blocks", "rolled", "snapshots"):
-                for row in self._db.execute(f"SELECT * FROM {table}"):
+                for row in self.db.execute(f"SELECT * FROM {table}"):
                     self._require_sound(row, table)
         self._require_row_of_turns()
 
     def _require_structure(self, table: str) -> None:
-        (answer,) = self._db.execute(f"PRAGMA quick_check('{table}')").fetchone()
+        (answer,) = self.db.execute(f"PRAGMA quick_check('{table}')").fetchone()
         if answer != "ok":
             raise DamagedFile(f"{self.path} is damaged: {answer}")
 
@@ -220,9 +220,9 @@ class SqliteStore(StoreReader):
             previous = record
 
     def _take_fence(self) -> int:
-        with schema.transaction(self._db, self.path):
-            epoch = int(schema.get_meta(self._db, "epoch", self.path) or 0) + 1
-            schema.put_meta(self._db, "epoch", str(epoch))
+        with schema.transaction(self.db, self.path):
+            epoch = int(schema.get_meta(self.db, "epoch", self.path) or 0) + 1
+            schema.put_meta(self.db, "epoch", str(epoch))
             self._sign()
         return epoch
 
@@ -230,12 +230,12 @@ class SqliteStore(StoreReader):
         """Note whose store it is, inside a transaction."""
         wanted = {"instance": self._instance, "node": format_node(self._node) if self._node else ""}
         for key, value in wanted.items():
-            if value and schema.get_meta(self._db, key, self.path) != value:
-                schema.put_meta(self._db, key, value)
+            if value and schema.get_meta(self.db, key, self.path) != value:
+                schema.put_meta(self.db, key, value)
 
     def _load_totals(self) -> dict[str, int]:
         """The newer of what the last turn and the last housekeeping wrote."""
-        kept = json.loads(schema.get_meta(self._db, "totals", self.path) or "{}")
+        kept = json.loads(schema.get_meta(self.db, "totals", self.path) or "{}")
         row = self._last_turn()
         if row is not None and row[0] > kept.get("turn", -1):
             return json.loads(row[13])
