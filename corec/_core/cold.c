@@ -33,20 +33,10 @@ uint32_t cc_locate_sparse(const Core *core, uint32_t id)
     return segment * CC_SLAB_TILES * CC_LANES + slot % CC_SLOTS;
 }
 
-static uint32_t batch_id(const Batch *b, size_t i)
-{
-    if (b->ids) return b->ids[i];
-    uint32_t id;
-    memcpy(&id, b->frames + i * CC_FRAME, 4);
-    return __builtin_bswap32(id);
-}
-
 /* The segment that keeps reading `index` from being folded, or CC_NOWHERE. */
 uint32_t cc_attention(const Core *core, const Batch *b, size_t index)
 {
-    const uint32_t id = batch_id(b, index);
-    const uint32_t loc = id < core->dense ? id + (id / CC_SLOTS) * (CC_SLAB_TILES * CC_LANES - CC_SLOTS)
-                                          : cc_locate_sparse(core, id);
+    const uint32_t loc = cc_locate(core, cc_batch_id(b, index));
     if (loc == CC_NOWHERE || !(core->segments[loc >> 10].flags & CC_SEG_ATTENTION)) return CC_NOWHERE;
     return loc >> 10;
 }
@@ -128,7 +118,7 @@ void cc_close_windows(Core *core, int64_t until, Sink *sink)
  * `since` is the tick of the last sweep: all ages were within the limit then, so none is ambiguous. */
 static inline uint32_t age_of(uint32_t state, uint32_t since, uint32_t passed)
 {
-    const uint32_t quality = state & (15u << CC_QUALITY_SHIFT);
+    const uint32_t quality = state & (CC_QUALITY_MASK << CC_QUALITY_SHIFT);
     const uint32_t counts = (quality != CC_NEVER << CC_QUALITY_SHIFT) & (quality != CC_SILENT << CC_QUALITY_SHIFT);
     return (((since - (state >> CC_SEEN_SHIFT)) & CC_SEEN_MASK) + passed) & (0u - counts);
 }
@@ -163,7 +153,7 @@ size_t cc_sweep_segment(Core *core, uint32_t segment, uint32_t since, Sink *sink
         Tile *t = &tiles[slot >> 3];
         const uint32_t j = slot & 7, state = t->state[j];
         if (age_of(state, since, p->tick - since) <= p->silence) continue;
-        t->state[j] = (state & ~(15u << CC_QUALITY_SHIFT) & ~1u) | (CC_SILENT << CC_QUALITY_SHIFT);
+        t->state[j] = (state & ~(CC_QUALITY_MASK << CC_QUALITY_SHIFT) & ~CC_ACTIVE) | (CC_SILENT << CC_QUALITY_SHIFT);
         s->flags |= CC_SEG_DIRTY;
         silent++;
         if (p->alert_silence)
@@ -175,7 +165,7 @@ size_t cc_sweep_segment(Core *core, uint32_t segment, uint32_t since, Sink *sink
 
 static uint32_t error_level(const Tile *tiles, uint32_t slot)
 {
-    return (tiles[slot >> 3].state[slot & 7] >> CC_ERRORS_SHIFT) & 63;
+    return (tiles[slot >> 3].state[slot & 7] >> CC_ERRORS_SHIFT) & CC_ERRORS_MASK;
 }
 
 /* The lowest error level of a healthy entity of the segment, CC_FAILING where none is healthy. */
@@ -184,7 +174,7 @@ static uint32_t fittest_level(const Tile *tiles, const Segment *s)
     uint32_t best = CC_FAILING;
     for (uint32_t slot = 0; slot < s->used; slot++) {
         const uint32_t level = error_level(tiles, slot);
-        if ((tiles[slot >> 3].state[slot & 7] & 1) && level < best) best = level;
+        if ((tiles[slot >> 3].state[slot & 7] & CC_ACTIVE) && level < best) best = level;
     }
     return best;
 }
@@ -195,12 +185,12 @@ static void nearest_of_level(const Tile *tiles, const Segment *s, uint32_t level
     int32_t near = -1;
     for (int32_t slot = s->used - 1; slot >= 0; slot--) {
         donor[slot] = (int16_t)near;
-        if ((tiles[slot >> 3].state[slot & 7] & 1) && error_level(tiles, (uint32_t)slot) == level) near = slot;
+        if ((tiles[slot >> 3].state[slot & 7] & CC_ACTIVE) && error_level(tiles, (uint32_t)slot) == level) near = slot;
     }
     near = -1;
     for (int32_t slot = 0; slot < s->used; slot++) {
         if (near >= 0 && (donor[slot] < 0 || slot - near <= donor[slot] - slot)) donor[slot] = (int16_t)near;
-        if ((tiles[slot >> 3].state[slot & 7] & 1) && error_level(tiles, (uint32_t)slot) == level) near = slot;
+        if ((tiles[slot >> 3].state[slot & 7] & CC_ACTIVE) && error_level(tiles, (uint32_t)slot) == level) near = slot;
     }
 }
 
@@ -216,7 +206,7 @@ static int role_from_afar(const Core *core, const Segment *s, uint32_t *role)
         if (level >= best) continue;
         best = level;
         uint32_t slot = 0;
-        while (!(tiles[slot >> 3].state[slot & 7] & 1) || error_level(tiles, slot) != level) slot++;
+        while (!(tiles[slot >> 3].state[slot & 7] & CC_ACTIVE) || error_level(tiles, slot) != level) slot++;
         *role = tiles[slot >> 3].role[slot & 7];
     }
     return best < CC_FAILING;
@@ -228,7 +218,7 @@ static int is_due(const Core *core, const Tile *tiles, uint32_t slot, int ordere
     const uint32_t trend = tiles[slot >> 3].trend[slot & 7], state = tiles[slot >> 3].state[slot & 7];
     if (error_level(tiles, slot) < CC_FAILING) return 0;
     if (ordered || !(trend & CC_TRIED)) return 1;
-    if (((state >> CC_QUALITY_SHIFT) & 15) == CC_SILENT) return 0;
+    if (((state >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK) == CC_SILENT) return 0;
     const uint32_t tries = (trend & ~CC_TRIED) >> CC_TRIES_SHIFT, wait = (uint32_t)CC_WAIT_S << (tries - 1);
     return ((core->tick - trend) & CC_TRIED_MASK) >= (wait < CC_WAIT_MOST_S ? wait : CC_WAIT_MOST_S);
 }
@@ -237,9 +227,9 @@ static void entity_repair(Tile *t, uint32_t j, uint32_t tick)
 {
     const uint32_t before = t->trend[j] & CC_TRIED ? (t->trend[j] & ~CC_TRIED) >> CC_TRIES_SHIFT : 0;
     const uint32_t tries = before < CC_TRIES_MOST ? before + 1 : CC_TRIES_MOST;
-    const uint32_t seen = t->state[j] >> CC_SEEN_SHIFT, was = (t->state[j] >> CC_QUALITY_SHIFT) & 15;
+    const uint32_t seen = t->state[j] >> CC_SEEN_SHIFT, was = (t->state[j] >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK;
     const uint32_t quality = was == CC_SILENT ? CC_SILENT : CC_REPAIRED;    /* its silence is known and alerted */
-    const uint32_t fails = t->state[j] & (3u << CC_FAILS_SHIFT);            /* and so is its failure */
+    const uint32_t fails = t->state[j] & (CC_FAILS_MASK << CC_FAILS_SHIFT);            /* and so is its failure */
     t->state[j] = fails | (quality << CC_QUALITY_SHIFT) | (seen << CC_SEEN_SHIFT);
     t->trend[j] = CC_TRIED | (tries << CC_TRIES_SHIFT) | (tick & CC_TRIED_MASK);   /* its next good reading is a first one */
 }
@@ -271,7 +261,7 @@ size_t cc_repair_segment(Core *core, uint32_t segment, int ordered)
         if (!is_due(core, tiles, slot, ordered)) continue;
         if (near) role = tiles[donor[slot] >> 3].role[donor[slot] & 7];
         if (near || afar) tiles[slot >> 3].role[slot & 7] = role;
-        if (role & 0xfffffu) s->flags |= CC_SEG_MIXED;
+        if (role & CC_ROLE_FUNCTION_MASK) s->flags |= CC_SEG_MIXED;
         entity_repair(&tiles[slot >> 3], slot & 7, core->tick);
         s->flags |= CC_SEG_DIRTY;
         repaired++;

@@ -3,6 +3,8 @@
 #define COREC_CORE_H
 #include "layout.h"
 
+#include <string.h>
+
 typedef struct {
     const char *name;
     Progress (*fold)(Core *, Sink *, const Batch *, size_t from);
@@ -26,5 +28,22 @@ void cc_close_windows(Core *, int64_t until, Sink *);
 int cc_sweep_due(Core *, uint32_t segment, uint32_t since);
 size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *);
 size_t cc_repair_segment(Core *, uint32_t segment, int ordered);
+
+/* Where the entity of a wire id is (segment * 1024 + slot), or CC_NOWHERE. */
+static inline uint32_t cc_locate(const Core *core, uint32_t id)
+{
+    if (id < core->dense)
+        return id + (id / CC_SLOTS) * (CC_SLAB_TILES * CC_LANES - CC_SLOTS);
+    return cc_locate_sparse(core, id);
+}
+
+/* The wire id of reading `i` of a batch. */
+static inline uint32_t cc_batch_id(const Batch *b, size_t i)
+{
+    uint32_t id;
+    if (!b->frames) return b->ids[i];
+    memcpy(&id, b->frames + i * CC_FRAME, 4);
+    return __builtin_bswap32(id);
+}
 
 #endif

@@ -1,8 +1,39 @@
-"""NumPy twins of the structs in layout.h; tests/core/test_layout.py holds one against the other.
+"""Python twins of layout.h: structs as NumPy dtypes, and constants; tests/core/test_layout.py compares each with the header.
 
-Units and ranges stand beside each field in layout.pxd.
+Units and ranges stand beside each field in layout.pxd, and what a constant means in layout.h.  A constant has the header's name
+without CC_; SEG is SEGMENT here, FN is FUNCTION, and qualities begin with QUALITY.
 """
 import numpy as np
+
+LANES, SLOTS, TILES, SLAB_TILES = 8, 1000, 125, 128
+NOWHERE = 0xFFFFFFFF
+
+#: The state word of an entity.
+ACTIVE = 1
+FAILS_SHIFT, FAILS_MASK = 1, 3
+QUALITY_SHIFT, QUALITY_MASK = 3, 15
+ERRORS_SHIFT, ERRORS_MASK = 7, 63
+WARM_SHIFT, WARM_MASK = 13, 63
+SEEN_SHIFT, SEEN_MASK = 19, 8191
+ERROR_STEP, FAILING, RESTART, GUARD = 8, 16, 2, 16
+
+QUALITY_NEVER, QUALITY_GOOD, QUALITY_WARMING, QUALITY_HIGH, QUALITY_LOW = range(5)
+QUALITY_NOT_FINITE, QUALITY_DECLARED, QUALITY_SILENT, QUALITY_REPAIRED = range(5, 9)
+
+#: The trend word of an entity that was repaired and has given no good reading since.
+TRIED = 1 << 31
+TRIES_SHIFT, TRIED_MASK, TRIES_MOST = 27, 0x7FFFFFF, 10
+WAIT_S, WAIT_MOST_S = 10, 3600
+
+#: The role word of an entity.
+ROLE_FUNCTION_MASK, ROLE_SCALE_SHIFT, ROLE_SCALE_ONE = 0xFFFFF, 20, 256
+
+ALERT_HIGH, ALERT_LOW, ALERT_SILENCE, ALERT_FAILURE = 1, 2, 3, 4
+
+SEGMENT_HEARD, SEGMENT_DIRTY, SEGMENT_FROZEN, SEGMENT_PENDING, SEGMENT_MIXED = 1, 2, 4, 8, 16
+SEGMENT_ATTENTION = SEGMENT_FROZEN | SEGMENT_PENDING
+
+FUNCTION_NONE, FUNCTION_RANDOM, FUNCTION_CONSTANT, FUNCTION_SINE, FUNCTION_COUNTER = range(5)
 
 TILE = np.dtype([("value", "<f4", 8), ("emitted", "<f4", 8), ("fast", "<f4", 8), ("slow", "<f4", 8), ("var", "<f4", 8),
                  ("trend", "<u4", 8), ("state", "<u4", 8), ("role", "<u4", 8)])

@@ -1,7 +1,7 @@
 /* The hot loops, compiled once for each instruction set (kernels_*.c) with the same results bit for bit:
  * eight explicit lanes, no fused multiply-add, no libm, sums in a stated order.
  */
-#include "layout.h"
+#include "core.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -38,11 +38,11 @@ typedef struct {
 enum { EVENT_MESSAGE = 1, EVENT_HEARD = 1 << 10, EVENT_HEALED = 1 << 20, EVENT_COUNTS = 0x3fffffff };
 #define EVENT_ALARM(event) ((event) >> 30)                  /* 0, CC_ALERT_HIGH or CC_ALERT_LOW */
 
-#define WARM_BITS    (63u << CC_WARM_SHIFT)
+#define WARM_BITS    ((uint32_t)CC_WARM_MASK << CC_WARM_SHIFT)
 #define GUARD_BITS   (48u << CC_WARM_SHIFT)                 /* set from warm-up code CC_GUARD = 16 on */
-#define ERROR_BITS   (63u << CC_ERRORS_SHIFT)
-#define QUALITY_BITS (15u << CC_QUALITY_SHIFT)
-#define FAIL_BITS    (3u << CC_FAILS_SHIFT)
+#define ERROR_BITS   ((uint32_t)CC_ERRORS_MASK << CC_ERRORS_SHIFT)
+#define QUALITY_BITS ((uint32_t)CC_QUALITY_MASK << CC_QUALITY_SHIFT)
+#define FAIL_BITS    ((uint32_t)CC_FAILS_MASK << CC_FAILS_SHIFT)
 #define IS(quality)  ((uint32_t)(quality) << CC_QUALITY_SHIFT)
 
 /* Fold good readings into the eight lanes of a tile: docs/model.md gives each formula.
@@ -98,7 +98,7 @@ void tile_apply(Tile *restrict t, Lot *restrict lot, const Policy *restrict p, c
                             && (now >= IS(CC_HIGH) || (quality >= IS(CC_HIGH) && quality <= IS(CC_LOW)));
 
         /* the threshold, squared to spare a root */
-        const float scale = (float)(int32_t)((t->role[j] >> 20) ^ 256u);
+        const float scale = (float)(int32_t)((t->role[j] >> CC_ROLE_SCALE_SHIFT) ^ (uint32_t)CC_ROLE_SCALE_ONE);
         const float gain = base_gain * (1.0f + error_gain * (float)(int32_t)errors) * scale;
         const float far = x - t->emitted[j];
         const uint32_t elapsed = (tick - (s >> CC_SEEN_SHIFT)) & CC_SEEN_MASK;
@@ -109,7 +109,7 @@ void tile_apply(Tile *restrict t, Lot *restrict lot, const Policy *restrict p, c
 
         const uint32_t spin = ((r << 16) | (r >> 16)) >> 8;
         const bool warmer = ((float)(int32_t)spin < alpha * (5.77f * 16777216.0f)) & ((int32_t)warm < (int32_t)warm_max);
-        t->state[j] = 1u | now | (errors - (errors ? 1u << CC_ERRORS_SHIFT : 0))
+        t->state[j] = CC_ACTIVE | now | (errors - (errors ? 1u << CC_ERRORS_SHIFT : 0))
                     | (warm + (warmer ? 1u << CC_WARM_SHIFT : 0)) | (tick << CC_SEEN_SHIFT);
         lot->event[j] = (leaves ? EVENT_MESSAGE : 0) | (quality == IS(CC_NEVER) ? EVENT_HEARD : 0)
                       | (errors == CC_FAILING << CC_ERRORS_SHIFT ? EVENT_HEALED : 0) | alarm;
@@ -128,14 +128,14 @@ typedef struct { uint32_t first, restart, heard, sickened; } Failure;
 static inline Failure lane_fail(Tile *restrict t, int j, uint32_t cause, const Policy *restrict p)
 {
     const uint32_t s = t->state[j];
-    const uint32_t before = (s >> CC_FAILS_SHIFT) & 3, fails = before < 3 ? before + 1 : 3;
-    const uint32_t level = (s >> CC_ERRORS_SHIFT) & 63;
+    const uint32_t before = (s >> CC_FAILS_SHIFT) & CC_FAILS_MASK, fails = before < 3 ? before + 1 : 3;
+    const uint32_t level = (s >> CC_ERRORS_SHIFT) & CC_ERRORS_MASK;
     const uint32_t errors = level + CC_ERROR_STEP < 63 ? level + CC_ERROR_STEP : 63;
     const uint32_t restart = (fails == CC_RESTART) & (before != CC_RESTART);
-    const uint32_t warm = restart ? 0 : (s >> CC_WARM_SHIFT) & 63;
+    const uint32_t warm = restart ? 0 : (s >> CC_WARM_SHIFT) & CC_WARM_MASK;
     t->state[j] = (fails << CC_FAILS_SHIFT) | (cause << CC_QUALITY_SHIFT) | (errors << CC_ERRORS_SHIFT)
                 | (warm << CC_WARM_SHIFT) | (p->tick << CC_SEEN_SHIFT);
-    return (Failure){before == 0, restart, ((s >> CC_QUALITY_SHIFT) & 15) == CC_NEVER,
+    return (Failure){before == 0, restart, ((s >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK) == CC_NEVER,
                      level < CC_FAILING && errors >= CC_FAILING};
 }
 
@@ -158,13 +158,6 @@ static inline uint32_t segment_id(const Segment *s, uint32_t slot)
 static inline uint32_t heartbeat_phase(const Policy *p, uint32_t tile)
 {
     return (p->tick + tile) % p->heartbeat;
-}
-
-static inline uint32_t locate(const Core *core, uint32_t id)
-{
-    if (id < core->dense)
-        return id + (id / CC_SLOTS) * (CC_SLAB_TILES * CC_LANES - CC_SLOTS);
-    return cc_locate_sparse(core, id);
 }
 
 /* --- readings by id --------------------------------------------------------------------------- */
@@ -203,7 +196,7 @@ static inline void tile_prefetch(const Tile *tile)
 static inline int gang_take(Core *core, Gang *g, uint32_t index, uint32_t id, int canal, float x, uint8_t ok)
 {
     if (ok > 1) { core->ledger.malformed++; return 1; }
-    const uint32_t loc = locate(core, id);
+    const uint32_t loc = cc_locate(core, id);
     if (loc == CC_NOWHERE) { core->ledger.id++; return 1; }
     const Segment *s = &core->segments[loc >> 10];
     if (s->canal != canal) { core->ledger.channel++; return 1; }
@@ -436,18 +429,10 @@ static inline int sink_has_room(const Sink *s)
 
 /* --- readings in order of their ids: whole tiles, folded where they are ------------------------- */
 
-static inline uint32_t batch_id(const Batch *b, size_t i)
-{
-    uint32_t id;
-    if (!b->frames) return b->ids[i];
-    memcpy(&id, b->frames + i * CC_FRAME, 4);
-    return __builtin_bswap32(id);
-}
-
 /* Whether eight readings from `i` on may be those of one tile; exact only where `run_tile` looks. */
 static inline bool run_begins(const Batch *b, size_t i)
 {
-    return b->n - i >= CC_LANES && !b->offsets && batch_id(b, i + 7) == batch_id(b, i) + 7;
+    return b->n - i >= CC_LANES && !b->offsets && cc_batch_id(b, i + 7) == cc_batch_id(b, i) + 7;
 }
 
 /* Eight values, if their readings are good ones of the ids from `id` on, in order. */
@@ -508,7 +493,7 @@ static inline uint32_t run_tile(Core *core, Sink *sink, const Batch *b, Lot *lot
 /* Whole tiles of one segment from reading `from` on, while all is plain; returns the first reading not folded. */
 static size_t run_segment(Core *core, Sink *sink, const Batch *b, size_t from)
 {
-    const uint32_t id = batch_id(b, from), loc = locate(core, id);
+    const uint32_t id = cc_batch_id(b, from), loc = cc_locate(core, id);
     if (loc == CC_NOWHERE || loc % CC_LANES) return from;
     Segment *s = &core->segments[loc >> 10];
     Block *block = &core->blocks[s->owner];
@@ -544,7 +529,7 @@ static size_t run(Core *core, Sink *sink, const Batch *b, size_t from)
 static inline size_t gang_size(const Core *core, const Batch *b, size_t i)
 {
     if (!run_begins(b, i)) return GANG;
-    const uint32_t loc = locate(core, batch_id(b, i));
+    const uint32_t loc = cc_locate(core, cc_batch_id(b, i));
     return loc == CC_NOWHERE ? GANG : CC_LANES - loc % CC_LANES;
 }
 
@@ -600,7 +585,7 @@ static inline void tile_values(const Core *core, const Segment *s, const Functio
     const float a = f->a, b = f->b;
     if (s->flags & CC_SEG_MIXED)
         for (uint32_t j = 0; j < CC_LANES; j++) {
-            const uint32_t own = t->role[j] & 0xfffffu;
+            const uint32_t own = t->role[j] & CC_ROLE_FUNCTION_MASK;
             x[j] = native(own ? &core->functions[own] : f, loc + j, core->steps);
         }
     else if (f->kind == CC_FN_RANDOM)

@@ -31,13 +31,17 @@ typedef struct {
                                    0-26 second of the last one, modulo 2**27 */
     uint32_t state[CC_LANES];   /* the bits below */
     uint32_t role[CC_LANES];    /* bits 0-19 function (0 = the segment's own);
-                                   bits 20-31 threshold scale in 1/256, stored xor 256 (0 = 1.0) */
+                                   bits 20-31 threshold scale in 1/256, stored xor CC_ROLE_SCALE_ONE (0 = 1.0) */
 } Tile;
+
+enum { CC_ROLE_FUNCTION_MASK = 0xfffff, CC_ROLE_SCALE_SHIFT = 20, CC_ROLE_SCALE_ONE = 256 };
 
 /* state: bit 0 active | 1-2 failures in a row | 3-6 quality | 7-12 error level, 0..63
  *        | 13-18 warm-up, logarithmic | 19-31 tick of the last reading, modulo 8192 */
 enum {
-    CC_FAILS_SHIFT = 1, CC_QUALITY_SHIFT = 3, CC_ERRORS_SHIFT = 7, CC_WARM_SHIFT = 13,
+    CC_ACTIVE = 1,
+    CC_FAILS_SHIFT = 1, CC_FAILS_MASK = 3, CC_QUALITY_SHIFT = 3, CC_QUALITY_MASK = 15,
+    CC_ERRORS_SHIFT = 7, CC_ERRORS_MASK = 63, CC_WARM_SHIFT = 13, CC_WARM_MASK = 63,
     CC_SEEN_SHIFT = 19, CC_SEEN_MASK = 8191,
     CC_ERROR_STEP = 8,          /* a failed reading raises the error level by this, a good one lowers it by 1 */
     CC_FAILING = 16,            /* error level from which an entity counts as failing */

@@ -2,17 +2,13 @@
 
 docs/model.md has each formula.  Every operation is one of IEEE doubles in a stated order: replays give the same bits.
 """
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from corec._core import dtypes
 from corec.config import Config
 from corec.engine.outcome import ANOMALY
+from corec.engine.topology import Topology
 from corec.errors import DamagedFile
-
-if TYPE_CHECKING:
-    from corec.engine.topology import Topology
 
 #: Windows before features are judged, and steps of the clocks.
 WARM, SLOW, FAST = 50, 0.0005, 1 / 8
@@ -31,7 +27,7 @@ STATE = np.dtype([("mean", "<f8", 4), ("var", "<f8", 4), ("score", "<f8"), ("win
                   ("highest", "<f8", STRETCHES)])  # fmt: skip
 
 
-def audit_of(config: Config, topology: "Topology", audit: "Audit | None" = None) -> "Audit | None":
+def audit_of(config: Config, topology: Topology, audit: "Audit | None" = None) -> "Audit | None":
     """*audit* under another configuration, a new one where there is none; None where blocks get no score."""
     if not config.audits:
         return None
@@ -46,7 +42,7 @@ class Audit:
     def __init__(self) -> None:
         self.state = np.zeros(0, STATE)
 
-    def take_over(self, config: Config, topology: "Topology") -> None:
+    def take_over(self, config: Config, topology: Topology) -> None:
         """Another configuration, perhaps with more blocks."""
         self._stretch = -(-config.auditoria.ventanas // STRETCHES)
         self._least = config.auditoria.umbral

@@ -1,54 +1,53 @@
-"""Batches of producers: what of each is folded, and what is refused and why."""
-
-from typing import TYPE_CHECKING, NamedTuple
+"""Batches of producers: which of their readings are folded, and which are refused and why."""
+from typing import NamedTuple
 
 import numpy as np
 
-from corec._core.wire import unpack_envelope
-from corec.engine.ledger import count
+from corec._core.wire import FRAME_BYTES, unpack_envelope
 from corec.engine.outcome import PutAside
+from corec.engine.state import EngineState
 from corec.errors import DamagedBatch
 
-if TYPE_CHECKING:
-    from corec.engine import Engine
-
-#: Readings are numbered in 64 bits; what would run beyond is malformed.
+#: Readings are numbered in 64 bits; a batch that would run beyond is malformed.
 LAST_SEQUENCE = 2**64 - 1
 
 
-class Part(NamedTuple):
-    """What of a batch is new, in time and whole."""
+class AcceptedReadings(NamedTuple):
+    """The readings of a batch that are to be folded."""
 
     time: int  # ms
     frames: bytes
-    offsets: np.ndarray | None  # ms after it, one for each reading
+    offsets: np.ndarray | None  # int32[n]: ms from `time`, one for each reading
 
 
-def sift(engine: "Engine", data: bytes, arrival: int) -> Part | None:
-    """The part of an envelope that is to be folded, if any is; the rest is counted by cause."""
+def accepted_part(state: EngineState, envelope: bytes, arrival: int) -> AcceptedReadings | PutAside | None:
+    """The readings of an envelope that are new and in time, or those put aside for their time, or None.
+
+    Those that are not to be folded are counted by cause; the mark of the producer moves.  arrival: ms.
+    """
     try:
-        batch = unpack_envelope(data)
+        batch = unpack_envelope(envelope)
     except DamagedBatch:
-        count(engine.arena.ledger, "malformed", 1)
+        state.count("malformed", 1)
         return None
     if batch.sequence + batch.count > LAST_SEQUENCE:
-        count(engine.arena.ledger, "malformed", batch.count)
+        state.count("malformed", batch.count)
         return None
     numbered = batch.producer or batch.epoch
-    skip = engine.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if numbered else 0
+    skip = state.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if numbered else 0
     frames, offsets = batch.frames, batch.offsets
     if skip:
-        count(engine.arena.ledger, "repeated", skip)
-        frames, offsets = frames[skip * 10 :], None if offsets is None else offsets[skip:]
+        state.count("repeated", skip)
+        frames, offsets = frames[skip * FRAME_BYTES :], None if offsets is None else offsets[skip:]
     if not len(frames):
         return None
-    if not _in_time(engine, batch.time, offsets, arrival):
-        count(engine.arena.ledger, "skew", len(frames) // 10)
-        engine._aside.append(PutAside(batch.time, arrival, bytes(frames), "skew"))
-        return None
-    return Part(batch.time, frames, offsets)
+    if not _is_in_time(state, batch.time, offsets, arrival):
+        state.count("skew", len(frames) // FRAME_BYTES)
+        return PutAside(batch.time, arrival, bytes(frames), "skew")
+    return AcceptedReadings(batch.time, frames, offsets)
 
 
-def _in_time(engine: "Engine", time: int, offsets: np.ndarray | None, arrival: int) -> bool:
+def _is_in_time(state: EngineState, time: int, offsets: np.ndarray | None, arrival: int) -> bool:
+    """Whether all readings are at most `max_skew` older than their arrival and at most `max_adelanto` ahead of it."""
     first, last = (0, 0) if offsets is None else (int(offsets.min()), int(offsets.max()))
-    return arrival - (time + first) <= engine.max_skew and time + last - arrival <= engine.max_lead
+    return arrival - (time + first) <= state.max_skew and time + last - arrival <= state.max_lead

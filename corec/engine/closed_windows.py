@@ -1,22 +1,19 @@
 """Windows that gave their rows in turns that cannot be folded again: they must not give rows twice."""
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from corec.engine import Engine
+from corec.engine.state import EngineState
 
 
-def may_open_from(engine: "Engine") -> int:
-    """ms; time alone keeps windows that start earlier from being opened again."""
-    return max(0, engine.arena.watermark - int(engine.arena.policies["window_ms"].max()))
+def may_open_from(state: EngineState) -> int:
+    """ms: a window that starts earlier cannot open again, as its time is over."""
+    return max(0, state.arena.watermark - int(state.arena.policies["window_ms"].max()))
 
 
-def keep_closed(engine: "Engine", indexes: np.ndarray, starts: np.ndarray) -> None:
-    """Let what came before the end of these windows (block, start in ms) be late, as it was."""
-    blocks, policies = engine.arena.blocks, engine.arena.policies
-    lengths = policies["window_ms"][blocks["policy"][indexes]]
-    np.maximum.at(blocks["closed_until"], indexes, starts // lengths * lengths + lengths)
+def keep_closed(state: EngineState, blocks: np.ndarray, starts: np.ndarray) -> None:
+    """Close the windows that began at *starts* (int64[n], ms) in *blocks* (indexes): readings before their end are late."""
+    rows, policies = state.arena.blocks, state.arena.policies
+    lengths = policies["window_ms"][rows["policy"][blocks]]
+    np.maximum.at(rows["closed_until"], blocks, starts // lengths * lengths + lengths)
     for name in ("newest", "older"):
-        window = blocks[name]
-        window[window["end"] <= blocks["closed_until"]] = np.zeros((), window.dtype)
+        window = rows[name]
+        window[window["end"] <= rows["closed_until"]] = np.zeros((), window.dtype)

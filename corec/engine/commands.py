@@ -1,76 +1,94 @@
 """Control commands: what changes an engine's state besides readings, by name, in turn records."""
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from corec.config import Config, parse
 from corec.config.registered import with_entries
 from corec.config.reload import reshaped
 from corec.engine import detached_blocks as detached
-from corec.engine.fusion import block_named, check_fusion, check_undo, fuse, undo
+from corec.engine.fusion import check_fusion, check_undo, fuse, undo
 from corec.engine.mutes import acknowledge, check_ack, check_mute, mute
+from corec.engine.open_turn import OpenTurn
+from corec.engine.outcome import Event, Refusal
 from corec.engine.repair import note_inheritance, repair
+from corec.engine.state import EngineState
 from corec.errors import UsageError
 
-if TYPE_CHECKING:
-    from corec.engine import Engine
+
+def _repair(state: EngineState, command: Mapping[str, Any]) -> list[Event]:
+    return repair(state, state.block_named(command["block"]), why=command.get("why", ""))
 
 
-def _repair(engine: "Engine", command: Mapping[str, Any]) -> None:
-    repair(engine, block_named(engine, command["block"]), why=command.get("why", ""))
+def _reload(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    turn.state.reload(parse(command["config"], source="a reload"))
 
 
-def _reload(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.reload(parse(command["config"], source="a reload"))
-
-
-def _shed(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.count_shed(command["readings"], command.get("by", {}))
-
-
-def _finish(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.close_all()
-
-
-def _attach(engine: "Engine", command: Mapping[str, Any]) -> None:
-    if detached.is_known(engine, command["entry"]["id"]):
-        detached.attach_again(engine, command["entry"]["id"])
+def _attach(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    if detached.is_known(turn.state, command["entry"]["id"]):
+        detached.attach_again(turn.state, command["entry"]["id"])
     else:
-        engine.attach(with_entries(engine.config, [command["entry"]]))
+        turn.attach(with_entries(turn.state.config, [command["entry"]]))
 
 
-def _advance(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.advance(command["to"])
+def _detach(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    detached.detach(turn.state, command)
 
 
-def _read(engine: "Engine", command: Mapping[str, Any]) -> None:
-    engine.cursor = {**engine.cursor, **command["cursor"]}
-    engine.reaches(command.get("clock", 0), command.get("marks", ()))   # records of an earlier CoreC have neither
+def _advance(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    turn.advance(command["to"])
 
 
+def _finish(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    turn.close_all()
+
+
+def _shed(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    turn.state.count_shed(command["readings"], command.get("by", {}))
+
+
+def _read(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    turn.state.cursor = {**turn.state.cursor, **command["cursor"]}
+    turn.note_reach(command.get("clock", 0), command.get("marks", ()))   # records of an earlier CoreC have neither
+
+
+#: Commands that are rows of a block's history: (state, command) -> events.
+HISTORY = {"fuse": fuse, "undo": undo, "repair": _repair, "inherit": note_inheritance, "mute": mute, "ack": acknowledge}
+#: All others: (turn, command) -> None.
+CHANGES = {"reload": _reload, "attach": _attach, "detach": _detach, "advance": _advance, "finish": _finish, "shed": _shed,
+           "read": _read}  # fmt: skip
 CHECKS = {"fuse": check_fusion, "undo": check_undo, "mute": check_mute, "ack": check_ack, "detach": detached.check_detach}
-COMMANDS = {
-    "fuse": fuse, "undo": undo, "repair": _repair, "inherit": note_inheritance, "mute": mute, "ack": acknowledge, "reload": _reload,
-    "attach": _attach, "detach": detached.detach, "advance": _advance, "finish": _finish, "shed": _shed, "read": _read,
-}  # fmt: skip
 
 
-def apply_command(engine: "Engine", command: Mapping[str, Any]) -> None:
-    """Carry out one command that `check_command` let pass; UsageError when it is no longer possible."""
-    COMMANDS[command["op"]](engine, command)
+def apply_command(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    """Carry out one command that `check_command` accepted; UsageError when it is no longer possible."""
+    if command["op"] in HISTORY:
+        turn.note(HISTORY[command["op"]](turn.state, command))
+    else:
+        CHANGES[command["op"]](turn, command)
 
 
-def check_command(engine: "Engine", command: Mapping[str, Any]) -> None:
+def apply_commands(turn: OpenTurn, commands: Sequence[Mapping[str, Any]]) -> None:
+    """Carry out *commands* in order; one that is no longer possible is refused and changes nothing."""
+    for number, command in enumerate(commands):
+        try:
+            apply_command(turn, command)
+        except UsageError as error:
+            turn.refuse(Refusal(number, error.text, error.hint))
+
+
+def check_command(state: EngineState, command: Mapping[str, Any]) -> None:
     """UsageError when *command* could not be carried out as things stand."""
-    if command.get("op") not in COMMANDS:
-        raise UsageError(f"expected a command of {', '.join(COMMANDS)}, got {command.get('op')!r}")
-    if command["op"] == "attach" and not detached.may_come_again(engine, command["entry"]):
-        with_entries(engine.config, [command["entry"]])
-    if command["op"] in ("repair", "inherit"):
-        block_named(engine, command.get("block"))
-    if command["op"] in CHECKS:
-        CHECKS[command["op"]](engine, command)
-    if command["op"] == "reload":
-        check_reload(engine.config, parse(command["config"], source="a reload"))
+    op = command.get("op")
+    if op not in HISTORY and op not in CHANGES:
+        raise UsageError(f"expected a command of {', '.join([*HISTORY, *CHANGES])}, got {op!r}")
+    if op == "attach" and not detached.may_come_again(state, command["entry"]):
+        with_entries(state.config, [command["entry"]])
+    if op in ("repair", "inherit"):
+        state.block_named(command.get("block"))
+    if op in CHECKS:
+        CHECKS[op](state, command)
+    if op == "reload":
+        check_reload(state.config, parse(command["config"], source="a reload"))
 
 
 def check_reload(running: Config, wanted: Config) -> None:

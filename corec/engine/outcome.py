@@ -1,40 +1,41 @@
-"""What a turn gives: aggregates, messages, alerts, and a count of all that was refused."""
+"""What an engine gives: the outcome of a turn, and one entity in words and units."""
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from corec._core import dtypes
+from corec._core.dtypes import ALERT_FAILURE, ALERT_HIGH, ALERT_LOW, ALERT_SILENCE
 
+#: Kind of the alert about a block whose score tops those of its older windows; the kernels raise all others.
+ANOMALY = 5
 #: Kinds of alerts in words; `anomaly` is about a block, the others about an entity.
-KINDS = {1: "high", 2: "low", 3: "silence", 4: "failure", 5: "anomaly"}
+KINDS = {ALERT_HIGH: "high", ALERT_LOW: "low", ALERT_SILENCE: "silence", ALERT_FAILURE: "failure", ANOMALY: "anomaly"}
 #: Added to the kind of an alert that was muted.
 MUTED = 128
 #: Events by which failing entities of a block were regenerated in place.
 REPAIRS = ("repair", "regenerate")
-#: Kind of the alert that an entity raises when it is restarted: layout.h, CC_ALERT_FAILURE.
-FAILURE = 4
-#: Kind of the alert about a block whose score tops all of its newest windows.
-ANOMALY = 5
+#: Quality of an entity in words, by its number in layout.h.
+QUALITIES = ("never", "good", "warming", "high", "low", "not finite", "declared failed", "silent", "repaired")
 
 
 def kind_name(kind: int) -> str:
-    """`high`, `low (muted)` and so on."""
+    """The kind of an alert as text: "high", "low (muted)"; the number where it has no name."""
     name = KINDS.get(kind & ~MUTED, str(kind & ~MUTED))
     return f"{name} (muted)" if kind & MUTED else name
 
 
 class PutAside(NamedTuple):
-    """Readings kept out of the fold, as they came."""
+    """Readings that were not folded, because their time is too far from their arrival."""
 
-    time: int  # ms, what the batch said
-    arrival: int  # ms, when it came
+    time: int  # ms, as the batch has it
+    arrival: int  # ms
     frames: bytes  # n * 10 bytes
     cause: str
 
 
 class Repair(NamedTuple):
-    """Entities of a block that were regenerated."""
+    """How many entities of a block were regenerated at once."""
 
     time: int  # ms
     block: int  # index
@@ -42,32 +43,32 @@ class Repair(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened to a block besides readings: a row of its history."""
+    """A change of a block that readings alone did not make: a row of its history."""
 
     time: int  # ms
     block: int  # index
     what: str  # repair, regenerate, inherit, restart, fuse, undo, mute, unmute, ack
-    host: int = -1  # index of the block that it joined or left
+    host: int = -1  # index of the block that it joined or left, -1 where there is none
     fitness: float = 1.0  # of the block, before
     host_fitness: float = 1.0
     failing: int = 0  # entities at or above the error level that counts as failing, before
-    entities: int = 0  # how many it was about
+    entities: int = 0  # how many it concerns
     inherited: int = 0  # how many took over the function and parameters of a healthy one
     reason: str = ""
-    subject: str = ""  # an entity or alerts, where it was about these
+    subject: str = ""  # the muted block or entity, or the acknowledged alert
 
 
 class Refusal(NamedTuple):
-    """A command that could not be carried out when its turn came; it changed nothing."""
+    """A command that could not be carried out in its turn; it changed nothing."""
 
-    command: int  # its place in the turn
+    command: int  # its index among the commands of the turn
     text: str
     hint: str | None
 
 
 def restarts(alerts: np.ndarray, now: int) -> list[Event]:
-    """How many entities of each block were restarted: each raised one alert of its failure."""
-    failed = alerts["block"][alerts["kind"] == FAILURE]
+    """One event for each block with entities that were restarted; each of these raised an alert of its failure."""
+    failed = alerts["block"][alerts["kind"] == ALERT_FAILURE]
     blocks, counts = np.unique(failed, return_counts=True)
     return [Event(now, index, "restart", entities=count, reason="failed twice in a row")
             for index, count in zip(blocks.tolist(), counts.tolist(), strict=True)]  # fmt: skip
@@ -83,12 +84,12 @@ class Outcome:
 
     aggregates: `dtypes.AGGREGATE`, one row for each block and window that closed.
     messages: `dtypes.MESSAGE`, the readings that passed the filter.
-    alerts: `dtypes.ALERT`; `KINDS` names them.
-    muted: alerts of what is muted: stored, counted, told to nobody.
+    alerts: `dtypes.ALERT`; `KINDS` names their kinds.
+    muted: `dtypes.ALERT` of blocks and entities that are muted: stored and counted, but not reported.
     rejected: cause -> readings refused in this turn (malformed, channel, id, skew, repeated).
     late: readings in this turn whose window was closed.
-    aside: batches whose time was further than `max_skew` from their arrival.
-    events: what happened to blocks: repairs, restarts of entities in numbers, fusions and their undoing.
+    aside: batches older than `max_skew` or further ahead than `max_adelanto` at their arrival.
+    events: repairs, restarts, fusions and their undoing, mutes and acknowledgements.
     refused: commands that could not be carried out.
     """
 
@@ -104,7 +105,7 @@ class Outcome:
 
     @property
     def all_alerts(self) -> np.ndarray:
-        """The alerts, then the muted ones, marked as such in their kind."""
+        """`dtypes.ALERT`: the alerts, then the muted ones with MUTED added to their kind."""
         if not len(self.muted):
             return self.alerts
         marked = self.muted.copy()
@@ -113,10 +114,27 @@ class Outcome:
 
     @property
     def repairs(self) -> list[Repair]:
-        """Blocks that regenerated failing entities."""
+        """The events by which failing entities were regenerated."""
         return [Repair(event.time, event.block, event.entities) for event in self.events if event.what in REPAIRS]
 
     @property
     def empty(self) -> bool:
-        """True when the turn gave nothing that needs storing."""
+        """Whether there is nothing to store."""
         return not (len(self.aggregates) or len(self.messages) or len(self.alerts) or len(self.muted) or self.aside or self.events)
+
+
+def describe_entity(tile: np.void, lane: int) -> dict[str, Any]:
+    """One entity in words and units; tile: one element of dtypes.TILE, lane: 0..7."""
+    state, trend, role = (int(tile[name][lane]) for name in ("state", "trend", "role"))
+    trend = 0 if trend & dtypes.TRIED else trend     # of a repaired entity it holds how often and when, and no numbers
+    halves = np.array([trend & 0xFFFF0000, trend << 16 & 0xFFFFFFFF], np.uint32).view(np.float32)
+    return {
+        "valor": float(tile["value"][lane]), "activo": bool(state & dtypes.ACTIVE), "emitted": float(tile["emitted"][lane]),
+        "mean": float(tile["slow"][lane]), "std": float(np.sqrt(tile["var"][lane])), "fast_mean": float(tile["fast"][lane]),
+        "mean_step": float(halves[0]), "peak_score": float(halves[1]),
+        "quality": QUALITIES[state >> dtypes.QUALITY_SHIFT & dtypes.QUALITY_MASK],
+        "failures": state >> dtypes.FAILS_SHIFT & dtypes.FAILS_MASK,
+        "error_level": state >> dtypes.ERRORS_SHIFT & dtypes.ERRORS_MASK, "warm_up": state >> dtypes.WARM_SHIFT & dtypes.WARM_MASK,
+        "function": role & dtypes.ROLE_FUNCTION_MASK,
+        "threshold_scale": (role >> dtypes.ROLE_SCALE_SHIFT ^ dtypes.ROLE_SCALE_ONE) / dtypes.ROLE_SCALE_ONE,
+    }

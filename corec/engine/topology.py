@@ -52,7 +52,7 @@ class Topology:
         self._set_entry(plan.index, entry)
         _map_ids(self.arena, self.plans)
 
-    def map_places(self, config: Config) -> None:
+    def map_ids(self, config: Config) -> None:
         """Let ids name the entities of all entries that are not detached."""
         self.plans = [replace(plan, entry=entry) for plan, entry in zip(self.plans, config.bloques, strict=True)]
         _map_ids(self.arena, self.plans)

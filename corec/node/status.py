@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from corec._core import block
+from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_HEARD
 from corec.config import Config
 from corec.engine import Engine
-from corec.engine.fusion import fused_into
 from corec.node.acceptance import Acceptance
 from corec.node.alert_log import AlertLog
 from corec.node.lifecycle import Lifecycle, clock_ahead
@@ -99,7 +99,7 @@ class NodeStatus:
 def blocks_of(engine: Engine) -> dict[str, Any]:
     """Blocks by state, and the weakest of those heard."""
     gone = np.array([entry.retirado for entry in engine.config.bloques])[engine.blocks["policy"]]
-    blocks, frozen, fused = engine.blocks[~gone], _asleep(engine)[~gone], fused_into(engine)
+    blocks, frozen, fused = engine.blocks[~gone], _asleep(engine)[~gone], engine.fused_into
     names = [name for name, is_gone in zip(engine.block_ids, gone, strict=True) if not is_gone] if gone.any() else engine.block_ids
     heard = blocks["heard"] > 0
     live = heard & (engine.arena.tick - blocks["last_tick"].astype(np.int64) <= IDLE_AFTER)
@@ -121,8 +121,8 @@ def _asleep(engine: Engine) -> np.ndarray:
     segments = engine.arena.segments
     asleep = np.zeros(len(engine.block_ids), bool)
     if engine.arena.frozen:
-        asleep[segments["owner"][segments["flags"] & 4 != 0]] = True
-        asleep[segments["owner"][segments["flags"] & 5 == 1]] = False
+        asleep[segments["owner"][segments["flags"] & SEGMENT_FROZEN != 0]] = True
+        asleep[segments["owner"][segments["flags"] & (SEGMENT_FROZEN | SEGMENT_HEARD) == SEGMENT_HEARD]] = False
     return asleep
 
 

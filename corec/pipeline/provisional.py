@@ -24,4 +24,4 @@ def tell_held(log: logging.Logger, who: str, alerts: np.ndarray, name_of: Callab
 def place_name(engine: Engine, id: int) -> str:
     """An entity that nobody has named: its block and its place in it."""
     segment, slot = engine.locate(id)
-    return f"{engine.block_ids[engine.home_of(segment)]}:{slot}"
+    return f"{engine.block_ids[engine.configured_block_of(segment)]}:{slot}"

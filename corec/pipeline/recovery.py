@@ -12,7 +12,6 @@ from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
-from corec.engine.closed_windows import keep_closed, may_open_from
 from corec.engine.outcome import Outcome
 from corec.errors import ServerAway, StorageError
 from corec.pipeline.identity import identify
@@ -163,8 +162,8 @@ def _keep_committed_ledger(opened: Opened, name: str) -> None:
 def _keep_closed(opened: Opened) -> None:
     """Windows that were committed are closed, also where time alone would not say so."""
     with opened.store.reader() as reader:
-        rows = reader.history(since=may_open_from(opened.engine))
-    keep_closed(opened.engine, rows["block"], rows["window"])
+        rows = reader.history(since=opened.engine.may_open_from)
+    opened.engine.keep_closed(rows["block"], rows["window"])
 
 
 def _without_snapshot(opened: Opened, name: str) -> None:

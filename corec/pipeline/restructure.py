@@ -3,6 +3,7 @@ import logging
 
 import numpy as np
 
+from corec._core.dtypes import SEGMENT_DIRTY, SEGMENT_HEARD
 from corec.config import BlockEntry, Config
 from corec.config.reload import reshaped
 from corec.engine import Engine
@@ -11,7 +12,7 @@ log = logging.getLogger("corec.node.restructure")
 
 #: What a block keeps of itself; its windows were closed before.
 KEPT = ("closed_until", "heard", "failing", "repairs", "fitness", "last_tick")
-HEARD_AND_DIRTY = np.uint8(3)
+HEARD_AND_DIRTY = np.uint8(SEGMENT_HEARD | SEGMENT_DIRTY)
 
 
 def same_shape(one: Config, other: Config) -> bool:
@@ -61,7 +62,7 @@ def _copy_block(new: Engine, index: int, old: Engine, was: int, tiles: np.ndarra
     first, last = old.segments_of(was)
     target, _ = new.segments_of(index)
     for segment in range(first, last):
-        if old.arena.segments["flags"][segment] & 1:
+        if old.arena.segments["flags"][segment] & SEGMENT_HEARD:
             new.arena.tiles[target + segment - first] = tiles[segment]
             new.arena.segments["flags"][target + segment - first] |= HEARD_AND_DIRTY
             new.arena.segments["last_tick"][target + segment - first] = old.arena.segments["last_tick"][segment]

@@ -15,7 +15,6 @@ from corec.common.trouble import Trouble
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
-from corec.engine.commands import apply_command, check_command
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
 from corec.pipeline.checkpoints import Checkpoints
@@ -122,7 +121,7 @@ class Pipeline:
 
     def command(self, command: dict[str, Any]) -> Future:
         """Have *command* applied in the next turn; the future resolves once that is committed."""
-        check_command(self.engine, command)
+        self.engine.check_command(command)
         done: Future = Future()
         self._commands.append((command, done))
         self.accepted(urgent=True)
@@ -295,7 +294,7 @@ class Pipeline:
         if note:
             note |= self.engine.reached()
             note["cursor"] |= self._listener.cursor_notes()
-            apply_command(self.engine, note)
+            self.engine.apply_command(note)
             commands.append(note)
 
     def _commit(self, outcome: Outcome, tick: int, waited_for: bool = False) -> None:

@@ -12,7 +12,6 @@ import corec
 from corec._core.wire import encode_frames
 from corec.config import parse
 from corec.engine import Engine
-from corec.engine.commands import check_command
 from corec.engine.producer_marks import MOST_PRODUCERS, Marks
 from corec.errors import ConfigError, FrameError, UsageError
 from tests.support.fleet import FLEET, STEPPED, entry
@@ -59,7 +58,7 @@ def test_anything_with_bytes_in_it_is_frames(kind):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 100), st.integers(0, 700), st.sampled_from([0, 1, 64, 255]))
 def test_frames_arrays_and_turns_are_one_way_in(seed, ahead, load_q):
-    # Given the same readings as frames, as arrays and as an envelope, twice
+    # Given the same readings as frames, as arrays and as an envelope of no producer, which leaves no mark, twice
     engines, ids = [Engine(CONFIG) for _ in range(3)], np.random.default_rng(seed).integers(0, 3100, 400)
     states = np.random.default_rng(seed + 1).random(400) > 0.05
     for number in range(2):
@@ -67,14 +66,13 @@ def test_frames_arrays_and_turns_are_one_way_in(seed, ahead, load_q):
         outcomes = [
             engines[0].feed(encode_frames(ids, 1, x, states), at=at, load=load),
             engines[1].feed_arrays(ids, x, at=at, channel=1, states=states, load=load),
-            engines[2].turn([envelope(ids, x, at=at, sequence=400 * number, states=states)], load_q=load_q),
+            engines[2].turn([envelope(ids, x, at=at, states=states, producer=0, epoch=0)], load_q=load_q),
         ]
         # Then they give the same
         same_outcome(outcomes[0], outcomes[1])
         same_outcome(outcomes[0], outcomes[2])
-    # And leave the same behind, but for the marks of producers
+    # And leave the same behind
     assert same_state(engines[0], engines[1])
-    engines[2].marks = Marks()
     assert same_state(engines[0], engines[2])
 
 
@@ -380,7 +378,7 @@ def test_producers_remembered_are_bounded():
 )  # fmt: skip
 def test_command_that_cannot_be_carried_out_is_refused(command, said):
     with pytest.raises(UsageError) as caught:
-        check_command(Engine(CONFIG), command)
+        Engine(CONFIG).check_command(command)
     assert said in str(caught.value)
 
 
@@ -399,7 +397,7 @@ def changed(**keys):
 def test_reload_takes_over_as_the_oracle_says(keys, reload):
     # Given a node that works, some of whose sensors have fallen silent
     first = {"bloques": [entry(entidades=3000) | keys]}
-    assert check_command(Engine(first), reload) is None
+    assert Engine(first).check_command(reload) is None
     twin, at = Twin(first), T0
     for number in range(12):
         at += 700
@@ -600,10 +598,10 @@ def test_commands_on_registered_blocks_are_checked():
     engine.turn([], commands=[{"op": "attach", "entry": REGISTERED}])
     for command in ({"op": "detach", "block": "nobody"}, {"op": "detach", "block": "a"}):
         with pytest.raises(UsageError, match="no registered block"):
-            check_command(engine, command)
+            engine.check_command(command)
     with pytest.raises(ConfigError):
-        check_command(engine, {"op": "attach", "entry": REGISTERED})
+        engine.check_command({"op": "attach", "entry": REGISTERED})
     engine.turn([], commands=[{"op": "detach", "block": "late"}])
-    check_command(engine, {"op": "attach", "entry": REGISTERED})
+    engine.check_command({"op": "attach", "entry": REGISTERED})
     with pytest.raises(UsageError, match="no registered block"):
-        check_command(engine, {"op": "detach", "block": "late"})
+        engine.check_command({"op": "detach", "block": "late"})

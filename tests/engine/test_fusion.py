@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec.engine import Engine
-from corec.engine.commands import check_command
 from corec.errors import UsageError
 from tests.engine.test_engine import same_outcome
 from tests.support.fleet import entry
@@ -162,9 +161,9 @@ def test_block_of_another_shard_is_no_host():
     # Given a channel whose blocks stand in two shards
     engine = Engine({"fragmentos": 2, "bloques": [{"id": "a", "canal": 1, "entidades": 4, "entidades_por_bloque": 1}]})
     # Then a fusion is within one of them
-    assert check_command(engine, {**FUSE, "block": "a/2"}) is None
+    assert engine.check_command({**FUSE, "block": "a/2"}) is None
     with pytest.raises(UsageError, match="expected a host on channel 1 and shard 1, as 'a/1', got 'a/0' on channel 1 and shard 0"):
-        check_command(engine, FUSE)
+        engine.check_command(FUSE)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,7 @@ def test_fusion_that_may_not_be_is_refused_and_changes_nothing(command, said):
     command = {"op": "fuse", "force": True} | command
     # Given a command, when it is checked, then the error says what is wrong and what to do
     with pytest.raises(UsageError, match=said) as caught:
-        check_command(twin.engine, command)
+        twin.engine.check_command(command)
     assert caught.value.hint
     # And in a turn it changes nothing, which the outcome says too
     before = twin.engine.arena.blocks.copy()
@@ -206,7 +205,7 @@ def test_host_has_to_be_strong():
     twin.tick(T0 + 4000)
     # When one shall join the other
     with pytest.raises(UsageError, match="expected a host with a fitness above 0.5, got 'a/0' at 0.00"):
-        check_command(twin.engine, {"op": "fuse", "block": "a/1", "host": "a/0"})
+        twin.engine.check_command({"op": "fuse", "block": "a/1", "host": "a/0"})
 
 
 @pytest.mark.parametrize(("weak", "host", "said"), [
@@ -217,10 +216,10 @@ def test_weak_is_below_its_own_min_fitness_and_strong_above_a_half(weak, host, s
     engine.arena.blocks["fitness"][:2] = host, weak
     command = {"op": "fuse", "block": "a/1", "host": "a/0"}
     if said is None:
-        check_command(engine, command)
+        engine.check_command(command)
         return
     with pytest.raises(UsageError, match=said):
-        check_command(engine, command)
+        engine.check_command(command)
 
 
 def test_block_fused_away_is_no_host_and_not_fused_again():
@@ -228,7 +227,7 @@ def test_block_fused_away_is_no_host_and_not_fused_again():
     twin.turn([], commands=[FUSE])
     for command in (FUSE, {"op": "fuse", "block": "b/0", "host": "a/1", "force": True}):
         with pytest.raises(UsageError, match="'a/1' is fused into 'a/0' already"):
-            check_command(twin.engine, command)
+            twin.engine.check_command(command)
 
 
 def test_fusions_are_undone_in_reverse_order():
@@ -257,7 +256,7 @@ def test_last_block_of_a_channel_is_never_fused_away():
     twin = Twin({"bloques": [entry(entidades=20, entidades_por_bloque=10), entry(id="z", canal=2, entidades=5)]})
     twin.turn([], commands=[{"op": "fuse", "block": "a/0", "host": "a/1", "force": True}])
     with pytest.raises(UsageError, match="'a/1' is the last one of channel 1"):
-        check_command(twin.engine, {"op": "fuse", "block": "a/1", "host": "z/0", "force": True})
+        twin.engine.check_command({"op": "fuse", "block": "a/1", "host": "z/0", "force": True})
 
 
 # --- any order of anything -------------------------------------------------------------------------

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corec._core.dtypes import ALERT_FAILURE, ALERT_HIGH, ALERT_LOW, ALERT_SILENCE, SEGMENT_FROZEN
 from corec.engine import Engine
-from corec.engine.snapshot import FROZEN
 from tests.support.twin import T0, Twin, entity_columns
-
-HIGH, LOW, SILENCE, FAILURE = 1, 2, 3, 4
 
 
 def engine_of(entidades=8, **keys):
@@ -208,9 +206,9 @@ def test_limits_alert_once_a_burst():
     engine = engine_of(limites={"alto": 10.0})
     alerts = [kinds(hear(engine, value, number)) for number, value in enumerate([5, 5, 11, 12, 13, 11, 12])]
     # Then one alert says so
-    assert alerts == [[], [], [HIGH], [], [], [], []]
+    assert alerts == [[], [], [ALERT_HIGH], [], [], [], []]
     alert = engine_of(limites={"alto": 10.0}).feed_arrays([3], [11.0], at=T0, channel=1).alerts[0]
-    assert alert.tolist() == (T0, 3, 0, 1, HIGH, 11.0, 10.0)
+    assert alert.tolist() == (T0, 3, 0, 1, ALERT_HIGH, 11.0, 10.0)
 
 
 def test_noise_about_a_limit_is_one_burst():
@@ -222,12 +220,13 @@ def test_noise_about_a_limit_is_one_burst():
     # And when it is back for good and rises again, once more
     for number in range(20):
         hear(engine, 5.0, 200 + number)
-    assert kinds(hear(engine, 10.1, 300)) == [HIGH]
+    assert kinds(hear(engine, 10.1, 300)) == [ALERT_HIGH]
 
 
 def test_from_one_limit_to_the_other_is_a_burst_of_its_own():
     engine = engine_of(limites={"bajo": -1.0, "alto": 1.0})
-    assert [kinds(hear(engine, value, number)) for number, value in enumerate([0, 2, -2, -2, 2])] == [[], [HIGH], [LOW], [], [HIGH]]
+    alerts = [kinds(hear(engine, value, number)) for number, value in enumerate([0, 2, -2, -2, 2])]
+    assert alerts == [[], [ALERT_HIGH], [ALERT_LOW], [], [ALERT_HIGH]]
 
 
 def test_crossing_a_limit_leaves_as_a_message_either_way():
@@ -248,7 +247,7 @@ def test_silence_alerts_once():
     # When seconds pass, then one alert comes, after more than 5 s and not later than 7
     alerts = {second: outcome.alerts for second in range(1, 40) if len((outcome := engine.tick(T0 + second * 1000)).alerts)}
     assert list(alerts) == [6]
-    assert alerts[6].tolist() == [(T0 + 6000, 0, 0, 1, SILENCE, 1.0, 0.0)]
+    assert alerts[6].tolist() == [(T0 + 6000, 0, 0, 1, ALERT_SILENCE, 1.0, 0.0)]
     assert engine.entity(0)["activo"] is False
     # And when it was heard again and falls silent again, one more
     assert len(hear(engine, 1.0, 40_000).messages) == 1
@@ -263,7 +262,7 @@ def test_silence_shows_after_any_jump_of_the_clock(jump):
     # When the next that is heard, of another sensor, comes after the jump
     outcome = hear(engine, 1.0, jump * 1000, id=1)
     # Then the silence shows, once, and a reading after it leaves
-    assert kinds(outcome) == [SILENCE]
+    assert kinds(outcome) == [ALERT_SILENCE]
     assert kinds(engine.tick(T0 + jump * 1000 + 1000)) == []
     assert len(hear(engine, 1.0, jump * 1000 + 2000).messages) == 1
 
@@ -277,7 +276,7 @@ def test_a_shorter_silence_holds_from_its_reload_on():
     reload = {"op": "reload", "config": {"modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": 8, "silencio_max": 10}]}}
     engine.turn([], commands=[reload])
     # Then its silence shows when those are over
-    assert [kinds(engine.tick(T0 + second * 1000)) for second in (5, 10, 11, 12)] == [[], [], [SILENCE], []]
+    assert [kinds(engine.tick(T0 + second * 1000)) for second in (5, 10, 11, 12)] == [[], [], [ALERT_SILENCE], []]
 
 
 @settings(max_examples=50, deadline=None)
@@ -311,7 +310,7 @@ def test_two_failures_in_a_row_restart_an_entity(value, quality):
     # When it fails twice
     first, second = hear(engine, value, 100, good=value != 1.0), hear(engine, value, 200, good=value != 1.0)
     # Then the second says so, once, and a third does not
-    assert (kinds(first), kinds(second), kinds(hear(engine, value, 300, good=value != 1.0))) == ([], [FAILURE], [])
+    assert (kinds(first), kinds(second), kinds(hear(engine, value, 300, good=value != 1.0))) == ([], [ALERT_FAILURE], [])
     entity = engine.entity(0)
     assert (entity["quality"], entity["activo"], entity["warm_up"], entity["failures"]) == (quality, False, 0, 3)
     # And its next good reading is its first: the reference starts from it
@@ -404,13 +403,13 @@ def test_dead_sensor_in_a_small_block_is_told_once_and_regenerated_less_and_less
     waits = [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600, 3600]
     assert np.diff(repaired).tolist() == waits
     # And its failure is told once, by one alert and one message, and it counts as failing all the time
-    assert [kind for outcome in outcomes.values() for kind in kinds(outcome)] == [FAILURE]
+    assert [kind for outcome in outcomes.values() for kind in kinds(outcome)] == [ALERT_FAILURE]
     assert sum(len(outcome.messages) for outcome in outcomes.values()) == 1
     assert twin.engine.entity(0)["mean_step"] == 0.0 and not twin.engine.entity(0)["activo"]
     # And after a good reading all of it begins anew
     assert len(hear(twin, 1.0, 21_600_000).messages) == 1
     again = {second: hear(twin, np.nan, 1000 * second) for second in range(21_601, 21_640)}
-    assert [kind for outcome in again.values() for kind in kinds(outcome)] == [FAILURE]
+    assert [kind for outcome in again.values() for kind in kinds(outcome)] == [ALERT_FAILURE]
     repaired = [second for second, outcome in again.items() if outcome.repairs]
     assert np.diff(repaired).tolist() == waits[:len(repaired) - 1] and len(repaired) == 3
     twin.check_state()
@@ -444,9 +443,9 @@ def test_hibernated_dead_sensors_are_let_sleep():
         hear(twin, np.nan, 1000 * second)
     # Then repairs of the one do not wake the other, and the results are those of the oracle, which knows no sleep
     flags = twin.engine.arena.segments["flags"]
-    assert flags[1] & FROZEN and not flags[0] & FROZEN
+    assert flags[1] & SEGMENT_FROZEN and not flags[0] & SEGMENT_FROZEN
     twin.tick(T0 + 200_000)
-    assert flags[1] & FROZEN
+    assert flags[1] & SEGMENT_FROZEN
     # And when it is heard again, it is regenerated again
     repaired = [hear(twin, np.nan, 1000 * second, id=1500).repairs for second in range(201, 204)]
     assert any(repaired)
@@ -460,11 +459,11 @@ def test_repair_of_a_silent_entity_does_not_alert_its_silence_again(silence):
     for number in range(2):
         hear(engine, 1.0, number, good=False)
     outcome = engine.tick(T0 + silence * 1000)
-    assert (kinds(outcome), len(outcome.repairs)) == ([SILENCE], 1)
+    assert (kinds(outcome), len(outcome.repairs)) == ([ALERT_SILENCE], 1)
     # When more seconds pass, then nothing more is said until it is heard and falls silent anew
     assert [kinds(engine.tick(T0 + silence * 1000 + 2500 * number)) for number in range(1, 9)] == [[]] * 8
     assert len(hear(engine, 1.0, silence * 1000 + 30_000).messages) == 1
-    assert kinds(engine.tick(T0 + silence * 1000 + 40_000)) == [SILENCE]
+    assert kinds(engine.tick(T0 + silence * 1000 + 40_000)) == [ALERT_SILENCE]
 
 
 def test_share_of_errors_a_block_bears_is_no_repair():

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from corec.engine import Engine
-from corec.engine.commands import check_command
 from corec.engine.topology import shard_of
 from corec.errors import UsageError
 from corec.streams.redis.keys import normal_stream
@@ -57,4 +56,4 @@ def test_readings_travel_to_the_shard_of_their_block():
 def test_the_number_of_shards_is_not_reloaded(shards):
     engine = Engine(CONFIG)
     with pytest.raises(UsageError, match="fragmentos"):
-        check_command(engine, {"op": "reload", "config": {**engine.config.to_mapping(), "fragmentos": shards}})
+        engine.check_command({"op": "reload", "config": {**engine.config.to_mapping(), "fragmentos": shards}})

@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from corec.cli import main
 from corec.control.client import ask
 from corec.engine import Engine
-from corec.engine.commands import check_command
 from corec.errors import ExitCode, UsageError
 from corec.storage.sqlite.read import StoreReader
 from corec.storage.sqlite.verify import verify
@@ -81,7 +80,7 @@ def test_mute_holds_for_entities_that_were_fused_away():
 def test_maintenance_that_cannot_be_is_refused(command, said):
     engine = Engine(CONFIG)
     with pytest.raises(UsageError, match=said) as caught:
-        check_command(engine, command)
+        engine.check_command(command)
     assert caught.value.hint
     assert len(engine.turn([], commands=[command]).refused) == 1
 

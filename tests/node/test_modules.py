@@ -11,7 +11,6 @@ from corec._core import dtypes
 from corec.blocks import BloqueSimbiotico
 from corec.config import load, parse
 from corec.engine import Engine
-from corec.engine.commands import check_command
 from corec.entities import crear_entidad
 from corec.errors import ConfigError, UsageError
 from corec.pipeline.fusion_rule import FusionRule
@@ -42,7 +41,7 @@ class Fleet:
     def ask(self, block, host, why):
         command = {"op": "fuse", "block": block, "host": host, "why": why}
         try:
-            check_command(self.engine, command)
+            self.engine.check_command(command)
         except UsageError:
             return False
         self.engine.turn([], commands=[command])

@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 
 from corec._core import dtypes
+from corec._core.dtypes import ACTIVE, ROLE_SCALE_ONE, ROLE_SCALE_SHIFT, SEEN_MASK, TRIED, TRIED_MASK, TRIES_SHIFT
 from corec._core.wire import encode_frames, pack_envelope
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
@@ -12,7 +13,11 @@ from tests.support.oracle.entities import NEVER, SILENT
 
 T0 = 1_700_000_000_000
 #: What the engine keeps of a column that the oracle keeps whole.
-WRAPS = {"seen": 8191, "tried": 2**27 - 1}
+WRAPS = {"seen": SEEN_MASK, "tried": TRIED_MASK}
+#: Column of the oracle -> (shift, mask) in a state word.
+STATE_FIELDS = {"fails": (dtypes.FAILS_SHIFT, dtypes.FAILS_MASK), "quality": (dtypes.QUALITY_SHIFT, dtypes.QUALITY_MASK),
+                "level": (dtypes.ERRORS_SHIFT, dtypes.ERRORS_MASK), "warm": (dtypes.WARM_SHIFT, dtypes.WARM_MASK),
+                "seen": (dtypes.SEEN_SHIFT, dtypes.SEEN_MASK)}  # fmt: skip
 NAMES = {"aggregates": ("rows", dtypes.AGGREGATE), "messages": ("messages", dtypes.MESSAGE), "alerts": ("alerts", dtypes.ALERT)}
 
 
@@ -92,13 +97,14 @@ def entity_columns(engine):
     tiles = {name: column.reshape(len(used), 1000) for name, column in _columns(engine.entities).items()}
     plain = {name: np.concatenate([column[segment, :n] for segment, n in enumerate(used)]) for name, column in tiles.items()}
     state, trend, role = (plain.pop(name) for name in ("state", "trend", "role"))
-    tried = trend >> 31 == 1
-    plain["tries"], plain["tried"] = (np.where(tried, part, 0).astype(np.int64) for part in (trend >> 27 & 15, trend & WRAPS["tried"]))
+    tried = trend & TRIED != 0
+    tries = (trend & (TRIED - 1)) >> TRIES_SHIFT
+    plain["tries"], plain["tried"] = (np.where(tried, part, 0).astype(np.int64) for part in (tries, trend & TRIED_MASK))
     trend = np.where(tried, 0, trend).astype(np.uint32)
     plain["change"], plain["peak"] = (trend & 0xFFFF0000).view(np.float32), (trend << 16).view(np.float32)
-    plain["scale"] = (((role >> 20) ^ 256) / np.float32(256)).astype(np.float32)
-    plain["active"] = (state & 1).astype(bool)
-    for name, shift, mask in (("fails", 1, 3), ("quality", 3, 15), ("level", 7, 63), ("warm", 13, 63), ("seen", 19, 8191)):
+    plain["scale"] = ((role >> ROLE_SCALE_SHIFT ^ ROLE_SCALE_ONE) / np.float32(ROLE_SCALE_ONE)).astype(np.float32)
+    plain["active"] = (state & ACTIVE).astype(bool)
+    for name, (shift, mask) in STATE_FIELDS.items():
         plain[name] = (state >> shift & mask).astype(np.int64)
     return plain
 

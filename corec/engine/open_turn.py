@@ -1,0 +1,184 @@
+"""A turn while it is open: readings and time change the state, and what comes of them is gathered for the outcome."""
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from corec._core import block as kernels
+from corec._core import dtypes
+from corec.config import Config
+from corec.engine.batches import accepted_part
+from corec.engine.columns import LATEST_TIME, cut, same_second
+from corec.engine.ledger import CAUSES
+from corec.engine.mutes import split_muted
+from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
+from corec.engine.repair import repair_sick
+from corec.engine.state import EngineState
+
+_NOTHING = tuple(np.empty(0, dtype) for dtype in (dtypes.AGGREGATE, dtypes.MESSAGE, dtypes.ALERT))
+
+
+class OpenTurn:
+    """Changes *state* until `close` gives the outcome; one for each turn.
+
+    Where batches are cut makes no difference: the same readings, commands and times give the same outcome.
+    """
+
+    def __init__(self, state: EngineState) -> None:
+        self.state = state
+        self._parts: list[tuple[np.ndarray, ...]] = []  # rows, messages and alerts, as the outlet gave them
+        self._closed: list[np.ndarray] = []  # blocks whose windows closed since sick blocks were last repaired
+        self._aside: list[PutAside] = []
+        self._events: list[Event] = []
+        self._refused: list[Refusal] = []
+        self._reach: tuple[int, Sequence[Sequence[int]]] = (0, ())
+        self._ledger_before = state.arena.ledger[0].copy()
+
+    # --- what happens in it --------------------------------------------------------------------
+
+    def fold_batch(self, envelope: bytes, arrival: int) -> None:
+        """Fold an envelope that came at *arrival* (ms)."""
+        accepted = accepted_part(self.state, envelope, arrival)
+        if isinstance(accepted, PutAside):
+            self._aside.append(accepted)
+        elif accepted is not None:
+            self.fold(accepted.time, frames=accepted.frames, offsets=accepted.offsets)
+
+    def fold(self, time: int, *, offsets: np.ndarray | None = None, **batch: Any) -> None:
+        """Fold readings of *time* ms, or of *offsets* (int[n], ms) from it; time goes on to the newest of them.
+
+        batch: frames, or ids, values, states and channel, checked already (columns.py).
+        """
+        if offsets is None:
+            self.advance(time)
+            self._fold_second(time, **batch)
+            return
+        for run in same_second(time + offsets.astype(np.int64)):
+            newest = int((time + offsets[run].astype(np.int64)).max())
+            self.advance(newest)
+            piece = (time - newest) + offsets[run].astype(np.int64)
+            self._fold_second(newest, offsets=piece.astype(np.int32), **cut(batch, run))
+
+    def advance(self, now: int, *, step: bool = True) -> None:
+        """Let time go on to *now* ms: silence shows, windows close, idle segments hibernate, and with *step* functions run."""
+        state, arena = self.state, self.state.arena
+        second, watermark = arena.tick, arena.watermark
+        if now <= arena.clock:
+            return
+        arena.advance(now, state.lateness)
+        if arena.tick != second:
+            self._run(kernels.sweep, second)
+            state.keeper.hibernate(state.config.hibernar_tras)
+        if any(arena.watermark // length != watermark // length for length in state.window_lengths):
+            self._close_windows(arena.watermark)
+        if step and state.intervals:
+            self.step([entry for entry, interval in state.intervals.items() if now - state.stepped_at.get(entry, 0) >= interval])
+
+    def step(self, entries: Sequence[int]) -> None:
+        """One pass over the entities of *entries* (indexes), which have native functions."""
+        if not entries:
+            return
+        state, functions = self.state, self.state.arena.functions
+        state.stepped_at.update(dict.fromkeys(entries, state.clock))
+        sines = functions["kind"] == dtypes.FUNCTION_SINE
+        turns = np.divide(state.clock, functions["period_ms"], where=sines, out=np.zeros(len(functions)))
+        functions["phase"] = ((turns % 1.0) * 2.0**32).astype(np.uint64).astype(np.uint32)
+        self._run(kernels.step_segments, state.topology.stepped_of(entries, state.shard))
+        kernels.count_step(state.arena)
+
+    def close_all(self) -> None:
+        """Close every open window, whatever the time."""
+        self._close_windows(LATEST_TIME)
+
+    def attach(self, config: Config) -> None:
+        """Take over *config*, which has one more entry, at its end."""
+        self._drain()
+        self.state.attach(config)
+
+    def note(self, events: Iterable[Event]) -> None:
+        """Put *events* into the outcome."""
+        self._events += events
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Put a refused command into the outcome."""
+        self._refused.append(refusal)
+
+    def note_reach(self, clock: int, marks: Sequence[Sequence[int]]) -> None:
+        """Let the turn end at *clock* (ms) and *marks* at least, as it did when it was folded first (`Engine.reached`).
+
+        A replay that cannot read its batches again ends there too.
+        """
+        self._reach = clock, marks
+
+    # --- its end -------------------------------------------------------------------------------
+
+    @property
+    def has_alerts(self) -> bool:
+        """Whether an alert was raised so far."""
+        return self.state.outlet.alerts > 0 or any(len(alerts) for _, _, alerts in self._parts)
+
+    def end(self, tick: int) -> Outcome:
+        """Close the turn after time has gone on to *tick* ms, or to where its record says it came."""
+        clock, marks = self._reach
+        self.state.marks.raise_to(marks)
+        self.advance(max(clock, tick))
+        return self.close()
+
+    def close(self) -> Outcome:
+        """What came of the turn; blocks in which too much fails are repaired first."""
+        self._drain()
+        self._repair_sick()
+        state, before = self.state, self._ledger_before
+        rows, messages, alerts = (_joined(arrays) for arrays in zip(*self._parts, strict=True)) if self._parts else _NOTHING
+        if state.audit and len(rows):
+            rows, alerts = state.audit.judge(rows, alerts)
+        now = state.arena.ledger[0]
+        rejected = {cause: int(now[cause] - before[cause]) for cause in CAUSES if now[cause] != before[cause]}
+        events = [*self._events, *restarts(alerts, state.clock)]
+        alerts, muted = split_muted(state, alerts)
+        late = int(now["late"] - before["late"])
+        return Outcome(rows, messages, alerts, rejected, late, self._aside, events, self._refused, muted)
+
+    # --- kernels -------------------------------------------------------------------------------
+
+    def _fold_second(self, time: int, *, frames: Any = None, ids: Any = None, values: Any = None, states: Any = None,
+                     channel: int = 0, offsets: Any = None) -> None:  # fmt: skip
+        """Fold readings of one second: the clock does not move between them."""
+        if frames is not None:
+            self._run(kernels.fold_frames, frames, time, offsets)
+        else:
+            self._run(kernels.fold_values, ids, values, channel, time, states, offsets)
+
+    def _run(self, kernel: Callable[..., tuple[int, int, int]], *arguments: Any) -> None:
+        """Run a kernel to its end; where it stops, make room for its results or its segment ready to be written to."""
+        start = 0
+        while True:
+            start, stop, segment = kernel(self.state.arena, self.state.outlet, *arguments, start=start)
+            if stop == kernels.DONE:
+                return
+            if stop == kernels.ATTENTION:
+                self.state.keeper.settle(segment)
+            else:
+                self._drain()
+
+    def _close_windows(self, until: int) -> None:
+        """Close every window that ends by *until* (ms), and repair the blocks whose windows showed too many failures."""
+        self._drain()
+        kernels.close_windows(self.state.arena, self.state.outlet, until)
+        self._drain()
+        self._repair_sick()
+
+    def _drain(self) -> None:
+        if self.state.outlet.empty:
+            return
+        part = self.state.outlet.take()
+        self._parts.append(part)
+        self._closed.append(part[0]["block"])
+
+    def _repair_sick(self) -> None:
+        closed, self._closed = self._closed, []
+        self._events += repair_sick(self.state, closed)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,0 +1,173 @@
+"""What an engine knows between two turns, and what several of the files that change it need together."""
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from corec._core.block import Outlet
+from corec._core.dtypes import SEGMENT_HEARD
+from corec.config import BlockEntry, Config
+from corec.engine import topology
+from corec.engine.audit import audit_of
+from corec.engine.columns import check_id
+from corec.engine.ledger import added, count
+from corec.engine.producer_marks import Marks
+from corec.engine.segment_keeper import SegmentKeeper
+from corec.errors import UsageError
+
+#: Load is kept in 255 steps, so that a turn record can give it back exactly.
+LOAD_STEPS = 255
+#: Windows are looked at this often at least, ms: also those close in time that an earlier configuration opened.
+LEAST_WINDOW_CHECK_MS = 1000
+
+
+class Fusion(NamedTuple):
+    """A block that joined another, and what it takes to undo that."""
+
+    time: int  # ms
+    block: int  # index
+    host: int  # index
+    segments: tuple[int, ...]  # that moved
+
+
+class Mute(NamedTuple):
+    """Until when no alert of a block (its id) or of an entity (its wire id) is reported, and why."""
+
+    subject: str | int
+    until: int  # ms
+    why: str
+
+
+class EngineState:
+    """Arena, topology and all else that a snapshot holds, with the numbers that follow from the configuration.
+
+    fusions: those that stand, in the order they were made.  stepped_at: index of an entry -> ms of its last pass.
+    shed_by: cause -> channel -> readings, as far as commands said.  cursor: stream -> last entry read, where offsets do not say it.
+    outlet: what kernels give; it is empty between two turns.
+    """
+
+    def __init__(self, config: Config, shard: int) -> None:
+        self.shard = shard
+        self.set_config(config)
+        self.topology = topology.build(config)
+        self.arena = self.topology.arena
+        self.keeper = SegmentKeeper(self.arena)
+        self.outlet = Outlet(len(self.block_ids))
+        self.audit = audit_of(config, self.topology)
+        self.marks = Marks()
+        self.fusions: list[Fusion] = []
+        self.mutes: list[Mute] = []
+        self.stepped_at: dict[int, int] = {}
+        self.shed_by: dict[str, dict[str, int]] = {}
+        self.cursor: dict[str, str] = {}
+        self.load = 0.0
+
+    # --- the configuration ---------------------------------------------------------------------
+
+    def set_config(self, config: Config) -> None:
+        """Take over the numbers of *config*: times in ms, intervals by the index of their entry."""
+        self.config = config
+        self.lateness = round(config.retraso_max * 1000)
+        self.max_skew, self.max_lead = config.max_skew * 1000, config.max_adelanto * 1000
+        self.window_lengths = sorted({LEAST_WINDOW_CHECK_MS, *(round(entry.ventana * 1000) for entry in config.bloques)})
+        self.intervals = {index: round(entry.intervalo * 1000) for index, entry in enumerate(config.bloques) if entry.funcion}
+
+    def reload(self, config: Config) -> None:
+        """Take over what may change while running: filters, limits, windows, lateness, intervals."""
+        units = self.arena.policies["tick_shift"].copy()
+        self.set_config(config)
+        self.topology.set_policies(config)
+        self.audit = audit_of(config, self.topology, self.audit)
+        for segment in topology.counted_otherwise(self.arena, units):
+            self.keeper.settle(segment)
+            topology.restamp(self.arena, segment, units)
+        self.set_load(self.load)
+
+    def attach(self, config: Config) -> None:
+        """Take over *config*, which has one more entry, at its end: a block that was registered while running.
+
+        The outlet must be empty: a larger one replaces it.
+        """
+        self.set_config(config)
+        self.topology.attach(config.bloques[-1], config.fragmentos)
+        self.audit = audit_of(config, self.topology, self.audit)
+        self.outlet = Outlet(len(self.block_ids))
+        self.keeper.refresh()
+        self.set_load(self.load)
+
+    def set_detached(self, config: Config) -> None:
+        """Take over *config*, which differs in what is detached: ids name the entities of all other blocks."""
+        self.set_config(config)
+        self.topology.map_ids(config)
+
+    def set_load(self, load: float) -> None:
+        """Raise the thresholds of all entries for a *load* of 0..1, rounded to a step of 1/255."""
+        self.load = round(load * LOAD_STEPS) / LOAD_STEPS
+        constants = np.array([entry.filtro.carga for entry in self.config.bloques], np.float32)
+        self.arena.policies["gain"] = (1 + constants * np.float32(self.load)) / np.float32(256)
+
+    # --- blocks and entities -------------------------------------------------------------------
+
+    @property
+    def block_ids(self) -> tuple[str, ...]:
+        """Names of the blocks, by index."""
+        return self.topology.block_ids
+
+    def block_named(self, name: Any) -> int:
+        """Index of a block by its id; UsageError where there is none."""
+        if name not in self.block_ids:
+            raise UsageError(f"there is no block {name!r}", hint="`corec check` prints the blocks")
+        return self.block_ids.index(name)
+
+    def entry_of(self, block: int) -> BlockEntry:
+        """The entry of the configuration that a block belongs to, by its index."""
+        return self.config.bloques[int(self.arena.blocks["policy"][block])]
+
+    def fused_into(self) -> dict[int, int]:
+        """Index of each fused block -> its host's."""
+        return {fusion.block: fusion.host for fusion in self.fusions}
+
+    def locate(self, id: Any) -> tuple[int, int]:
+        """(segment, slot) of a wire id; KeyError when there is none, FrameError when it is no integer."""
+        return self.arena.locate(check_id(id))
+
+    def segments_of(self, block: int) -> tuple[int, int]:
+        """(first, last + 1) segment of a block, as configured."""
+        first, last = self.topology.first_segment[block : block + 2]
+        return int(first), int(last)
+
+    def segments_owned_by(self, block: int) -> np.ndarray:
+        """uint32: the segments that count in a block, those of blocks that joined it included."""
+        return np.flatnonzero(self.arena.segments["owner"] == block).astype(np.uint32)
+
+    def configured_block_of(self, segment: int) -> int:
+        """Index of the block that a segment belongs to as configured, whichever it counts in."""
+        return int(np.searchsorted(self.topology.first_segment, segment, "right")) - 1
+
+    def heard_segments(self) -> list[int]:
+        """The segments of which an entity was heard."""
+        return np.flatnonzero(self.arena.segments["flags"] & SEGMENT_HEARD).tolist()
+
+    # --- time and counts -----------------------------------------------------------------------
+
+    @property
+    def clock(self) -> int:
+        """Largest accepted time, ms."""
+        return self.arena.clock
+
+    def count(self, part: str, readings: int) -> None:
+        """Count readings that came and are not folded, under a field of dtypes.LEDGER."""
+        count(self.arena.ledger, part, readings)
+
+    def count_shed(self, readings: int, by: Mapping[str, Mapping[str, int]]) -> None:
+        """Count readings that were refused before they reached the log; by: cause -> channel -> how many."""
+        self.shed_by = added(self.shed_by, by)
+        self.count("shed", readings)
+
+    def take_clocks(self, other: "EngineState") -> None:
+        """Go on from another engine's time, counters, ledger, marks, and mutes of blocks that are still there."""
+        self.arena.advance(other.clock, self.lateness)
+        self.arena.counters = other.arena.counters
+        self.arena.ledger[:] = other.arena.ledger
+        self.mutes = [mute for mute in other.mutes if isinstance(mute.subject, int) or mute.subject in self.block_ids]
+        self.marks, self.cursor, self.stepped_at, self.shed_by = other.marks, other.cursor, other.stepped_at, other.shed_by
