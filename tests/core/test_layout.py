@@ -1,4 +1,4 @@
-"""corec._core.layout.h, layout.pxd and dtypes.py tell the same story of the data."""
+"""corec._core.layout.h, layout.pxd and dtypes.py agree on structs and constants."""
 import os
 import re
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corec._core import dtypes
+from corec._core import block, dtypes, wire
 from corec._core.arena import Arena, struct_sizes
 
 CORE = Path(dtypes.__file__).parent
@@ -28,6 +28,10 @@ STRUCTS = {
     "MESSAGE": ("Message", {}),
     "ALERT": ("Alert", {}),
 }
+
+#: Constants whose twin stands elsewhere, or has a name that the rule of dtypes.py does not give.
+ELSEWHERE = {"CC_FRAME": wire.FRAME_BYTES, "CC_DONE": block.DONE, "CC_ATTENTION": block.ATTENTION, "CC_ROOM": block.ROOM}
+QUALITIES = ("NEVER", "GOOD", "WARMING", "HIGH", "LOW", "NOT_FINITE", "DECLARED", "SILENT", "REPAIRED")
 
 #: What a member's C type is in NumPy's one-letter kinds, by size: tells a float from an integer.
 PROBE = r"""
@@ -101,8 +105,37 @@ def test_pxd_names_every_member_of_the_header():
         assert members_in_c(header, struct) == members_in_pxd(twin, struct), struct
 
 
+def test_every_constant_of_the_header_has_its_twins(tmp_path):
+    if not COMPILER:
+        pytest.skip("no C compiler here")
+    # Given the constants of the header, with the values that C gives them
+    constants = sorted(set(re.findall(r"\bCC_[A-Z_]*[A-Z]\b", without_comments((CORE / "layout.h").read_text()))))
+    lines = "\n".join(f'printf("%u\\n", (unsigned){name});' for name in constants)
+    (tmp_path / "probe.c").write_text(f'#include "layout.h"\n#include <stdio.h>\nint main(void) {{\n{lines}\nreturn 0; }}\n')
+    subprocess.run([COMPILER, f"-I{CORE}", "-o", tmp_path / "probe", tmp_path / "probe.c"], check=True)
+    values = map(int, subprocess.run([tmp_path / "probe"], check=True, capture_output=True, text=True).stdout.split())
+    in_c = dict(zip(constants, values, strict=True))
+    # Then Python has each with the same value, and Cython each by name
+    assert {name: twin_in_python(name) for name in constants} == in_c
+    in_cython = set(re.findall(r"\bCC_[A-Z_]*[A-Z]\b", re.sub(r"#.*", "", (CORE / "layout.pxd").read_text())))
+    assert in_cython == set(constants)
+
+
+def twin_in_python(name):
+    if name in ELSEWHERE:
+        return ELSEWHERE[name]
+    short = name.removeprefix("CC_")
+    if short in QUALITIES:
+        short = f"QUALITY_{short}"
+    return getattr(dtypes, re.sub("^SEG_", "SEGMENT_", re.sub("^FN_", "FUNCTION_", short)), None)
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
 def members_in_c(text, struct):
-    body = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).partition(f"}} {struct};")[0].rpartition("typedef struct {")[2]
+    body = without_comments(text).partition(f"}} {struct};")[0].rpartition("typedef struct {")[2]
     return names(body.split(";"))
 
 
