@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The one owner of entity memory: tiles, segments, blocks, policies and the map from ids to places.
+"""The one owner of entity memory: tiles, segments, blocks, policies and the map from ids to locations.
 
 Tiles are one anonymous mapping that costs address space only; a page becomes resident when an entity in
 it is first written.  Everything is shown to Python as NumPy views of the same memory (dtypes.py).
@@ -186,8 +186,8 @@ cdef class Arena:
             if expected % CC_SLOTS:
                 break
 
-    def map_devices(self, const uint32_t[::1] ids, const uint32_t[::1] places):
-        """Sparse ids: device id -> place (segment * 1024 + slot); replaces what was mapped."""
+    def map_devices(self, const uint32_t[::1] ids, const uint32_t[::1] locations):
+        """Sparse ids: device id -> location (segment * 1024 + slot); replaces what was mapped."""
         cdef uint32_t slots = 16, k
         cdef Py_ssize_t i
         while slots < 2 * ids.shape[0]:
@@ -204,7 +204,7 @@ cdef class Arena:
             while self.core.devices[k & (slots - 1)].loc != <uint32_t>CC_NOWHERE:
                 k += 1
             self.core.devices[k & (slots - 1)].id = ids[i]
-            self.core.devices[k & (slots - 1)].loc = places[i]
+            self.core.devices[k & (slots - 1)].loc = locations[i]
 
     def locate(self, uint32_t id):
         """(segment, slot) of a wire id; KeyError when there is none."""

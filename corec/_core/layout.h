@@ -50,7 +50,8 @@ enum {
 };
 
 enum Quality { CC_NEVER, CC_GOOD, CC_WARMING, CC_HIGH, CC_LOW, CC_NOT_FINITE, CC_DECLARED, CC_SILENT, CC_REPAIRED };
-enum AlertKind { CC_ALERT_HIGH = 1, CC_ALERT_LOW, CC_ALERT_SILENCE, CC_ALERT_FAILURE };
+/* The kernels raise the first four; an anomaly is about a block, and its alert is raised above them. */
+enum AlertKind { CC_ALERT_HIGH = 1, CC_ALERT_LOW, CC_ALERT_SILENCE, CC_ALERT_FAILURE, CC_ALERT_ANOMALY, CC_ALERT_MUTED = 128 };
 
 /* trend of an entity that was repaired and has given no good reading since. */
 enum {

@@ -4,8 +4,8 @@
     resultado = await bloque.procesar(carga=0.5)
     resultado["mensajes"][0]    # {"id": "m0", "valor": 0.27, "activo": True, "emitido": True}
 
-A block works without a node.  A node gives its entities wire ids and takes the readings of each pass through
-`on_pass`, or from `last_pass`.
+A block works without a node.  A node gives its entities wire ids and gets the readings of each pass through
+`on_pass`, or reads them from `last_pass`.
 """
 import asyncio
 import logging
@@ -17,30 +17,30 @@ from weakref import ref
 import numpy as np
 
 from corec.blocks.awaiting import Awaiting
-from corec.blocks.block_model import BlockModel, Verdict, healthy
+from corec.blocks.block_model import BlockModel, PassResult, healthy
+from corec.blocks.call_plan import CallPlan
 from corec.blocks.failure_log import FailureLog
 from corec.blocks.inheritance import donors
-from corec.blocks.messages import Messages, Pass
-from corec.blocks.plan import Plan
+from corec.blocks.messages import Messages, PassReadings
 from corec.blocks.sample import Sample
 from corec.entities.entity import MicroCeluEntidadCoreC, check_channel, check_id
 from corec.errors import CapacityError, UsageError
 
 logger = logging.getLogger("BloqueSimbiotico")
 
-#: What an entity counts for against `max_size`: the seed's 1 KB.
+#: What an entity counts against `max_size`, as the original documentation has it.
 ENTITY_KB = 1
-#: Seconds that functions which suspend may take, together, in one pass.
+#: Seconds that all functions which suspend may take together in one pass.
 TIME_LIMIT = 0.5
 
 
 class BloqueSimbiotico:
     """A block of entities on one channel.
 
-    max_size: KB; an entity counts as 1 KB.  nucleus: the node it is to live in, or None.
+    max_size: KB; an entity counts as 1 KB.  nucleus: the node that is to register it, or None.
     autoreparacion, filtro: as in corec_config.json.  time_limit: seconds for functions that suspend, in one pass.
 
-    last_pass: the readings of the last pass, or None.  on_pass: called with them after each pass.
+    last_pass: the readings of the last pass, None before the first.  on_pass: called with them after each pass.
     passes: how many there were.
     """
 
@@ -56,33 +56,34 @@ class BloqueSimbiotico:
         self.time_limit = _check_time_limit(time_limit)
         settings = {"autoreparacion": dict(autoreparacion or {}), "filtro": dict(filtro or {})}
         self._model = BlockModel(id, canal, len(self.entidades), settings)
-        self.last_pass: Pass | None = None
-        self.on_pass: Callable[[Pass], None] | None = None
+        self.last_pass: PassReadings | None = None
+        self.on_pass: Callable[[PassReadings], None] | None = None
         self.passes = 0
-        self._settle_in()
+        self._prepare()
 
-    def _settle_in(self) -> None:
+    def _prepare(self) -> None:
+        """Make what a pass needs, and enter the entities."""
         entities = len(self.entidades)
         self._awaited: set[int] = set()
-        self._plan = Plan(self.entidades)
+        self._plan = CallPlan(self.entidades)
         self._awaiting, self._one_at_a_time = Awaiting(), asyncio.Lock()
         self._log = FailureLog(f"BloqueSimbiotico-{self.id}", self._ids)
         self._received: dict[int, float] = {}
         self._all = np.arange(entities, dtype=np.uint32)
         self._last_good, self._active = np.zeros(entities), np.ones(entities, bool)
-        home = ref(self)
+        block = ref(self)
         for slot, entidad in enumerate(self.entidades):
-            entidad.enter(home, slot)
+            entidad.enter(block, slot)
 
     # --- what it is ----------------------------------------------------------------------------
 
     @property
     def fitness(self) -> float:
-        """How well its last pass went, 0..1: good / all readings, times the share of entities that do not fail."""
+        """Of the last pass, 0..1: good / all readings, times the share of heard entities that do not fail; 1 before it."""
         return self._model.fitness
 
     def is_active(self, slot: int) -> bool:
-        """Whether the entity at *slot* is healthy."""
+        """Whether the last reading of the entity at *slot* was good; true before there was one."""
         return bool(self._active[slot])
 
     def __repr__(self) -> str:
@@ -116,15 +117,15 @@ class BloqueSimbiotico:
             return self._judge(sample, carga)
 
     def receive(self, valores: Mapping[str, float]) -> None:
-        """Raw values, by entity id, for entities without a function; each reads its latest one in the next pass."""
+        """Set raw values, by entity id, of entities without a function; the next pass takes the latest of each."""
         self._received |= {self._slot_without_function(id): _check_value(id, valor) for id, valor in valores.items()}
 
     def reparar(self) -> dict[str, str | None]:
         """Regenerate every failing entity now, however few: id of each -> id of its donor, or None.
 
-        It takes over function and parameters of its fittest healthy neighbour and starts afresh; it is active again with
-        its next good reading.  A pass does so by itself where more than `max_errores` of the entities fail, and waits
-        longer and longer where that does not help.
+        An entity takes over function and parameters of its fittest healthy neighbour and starts afresh; it is active again
+        with its next good reading.  A pass regenerates by itself where more than `max_errores` of the entities fail; where
+        that does not help, it waits longer each time.
         """
         return self._regenerate(ordered=True)
 
@@ -139,7 +140,7 @@ class BloqueSimbiotico:
             self.entidades[slot].restart()
             if donor is not None:
                 self.entidades[slot].inherit(self.entidades[donor])
-        self._plan = Plan(self.entidades, self._awaited)
+        self._plan = CallPlan(self.entidades, self._awaited)
         logger.info("[BloqueSimbiotico-%s] %d of %d entities regenerated", self.id, len(inherited), len(self.entidades))
         return {self._ids[slot]: None if donor is None else self._ids[donor] for slot, donor in inherited.items()}
 
@@ -149,30 +150,30 @@ class BloqueSimbiotico:
         sample.close()
         slots, values, good = self._all, sample.narrow, sample.good
         if sample.silent:
-            slots = sample.heard()
+            slots = sample.answered()
             values, good = values[slots], good[slots]
-        verdict = self._model.fold(slots, values, good, carga)
+        result = self._model.fold(slots, values, good, carga)
         self._last_good = sample.values if sample.whole else np.where(sample.good, sample.values, self._last_good)
-        self._active = healthy(verdict.states)
-        messages = Messages(self._ids, self._last_good, self._active, verdict.messages)
-        repaired = self._see_to(sample, verdict)
-        self._hand_over(Pass(self._model.now, carga, slots, values, good, repaired))
+        self._active = healthy(result.states)
+        messages = Messages(self._ids, self._last_good, self._active, result.messages)
+        repaired = self._follow_up(sample, result)
+        self._publish(PassReadings(self._model.now, carga, slots, values, good, repaired))
         return {"mensajes": messages, "bloque_id": self.id, "canal": self.canal, "fitness": self.fitness,
-                "agregado": verdict.aggregate, "reparadas": repaired}  # fmt: skip
+                "agregado": result.aggregate, "reparadas": repaired}  # fmt: skip
 
-    def _see_to(self, sample: Sample, verdict: Verdict) -> dict[str, str | None]:
-        """Report failures, restart what failed twice, and repair where too much fails."""
+    def _follow_up(self, sample: Sample, result: PassResult) -> dict[str, str | None]:
+        """Log failures, restart entities that failed twice, and repair where too many fail; gives those that were regenerated."""
         if sample.failed:
             self._log.report(sample.failed)
-        for slot in verdict.restarted:
+        for slot in result.restarted:
             self.entidades[slot].restart()
         learned = {job.key for job in sample.jobs} - self._awaited
         if learned:
             self._awaited |= learned
-            self._plan = Plan(self.entidades, self._awaited)
+            self._plan = CallPlan(self.entidades, self._awaited)
         return self._regenerate(ordered=False) if self._model.sick else {}
 
-    def _hand_over(self, last: Pass) -> None:
+    def _publish(self, last: PassReadings) -> None:
         self.last_pass = last
         self.passes += 1
         if self.on_pass is not None:

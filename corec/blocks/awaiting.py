@@ -1,9 +1,9 @@
-"""Functions that may have to be awaited: driven at once, and left to asyncio only where they do suspend.
+"""Functions that may have to be awaited: called at once, and left to asyncio only where they do suspend.
 
-A driver calls one function after the other and awaits each.  As long as none suspends, the event loop has no
-part in it.  Where one does, its driver becomes a task of its own, and another driver goes on with the next
-function; so all that suspended wait together, under one time limit.  From then on that function is a task from
-the start, which takes a third of the time.
+A driver calls one function after the other and awaits each.  As long as none suspends, the event loop is not
+involved.  Where one suspends, its driver becomes a task, and another driver goes on with the next function; so all
+functions that suspended wait together, under one time limit.  In later passes such a function is a task from the
+start, which takes a third of the time.
 """
 import asyncio
 import contextvars
@@ -24,7 +24,7 @@ _ENDED = object()
 
 
 def may_suspend(function: Callable[..., Any]) -> bool:
-    """Whether a coroutine function may wait for something; False only where its code has no place to do so."""
+    """Whether a coroutine function may wait for something; False only where its code has no instruction to do so."""
     if isinstance(function, MethodType):
         return may_suspend(function.__func__)
     return not isinstance(function, FunctionType) or _yields(function.__code__)
@@ -36,8 +36,8 @@ def _yields(code: CodeType) -> bool:
     return any("YIELD" in instruction.opname for instruction in dis.get_instructions(code))
 
 
-class Held:
-    """A driver that has begun, for a task to go on with; one that ended leaves nothing to do."""
+class SuspendedDriver:
+    """A driver that has begun; awaiting it goes on with it, and ends at once where the driver has ended."""
 
     def __init__(self) -> None:
         self.driver: Any = None
@@ -66,8 +66,8 @@ def _step(go_on: Callable[[Any], Any], what: Any) -> Any:
         return _ENDED
 
 
-async def _finish(held: Held) -> None:
-    await held
+async def _finish(driver: SuspendedDriver) -> None:
+    await driver
 
 
 async def _drive(jobs: Iterator[Job], sample: Sample) -> None:
@@ -77,14 +77,14 @@ async def _drive(jobs: Iterator[Job], sample: Sample) -> None:
             sample.put(job.slots, await got if inspect.isawaitable(got) else got)
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:  # CancelledError too: of the function's own, or for being too late
+        except BaseException as error:  # CancelledError too: the function's own, or that of the time limit
             sample.fail(job.slots, error)
 
 
 class Awaiting:
     """The calls of one block that may suspend.
 
-    Remembers from pass to pass those that did, and those that would not even be cancelled.
+    Keeps from pass to pass which of them did, and which did not end when they were cancelled.
     """
 
     def __init__(self) -> None:
@@ -104,22 +104,22 @@ class Awaiting:
             await self._cancel({task: tasks[task] for task in late}, sample, limit)
 
     def forget(self, slot: int) -> None:
-        """Its entity was regenerated: a call of its old function that still runs stands in nobody's way."""
+        """Treat the function at *slot* as a new one: its entity was regenerated, whatever still runs of the old one."""
         self._stuck.pop(slot, None)
         self._suspended.discard(slot)
 
     def _begin(self, jobs: Sequence[Job], sample: Sample) -> dict["asyncio.Task[None]", Job]:
-        """Drive all jobs up to where they suspend; returns a task for each that did."""
+        """Call all jobs up to where they suspend; returns a task for each that did."""
         create_task = asyncio.get_running_loop().create_task
         tasks = {create_task(_drive(iter((job,)), sample)): job for job in jobs if job.key in self._suspended}
         unknown = [job for job in jobs if job.key not in self._suspended]
         current: list[Job] = []
         remaining = _remembering(unknown, current)
         while unknown:
-            held, context = Held(), contextvars.copy_context()
-            task = create_task(_finish(held), context=context)
-            if not _as_task(task, context, held.begin, _drive(remaining, sample)):
-                break  # that task finds nothing to do
+            suspended, context = SuspendedDriver(), contextvars.copy_context()
+            task = create_task(_finish(suspended), context=context)
+            if not _as_task(task, context, suspended.begin, _drive(remaining, sample)):
+                break  # all jobs are called, and that task ends at once
             tasks[task] = current[0]
             self._suspended.add(current[0].key)
         return tasks
@@ -143,14 +143,14 @@ class Awaiting:
 
 
 def _remembering(jobs: Sequence[Job], current: list[Job]) -> Iterator[Job]:
-    """The jobs, each put into *current* while it is the latest."""
+    """Yield *jobs*, and keep the latest of them as the one item of *current*."""
     for job in jobs:
         current[:] = (job,)
         yield job
 
 
 def _as_task(task: "asyncio.Task[None]", context: contextvars.Context, step: Callable[..., bool], *arguments: Any) -> bool:
-    """Take a step as if *task* took it: what the function asks of asyncio.current_task must be its own to cancel.
+    """Take a step as *task*: asyncio.current_task in the function must be the task that it may be cancelled by.
 
     The four functions are asyncio's documented ones for task implementations other than its own.
     """

@@ -7,24 +7,24 @@ from corec.entities.functions import BadReading
 
 logger = logging.getLogger("BloqueSimbiotico")
 
-#: Names in one line, and kinds that are told apart: a block that fails as a whole writes a line, not a thousand.
+#: Names in one line, and kinds of failures that get lines: a block that fails as a whole writes one line, not a thousand.
 MAX_NAMES, MAX_KINDS = 10, 32
 
 
 class FailureLog:
-    """What of a block's failures has been said already."""
+    """Logs the failures of one block, each entity once for each kind."""
 
     def __init__(self, component: str, ids: Sequence[str]) -> None:
         self._component, self._ids = component, ids
-        self._said: dict[str, set[int]] = {}
+        self._logged: dict[str, set[int]] = {}
 
     def report(self, failed: Mapping[int, BaseException]) -> None:
         """Log the failures (slot -> error) that are new."""
         fresh: dict[str, list[int]] = {}
         for slot, error in sorted(failed.items()):
             kind = kind_of(error)
-            if slot not in self._said.get(kind, ()) and (kind in self._said or len(self._said) < MAX_KINDS):
-                self._said.setdefault(kind, set()).add(slot)
+            if slot not in self._logged.get(kind, ()) and (kind in self._logged or len(self._logged) < MAX_KINDS):
+                self._logged.setdefault(kind, set()).add(slot)
                 fresh.setdefault(kind, []).append(slot)
         for slots in fresh.values():
             logger.warning("[%s] %s failed: %s", self._component, self._names(slots), describe_error(failed[slots[0]]))
@@ -36,7 +36,7 @@ class FailureLog:
 
 
 def kind_of(error: BaseException) -> str:
-    """What counts as the same kind of failure."""
+    """Failures of the same kind are logged once for an entity: the kind of a BadReading, else the name of the exception."""
     return error.kind if isinstance(error, BadReading) else type(error).__name__
 
 

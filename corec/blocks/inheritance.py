@@ -3,15 +3,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from corec.blocks.block_model import FAILING, healthy, levels
+from corec._core.dtypes import FAILING
+from corec.blocks.block_model import healthy, levels
 from corec.entities.entity import MicroCeluEntidadCoreC
 
 
 def donors(entidades: Sequence[MicroCeluEntidadCoreC], states: np.ndarray, failing: np.ndarray) -> dict[int, int | None]:
-    """Slot of each of *failing* -> slot of its donor, None where there is no healthy one of its kind.
+    """Slot of each of *failing* (int64[n]) -> slot of its donor, None where there is no healthy entity of its kind.
 
-    The fittest is the healthy one with the lowest error level, of several the nearest, of two the one before.
+    The donor is the healthy one with the lowest error level, of several the nearest, of two the one before.
     A Micro inherits from a Micro, a Celu from a Celu; an entity without a function from one without.
+    states: uint32[entities], the state words.
     """
     level = levels(states)
     kinds = np.array([_kind(entidad) for entidad in entidades])

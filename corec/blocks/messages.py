@@ -15,7 +15,7 @@ class Messages(Sequence):
     __slots__ = ("_active", "_emitted", "_ids", "_sent", "_values")
 
     def __init__(self, ids: Sequence[str], values: np.ndarray, active: np.ndarray, sent: np.ndarray) -> None:
-        """sent: the `dtypes.MESSAGE` that left; their ids are places in the other three."""
+        """sent: `dtypes.MESSAGE` of what passed the filter; an id is an index of the other three."""
         self._ids, self._values, self._active, self._sent = ids, values, active, sent
         self._emitted: np.ndarray | None = None
 
@@ -32,7 +32,7 @@ class Messages(Sequence):
 
     @property
     def emitted(self) -> np.ndarray:
-        """bool[n]: whose value passed the filter."""
+        """bool[n]: whether the value passed the filter."""
         if self._emitted is None:
             self._emitted = np.zeros(len(self), bool)
             self._emitted[self._sent["id"][self._sent["estado"]]] = True
@@ -46,12 +46,12 @@ def _message(id: str, valor: float, activo: bool, emitido: bool) -> dict[str, An
     return {"id": id, "valor": valor, "activo": activo, "emitido": emitido}
 
 
-class Pass(NamedTuple):
-    """The readings of one pass, for whoever gives the entities wire ids and sends them on."""
+class PassReadings(NamedTuple):
+    """The readings of one pass, as a node takes them."""
 
     time: int  # ms since 1970
     carga: float  # the load it ran at, 0..1
-    slots: np.ndarray  # uint32[m]: places in the block of the entities that gave a reading
+    slots: np.ndarray  # uint32[m]: of the entities that gave a reading
     values: np.ndarray  # float32[m]
     states: np.ndarray  # bool[m]: False where the reading failed
     repaired: Mapping[str, str | None]  # id of each entity regenerated in this pass -> id of its donor

@@ -1,4 +1,4 @@
-"""What the functions of a block gave in one pass, before the engine judges it."""
+"""What the functions of a block gave in one pass, before it is folded."""
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ class Sample:
         self.closed = False
 
     def put(self, slots: int | np.ndarray, got: Any) -> None:
-        """Take what a function gave; BadReading where it is nothing of use."""
+        """Store what a function gave; BadReading where that is no value.  Nothing is stored once the sample is closed."""
         if self.closed:
             return
         if isinstance(slots, int):
@@ -53,13 +53,13 @@ class Sample:
             self.values[slots] = _array_of(got, len(slots))
 
     def fail(self, slots: int | np.ndarray, error: BaseException) -> None:
-        """Count failed readings; the first reason stays."""
+        """Mark the readings of *slots* as failed; the first reason stays."""
         for slot in (slots,) if isinstance(slots, int) else slots.tolist():
             self.values[slot] = np.nan
             self.failed.setdefault(slot, error)
 
     def run(self, slots: int | np.ndarray, call: Callable[[], Any]) -> None:
-        """Take what one call gives."""
+        """Store what one call gives, or that it failed."""
         try:
             self.put(slots, call())
         except (KeyboardInterrupt, GeneratorExit):
@@ -68,17 +68,17 @@ class Sample:
             self.fail(slots, error)
 
     def close(self) -> None:
-        """Nothing more may come in; tell the good values from the others."""
+        """Let nothing more in, and tell the good values from the others."""
         self.closed = True
         if judge(self.values, LARGEST, self.narrow, self.good.view(np.uint8)):
             self.whole = False
             self._explain(np.flatnonzero(~self.good))
 
-    def heard(self) -> np.ndarray:
+    def answered(self) -> np.ndarray:
         """uint32[m]: the slots that gave a reading, good or failed."""
-        heard = np.ones(len(self.values), bool)
-        heard[self.silent] = False
-        return np.flatnonzero(heard).astype(np.uint32)
+        answered = np.ones(len(self.values), bool)
+        answered[self.silent] = False
+        return np.flatnonzero(answered).astype(np.uint32)
 
     def _explain(self, slots: np.ndarray) -> None:
         explained = self.failed.keys() | self.silent

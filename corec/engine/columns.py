@@ -1,4 +1,4 @@
-"""What a program hands in: checked before anything is cast or folded, and cut where the clock has to move."""
+"""Checks of what a program hands in, before anything is cast or folded, and cuts of it where the clock moves."""
 import itertools
 import math
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from corec._core.wire import column, whole_frames
+from corec._core.wire import FRAME_BYTES, column, whole_frames
 from corec.config import Config, load, parse
 from corec.errors import FrameError, UsageError
 
@@ -26,7 +26,7 @@ def check_time(at: Any) -> int:
 
 
 def read_config(config: Any) -> Config:
-    """The configuration that a path, a mapping or a Config means."""
+    """The configuration at a path, of a mapping, or the Config itself; UsageError for anything else."""
     if isinstance(config, Config):
         return config
     if isinstance(config, Mapping):
@@ -38,7 +38,7 @@ def read_config(config: Any) -> Config:
 
 
 def check_id(id: Any) -> int:
-    """A wire id, or FrameError; KeyError where no entity can have it."""
+    """*id* as int; FrameError when it is no integer, KeyError when it is outside 0..2**32 - 1."""
     if not isinstance(id, int | np.integer) or isinstance(id, bool):
         raise FrameError(f"id: expected an integer from 0 to {MOST_ID:,}, got {id!r}",
                          hint="a device's name is no id; `corec check` prints the ids on the wire")
@@ -48,7 +48,7 @@ def check_id(id: Any) -> int:
 
 
 def check_load(load: Any) -> float:
-    """*load* from 0 to 1; beyond them it counts as the nearer one."""
+    """*load*, brought into 0..1; UsageError when it is no number."""
     if not _is_number(load) or math.isnan(load):
         raise UsageError(f"load: expected a number from 0 (idle) to 1 (all a node can do), got {load!r}",
                          hint="leave it out for 0; a node passes the share of its time that it is busy")
@@ -64,7 +64,7 @@ def check_channel(channel: Any) -> int:
 
 
 def check_frames(frames: Any) -> memoryview:
-    """Whole frames as bytes, or FrameError."""
+    """*frames* as bytes; FrameError unless they are bytes, a multiple of ten of them."""
     try:
         view = memoryview(frames)
         plain = view if view.format in ("B", "b", "c") and view.contiguous else None
@@ -79,12 +79,12 @@ def check_frames(frames: Any) -> memoryview:
 
 
 def id_column(ids: Any) -> np.ndarray:
-    """uint32[n]; FrameError for what no wire id can be, never another id."""
+    """*ids* as uint32[n]; FrameError where one would become another number."""
     return _integers("ids", ids, np.uint32, MOST_ID, "ids on the wire are integers; a fraction is none")
 
 
 def value_column(values: Any) -> np.ndarray:
-    """float32[n]; NaN and infinity stay what they are, a finite number beyond float32 is refused."""
+    """*values* as float32[n], NaN and infinity included; FrameError where a finite number is beyond float32."""
     given = _array("values", values, "numbers", _FAILED)
     if given.dtype == np.float32:
         return column(given, np.float32)
@@ -97,12 +97,12 @@ def value_column(values: Any) -> np.ndarray:
 
 
 def state_column(states: Any) -> np.ndarray | None:
-    """uint8[n] of 0 and 1, or None."""
+    """*states* as uint8[n] of 0 and 1, or None where there are none."""
     return None if states is None else _integers("states", states, np.uint8, 1, "False where the sensor says that it failed")
 
 
 def time_column(at: Any) -> np.ndarray | None:
-    """int64[n] of ms, or None where *at* is one time."""
+    """*at* as int64[n] of ms, or None where it is one time."""
     if np.ndim(at) == 0:
         return None
     hint = f"{_TIME_HINT}; of datetime64 they are at.astype('M8[ms]').astype('i8')"
@@ -120,22 +120,25 @@ def check_lengths(columns: Mapping[str, np.ndarray | None]) -> None:
 
 
 def same_second(times: np.ndarray) -> Iterator[slice]:
-    """Stretches of readings in the same second: the clock moves between them, not within."""
+    """Slices of readings in the same second: the clock moves between them, not within; times: int64[n], ms."""
     cuts = np.flatnonzero(np.diff(times // 1000)) + 1
     edges = [0, *cuts.tolist(), len(times)]
     return (slice(a, b) for a, b in itertools.pairwise(edges))
 
 
 def cut(batch: dict[str, Any], run: slice) -> dict[str, Any]:
-    """A stretch of a batch's columns; frames are ten bytes each."""
+    """The readings *run* of a batch, whose columns are arrays, or bytes of frames."""
     part = {name: value[run] for name, value in batch.items() if isinstance(value, np.ndarray)}
     if "frames" in batch:
-        part["frames"] = batch["frames"][run.start * 10 : run.stop * 10]
+        part["frames"] = batch["frames"][run.start * FRAME_BYTES : run.stop * FRAME_BYTES]
     return {**batch, **part}
 
 
 def _integers(name: str, values: Any, dtype: type, most: int, hint: str) -> np.ndarray:
-    """Integers from 0 to *most*, looked at only where their type could hold another number."""
+    """*values* as *dtype*; FrameError unless they are integers from 0 to *most*.
+
+    They are compared only where their type could hold another number.
+    """
     expected = f"integers from 0 to {most:,}"
     given = _array(name, values, expected, hint)
     if not _fits(given.dtype, most):

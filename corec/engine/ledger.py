@@ -1,4 +1,4 @@
-"""Every reading that came, by what became of it: as numbers by name, and put back from them."""
+"""Counts of readings by what became of them: as numbers by name, and put back from them."""
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,13 +15,13 @@ def as_counts(row: np.void) -> dict[str, int]:
 
 
 def count(ledger: np.ndarray, part: str, readings: int) -> None:
-    """Readings that came and are not folded, because of *part*."""
+    """Count readings that came and are not folded, under *part*: a field of dtypes.LEDGER."""
     ledger["arrived"] += np.uint64(readings)
     ledger[part] += np.uint64(readings)
 
 
 def put_back(ledger: np.ndarray, counts: Mapping[str, int]) -> None:
-    """What `as_counts` gave, into dtypes.LEDGER[1]."""
+    """Write what `as_counts` gave into *ledger*, dtypes.LEDGER[1]."""
     ledger["arrived"] = counts.get("in", 0)
     for name in PARTS:
         ledger[name] = counts.get(name, 0)
@@ -30,7 +30,7 @@ def put_back(ledger: np.ndarray, counts: Mapping[str, int]) -> None:
 
 
 def added(one: Mapping[str, Mapping[str, int]], other: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    """cause -> channel -> readings, of both."""
+    """The sum of two counts by cause and channel."""
     return {cause: {canal: one.get(cause, {}).get(canal, 0) + other.get(cause, {}).get(canal, 0)
                     for canal in sorted({*one.get(cause, {}), *other.get(cause, {})}, key=int)}
             for cause in sorted({*one, *other})}  # fmt: skip

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from corec._core.dtypes import ALERT_ANOMALY
 from corec.engine.columns import LATEST_TIME
-from corec.engine.outcome import ANOMALY, Event
+from corec.engine.outcome import Event
 from corec.engine.state import EngineState, Mute
 from corec.errors import FrameError, UsageError
 
@@ -74,7 +75,7 @@ def split_muted(state: EngineState, alerts: np.ndarray) -> tuple[np.ndarray, np.
 def _concerns(state: EngineState, alerts: np.ndarray, subject: str | int) -> np.ndarray:
     """bool[alerts]: the alert is of *subject*, a wire id or a block id."""
     if isinstance(subject, int):
-        return (alerts["id"] == subject) & (alerts["kind"] != ANOMALY)
+        return (alerts["id"] == subject) & (alerts["kind"] != ALERT_ANOMALY)
     index = state.block_ids.index(subject)
     configured = np.array([state.configured_block_of(state.locate(id)[0]) for id in alerts["id"].tolist()], np.int64)
     return (alerts["block"] == index) | (configured == index)

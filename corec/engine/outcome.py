@@ -5,14 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corec._core import dtypes
-from corec._core.dtypes import ALERT_FAILURE, ALERT_HIGH, ALERT_LOW, ALERT_SILENCE
+from corec._core.dtypes import ALERT_ANOMALY, ALERT_FAILURE, ALERT_HIGH, ALERT_LOW, ALERT_MUTED, ALERT_SILENCE
 
-#: Kind of the alert about a block whose score tops those of its older windows; the kernels raise all others.
-ANOMALY = 5
 #: Kinds of alerts in words; `anomaly` is about a block, the others about an entity.
-KINDS = {ALERT_HIGH: "high", ALERT_LOW: "low", ALERT_SILENCE: "silence", ALERT_FAILURE: "failure", ANOMALY: "anomaly"}
-#: Added to the kind of an alert that was muted.
-MUTED = 128
+KINDS = {ALERT_HIGH: "high", ALERT_LOW: "low", ALERT_SILENCE: "silence", ALERT_FAILURE: "failure", ALERT_ANOMALY: "anomaly"}
 #: Events by which failing entities of a block were regenerated in place.
 REPAIRS = ("repair", "regenerate")
 #: Quality of an entity in words, by its number in layout.h.
@@ -21,8 +17,8 @@ QUALITIES = ("never", "good", "warming", "high", "low", "not finite", "declared 
 
 def kind_name(kind: int) -> str:
     """The kind of an alert as text: "high", "low (muted)"; the number where it has no name."""
-    name = KINDS.get(kind & ~MUTED, str(kind & ~MUTED))
-    return f"{name} (muted)" if kind & MUTED else name
+    name = KINDS.get(kind & ~ALERT_MUTED, str(kind & ~ALERT_MUTED))
+    return f"{name} (muted)" if kind & ALERT_MUTED else name
 
 
 class PutAside(NamedTuple):
@@ -105,11 +101,11 @@ class Outcome:
 
     @property
     def all_alerts(self) -> np.ndarray:
-        """`dtypes.ALERT`: the alerts, then the muted ones with MUTED added to their kind."""
+        """`dtypes.ALERT`: the alerts, then the muted ones with ALERT_MUTED added to their kind."""
         if not len(self.muted):
             return self.alerts
         marked = self.muted.copy()
-        marked["kind"] |= MUTED
+        marked["kind"] |= ALERT_MUTED
         return np.concatenate([self.alerts, marked])
 
     @property

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corec._core.block import Outlet
-from corec._core.dtypes import SEGMENT_HEARD
+from corec._core.dtypes import ROLE_SCALE_ONE, SEGMENT_HEARD
 from corec.config import BlockEntry, Config
 from corec.engine import topology
 from corec.engine.audit import audit_of
@@ -104,7 +104,7 @@ class EngineState:
         """Raise the thresholds of all entries for a *load* of 0..1, rounded to a step of 1/255."""
         self.load = round(load * LOAD_STEPS) / LOAD_STEPS
         constants = np.array([entry.filtro.carga for entry in self.config.bloques], np.float32)
-        self.arena.policies["gain"] = (1 + constants * np.float32(self.load)) / np.float32(256)
+        self.arena.policies["gain"] = (1 + constants * np.float32(self.load)) / np.float32(ROLE_SCALE_ONE)
 
     # --- blocks and entities -------------------------------------------------------------------
 

@@ -1,73 +1,88 @@
-"""From a configuration to an arena: which block has which segments, ids, limits and policy."""
+"""From a configuration to an arena: which block has which segments, ids, limits and policy.
+
+An entity's location is segment * 1024 + slot, as the kernels have it.
+"""
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from corec._core import dtypes
 from corec._core.arena import Arena
+from corec._core.dtypes import (
+    ERRORS_MASK,
+    ERRORS_SHIFT,
+    FUNCTION_CONSTANT,
+    FUNCTION_COUNTER,
+    FUNCTION_RANDOM,
+    FUNCTION_SINE,
+    GUARD,
+    LANES,
+    ROLE_SCALE_ONE,
+    SEEN_MASK,
+    SEEN_SHIFT,
+    SEGMENT_DIRTY,
+    SEGMENT_FROZEN,
+    SEGMENT_HEARD,
+    SLAB_TILES,
+    SLOTS,
+    WARM_MASK,
+)
 from corec.config import BlockEntry, Config
 
-SLOTS = 1000
-#: Places a segment takes in the address of an entity (1,000 of them used).
-SLAB = 1024
-#: Ages are kept modulo 8,192 ticks; no limit reaches that, so that no age is ambiguous.
-MOST_TICKS = 8191
+#: Locations of a segment; entities are at the first SLOTS of them.
+SLAB = SLAB_TILES * LANES
+#: Most ticks of a limit: ages are kept modulo one more, so that no age is ambiguous.
+MOST_TICKS = SEEN_MASK
 #: Seconds after which an entity counts as silent where the configuration does not say.
 SILENT_AFTER = 600
-#: Warm-up code from which the reference is guarded and scores count: layout.h, CC_GUARD.
-GUARD = 16
 #: Step of the fast clock: a memory of about 16 readings.
 FAST_ALPHA = 1 / 16
-#: layout.h: where a state word keeps the tick of the last reading, and flags of segments.
-SEEN_SHIFT, SEEN_MASK = 19, 8191
-SEG_HEARD, SEG_DIRTY, SEG_FROZEN = 1, 2, 4
-KINDS = {"random": 1, "constant": 2, "sine": 3, "counter": 4}
+KINDS = {"random": FUNCTION_RANDOM, "constant": FUNCTION_CONSTANT, "sine": FUNCTION_SINE, "counter": FUNCTION_COUNTER}
 
 
 @dataclass
 class Topology:
-    """An arena and the names of what is in it."""
+    """An arena, the names of its blocks, and where each entry of the configuration has its entities."""
 
     arena: Arena
     block_ids: tuple[str, ...]
     first_segment: np.ndarray  # uint32[blocks + 1]: segments of block i are [i], ..., [i + 1] - 1 as configured
     stepped: np.ndarray  # uint32: segments with native functions
-    limits: "list[Limits]"
-    plans: "list[Plan]"
+    limits: "list[TableLimits]"
+    entries: "list[EntryLayout]"
 
     def attach(self, entry: BlockEntry, shards: int) -> None:
         """Add an entry behind all others; MemoryError when the arena has no room left."""
-        last = self.plans[-1] if self.plans else None
-        plan = Plan(last.index + 1, entry, last.block + last.entry.blocks, last.segment + last.segments) if last else Plan(0, entry, 0, 0)
-        self.arena.extend(plan.segments, entry.blocks, 1, 1)
-        self.plans.append(plan)
+        added = self.entries[-1].next(entry) if self.entries else EntryLayout(0, entry, 0, 0)
+        self.arena.extend(added.segments, entry.blocks, 1, 1)
+        self.entries.append(added)
         self.first_segment = np.concatenate([self.first_segment, np.zeros(entry.blocks, np.uint32)])
-        _place(self.arena, plan, self.first_segment, shards)
+        _write_headers(self.arena, added, self.first_segment, shards)
         self.first_segment[-1] = self.arena.segments.size
         self.block_ids += entry.block_ids
         self.stepped = _stepped(self.arena)
-        self.limits += _columns(self.arena, plan)
-        self._set_entry(plan.index, entry)
-        _map_ids(self.arena, self.plans)
+        self.limits += _give_columns(self.arena, added)
+        self._set_entry(added.index, entry)
+        _map_ids(self.arena, self.entries)
 
     def map_ids(self, config: Config) -> None:
-        """Let ids name the entities of all entries that are not detached."""
-        self.plans = [replace(plan, entry=entry) for plan, entry in zip(self.plans, config.bloques, strict=True)]
-        _map_ids(self.arena, self.plans)
+        """Let ids name the entities of all entries of *config* that are not detached."""
+        self.entries = [replace(layout, entry=entry) for layout, entry in zip(self.entries, config.bloques, strict=True)]
+        _map_ids(self.arena, self.entries)
 
     def first_ids(self) -> np.ndarray:
         """uint32[blocks]: the wire id of the first entity of each block."""
-        return np.concatenate([plan.first_ids for plan in self.plans] or [np.zeros(0, np.uint32)])
+        return np.concatenate([layout.first_ids for layout in self.entries] or [np.zeros(0, np.uint32)])
 
     def stepped_of(self, entries: list[int], shard: int) -> np.ndarray:
-        """uint32: the segments with native functions of these entries in one shard."""
+        """uint32: the segments with native functions of these entries (indexes) in one shard."""
         rows = self.arena.segments[self.stepped]
         return self.stepped[np.isin(rows["policy"], entries) & (self.arena.blocks["shard"][rows["owner"]] == shard)]
 
     def set_policies(self, config: Config) -> None:
-        """Write what the entries ask for into the arena: at the start, and at a reload."""
+        """Write the policies, functions and limits of all entries into the arena: at the start, and at a reload."""
         for index, entry in enumerate(config.bloques):
             self._set_entry(index, entry)
 
@@ -75,7 +90,7 @@ class Topology:
         policy = _policy(entry, self.arena.tick)
         self.arena.policies[index] = policy
         rows = self.arena.segments
-        rows["sweep_at"][rows["policy"] == index] = 0   # it may ask for another silence
+        rows["sweep_at"][rows["policy"] == index] = 0   # its limit of silence may be another now
         if entry.funcion:
             self.arena.functions[index + 1] = _function(entry)
         for limits in self.limits:
@@ -84,13 +99,17 @@ class Topology:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where one entry of `bloques` goes."""
+class EntryLayout:
+    """Which blocks and segments one entry of `bloques` has; block and segment: the first of them."""
 
     index: int
     entry: BlockEntry
     block: int
     segment: int
+
+    def next(self, entry: BlockEntry) -> "EntryLayout":
+        """The layout of the entry that follows this one."""
+        return EntryLayout(self.index + 1, entry, self.block + self.entry.blocks, self.segment + self.segments)
 
     @property
     def first_ids(self) -> np.ndarray:
@@ -109,56 +128,60 @@ class Plan:
         """Segments of all its blocks."""
         return sum(-(-size // SLOTS) for size in self.entry.sizes)
 
+    @property
+    def locations(self) -> np.ndarray:
+        """int64[entities]: the location of each entity, in order."""
+        block, slot = np.divmod(np.arange(self.entry.entidades), self.entry.entidades_por_bloque)
+        return (self.segment + block * self.per_block + slot // SLOTS) * SLAB + slot % SLOTS
+
 
 def build(config: Config) -> Topology:
-    """The arena for *config*, empty."""
-    plans = list(_plans(config))
-    blocks = sum(plan.entry.blocks for plan in plans)
-    segments = sum(plan.segments for plan in plans)
-    arena = Arena(segments, blocks, len(plans), len(plans) + 1)
+    """The arena for *config*, in which nothing was heard yet."""
+    entries = _layouts(config.bloques)
+    blocks, segments = sum(layout.entry.blocks for layout in entries), sum(layout.segments for layout in entries)
+    arena = Arena(segments, blocks, len(entries), len(entries) + 1)
     first = np.zeros(blocks + 1, np.uint32)
-    for plan in plans:
-        _place(arena, plan, first, config.fragmentos)
+    for layout in entries:
+        _write_headers(arena, layout, first, config.fragmentos)
     first[blocks] = segments
-    names = tuple(name for plan in plans for name in plan.entry.block_ids)
-    limits = [each for plan in plans for each in _columns(arena, plan)]
-    built = Topology(arena, names, first, _stepped(arena), limits, plans)
-    _map_ids(arena, plans)
+    names = tuple(name for layout in entries for name in layout.entry.block_ids)
+    limits = [each for layout in entries for each in _give_columns(arena, layout)]
+    built = Topology(arena, names, first, _stepped(arena), limits, entries)
+    _map_ids(arena, entries)
     built.set_policies(config)
     return built
 
 
-def _plans(config: Config) -> Iterator[Plan]:
-    block = segment = 0
-    for index, entry in enumerate(config.bloques):
-        plan = Plan(index, entry, block, segment)
-        yield plan
-        block += entry.blocks
-        segment += plan.segments
+def _layouts(entries: Sequence[BlockEntry]) -> list[EntryLayout]:
+    layouts: list[EntryLayout] = []
+    for entry in entries:
+        layouts.append(layouts[-1].next(entry) if layouts else EntryLayout(0, entry, 0, 0))
+    return layouts
 
 
-def _place(arena: Arena, plan: Plan, first: np.ndarray, shards: int) -> None:
-    entry, segment, slot = plan.entry, plan.segment, 0
+def _write_headers(arena: Arena, layout: EntryLayout, first_segment: np.ndarray, shards: int) -> None:
+    """Write what the blocks and segments of an entry are, and the first segment of each block."""
+    entry, segment, slot = layout.entry, layout.segment, 0
     segments, blocks = arena.segments, arena.blocks
     for offset, size in enumerate(entry.sizes):
-        block = plan.block + offset
-        first[block] = segment
-        blocks[block]["policy"], blocks[block]["entities"] = plan.index, size
+        block = layout.block + offset
+        first_segment[block] = segment
+        blocks[block]["policy"], blocks[block]["entities"] = layout.index, size
         blocks[block]["canal"], blocks[block]["fitness"] = entry.canal, 1.0
         blocks[block]["stepped"] = entry.funcion is not None
         blocks[block]["shard"] = shard_of(block, shards, registered=entry.registrado)
         for start in range(0, size, SLOTS):
             row = segments[segment]
-            row["owner"], row["policy"], row["canal"] = block, plan.index, entry.canal
+            row["owner"], row["policy"], row["canal"] = block, layout.index, entry.canal
             row["used"] = min(SLOTS, size - start)
             row["first_id"] = (entry.first_id or 0) + slot
-            row["function"] = plan.index + 1 if entry.funcion else 0
+            row["function"] = layout.index + 1 if entry.funcion else 0
             slot += int(row["used"])
             segment += 1
 
 
 def shard_of(block: int, shards: int, *, registered: bool = False) -> int:
-    """The shard of a block: in turn, but for those that programs registered, which stay with their node behind all others."""
+    """The shard of a block: blocks go to the shards in turn; registered ones stay with their node, as shard number *shards*."""
     if shards == 1:
         return 0
     return shards if registered else block % shards
@@ -170,8 +193,8 @@ def _policy(entry: BlockEntry, tick: int) -> np.void:
     shift = max(0, math.ceil(math.log2(max(silence, filtro.latido) / MOST_TICKS)))
     policy["slow_alpha"], policy["fast_alpha"] = filtro.memoria, FAST_ALPHA
     policy["floor2"], policy["deviation2"] = filtro.umbral**2, filtro.desviacion**2
-    policy["errors"] = filtro.errores / 63 / 128
-    policy["gain"] = 1 / 256
+    policy["errors"] = filtro.errores / ERRORS_MASK / (1 << ERRORS_SHIFT)
+    policy["gain"] = 1 / ROLE_SCALE_ONE
     policy["low"] = -math.inf if entry.limites.bajo is None else entry.limites.bajo
     policy["high"] = math.inf if entry.limites.alto is None else entry.limites.alto
     policy["limited"] = entry.limites != type(entry.limites)() or entry.table is not None
@@ -186,12 +209,12 @@ def _policy(entry: BlockEntry, tick: int) -> np.void:
 
 def warm_codes(alpha: float) -> int:
     """The warm-up code at which the slow clock's step reaches *alpha*: code w steps by about 2**(-w / 4)."""
-    for code in range(63):
+    for code in range(WARM_MASK):
         octaves, quarter = divmod(code, 4)
         step = 2.0**-octaves * (1 - quarter / 8)
         if step <= alpha:
             return code
-    return 63
+    return WARM_MASK
 
 
 def _function(entry: BlockEntry) -> np.void:
@@ -207,19 +230,19 @@ def _stepped(arena: Arena) -> np.ndarray:
     return np.flatnonzero(arena.segments["function"]).astype(np.uint32)
 
 
-def _map_ids(arena: Arena, plans: list[Plan]) -> None:
-    ranges = [(plan.entry.first_id, plan.entry.entidades, plan.entry.entidades_por_bloque, plan.per_block, plan.segment)
-              for plan in plans if plan.entry.table is None and not plan.entry.retirado]
+def _map_ids(arena: Arena, entries: Sequence[EntryLayout]) -> None:
+    ranges = [(layout.entry.first_id, layout.entry.entidades, layout.entry.entidades_por_bloque, layout.per_block, layout.segment)
+              for layout in entries if layout.entry.table is None and not layout.entry.retirado]  # fmt: skip
     arena.map_ranges(np.array(sorted(ranges), dtypes.RANGE))
-    listed = [plan for plan in plans if plan.entry.table is not None]
+    listed = [layout for layout in entries if layout.entry.table is not None]
     if listed:
-        ids = np.concatenate([plan.entry.table.device for plan in listed]).astype(np.uint32)
-        places = np.concatenate([plan_places(plan)[: len(plan.entry.table)] for plan in listed]).astype(np.uint32)
-        arena.map_devices(ids, places)
+        ids = np.concatenate([layout.entry.table.device for layout in listed]).astype(np.uint32)
+        locations = np.concatenate([layout.locations[: len(layout.entry.table)] for layout in listed]).astype(np.uint32)
+        arena.map_devices(ids, locations)
 
 
 @dataclass
-class Limits:
+class TableLimits:
     """Limits of the entities of one segment whose entry has a device table."""
 
     policy: int
@@ -233,36 +256,32 @@ class Limits:
             live[self.slots] = np.where(np.isnan(own), entry, own)
 
 
-def _columns(arena: Arena, plan: Plan) -> Iterator[Limits]:
-    """Give the segments of an entry with a table their ids and their room for limits."""
-    if plan.entry.table is None:
+def _give_columns(arena: Arena, layout: EntryLayout) -> Iterator[TableLimits]:
+    """Give the segments of an entry with a device table their ids, and room for limits."""
+    if layout.entry.table is None:
         return
-    table, places = plan.entry.table, plan_places(plan)[: len(plan.entry.table)]
-    for segment in range(plan.segment, plan.segment + plan.segments):
-        first, last = np.searchsorted(places, (segment * SLAB, (segment + 1) * SLAB))
-        here, slots = slice(first, last), places[first:last] % SLAB
+    table, locations = layout.entry.table, layout.locations[: len(layout.entry.table)]
+    for segment in range(layout.segment, layout.segment + layout.segments):
+        first, last = np.searchsorted(locations, (segment * SLAB, (segment + 1) * SLAB))
+        here, slots = slice(first, last), locations[first:last] % SLAB
         ids, low, high = np.zeros(SLOTS, np.uint32), np.full(SLOTS, -np.inf, np.float32), np.full(SLOTS, np.inf, np.float32)
         ids[slots] = table.device[here]
         arena.give_columns(segment, ids, low, high)
-        yield Limits(plan.index, slots, (table.low[here], table.high[here]), (low, high))
-
-
-def plan_places(plan: Plan) -> np.ndarray:
-    """Place (segment * 1024 + slot) of each entity of an entry, in order."""
-    order = np.arange(plan.entry.entidades)
-    block, slot = np.divmod(order, plan.entry.entidades_por_bloque)
-    return (plan.segment + block * plan.per_block + slot // SLOTS) * SLAB + slot % SLOTS
+        yield TableLimits(layout.index, slots, (table.low[here], table.high[here]), (low, high))
 
 
 def counted_otherwise(arena: Arena, units: np.ndarray) -> list[int]:
-    """Awake segments whose policy counted its ticks in other units (shifts, by policy) than it does now."""
+    """Awake segments whose policy counts its ticks in another unit now; units: uint32[policies], `tick_shift` before."""
     rows = arena.segments
     changed = (units != arena.policies["tick_shift"])[rows["policy"]]
-    return np.flatnonzero(changed & (rows["flags"] & (SEG_HEARD | SEG_FROZEN) == SEG_HEARD)).tolist()
+    return np.flatnonzero(changed & (rows["flags"] & (SEGMENT_HEARD | SEGMENT_FROZEN) == SEGMENT_HEARD)).tolist()
 
 
 def restamp(arena: Arena, segment: int, units: np.ndarray) -> None:
-    """Say when each entity was last heard in its policy's new units; to be called before time goes on."""
+    """Rewrite the tick of each entity's last reading in its policy's new unit; units as in `counted_otherwise`.
+
+    To be called before time goes on.
+    """
     row = arena.segments[segment]
     before, now = int(units[row["policy"]]), int(arena.policies["tick_shift"][row["policy"]])
     states, tick = arena.tiles[segment]["state"], arena.tick
@@ -271,4 +290,4 @@ def restamp(arena: Arena, segment: int, units: np.ndarray) -> None:
     seen = np.maximum(heard, (tick >> now) - SEEN_MASK) & SEEN_MASK
     rest = states & ((1 << SEEN_SHIFT) - 1)
     states[:] = np.where(states, rest | (seen << SEEN_SHIFT).astype(np.uint32), 0)
-    row["flags"] |= SEG_DIRTY
+    row["flags"] |= SEGMENT_DIRTY

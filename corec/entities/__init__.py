@@ -1,4 +1,4 @@
-"""Entities, the smallest things that live in a block: what plugins and programs import.
+"""Entities, of which blocks are made: what plugins and programs import.
 
     from corec.entities import crear_entidad
 

@@ -12,19 +12,16 @@ Procesador = Callable[[float, dict[str, Any]], float | None]
 
 
 class Block(Protocol):
-    """What an entity knows of the block it lives in; `BloqueSimbiotico` is one."""
+    """What an entity needs of the block it is in; `BloqueSimbiotico` is one."""
 
     id: str
 
     def is_active(self, slot: int) -> bool:
-        """Whether the entity at *slot* is healthy."""
+        """Whether the last reading of the entity at *slot* was good, or there was none yet."""
 
 
 class MicroCeluEntidadCoreC(Sequence):
-    """An entity with a function; unpacks as (id, canal, funcion, activo).
-
-    `activo` is whether its last reading in its block was a good one; true before there was any.
-    """
+    """An entity with a function; unpacks as (id, canal, funcion, activo)."""
 
     __slots__ = ("_block", "_slot", "canal", "funcion", "id")
 
@@ -35,25 +32,25 @@ class MicroCeluEntidadCoreC(Sequence):
 
     @property
     def bloque(self) -> "Block | None":
-        """The block it lives in, or None."""
+        """The block it is in; None without one, and when that is gone."""
         return self._block and self._block()
 
     @property
     def activo(self) -> bool:
-        """Whether it is healthy."""
+        """Whether its last reading was good; true without a block, and before there was a reading."""
         bloque = self.bloque
         return bloque is None or bloque.is_active(self._slot)
 
     def enter(self, block: "ref[Block]", slot: int) -> None:
-        """Take the place *slot* of a block; the block calls this."""
+        """Belong to *block*, at *slot*; the block calls this."""
         self._block, self._slot = block, slot
 
     def inherit(self, donor: "MicroCeluEntidadCoreC") -> None:
-        """Take over what makes *donor* work."""
+        """Take over the function of *donor*."""
         self.funcion = donor.funcion
 
     def restart(self) -> None:
-        """Forget what it remembers: a Micro remembers nothing."""
+        """Begin anew; a Micro has no state to drop."""
 
     def _parts(self) -> tuple[str, int, Any, bool]:
         return self.id, self.canal, self.funcion, self.activo
@@ -85,12 +82,12 @@ class CeluEntidadCoreC(MicroCeluEntidadCoreC):
         self.estado: dict[str, Any] = {}
 
     def inherit(self, donor: MicroCeluEntidadCoreC) -> None:
-        """Take over what makes *donor* work: its function and its processor, not its state."""
+        """Take over function and processor of *donor*, not its state."""
         super().inherit(donor)
         self.procesador = donor.procesador
 
     def restart(self) -> None:
-        """Begin again with an empty state."""
+        """Begin anew with an empty state."""
         self.estado.clear()
 
     def _parts(self) -> tuple[str, int, Any, bool]:
@@ -100,7 +97,7 @@ class CeluEntidadCoreC(MicroCeluEntidadCoreC):
 def crear_entidad(id: str, canal: int, funcion: Any = None, procesador: Procesador | None = None) -> MicroCeluEntidadCoreC:
     """A Micro entity with *funcion*, or with *procesador* a Celu.
 
-    id: unique in its block.  canal: 0..127.  funcion: `corec.entities.functions` says of what kinds; a Celu may do without.
+    id: unique in its block.  canal: 0..127.  funcion: of a kind in `corec.entities.functions`; a Celu may do without.
     procesador: procesador(valor, estado) -> float, or None to filter the value out.
     """
     check_id(id)
@@ -119,14 +116,14 @@ def crear_entidad(id: str, canal: int, funcion: Any = None, procesador: Procesad
 
 
 def check_id(id: Any, what: str = "an entity") -> None:
-    """UsageError when *id* is no name."""
+    """UsageError unless *id* is text that prints, without spaces at its ends; what: what it names."""
     if not (isinstance(id, str) and id and id.isprintable() and id == id.strip()):
         raise UsageError(f"expected the id of {what} as text that is not empty, got {id!r}",
                          hint="an id is a name as \"m0\", without line breaks and without spaces at its ends")
 
 
 def check_channel(canal: Any, whose: str) -> None:
-    """UsageError when *canal* is no channel."""
+    """UsageError unless *canal* is an integer from 0 to 127; whose: as the error names it."""
     if not isinstance(canal, Integral) or isinstance(canal, bool) or not 0 <= canal <= 127:
         raise UsageError(f"{whose}: expected a channel, an integer from 0 to 127, got {canal!r}",
                          hint="channels 2, 3 and 5 are critical; 1 is the usual one for sensors")

@@ -16,7 +16,7 @@ from typing import Any
 
 from corec.errors import UsageError
 
-#: What the engine takes for a value: beyond, the sensor has failed.
+#: Largest magnitude of a value; a reading beyond it counts as failed.
 LARGEST = 1e18
 _SIGNATURE = re.compile(r"double ?\( ?double( \w+)? ?\)")
 _HINT = "a C function of an entity is `double f(double t)`, t in seconds since 1970"
@@ -24,19 +24,19 @@ _HINT = "a C function of an entity is `double f(double t)`, t in seconds since 1
 
 @dataclass(frozen=True, slots=True)
 class Vectorizada:
-    """A function of many entities at once."""
+    """A function that gives the values of many entities at once; `vectorizada` makes it."""
 
     funcion: Callable[[Any, float], Any]
 
     def __call__(self, indices: Any, carga: float) -> Any:
-        """The values of the entities at *indices* (int64[n], their places in the block), float[n]."""
+        """float[n]: the values of the entities at *indices* (int64[n], slots of the block)."""
         return self.funcion(indices, carga)
 
 
 def vectorizada(funcion: Callable[[Any, float], Any]) -> Vectorizada:
     """Let one call give the values of all entities of a block that share *funcion*.
 
-    funcion(indices, carga) -> float[n], NaN for a failed one; indices: int64[n], their places in the block.
+    funcion(indices, carga) -> float[n], NaN for a failed one; indices: int64[n], their slots in the block.
     """
     if not callable(funcion):
         raise UsageError(f"expected a function of (indices, carga), got {funcion!r}")
@@ -93,7 +93,7 @@ def _capsule(what: str, restype: Any, argtypes: list[Any]) -> Any:
 
 
 class BadReading(Exception):
-    """What a function gave is no value; *kind* says what it was, for counting."""
+    """What a function gave is no value; failures of one *kind* are logged together."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)

@@ -1,8 +1,7 @@
 """Processors of Celu entities: `procesador(valor, estado) -> float`, or None to filter the value out.
 
-One processor may serve any number of entities: what it remembers of each stands in that entity's `estado`, a
-dict that JSON can carry.  A value that is not finite passes unchanged and leaves no trace in the state: it is
-a failed reading, and the block counts it.
+One processor may serve any number of entities: what it keeps of each is in that entity's `estado`, a dict that JSON
+can carry.  A value that is not finite is a failed reading: it passes unchanged and does not change the state.
 """
 import math
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ Estado = dict[str, Any]
 
 #: A normal distribution's standard deviation over its median absolute deviation.
 MAD_TO_SIGMA = 1.4826
-#: Readings a window may hold: a Celu is to cost 1.5 KB at most, and a reading in its window takes 32 bytes.
+#: Most readings in a window: a Celu may take 1.5 KB at most, and a reading in its window takes 32 bytes.
 MAX_WINDOW = 15
 
 

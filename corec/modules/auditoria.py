@@ -2,7 +2,7 @@
 import logging
 from typing import Any
 
-from corec.engine.outcome import ANOMALY
+from corec._core.dtypes import ALERT_ANOMALY
 from corec.modules.base import ModuloBase
 from corec.plugin_api.interface import Nucleus
 
@@ -22,5 +22,5 @@ class ModuloAuditoria(ModuloBase):
         """A log line for each anomaly since the last time."""
         names = self._nucleus.engine.block_ids
         for alert in datos["alertas"]:
-            if alert["kind"] == ANOMALY:
+            if alert["kind"] == ALERT_ANOMALY:
                 log.info("[ModuloAuditoria] anomaly in %s: score %.1f, above %.1f", names[alert["block"]], alert["valor"], alert["limit"])

@@ -16,7 +16,7 @@ from corec.streams.sending.producer import Producer
 
 if TYPE_CHECKING:
     from corec.blocks import BloqueSimbiotico
-    from corec.blocks.messages import Pass
+    from corec.blocks.messages import PassReadings
 
 log = logging.getLogger("ModuloRegistro")
 
@@ -111,7 +111,7 @@ class ModuloRegistro(ModuloBase):
         """Step the blocks of a plugin no more whose thread was left behind: their functions may be what blocks it."""
         self._left |= {key for key, holder in self._holders.items() if holder == folder}
 
-    def _take(self, bloque: "BloqueSimbiotico", producer: Producer, ids: np.ndarray, holder: Meter | None, last: "Pass") -> None:
+    def _take(self, bloque: "BloqueSimbiotico", producer: Producer, ids: np.ndarray, holder: Meter | None, last: "PassReadings") -> None:
         """The readings of a pass, on their way to the journal; what it repaired, on its way to the history."""
         if last.repaired:
             self._note_repair(bloque.id, last.repaired)

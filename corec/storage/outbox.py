@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from corec._core.dtypes import ALERT_ANOMALY, ALERT_HIGH, ALERT_LOW, ALERT_MUTED
 from corec._core.wire import encode_frames
 from corec.storage.rows import row_checksum
 
 FRAME_BYTES = 10
 ALERT_STREAM = "corec:alerts"
-#: Alert kinds up to this one come from a sensor that answers: its frame says `estado` true.
-LAST_KIND_ALIVE = 2
-#: Kind of alerts about a block; their frames carry its first entity's id and the score.
-ANOMALY = 5
-#: Kinds from this one on are of muted alerts: they go into the table alone.
-MUTED = 128
+#: Kinds of alerts whose frames say `estado` true: the sensor answers, or the alert is about a block and carries its score.
+ALIVE = (ALERT_HIGH, ALERT_LOW, ALERT_ANOMALY)
 
 _INSERT = {
     "late": "INSERT INTO late VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -29,16 +26,15 @@ def message_stream(canal: int) -> str:
 
 
 def entries(turn: int, messages: np.ndarray | None, alerts: np.ndarray | None) -> list[tuple[Any, ...]]:
-    """(turn, stream, time, frames) for each channel that has messages, then for the alerts."""
+    """(turn, stream, time, frames) for each channel that has messages, then for the alerts; muted ones go into the table alone."""
     rows = []
     if messages is not None and len(messages):
         for canal in np.unique(messages["canal"]).tolist():
             chosen = messages[messages["canal"] == canal]
             frames = encode_frames(chosen["id"], chosen["canal"], chosen["valor"], chosen["estado"])
             rows.append((turn, message_stream(canal), int(chosen["time"].max()), frames))
-    if alerts is not None and len(alerts := alerts[alerts["kind"] < MUTED]):
-        alive = (alerts["kind"] <= LAST_KIND_ALIVE) | (alerts["kind"] == ANOMALY)
-        frames = encode_frames(alerts["id"], alerts["canal"], alerts["valor"], alive)
+    if alerts is not None and len(alerts := alerts[alerts["kind"] < ALERT_MUTED]):
+        frames = encode_frames(alerts["id"], alerts["canal"], alerts["valor"], np.isin(alerts["kind"], ALIVE))
         rows.append((turn, ALERT_STREAM, int(alerts["time"].max()), frames))
     return rows
 

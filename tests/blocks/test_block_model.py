@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corec
-from corec.blocks.block_model import FAILING, WINDOW_MS, BlockModel, healthy, levels
+from corec._core.dtypes import FAILING
+from corec.blocks.block_model import WINDOW_MS, BlockModel, healthy, levels
 
 START = 1_700_000_000_000
 
@@ -14,20 +15,19 @@ class Both:
     """A block model and an engine of the same configuration, fed the same readings at the same times."""
 
     def __init__(self, entities, **settings):
-        self.model = BlockModel("both", 1, entities, settings)
+        self.now, self.window = START, 0
+        self.model = BlockModel("both", 1, entities, settings, clock=lambda: self.now)
         entry = {"id": "b", "canal": 1, "entidades": entities, "entidades_por_bloque": entities, "max_size_mb": 64,
                  "ventana": WINDOW_MS / 1000, "autoreparacion": {"max_errores": 1}}
         self.engine = corec.Engine({"retraso_max": 0, "hibernar_tras": 0, "modules": ["registro"], "bloques": [{**entry, **settings}]})
-        self.now = START
-        BlockModel.now = property(lambda model: self.now)
 
     def fold(self, slots, values, good, load, after=WINDOW_MS):
         """One pass over both; asserts that they agree on everything they say."""
         self.now += after
         slots, values, good = np.asarray(slots, np.uint32), np.asarray(values, np.float32), np.asarray(good, bool)
         verdict = self.model.fold(slots, values, good, load)
-        at = self.model._window * WINDOW_MS
-        outcome = self.engine.feed_arrays(slots, values, at=at, channel=1, load=load, states=good)
+        self.window = max(self.now // WINDOW_MS, self.window + 1)
+        outcome = self.engine.feed_arrays(slots, values, at=self.window * WINDOW_MS, channel=1, load=load, states=good)
         states = self.engine.entities["state"].reshape(-1)[: len(self.model.states)]
         closed = self.engine.finish()
         assert np.array_equal(verdict.states, states)
@@ -36,13 +36,6 @@ class Both:
         assert repr(verdict.row) == repr(closed.aggregates[0].item() if len(closed.aggregates) else None)
         assert self.model.fitness == self.engine.blocks["fitness"][0]
         return verdict
-
-
-@pytest.fixture(autouse=True)
-def real_clock():
-    clock = BlockModel.now
-    yield
-    BlockModel.now = clock
 
 
 @pytest.mark.parametrize("entities", [1, 7, 1000, 2500])

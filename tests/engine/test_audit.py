@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corec._core.dtypes import ALERT_ANOMALY
 from corec.engine import Engine
-from corec.engine.outcome import ANOMALY
 from corec.errors import DamagedFile
 from tests.engine.test_engine import same_outcome
 from tests.support.fleet import entry
@@ -28,7 +28,7 @@ def second(dice, ids=60, shift=0.0, failing=()):
 
 
 def anomalies(outcome):
-    return outcome.alerts[outcome.alerts["kind"] == ANOMALY]
+    return outcome.alerts[outcome.alerts["kind"] == ALERT_ANOMALY]
 
 
 @settings(max_examples=8, deadline=None)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, pack_envelope, unpack_envelope
-from corec.engine.producer_marks import PLACES
+from corec.engine.producer_marks import ORDER_NUMBERS
 from corec.errors import DamagedBatch
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import FRONT_DOOR, id_ms, id_pair, normal_stream
@@ -47,7 +47,7 @@ def route(rows: Iterable[Row], routing: Routing, epoch: int) -> Iterator[Routed]
 def number_of(id: bytes) -> int:
     """An entry's place in the order of all: ids grow by at least one, and so does this."""
     ms, sequence = id_pair(id)
-    return PLACES | min(max(ms - ZERO_MS, 0), LARGEST_MS) << SEQUENCE_BITS | min(sequence, (1 << SEQUENCE_BITS) - 1)
+    return ORDER_NUMBERS | min(max(ms - ZERO_MS, 0), LARGEST_MS) << SEQUENCE_BITS | min(sequence, (1 << SEQUENCE_BITS) - 1)
 
 
 def producer_on(stream: str, producer: int = 0) -> int:

@@ -13,10 +13,10 @@ from corec.entities.entity import CeluEntidadCoreC, MicroCeluEntidadCoreC
 from corec.entities.functions import LARGEST, Vectorizada, native_address, number_of
 
 
-class Plan:
-    """The functions of *entidades*.
+class CallPlan:
+    """The functions of *entidades*, by how they are called.
 
-    awaited: slots whose functions are known to give something to await, though they do not look so.
+    awaited: slots whose plain functions gave something to await in an earlier pass.
     """
 
     def __init__(self, entidades: Sequence[MicroCeluEntidadCoreC], awaited: Collection[int] = ()) -> None:
@@ -34,7 +34,10 @@ class Plan:
         self._celus, self._celu_slots = [entidad for _, entidad in celus], np.array([slot for slot, _ in celus], np.int64)
 
     def call(self, sample: Sample, carga: float, seconds: float, received: Mapping[int, float]) -> list[Job]:
-        """Call everything that cannot suspend; returns the jobs that may."""
+        """Call all functions that cannot suspend, into *sample*; returns the jobs that may.
+
+        seconds: time of the pass since 1970, for native functions.  received: slot -> value of entities without a function.
+        """
         for functions, slots, coroutines in self._called:
             call_python(functions, slots, sample.values, sample.put, sample.fail, coroutines)
         if len(self._addresses):
@@ -56,7 +59,7 @@ class Plan:
         return suspending
 
     def process(self, sample: Sample) -> None:
-        """Let the processors of Celu entities have the raw values."""
+        """Replace the raw values of Celu entities by what their processors make of them."""
         values = memoryview(sample.values)
         for slot, entidad in zip(self._celu_slots.tolist(), self._celus, strict=True):
             valor = values[slot]
@@ -94,4 +97,4 @@ def _groups(entidades: Sequence[MicroCeluEntidadCoreC], slots: Sequence[int]) ->
     groups: dict[Vectorizada, list[int]] = {}
     for slot in slots:
         groups.setdefault(entidades[slot].funcion, []).append(slot)
-    return [(np.array(places, np.int64), shared) for shared, places in groups.items()]
+    return [(np.array(slots, np.int64), shared) for shared, slots in groups.items()]
