@@ -83,15 +83,21 @@ def test_imports_make_no_cycle():
 
 @pytest.mark.parametrize("module", FILES)
 def test_nothing_outside_a_class_touches_its_names(module):
-    # Given a file, then whatever begins with an underscore is used through `self`, `cls` or `super()` only
+    # Given a file, then whatever begins with an underscore is used through `self`, `cls`, what `cls` made, or `super()` only
     tree = ast.parse(FILES[module].read_text())
     foreign = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    foreign |= {node.targets[0].id for node in ast.walk(tree) if isinstance(node, ast.Assign) and is_made_by_cls(node)}
     found = [f"{ast.unparse(node)} in line {node.lineno}" for node in ast.walk(tree) if is_private_use(node, foreign)]
     assert found == []
 
 
+def is_made_by_cls(node):
+    """`made = cls(...)` or `made = cls.__new__(cls)`: what a class method gives."""
+    return isinstance(node.targets[0], ast.Name) and ast.unparse(node.value).startswith(("cls(", "cls.__new__("))
+
+
 def is_private_use(node, foreign):
-    """An attribute of somebody else's; *foreign*: libraries, whose names are their own affair."""
+    """An attribute of somebody else's; *foreign*: libraries and what `cls` made, whose names may be used."""
     if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__") or node.attr in PUBLIC:
         return False
     owner = node.value
