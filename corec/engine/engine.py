@@ -16,7 +16,7 @@ from corec.engine.ledger import as_counts, put_back
 from corec.engine.open_turn import OpenTurn
 from corec.engine.outcome import Outcome, describe_entity
 from corec.engine.producer_marks import Marks
-from corec.engine.snapshot import assemble_state, capture_state, pack_whole, unpack_whole
+from corec.engine.snapshot import capture_state, pack_whole, read_meta, restore_state, unpack_whole
 from corec.engine.state import LOAD_STEPS, EngineState, Fusion, Mute
 
 
@@ -32,11 +32,8 @@ class Engine:
 
     def __init__(self, config: str | os.PathLike[str] | Mapping[str, Any] | Config, *, shard: int = 0) -> None:
         """shard: which of the configuration's `fragmentos` this is; it steps the native functions of its own blocks only."""
-        self._take(EngineState(columns.read_config(config), shard))
-
-    def _take(self, state: EngineState) -> None:
-        self.state = state
-        self._turn = OpenTurn(state)
+        self.state = EngineState(columns.read_config(config), shard)
+        self._turn = OpenTurn(self.state)
 
     # --- feeding -------------------------------------------------------------------------------
 
@@ -284,8 +281,9 @@ class Engine:
     @classmethod
     def assemble(cls, meta: bytes, segments: Mapping[int, bytes]) -> "Engine":
         """The engine of an incremental snapshot: its meta and the newest piece of every segment."""
-        engine = cls.__new__(cls)
-        engine._take(assemble_state(meta, segments))
+        saved = read_meta(meta)
+        engine = cls(saved.running_config(), shard=saved.shard)
+        restore_state(engine.state, saved, segments)
         return engine
 
     # --- recovery ------------------------------------------------------------------------------

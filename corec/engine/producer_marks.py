@@ -18,11 +18,12 @@ class Marks:
     gaps: readings that were numbered and never came.  forgotten: producers dropped for want of room.
     """
 
-    def __init__(self) -> None:
-        self._next: OrderedDict[tuple[int, int], int] = OrderedDict()
+    def __init__(self, rows: Iterable[Sequence[int]] = (), gaps: int = 0, forgotten: int = 0) -> None:
+        """rows: as `to_list` gave them."""
+        self._next = OrderedDict(((producer, epoch), expected) for producer, epoch, expected in rows)
         self._fresh: OrderedDict[tuple[int, int], None] = OrderedDict()  # moved since `take_fresh` gave them
-        self.gaps = 0
-        self.forgotten = 0
+        self.gaps = gaps
+        self.forgotten = forgotten
 
     def repeated(self, producer: int, epoch: int, sequence: int, count: int) -> int:
         """How many of the *count* readings from *sequence* on came before; moves the mark."""
@@ -55,11 +56,3 @@ class Marks:
     def to_list(self) -> list[list[int]]:
         """[producer, epoch, number expected next] of each; the one that sent nothing for longest is first."""
         return [[producer, epoch, expected] for (producer, epoch), expected in self._next.items()]
-
-    @classmethod
-    def from_list(cls, rows: list[list[int]], gaps: int, forgotten: int) -> "Marks":
-        """The marks of which `to_list` gave *rows*."""
-        marks = cls()
-        marks._next = OrderedDict(((producer, epoch), expected) for producer, epoch, expected in rows)
-        marks.gaps, marks.forgotten = gaps, forgotten
-        return marks

@@ -8,7 +8,7 @@ import numpy as np
 from corec._core.arena import Arena
 from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_HEARD, SEGMENT_MIXED
 from corec._core.wire import crc32c
-from corec.config import parse
+from corec.config import Config, parse
 from corec.engine.columns import LATEST_TIME
 from corec.engine.producer_marks import Marks
 from corec.engine.segment_keeper import OLDER, misfit
@@ -45,6 +45,10 @@ class Meta(msgspec.Struct):
     audit: bytes = b""
     shed_by: dict[str, dict[str, Count]] = {}
 
+    def running_config(self) -> Config:
+        """The configuration as it ran; ConfigError where this CoreC no longer takes it."""
+        return parse(self.config, source="the snapshot")
+
 
 def capture_state(state: EngineState) -> bytes:
     """All state but the tiles, as msgpack of `Meta`."""
@@ -61,23 +65,23 @@ def capture_state(state: EngineState) -> bytes:
     ))  # fmt: skip
 
 
-def assemble_state(data: bytes, segments: Mapping[int, bytes]) -> EngineState:
-    """The state that `capture_state` gave as *data*, with these compressed tiles; DamagedFile when they do not fit each other."""
-    meta = _decode(data)
-    state = EngineState(parse(meta.config, source="the snapshot"), meta.shard)
+def restore_state(state: EngineState, meta: Meta, segments: Mapping[int, bytes]) -> None:
+    """Put a saved state into a new one of the same configuration; DamagedFile when the parts do not fit each other.
+
+    segments: segment -> compressed tiles.
+    """
     arena = state.arena
     _restore_headers(arena, meta)
     arena.advance(meta.clock, meta.clock - meta.watermark)
     arena.counters = meta.counters
     state.stepped_at = dict(meta.stepped_at)
     state.cursor, state.shed_by = meta.cursor, meta.shed_by
-    state.marks = Marks.from_list(meta.marks, meta.gaps, meta.forgotten)
+    state.marks = Marks(meta.marks, meta.gaps, meta.forgotten)
     state.fusions = _fusions(arena, meta)
     state.mutes = _mutes(meta, state.block_ids)
     if state.audit and meta.audit:
         state.audit.restore(meta.audit)
     state.keeper.restore(segments)
-    return state
 
 
 def _restore_headers(arena: Arena, meta: Meta) -> None:
@@ -123,7 +127,8 @@ class _Versioned(msgspec.Struct):
     version: int
 
 
-def _decode(data: bytes) -> Meta:
+def read_meta(data: bytes) -> Meta:
+    """What `capture_state` gave as *data*; DamagedFile when it does not decode or is of another version."""
     try:
         version = msgspec.msgpack.decode(data, type=_Versioned).version
         if version != VERSION:

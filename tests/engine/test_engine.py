@@ -355,7 +355,7 @@ def test_marks_let_every_number_of_a_producer_pass_once(batches):
         expected = highest.get(producer, sequence)
         assert repeats == len([number for number in range(sequence, sequence + count) if number < expected])
         highest[producer] = max(expected, sequence + count)
-    assert Marks.from_list(marks.to_list(), marks.gaps, marks.forgotten).to_list() == marks.to_list()
+    assert Marks(marks.to_list(), marks.gaps, marks.forgotten).to_list() == marks.to_list()
 
 
 def test_producers_remembered_are_bounded():
