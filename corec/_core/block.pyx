@@ -3,7 +3,7 @@
 
 The loops are in kernels.h, compiled once for each instruction set; COREC_SIMD=base|avx2|avx512 overrides
 the choice.  Every function that may meet a hibernated segment, or one that a running snapshot still
-needs, stops there and says which: the engine sees to it and calls again from where it stopped.
+needs, stops there and says which: the engine makes it ready and calls again from where it stopped.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t

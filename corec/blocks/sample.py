@@ -68,7 +68,7 @@ class Sample:
             self.fail(slots, error)
 
     def close(self) -> None:
-        """Let nothing more in, and tell the good values from the others."""
+        """Let nothing more in, and separate the good values from the others."""
         self.closed = True
         if judge(self.values, LARGEST, self.narrow, self.good.view(np.uint8)):
             self.whole = False

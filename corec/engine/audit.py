@@ -46,7 +46,7 @@ class Audit:
         self.state = np.zeros(0, BLOCK_SCORE)
 
     def take_over(self, config: Config, topology: Topology) -> None:
-        """Judge by another configuration; it may have more blocks, behind those known."""
+        """Judge by *config* from now on; it may have more blocks, behind the earlier ones."""
         self._sub_windows = -(-config.auditoria.ventanas // SUB_MAXIMA)
         self._least = config.auditoria.umbral
         self._ids = topology.first_ids()

@@ -168,7 +168,7 @@ class Engine:
 
     @property
     def cursor(self) -> dict[str, str]:
-        """Stream -> last entry read, where offsets do not say it."""
+        """Stream -> last entry read, of logs whose own numbers are no counts."""
         return self.state.cursor
 
     @property
@@ -224,7 +224,7 @@ class Engine:
         return self.arena.tiles
 
     def entity(self, id: int) -> dict[str, Any]:
-        """Everything known of one entity, by its wire id; wakes it when it hibernates."""
+        """One entity in words and units, by its wire id; wakes it when it hibernates."""
         segment, slot = self.locate(id)
         self.state.keeper.wake(segment)
         return describe_entity(self.arena.tiles[segment, slot // 8], slot % 8)
@@ -275,7 +275,7 @@ class Engine:
 
     @property
     def heard_segments(self) -> list[int]:
-        """The segments that hold anything at all."""
+        """The segments of which an entity was heard."""
         return self.state.heard_segments()
 
     @classmethod

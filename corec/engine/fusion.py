@@ -1,4 +1,4 @@
-"""Weak blocks into strong ones, and back: `owner` of segments is all that moves; entities keep id and place."""
+"""Weak blocks into strong ones, and back: `owner` of segments is all that changes; entities keep id and location."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,12 +68,12 @@ def _counts(state: EngineState, segments: Sequence[int]) -> dict[str, int]:
 def check_fusion(state: EngineState, command: Mapping[str, Any]) -> tuple[int, int]:
     """(weak, host) as indexes; UsageError where the one may not join the other."""
     block, host = state.block_named(command.get("block")), state.block_named(command.get("host"))
-    names, rows, gone = state.block_ids, state.arena.blocks, state.fused_into()
+    names, rows, fused = state.block_ids, state.arena.blocks, state.fused_into()
     if block == host:
         raise UsageError(f"block {names[block]!r} cannot be fused into itself", hint="name another block of its channel as host")
     for index in (block, host):
-        if index in gone:
-            raise UsageError(f"block {names[index]!r} is fused into {names[gone[index]]!r} already",
+        if index in fused:
+            raise UsageError(f"block {names[index]!r} is fused into {names[fused[index]]!r} already",
                              hint=f"`corec undo {names[index]}` gives it back")  # fmt: skip
         if state.entry_of(index).retirado:
             raise UsageError(f"block {names[index]!r} is detached", hint="name a block that is there")
@@ -86,23 +86,23 @@ def check_fusion(state: EngineState, command: Mapping[str, Any]) -> tuple[int, i
 
 def check_undo(state: EngineState, command: Mapping[str, Any]) -> Fusion:
     """The fusion to undo; UsageError where there is none, or its host was fused on since."""
-    block, names, gone = state.block_named(command.get("block")), state.block_ids, state.fused_into()
+    block, names, fused = state.block_named(command.get("block")), state.block_ids, state.fused_into()
     fusion = next((each for each in state.fusions if each.block == block), None)
     if fusion is None:
         raise UsageError(f"block {names[block]!r} is not fused into another",
                          hint=f"`corec history {names[block]}` shows what happened to it")  # fmt: skip
-    if fusion.host in gone:
+    if fusion.host in fused:
         raise UsageError(
-            f"block {names[block]!r} joined {names[fusion.host]!r}, which was fused into {names[gone[fusion.host]]!r} since",
+            f"block {names[block]!r} joined {names[fusion.host]!r}, which was fused into {names[fused[fusion.host]]!r} since",
             hint=f"fusions are undone in reverse order: `corec undo {names[fusion.host]}` first")  # fmt: skip
     return fusion
 
 
 def _check_channel(state: EngineState, block: int, host: int) -> None:
-    rows, names, gone = state.arena.blocks, state.block_ids, state.fused_into()
+    rows, names, fused = state.arena.blocks, state.block_ids, state.fused_into()
     canal, shard = int(rows["canal"][block]), int(rows["shard"][block])
     alike = (rows["canal"] == canal) & (rows["shard"] == shard)
-    if len(set(np.flatnonzero(alike).tolist()) - set(gone)) < 2:
+    if len(set(np.flatnonzero(alike).tolist()) - set(fused)) < 2:
         raise UsageError(f"block {names[block]!r} is the last one of channel {canal} and is never fused away",
                          hint="repair it, or add blocks to the channel")  # fmt: skip
     if not alike[host]:

@@ -118,7 +118,7 @@ class OpenTurn:
         return self.state.outlet.alerts > 0 or any(len(alerts) for _, _, alerts in self._parts)
 
     def end(self, tick: int) -> Outcome:
-        """Close the turn after time has gone on to *tick* ms, or to where its record says it came."""
+        """Close the turn after time has gone on to *tick* ms, or as far as `note_reach` asks."""
         clock, marks = self._reach
         self.state.marks.raise_to(marks)
         self.advance(max(clock, tick))

@@ -1,4 +1,4 @@
-"""What an engine knows between two turns, and what several of the files that change it need together."""
+"""The state of an engine between two turns, and what several of the files that change it need together."""
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -42,7 +42,8 @@ class EngineState:
     """Arena, topology and all else that a snapshot holds, with the numbers that follow from the configuration.
 
     fusions: those that stand, in the order they were made.  stepped_at: index of an entry -> ms of its last pass.
-    shed_by: cause -> channel -> readings, as far as commands said.  cursor: stream -> last entry read, where offsets do not say it.
+    shed_by: cause -> channel -> readings refused before they reached the log.  cursor: stream -> last entry read, of logs whose
+    own numbers are no counts.
     outlet: what kernels give; it is empty between two turns.
     """
 

@@ -35,7 +35,7 @@ from corec.config import BlockEntry, Config
 SLAB = SLAB_TILES * LANES
 #: Most ticks of a limit: ages are kept modulo one more, so that no age is ambiguous.
 MOST_TICKS = SEEN_MASK
-#: Seconds after which an entity counts as silent where the configuration does not say.
+#: Seconds after which an entity counts as silent, without `silencio_max` in its entry.
 SILENT_AFTER = 600
 #: Step of the fast clock: a memory of about 16 readings.
 FAST_ALPHA = 1 / 16
@@ -247,8 +247,8 @@ class TableLimits:
 
     policy: int
     slots: np.ndarray
-    table: tuple[np.ndarray, np.ndarray]  # low and high as the table says, NaN where it does not
-    live: tuple[np.ndarray, np.ndarray]  # low and high as the kernels see them
+    table: tuple[np.ndarray, np.ndarray]  # low and high of the table, NaN where it has none
+    live: tuple[np.ndarray, np.ndarray]  # low and high as the kernels read them
 
     def set(self, low: np.float32, high: np.float32) -> None:
         """Take the entry's limits where the table has none."""

@@ -88,7 +88,7 @@ def _address_in_capsule(capsule: Any) -> int:
 
 
 def _capsule(what: str, restype: Any, argtypes: list[Any]) -> Any:
-    """PyCapsule_Get... of Python's own C API, typed in a copy so that nobody else's declaration changes."""
+    """PyCapsule_Get... of Python's own C API, typed in a copy so that no other declaration of it changes."""
     return ctypes.PYFUNCTYPE(restype, *argtypes)((f"PyCapsule_Get{what}", ctypes.pythonapi))
 
 

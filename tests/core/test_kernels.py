@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec._core import block
+from corec._core.dtypes import ROLE_SCALE_ONE, ROLE_SCALE_SHIFT
 from corec.engine import Engine
 from corec.errors import ConfigError
 from tests.support.fleet import FLEET, PAUSES, READINGS, STEPPED, entry, frames
@@ -224,7 +225,7 @@ def test_role_of_an_entity_scales_its_threshold_and_goes_with_a_repair():
     # Given one healthy entity whose threshold is doubled, beside ones that fail
     twin = Twin({"bloques": [entry(entidades=16, filtro={"umbral": 1.0}, autoreparacion={"max_errores": 1.0})]})
     twin.feed_arrays(np.arange(16), np.zeros(16), at=T0, channel=1)
-    twin.engine.entities[0, 0]["role"][3] = 512 << 20 ^ 256 << 20
+    twin.engine.entities[0, 0]["role"][3] = (2 * ROLE_SCALE_ONE ^ ROLE_SCALE_ONE) << ROLE_SCALE_SHIFT
     twin.oracle.state.scale[3] = 2.0
     # When both move by 1.5, then it stays silent and the others do not
     moved = twin.feed_arrays(np.arange(16), np.full(16, 1.5), at=T0 + 10, channel=1)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corec._core.dtypes import ROLE_SCALE_ONE, ROLE_SCALE_SHIFT
 from corec.engine import Engine
 from corec.errors import UsageError
 from tests.engine.test_engine import same_outcome
@@ -24,6 +25,11 @@ FUSED = {
 NAMES = ["a/0", "a/1", "a/2", "b/0", "c/0", "s/0", "z/0"]
 FUSE = {"op": "fuse", "block": "a/1", "host": "a/0", "force": True}
 UNDO = {"op": "undo", "block": "a/1"}
+
+
+def scale_bits(scale):
+    """A threshold scale as a role word has it."""
+    return (int(scale * ROLE_SCALE_ONE) ^ ROLE_SCALE_ONE) << ROLE_SCALE_SHIFT
 
 
 def sick(twin, at, ids=range(1000, 1900), times=3):
@@ -129,7 +135,7 @@ def test_faulty_entities_inherit_from_the_fittest():
     twin.feed_arrays([0], [1.0], at=T0 + 1, channel=1, states=[0])
     healthy(twin, T0 + 2, [0])
     for number, scale in enumerate((2.0, 3.0, 0.5)):
-        twin.engine.arena.tiles[0, 0]["role"][number] = (int(scale * 256) ^ 256) << 20
+        twin.engine.arena.tiles[0, 0]["role"][number] = scale_bits(scale)
         twin.oracle.state.scale[number] = scale
     sick(twin, T0 + 3, range(1000, 1010))
     # When they are fused, then the faulty ones take over the parameters of that one
@@ -145,7 +151,7 @@ def test_fittest_neighbour_is_the_one_with_the_lowest_error_level():
     healthy(twin, T0, range(10))
     twin.feed_arrays([4], [1.0], at=T0 + 1, channel=1, states=[0])
     healthy(twin, T0 + 2, [4])
-    twin.engine.arena.tiles[0, 0]["role"][[4, 6]] = [(512 ^ 256) << 20, (768 ^ 256) << 20]
+    twin.engine.arena.tiles[0, 0]["role"][[4, 6]] = [scale_bits(2.0), scale_bits(3.0)]
     twin.oracle.state.scale[[4, 6]] = [2.0, 3.0]
     sick(twin, T0 + 3, [5])
     # When the block is repaired, then the far one is inherited from
