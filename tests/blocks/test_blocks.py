@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from corec.blocks import BloqueSimbiotico
 from corec.entities import ProcesadorFiltro, crear_entidad, vectorizada
 from corec.errors import CapacityError, ConfigError, UsageError
-from tests.support.entity_samples import block_of, broken, passes, run, documented_functions, switch
+from tests.support.entity_samples import block_of, broken, documented_functions, passes, run, switch
 
 NAN = float("nan")
 

@@ -9,7 +9,7 @@ import pytest
 
 from corec.plugins.isolated import parent as isolated
 from tests.support.nodes import now_ms, quickest, readings, until
-from tests.support.paths import ROOT, DOCUMENTED
+from tests.support.paths import DOCUMENTED, ROOT
 from tests.support.plugin_nodes import GOOD, Node, stream
 
 
