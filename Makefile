@@ -1,13 +1,13 @@
-# make run     build into .venv and watch this machine's own sensors
-# make demo    one million entities at 200,000 readings/s, faults injected
+# make run     watch this machine's own sensors; like all of these, it builds into .venv first
+# make demo    watch one million simulated entities at 200,000 readings/s, some of them faulty
 # make test    everything that must hold before a merge
 # make test-matrix   the tests of servers on Valkey 9 and PostgreSQL 18, which come as wheels, and PostgreSQL 14, by npm
 # make chaos   the long form of the crash and fault tests
-# make bench   all budgets, one table; make bench-quick in two minutes
-# make bench-servers   those against real servers alone
-# make wheels  a wheel for each CPython found, x86-64 and aarch64, into wheelhouse/
-# make wheels-test   each of them in an empty environment, aarch64 under qemu
-# make help    this list
+# make bench   every budget of speed and memory, as one table; make bench-quick in two minutes
+# make bench-servers   only the budgets that need Redis or PostgreSQL
+# make wheels  build a wheel for each CPython found, for x86-64 and aarch64, into wheelhouse/
+# make wheels-test   test each wheel in an empty environment, those for aarch64 under qemu
+# make help    print this list
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +22,7 @@ GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 .PHONY: help build run demo test test-matrix chaos bench bench-quick bench-servers wheels wheels-test sanitize clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# \(make \)/\1/p' Makefile
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

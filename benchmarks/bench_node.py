@@ -84,7 +84,7 @@ def config_folder(tmp_path):
 
 
 def test_idle(report, quick, tmp_path):
-    """The seed's configuration, a million entities, and this machine's own sensors once a second: what `make run` starts."""
+    """The documented configuration, a million entities, and this machine's own sensors once a second: what `make run` starts."""
     process = corec_run(ROOT / "configs", tmp_path / "data", 600)
     try:
         seconds_until(tmp_path / "data", lambda status: status["commit"]["turns"] > 0, time.monotonic())

@@ -34,7 +34,7 @@ def test_commits_beside_a_bad_plugin(report, quick, tmp_path, kind, isolated):
 
 
 def test_cost_of_the_bundled_alerts(report, tmp_path, quick):
-    """The seed's figures for a plugin, beside what the bundled one takes at rest."""
+    """The documented figures for a plugin, beside what the bundled one takes at rest."""
     nucleus = CoreCNucleus(parse({"bloques": [{"id": "s", "canal": 1, "entidades": 1000}]}), data=tmp_path, plugins=PLUGINS,
                            with_sources=False)  # fmt: skip
     nucleus.start()

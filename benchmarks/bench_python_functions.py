@@ -1,6 +1,6 @@
 """A pass over a block of a thousand entities, by what kind of functions they have.
 
-The yardstick is `asyncio.gather` over a thousand of the seed's functions: it calls them and does nothing else, while
+The yardstick is `asyncio.gather` over a thousand of the documented functions: it calls them and does nothing else, while
 a pass also judges, filters and aggregates what they give.  A run is IN_A_ROW passes, or gathers.  A single pass right
 after a gather, which leaves nothing of it in the caches, takes twice as long; that ratio is noted without a budget.
 """
@@ -16,7 +16,7 @@ from corec.entities import ProcesadorFiltro, crear_entidad, vectorizada
 
 GROUP = "functions"
 ENTITIES, IN_A_ROW = 1000, 25
-#: A pass over the seed's functions is to be at least this many times as fast as gathering them.
+#: A pass over the documented functions is to be at least this many times as fast as gathering them.
 BUDGET = 20
 
 
@@ -27,8 +27,8 @@ def loop():
     loop.close()
 
 
-def seed_functions():
-    """The functions of the seed's plugin, section 7.2."""
+def documented_functions():
+    """The functions of the documented plugin, section 7.2."""
     functions = []
     for _ in range(ENTITIES):
         async def funcion():
@@ -78,11 +78,11 @@ def micros(seconds):
     return f"{seconds * 1e6:,.0f} us a pass, {seconds / ENTITIES * 1e9:,.0f} ns each"
 
 
-def test_seed_functions(compete, report, loop):
-    closures = seed_functions()
+def test_documented_functions(compete, report, loop):
+    closures = documented_functions()
     bloque = block_of(closures)
     ours, gather = race(compete, loop, bloque, closures)
-    report.at_least(GROUP, "1,000 of the seed's async def", BUDGET, ours=(1 / ours, micros(ours)),
+    report.at_least(GROUP, "1,000 of the documented async def", BUDGET, ours=(1 / ours, micros(ours)),
                     yardstick=(1 / gather, f"gather {gather * 1e6:,.0f} us"))
     cold = min(after_a_gather(loop, bloque, closures) for _ in range(100))
     report.note(GROUP, "the same, right after a gather", micros(cold), f"gather {gather * 1e6:,.0f} us", gather / cold)
@@ -103,7 +103,7 @@ def after_a_gather(loop, bloque, closures):
     ],
 )
 def test_other_functions(compete, report, loop, kind, make, procesador, budget):
-    ours, gather = race(compete, loop, block_of(make(), procesador), seed_functions())
+    ours, gather = race(compete, loop, block_of(make(), procesador), documented_functions())
     report.at_least(GROUP, f"1,000 {kind}", budget, ours=(1 / ours, micros(ours)), yardstick=(1 / gather, f"gather {gather * 1e6:,.0f} us"))
 
 

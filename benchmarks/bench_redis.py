@@ -76,7 +76,7 @@ def test_readings_it_keeps_up_with(server, node, report, quick):
     stream = at_end["redis"]["streams"][1]
     report.note("redis", "bytes a reading on Redis, in entries of 1,000", f"{stream['bytes'] / max(stream['entries'], 1) / 1000:.1f}")
     report.note("redis", "RAM of Redis, and traffic", f"{at_end['redis']['ram_bytes'] / 1e6:.0f} MB",
-                f"the seed: 50-100 MB; {at_end['redis']['bytes_per_s'] / 1e6:.1f} MB/s at a thousand times its 1,000 messages/s")
+                f"documented: 50-100 MB; {at_end['redis']['bytes_per_s'] / 1e6:.1f} MB/s at a thousand times its 1,000 messages/s")
 
 
 def test_milliseconds_from_reading_to_alert(server, node, report, quick):

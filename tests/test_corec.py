@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @pytest.mark.parametrize("measure", FIGURES, ids=lambda measure: measure.__name__)
-def test_figures_of_the_seed_hold(measure):
+def test_documented_figures_hold(measure):
     # Given the short form of a measurement, Then each of its figures is met, or says what it needs
     missed = {}
     for _ in range(TRIES):

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Calls of entities' functions, one after the other: Python ones and C function pointers.
 
-A thousand of the seed's coroutine functions take 190 us here and 220 awaited one by one in Python: 115 are the
+A thousand of the documented coroutine functions take 190 us here and 220 awaited one by one in Python: 115 are the
 functions themselves, 75 the coroutine objects.
 """
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError

@@ -51,7 +51,7 @@ class DbSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = None
     replica: Annotated[
         ReplicaSection | None,
-        Meta(description="server that queries and pages read from; the primary if not given"),
+        Meta(description="server that queries read from; the primary if not given"),
     ] = None
     particion_canales: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=127)], ...],
@@ -73,7 +73,7 @@ class RedisSection(ServerSection, frozen=True, kw_only=True, forbid_unknown_fiel
     key: Annotated[Text | None, Meta(description="file of that certificate's private key")] = None
     max_mb: Annotated[
         int,
-        Meta(ge=1, le=1_048_576, description="RAM of a shard's streams; beyond it senders wait"),
+        Meta(ge=1, le=1_048_576, description="RAM of a shard's streams; above it senders wait"),
     ] = 64
 
 

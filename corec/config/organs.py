@@ -9,7 +9,7 @@ class Sincronizacion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """When the module `sincronizacion` has weak blocks fused."""
 
     ventanas: Annotated[
-        int, Meta(ge=1, le=86_400, description="windows on end in which a block has to be weak")
+        int, Meta(ge=1, le=86_400, description="consecutive windows in which a block has to be weak")
     ] = 10
     carga: Annotated[
         float, Meta(ge=0, le=100, description="how much load lengthens that: at full load by 1 + carga")
@@ -24,7 +24,7 @@ class Auditoria(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ventanas: Annotated[
         int,
-        Meta(ge=16, le=1_000_000, description="newest windows of the block that its score has to top"),
+        Meta(ge=16, le=1_000_000, description="newest windows of the block that its score has to exceed"),
     ] = 3600
     umbral: Annotated[float, Meta(ge=0, le=1000, description="least score of an alert")] = 6.0
 

@@ -43,7 +43,7 @@ class FuenteSimulada(
         Fraction, Meta(description="share of sensors with a fault: stuck, spike, drop-out, drift")
     ] = 0.001
     semilla: Annotated[
-        int, Meta(ge=0, le=2**63 - 1, description="seed; the same one gives the same readings")
+        int, Meta(ge=0, le=2**63 - 1, description="random seed; the same one gives the same readings")
     ] = 1
 
 
@@ -62,15 +62,15 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     instance_id: Annotated[Name, Meta(description="unique name of the node")] = "corec1"
     db_config: Annotated[
         DbSection | None,
-        Meta(description="connection to PostgreSQL; the node is embedded without", extra=SECRET),
+        Meta(description="connection to PostgreSQL; without it results stay in the data folder", extra=SECRET),
     ] = None
     redis_config: Annotated[
         RedisSection | None,
-        Meta(description="connection to Redis; the node is embedded without", extra=SECRET),
+        Meta(description="connection to Redis; without it readings go to the journal of the data folder", extra=SECRET),
     ] = None
     celery_config: Annotated[
         CelerySection | None,
-        Meta(description="Celery workers that run the turns; the node itself does without"),
+        Meta(description="Celery workers that run the turns; without it the node runs them"),
     ] = None
     flota: Annotated[
         Name | None,
@@ -82,7 +82,7 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     modules: Annotated[
         tuple[Name, ...],
         Meta(
-            description="modules that run, accents or not; registro always does",
+            description="modules that run, spelled with accents or without; registro always runs",
             examples=[["registro", "ejecucion", "sincronización", "auditoria"]],
         ),
     ] = ("registro", "ejecucion", "sincronizacion", "auditoria")
@@ -101,13 +101,15 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         ),
     ] = "generica"
     max_ram_mb: Annotated[
-        int, Meta(ge=1, le=1_048_576, description="RAM of the whole node; more is refused at start")
+        int, Meta(ge=1, le=1_048_576, description="RAM of the whole node; a configuration that needs more is refused at the start")
     ] = 1024
     max_disk_mb: Annotated[
         int, Meta(ge=1, le=1_073_741_824, description="disk for the journal of readings")
     ] = 1024
     max_flash_mb_per_day: Annotated[
-        int, Meta(ge=0, le=1_073_741_824, description="flash written in a day: commits come rarer to stay within; 0 is no cap")
+        int,
+        Meta(ge=0, le=1_073_741_824,
+             description="MB written to flash in a day; turns are committed more rarely to stay within it; 0 is no limit"),  # fmt: skip
     ] = 0
     retencion_dias: Annotated[
         int, Meta(ge=1, le=36_500, description="days after which stored rows are dropped")

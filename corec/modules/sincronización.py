@@ -1,4 +1,4 @@
-"""The same module as `sincronizacion`, spelled as the seed does."""
+"""The same module as `sincronizacion`, spelled as the original documentation spells it."""
 import sys
 
 import corec.modules.sincronizacion

@@ -13,7 +13,7 @@ from typing import Any
 
 log = logging.getLogger("PluginManager")
 
-#: The seed's figures for a plugin without a base of its own, printed beside what was measured.
+#: The documented figures for a plugin without a base of its own, printed beside what was measured.
 TARGETS = {"ram_kb": [10, 20], "cpu_percent": [0.001, 0.01], "mb_s": 0.01}
 #: Rates are means over this many seconds, and a bound may be used up for this many in one go.
 RATE_S, BURST_S = 30.0, 2.0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from corec.blocks import BloqueSimbiotico
 from corec.entities import ProcesadorFiltro, crear_entidad, vectorizada
 from corec.errors import CapacityError, ConfigError, UsageError
-from tests.support.entity_samples import block_of, broken, passes, run, seed_closures, switch
+from tests.support.entity_samples import block_of, broken, documented_functions, passes, run, switch
 
 NAN = float("nan")
 
@@ -25,7 +25,7 @@ def entities(count, canal=1, function=random.random):
 
 # --- construction ------------------------------------------------------------------------------
 
-def test_block_is_made_as_the_seed_makes_it():
+def test_block_is_made_as_documented():
     nucleus = object()
     bloque = BloqueSimbiotico("alerts_notificaciones", 5, entities(1000, 5), max_size=1024, nucleus=nucleus)
     assert (bloque.id, bloque.canal, len(bloque.entidades), bloque.max_size) == ("alerts_notificaciones", 5, 1000, 1024)
@@ -524,8 +524,8 @@ def test_whatever_the_mix_each_entity_has_its_own_value(kinds):
         assert bloque.last_pass.states.tolist() == [m["activo"] for m in mensajes]
 
 
-def test_a_thousand_of_the_seeds_functions():
-    bloque = BloqueSimbiotico("b", 5, [crear_entidad(f"m{i}", 5, f) for i, f in enumerate(seed_closures(1000))])
+def test_a_thousand_of_the_documented_functions():
+    bloque = BloqueSimbiotico("b", 5, [crear_entidad(f"m{i}", 5, f) for i, f in enumerate(documented_functions(1000))])
     resultado = asyncio.run(passes(bloque, 20, 0.5))
     valores = [r["valor"] for r in resultado["mensajes"] if r.get("activo")]
     assert len(valores) == 1000 and 0.9 < max(valores) < 1.0

@@ -1,4 +1,4 @@
-"""`corec status --plugins`: what each plugin costs, beside the seed's figures."""
+"""`corec status --plugins`: what each plugin costs, beside the documented figures."""
 import json
 import logging
 

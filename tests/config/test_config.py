@@ -1,4 +1,4 @@
-"""corec.config: the seed's files, every default, the digest, the mapping, folders and files."""
+"""corec.config: the documented files, every default, the digest, the mapping, folders and files."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from corec.config.types import FuenteHost, FuenteSimulada
 from corec.errors import ConfigError
 from tests.support.config_samples import CONFIGS, FULL, block, node, text_of
 
-SEED = (CONFIGS / "servers" / "corec_config.json").read_text(encoding="utf-8")
+DOCUMENTED = (CONFIGS / "servers" / "corec_config.json").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_seed_configuration_reads_as_printed():
-    # Given the seed's file with its two server sections
+def test_documented_configuration_reads_as_printed():
+    # Given the documented file with its two server sections
     # When it is read embedded
-    config = parse(SEED, embedded=True)
+    config = parse(DOCUMENTED, embedded=True)
     # Then its entries, modules and role are what it prints
     swarm, security, analysis = config.bloques
     assert (swarm.id, swarm.canal, swarm.entidades, swarm.blocks) == (
@@ -45,9 +45,9 @@ def test_seed_configuration_reads_as_printed():
     assert (config.instance_id, config.rol) == ("corec1", "generica")
 
 
-def test_seed_configuration_is_the_seeds_text():
-    # The seed's figures stand here a second time, so that an edit of the file shows.
-    printed = json.loads(SEED)
+def test_documented_configuration_is_the_printed_text():
+    # The documented figures stand here a second time, so that an edit of the file shows.
+    printed = json.loads(DOCUMENTED)
     assert printed["db_config"] == {
         "dbname": "corec_db",
         "user": "postgres",
@@ -71,11 +71,11 @@ def test_seed_configuration_is_the_seeds_text():
     ]
 
 
-def test_default_configuration_is_the_seeds_without_servers():
-    # Given what `make run` reads, and the seed's file
-    default, seed = load(CONFIGS), parse(SEED, embedded=True)
+def test_default_configuration_is_the_documented_one_without_servers():
+    # Given what `make run` reads, and the documented file
+    default, documented = load(CONFIGS), parse(DOCUMENTED, embedded=True)
     # Then they mean the same to the engine, and the default one reads this machine's sensors
-    assert default.digest == seed.digest
+    assert default.digest == documented.digest
     assert default.fuentes == (FuenteHost(bloque="enjambre_sensor"),)
     assert default.plugins == {
         "alerts": {"enabled": True, "bloque": "alerts_notificaciones", "canal": 5}

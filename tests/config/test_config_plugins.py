@@ -108,6 +108,6 @@ def test_mistake_in_the_own_file_of_a_plugin_is_refused(tmp_path):
         load_plugin_config(file)
 
 
-def test_seeds_file_reads_as_printed():
+def test_documented_file_reads_as_printed():
     alerts = {"enabled": True, "bloque": "alerts_notificaciones", "canal": 5}
     assert load(CONFIGS / "servers", embedded=True).plugins == {"alerts": alerts}

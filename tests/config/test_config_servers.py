@@ -12,7 +12,7 @@ from corec.config.servers import Secret, resolve_db, resolve_redis
 from corec.errors import ConfigError
 from tests.support.config_samples import CONFIGS, block, node, text_of
 
-SEED = (CONFIGS / "servers" / "corec_config.json").read_text(encoding="utf-8")
+DOCUMENTED = (CONFIGS / "servers" / "corec_config.json").read_text(encoding="utf-8")
 
 
 def redis(tmp_path, **keys):
@@ -28,8 +28,8 @@ def refused(tmp_path, **keys):
     return caught.value
 
 
-def test_seed_file_is_refused_by_its_placeholder():
-    # Given the seed's file as printed, when it is read, then the placeholder is named
+def test_documented_file_is_refused_by_its_placeholder():
+    # Given the documented file as printed, when it is read, then the placeholder is named
     with pytest.raises(ConfigError) as caught:
         load(CONFIGS / "servers")
     assert (
@@ -42,7 +42,7 @@ def test_seed_file_is_refused_by_its_placeholder():
 
 def test_both_placeholders_are_found():
     with pytest.raises(ConfigError, match='the placeholder "your_real_redis_password"'):
-        parse(SEED.replace("your_real_password", "x"))
+        parse(DOCUMENTED.replace("your_real_password", "x"))
 
 
 def test_embedded_ignores_both_sections_whatever_they_hold():

@@ -51,7 +51,7 @@ def test_block_never_costs_less_than_its_entities_nor_more_with_fewer(entities):
 
 
 def test_rows_are_the_node_and_each_entry():
-    # Given the seed's entries, when priced
+    # Given the documented entries, when priced
     bill = price(load(CONFIGS))
     # Then each has a row, and the rows are the total
     assert [row.name for row in bill.rows] == [

@@ -187,16 +187,16 @@ def test_sections_are_added_with_a_password_each_and_then_left_alone(checkout):
 
 def test_passwords_of_the_documented_form_move_into_files(checkout):
     # Given the documented configuration, one password filled in and one not
-    seed = json.loads((ROOT / "configs/servers/corec_config.json").read_text())
-    seed["db_config"]["password"] = "it's\\mine"
-    (checkout / "configs" / "corec_config.json").write_text(json.dumps(seed))
+    documented = json.loads((ROOT / "configs/servers/corec_config.json").read_text())
+    documented["db_config"]["password"] = "it's\\mine"
+    (checkout / "configs" / "corec_config.json").write_text(json.dumps(documented))
     passwords = arrange(checkout)
     # Then the one is kept, for its user is PostgreSQL's administrator under both names, and the other made
     assert passwords["db_writer"] == passwords["db_admin"] == "it's\\mine"
     assert (checkout / "secrets/db_writer").samefile(checkout / "secrets/db_admin")
     assert len(passwords["redis"]) == 48
     assert "mine" not in (checkout / "configs" / "corec_config.json").read_text()
-    assert configuration(checkout)["bloques"] == seed["bloques"]
+    assert configuration(checkout)["bloques"] == documented["bloques"]
 
 
 @pytest.mark.parametrize("section", [

@@ -23,14 +23,14 @@ def keep(valor, estado):
     return valor
 
 
-def test_function_makes_a_micro_that_unpacks_as_the_seeds_tuple():
+def test_function_makes_a_micro_that_unpacks_as_the_documented_tuple():
     entidad = crear_entidad("m0", 5, random.random)
     id, canal, funcion, activo = entidad
     assert type(entidad) is MicroCeluEntidadCoreC
     assert (id, canal, funcion, activo) == ("m0", 5, random.random, True)
 
 
-def test_processor_makes_a_celu_that_unpacks_as_the_seeds_tuple():
+def test_processor_makes_a_celu_that_unpacks_as_the_documented_tuple():
     entidad = crear_entidad("t0", 1, procesador=keep)
     assert type(entidad) is CeluEntidadCoreC
     assert tuple(entidad) == ("t0", 1, keep, True)
@@ -38,7 +38,7 @@ def test_processor_makes_a_celu_that_unpacks_as_the_seeds_tuple():
 
 
 @pytest.mark.parametrize("entidad", [crear_entidad("e", 1, random.random), crear_entidad("e", 1, procesador=keep)])
-def test_entity_indexes_as_the_seeds_tuple(entidad):
+def test_entity_indexes_as_the_documented_tuple(entidad):
     assert (len(entidad), entidad[0], entidad[1], entidad[-1]) == (4, "e", 1, True)
     assert entidad[1:] == (1, entidad[2], True)
     assert "e" in entidad and list(reversed(entidad)) == [True, entidad[2], 1, "e"]
@@ -116,8 +116,8 @@ def test_neither_function_nor_processor_is_refused_with_a_hint():
         crear_entidad("m0", 1)
 
 
-def seed_entities(count):
-    """As the seed's plugin makes them: every closure is a function object of its own."""
+def documented_entities(count):
+    """As the documented plugin makes them: every closure is a function object of its own."""
     entidades = []
     for i in range(count):
         async def funcion():
@@ -142,8 +142,8 @@ def celu_entities(count):
     return entidades
 
 
-@pytest.mark.parametrize(("make", "most"), [(seed_entities, 1024), (celu_entities, 1536)])
-def test_entity_costs_no_more_than_the_seed_says(make, most):
+@pytest.mark.parametrize(("make", "most"), [(documented_entities, 1024), (celu_entities, 1536)])
+def test_entity_costs_no_more_than_documented(make, most):
     # Given a block of a thousand entities with functions of their own, and passes that fill their states
     asyncio.run(_fill(BloqueSimbiotico("warm", 5, make(1000))))
     gc.collect()

@@ -65,7 +65,7 @@ def test_function_gives_a_number_or_a_mapping(function, value):
     assert outcome(block_of(function)) == [(value, True)]
 
 
-def test_seeds_functions_run_without_an_event_loop():
+def test_documented_functions_run_without_an_event_loop():
     # Given functions that await nothing, or only what does not suspend... When the pass is driven by hand
     bloque = block_of(gives_a_number, Sensor(2.0).read_later, random.random)
     with pytest.raises(StopIteration) as ended:

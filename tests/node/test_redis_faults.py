@@ -149,7 +149,7 @@ def test_a_line_that_is_half_open_is_given_up(redis_server, tmp_path):
 def test_a_master_of_a_cluster_is_killed(tmp_path):
     # Given a node and a device on a cluster
     with cluster(node_timeout_ms=1000 * NODE_TIMEOUT_S) as servers:
-        config = on(servers[2].section)  # the third master has the slot of {s00}: the seed itself is killed
+        config = on(servers[2].section)  # the third master, which the configuration names, has the slot of {s00} and is killed
         with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
             times = []
             for victim in range(3):

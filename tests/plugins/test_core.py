@@ -1,4 +1,4 @@
-"""corec.core: what a plugin imports, and the seed's plugin over it."""
+"""corec.core: what a plugin imports, and the documented plugin over it."""
 import asyncio
 import importlib
 import logging
@@ -16,7 +16,7 @@ import corec.core
 from corec._core.wire import decode_frames, encode_frames
 from corec.core import deserializar_mensaje, enviar_mensaje_redis, serializar_mensaje
 from corec.errors import FrameError, PartialFrame, PluginError, UsageError
-from tests.support.entity_samples import seed_plugin
+from tests.support.entity_samples import documented_plugin
 from tests.support.paths import ROOT
 
 
@@ -30,7 +30,7 @@ def parts(mensaje):
 
 # --- what is there -----------------------------------------------------------------------------
 
-def test_modules_that_the_seeds_plugin_imports():
+def test_modules_that_the_documented_plugin_imports():
     assert (corec.core.logging, corec.core.asyncio, corec.core.random) == (logging, asyncio, random)
 
 
@@ -239,10 +239,10 @@ def test_other_names_are_not_there():
         _ = corec.core.celery
 
 
-# --- the seed's plugin -------------------------------------------------------------------------
+# --- the documented plugin ---------------------------------------------------------------------
 
 class FakeNucleus:
-    """What the seed's plugin asks of a nucleus."""
+    """What the documented plugin asks of a nucleus."""
 
     def __init__(self):
         self.plugins, self.redis_client = {}, FakeRedis()
@@ -252,11 +252,11 @@ class FakeNucleus:
         self.plugins[name] = plugin
 
 
-def test_seeds_plugin_runs_unchanged_and_sends_its_alert(caplog):
+def test_documented_plugin_runs_unchanged_and_sends_its_alert(caplog):
     # Given the plugin of section 7.2, as it is printed there
     caplog.set_level("INFO")
     namespace, nucleus = {"__name__": "corec_plugins.alerts"}, FakeNucleus()
-    exec(compile(seed_plugin(), "plugins/alerts/main.py", "exec"), namespace)
+    exec(compile(documented_plugin(), "plugins/alerts/main.py", "exec"), namespace)
     namespace["inicializar"](nucleus, {"bloque": "alerts_notificaciones", "enabled": True, "canal": 5, "umbral_alerta": 0.9})
 
     async def story():

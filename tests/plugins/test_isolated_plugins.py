@@ -9,7 +9,7 @@ import pytest
 
 from corec.plugins.isolated import parent as isolated
 from tests.support.nodes import now_ms, quickest, readings, until
-from tests.support.paths import ROOT, SEED
+from tests.support.paths import DOCUMENTED, ROOT
 from tests.support.plugin_nodes import GOOD, Node, stream
 
 
@@ -71,7 +71,7 @@ def test_documented_plugin_runs_in_a_process_of_its_own(tmp_path, caplog):
 
     node = Node(tmp_path)
     node.plugins.mkdir()
-    (node.plugins / "alerts").symlink_to(SEED / "alerts")
+    (node.plugins / "alerts").symlink_to(DOCUMENTED / "alerts")
     from msgspec.structs import replace
 
     node.config = replace(small(), plugins={"alerts": {"aislado": True}})

@@ -11,7 +11,7 @@ from corec.core import deserializar_mensaje
 from corec.errors import PluginError
 from corec.nucleus import CoreCNucleus
 from tests.support.nodes import SMALL, now_ms, quickest, readings, small, until
-from tests.support.paths import SEED
+from tests.support.paths import DOCUMENTED
 from tests.support.plugin_nodes import GOOD, Node, stream
 
 
@@ -27,7 +27,7 @@ def test_documented_plugin_runs_unchanged(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     node = Node(tmp_path)
     node.plugins.mkdir()
-    (node.plugins / "alerts").symlink_to(SEED / "alerts")
+    (node.plugins / "alerts").symlink_to(DOCUMENTED / "alerts")
     # When the node starts, Then its block is registered, it is passed to, and its alert is in the stream
     with node as nucleus:
         assert until(lambda: stream(nucleus, "alertas"))

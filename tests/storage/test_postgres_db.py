@@ -113,11 +113,11 @@ def test_no_password_reaches_the_log_of_the_server(ready, locked):
     assert "secret" not in (locked._folder / "log").read_text()
 
 
-def test_seed_s_user_is_told_of_a_better_one(locked, tmp_path):
+def test_documented_user_is_told_of_a_better_one(locked, tmp_path):
     # Given the documented configuration, whose user is the administrator, then all works, and the writer is named
-    section = {"host": locked.host, "port": locked.port, "dbname": "seeds", "user": "postgres"}
+    section = {"host": locked.host, "port": locked.port, "dbname": "planta", "user": "postgres"}
     (tmp_path / "corec_config.json").write_text(json.dumps({"db_config": section}))
-    assert "let it be seeds_writer" in corec("db", "init", "--config", str(tmp_path))
+    assert "let it be planta_writer" in corec("db", "init", "--config", str(tmp_path))
 
 
 def test_migrate_brings_an_older_database_on(here, locked, monkeypatch):

@@ -247,7 +247,7 @@ def test_late_frames_are_put_aside_within_a_bound(path):
     assert store.totals["late_frames_dropped"] > 0 and verify(path) == []
 
 
-def test_the_seeds_view_of_blocks(store):
+def test_documented_view_of_blocks(store):
     fill(store, 1)
     columns = "id, canal, num_entidades, fitness, timestamp, instance_id, count"
     found = store.db.execute(f"SELECT {columns} FROM bloques ORDER BY id").fetchall()

@@ -6,8 +6,8 @@ A test is `file::test` without folder, `test_` and `.py`; one without a file is 
 LINES = {
     "configuration": {
         "both files parse as printed":
-            "config::seed_configuration_reads_as_printed config::seed_configuration_is_the_seeds_text "
-            "config_plugins::seeds_file_reads_as_printed",
+            "config::documented_configuration_reads_as_printed config::documented_configuration_is_the_printed_text "
+            "config_plugins::documented_file_reads_as_printed",
         "port is text or a number":
             "config_servers::port_is_a_number_or_a_string config_servers::port_at_either_end_is_accepted "
             "config_servers::port_that_is_none_is_refused",
@@ -18,7 +18,7 @@ LINES = {
         "keys of plugins that are not installed": "config_plugins::keys_of_plugins_that_are_not_installed_are_never_refused",
         "unknown keys are refused with a suggestion": "config_problem::typo_of_each_key_is_refused_with_the_key_that_was_meant",
         "placeholders are refused by name":
-            "config_servers::seed_file_is_refused_by_its_placeholder config_servers::both_placeholders_are_found",
+            "config_servers::documented_file_is_refused_by_its_placeholder config_servers::both_placeholders_are_found",
         "--embedded ignores both servers": "config_servers::embedded_ignores_both_sections_whatever_they_hold",
         "blocks are <entry>/<index>": "blocks_are_named_by_entry_and_index",
         "wire ids: contiguous, in order, stable": "config::wire_ids_are_contiguous_in_the_order_of_the_entries",
@@ -61,16 +61,16 @@ LINES = {
     },
     "entities and blocks": {
         "crear_entidad gives a Micro, with procesador= a Celu":
-            "entities::function_makes_a_micro_that_unpacks_as_the_seeds_tuple "
-            "entities::processor_makes_a_celu_that_unpacks_as_the_seeds_tuple",
-        "both index as the seed's tuple": "entities::entity_indexes_as_the_seeds_tuple",
+            "entities::function_makes_a_micro_that_unpacks_as_the_documented_tuple "
+            "entities::processor_makes_a_celu_that_unpacks_as_the_documented_tuple",
+        "both index as the documented tuple": "entities::entity_indexes_as_the_documented_tuple",
         "an id is text, unique in its block":
             "entities::wrong_id_is_refused blocks::duplicate_entity_id_is_refused two_blocks_may_have_the_same_names",
         "a processor has a state of its own": "entities::each_celu_has_a_state_of_its_own",
         "None filters a value out": "blocks::none_filters_a_value_out_of_the_pass",
         "a function gives a number or a mapping, or is a coroutine function of such": "functions::function_gives_a_number_or_a_mapping",
-        "at most 1 KB for a Micro, 1.5 KB for a Celu": "entities::entity_costs_no_more_than_the_seed_says",
-        "BloqueSimbiotico(id, canal, entidades, max_size, nucleus)": "blocks::block_is_made_as_the_seed_makes_it",
+        "at most 1 KB for a Micro, 1.5 KB for a Celu": "entities::entity_costs_no_more_than_documented",
+        "BloqueSimbiotico(id, canal, entidades, max_size, nucleus)": "blocks::block_is_made_as_documented",
         "max_size in KB, one an entity; too many are refused": "blocks::entity_counts_one_kilobyte",
         "a block works detached": "blocks::block_works_detached_from_a_node",
         "procesar(carga), carga in [0, 1]": "blocks::load_outside_0_to_1_is_refused blocks::load_from_0_to_1_is_taken",
@@ -140,7 +140,7 @@ LINES = {
         "what procesar returns is not stored": "bad_plugins::whatever_procesar_returns_is_no_failure",
         "a block that its plugin steps is not stepped by the node": "values_of_a_block_that_its_plugin_steps_count_once",
         "a block that nobody steps is": "plugins::registered_block_is_stepped_by_the_node",
-        "corec.core exports": "core::modules_that_the_seeds_plugin_imports core::all_names_are_there",
+        "corec.core exports": "core::modules_that_the_documented_plugin_imports core::all_names_are_there",
         "serializar and deserializar, 10 bytes": "core::frame_is_ten_bytes_and_comes_back",
         "celery_app on first use": "core::import_of_the_door_does_not_import_celery core::celery_app_is_made_on_first_use_and_once",
         "enviar_mensaje_redis: field m, bounded, critical first":
@@ -192,8 +192,8 @@ LINES = {
         "outputs: corec:messages:<canal>, corec:alerts": "store::messages_and_alerts_go_to_their_streams_as_frames",
     },
     "names and commands of the documentation": {
-        "python -m tests.test_corec": "corec::figures_of_the_seed_hold figure_whose_server_is_missing_is_not_run",
-        "the table bloques and its columns": "store::the_seeds_view_of_blocks",
+        "python -m tests.test_corec": "corec::documented_figures_hold figure_whose_server_is_missing_is_not_run",
+        "the table bloques and its columns": "store::documented_view_of_blocks",
         "the plugin of section 7.2, unchanged":
             "plugins::documented_plugin_runs_unchanged",
         "classes and functions": "documented_name_is_there",

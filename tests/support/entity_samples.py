@@ -1,9 +1,9 @@
-"""Blocks for tests, and the plugin of the seed as it stands in its documentation."""
+"""Blocks for tests, and the plugin of the original documentation as it is printed there."""
 import asyncio
 
 from corec.blocks import BloqueSimbiotico
 from corec.entities import crear_entidad
-from tests.support.paths import SEED
+from tests.support.paths import DOCUMENTED
 
 
 def block_of(*functions, canal=1, **options):
@@ -22,8 +22,8 @@ async def passes(bloque, times=1, carga=0.0):
     return resultado
 
 
-def seed_closures(count):
-    """The functions of the seed's plugin."""
+def documented_functions(count):
+    """The functions of the documented plugin."""
     import random
 
     functions = []
@@ -52,6 +52,6 @@ def switch(*values):
     return give
 
 
-def seed_plugin():
+def documented_plugin():
     """The text of the documented plugins/alerts/main.py."""
-    return (SEED / "alerts" / "main.py").read_text()
+    return (DOCUMENTED / "alerts" / "main.py").read_text()

@@ -3,4 +3,4 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The plugins of the original documentation, as printed.
-SEED = ROOT / "tests" / "seed"
+DOCUMENTED = ROOT / "tests" / "seed"

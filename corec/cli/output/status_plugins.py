@@ -1,4 +1,4 @@
-"""`corec status --plugins`: what each plugin costs, beside the seed's figures for one."""
+"""`corec status --plugins`: what each plugin costs, beside the documented figures for one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -196,7 +196,7 @@ def _flash(flash: Mapping[str, Any] | None) -> list[Line]:
 
 
 def _redis(status: Status) -> list[Line]:
-    """Redis, beside what the seed says it takes."""
+    """Redis, beside what the original documentation says it takes."""
     redis = status.get("redis")
     if not redis:
         return []

@@ -67,7 +67,7 @@ class Link:
 
     @property
     def is_cluster(self) -> bool:
-        """Whether the seed said so."""
+        """Whether the configured server belongs to a cluster."""
         return bool(self._slots)
 
     @contextmanager
@@ -114,7 +114,7 @@ class Link:
             self._on_connect(address)
 
     def _find_slots(self) -> list[tuple[int, int, str]]:
-        """Asks the seed, or when that is away any other server of the cluster that was ever met."""
+        """Ask the configured server, or when that is away any other server of the cluster that was ever met."""
         for address in (self._seed, *sorted(self._met - {self._seed})):
             try:
                 return self._slots_by(self._client_at(address))

@@ -1,4 +1,4 @@
-"""How each figure of the seed is measured: on real processes, from outside wherever that can be.
+"""How each figure of the original documentation is measured: on real processes, from outside wherever that can be.
 
 A measurement yields (text, value) for each of its figures, in the order in which `figures.FIGURES` lists them, or
 raises NotRun.
@@ -16,7 +16,7 @@ from tests.support.figures.processes import MB, Child, child, configured, place,
 from tests.support.servers import redis
 
 Measured = Iterator[tuple[str, float]]
-#: Blocks of the seed's configuration, and the entities in them.
+#: Blocks of the documented configuration, and the entities in them.
 BLOCKS, ENTITIES = 991, 1_001_000
 GROWN = 3_333_333
 #: Seconds until all windows have closed: lateness, a window, the commit.
@@ -29,7 +29,7 @@ class NotRun(Exception):
 
 
 def memory(quick: bool) -> Measured:
-    """Resident memory of a node with the seed's configuration: one block heard, ten, all."""
+    """Resident memory of a node with the documented configuration: one block heard, ten, all."""
     with place() as folder, child("node", configured(folder), folder / "data") as node:
         for entities in (1_000, 10_000, ENTITIES):
             node.ask("hear", entities)
@@ -38,7 +38,7 @@ def memory(quick: bool) -> Measured:
 
 
 def growth(quick: bool) -> Measured:
-    """The future that the seed sees: 3,333,333 entities of which each was heard."""
+    """The future that the original documentation sees: 3,333,333 entities of which each was heard."""
     entry = {"id": "swarm", "canal": 1, "entidades": GROWN}
     with place() as folder:
         config = written(folder, {"instance_id": "grown", "max_ram_mb": 2048, "bloques": [entry]})

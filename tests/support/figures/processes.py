@@ -14,7 +14,7 @@ import psutil
 
 from tests.support.paths import ROOT
 
-SEED = ROOT / "configs" / "corec_config.json"
+DOCUMENTED = ROOT / "configs" / "corec_config.json"
 MB = 1 << 20
 
 
@@ -84,8 +84,8 @@ def place() -> Iterator[Path]:
 
 
 def configured(folder: Path, **changes: Any) -> Path:
-    """The seed's configuration in a folder, without sources and with *changes* to each of its entries."""
-    config = json.loads(SEED.read_text()) | {"fuentes": []}
+    """The documented configuration in a folder, without sources and with *changes* to each of its entries."""
+    config = json.loads(DOCUMENTED.read_text()) | {"fuentes": []}
     config["bloques"] = [entry | changes for entry in config["bloques"]]
     return written(folder, config)
 
