@@ -8,9 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from corec._core.dtypes import AGGREGATE, ALERT
+from corec._core.dtypes import AGGREGATE, ALERT, ALERT_MUTED
 from corec.config.servers import DbServer, Secret
-from corec.engine.outcome import MUTED
 from corec.errors import FenceLost, InternalError, ServerAway, ServerError
 from corec.storage.base import Base, Block, LateBatch, State
 from corec.storage.postgres import schema as postgres_schema
@@ -293,14 +292,14 @@ def partitions(postgres, server, table):
 
 def test_muted_alerts_are_read_as_they_were(store, postgres):
     # Given a muted alert, whose kind is 128 and more, and one as it was written as a signed byte before
-    alerts = rows(dtype=ALERT, time=[START, START + 1], id=[1, 2], block=[0, 0], kind=[MUTED | 1, MUTED | 2])
+    alerts = rows(dtype=ALERT, time=[START, START + 1], id=[1, 2], block=[0, 0], kind=[ALERT_MUTED | 1, ALERT_MUTED | 2])
     store.commit(record(1), aggregates=second(1), alerts=alerts)
     with postgres.connected(store.session.server.dbname) as cursor:
         cursor.execute("SELECT kind FROM alerts ORDER BY id")
-        assert cursor.fetchall() == [(MUTED | 1,), (MUTED | 2,)]
+        assert cursor.fetchall() == [(ALERT_MUTED | 1,), (ALERT_MUTED | 2,)]
         cursor.execute("UPDATE alerts SET kind = kind - 256 WHERE id = 2")
     # Then both are read as muted
-    assert store.alerts()["kind"].tolist() == [MUTED | 1, MUTED | 2]
+    assert store.alerts()["kind"].tolist() == [ALERT_MUTED | 1, ALERT_MUTED | 2]
 
 
 def test_channels_have_partitions_of_their_own_where_configured(server, postgres):
