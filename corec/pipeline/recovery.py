@@ -58,7 +58,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     node = identify(folder, name, adopt=adopt)
 
     def logs(store: Store) -> tuple[Journal, Intake]:
-        own = journal or open_journal(folder, config, node, floor=store.state.offset, elsewhere=_read_redis(store))
+        own = journal or open_journal(folder, config, node, floor=store.state.offset, elsewhere=lambda: _read_redis(store))
         return own, intake or JournalIntake(own)
 
     snapshots = Snapshots(folder.snapshots, instance=name, node=node)
@@ -113,7 +113,7 @@ def require_reach(config: Config, opened: Opened, last: int) -> None:
         )
 
 
-def open_journal(folder: DataFolder, config: Config, node: int, floor: int, elsewhere: bool = False) -> Journal:
+def open_journal(folder: DataFolder, config: Config, node: int, floor: int, elsewhere: Callable[[], bool] = lambda: False) -> Journal:
     """The journal of a data folder; its next offset is above *floor*.  elsewhere: as `Journal` has it."""
     return Journal(folder.journal, floor=floor, max_bytes=config.max_disk_mb * MB, keep_bytes=config.conservar_diario_mb * MB,
                    instance=config.instance_id, node=node, elsewhere=elsewhere)  # fmt: skip

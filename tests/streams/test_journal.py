@@ -501,3 +501,14 @@ def _short_write(through: int):
         return written
 
     return write
+
+
+def test_other_logs_are_asked_for_only_where_offsets_are_missing(folder):
+    # Given a journal that ends at 3
+    asked = []
+    fill(Journal(folder), 1, 3)
+    # When it is opened for a store that has no more, Then nobody asks for another log; when the store is ahead, somebody does
+    for floor, questions, gaps in ((3, 0, 0), (9, 1, 0)):
+        journal = Journal(folder, floor=floor, elsewhere=lambda: asked.append(True) or True)
+        assert (len(asked), len(journal.gaps)) == (questions, gaps)
+        journal.close()

@@ -6,7 +6,7 @@ Why not SQLite: docs/decisions/0001-journal-is-a-segmented-log.md.
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -47,12 +47,12 @@ class Journal:
         segment_bytes: int = SEGMENT_BYTES,
         instance: str = "corec1",
         node: int = 0,
-        elsewhere: bool = False,
+        elsewhere: Callable[[], bool] = lambda: False,
     ) -> None:
         """*floor*: the store's offset, so that no offset is ever given twice; *max_bytes*: 0 for no bound.
 
-        node: the id that files of this node carry.  elsewhere: offsets between the journal's end and *floor* are those of
-        another log, so that nothing is lost where they are missing.
+        node: the id that files of this node carry.  elsewhere: asked only where the journal ends before *floor*: whether the
+        offsets between are those of another log, so that nothing is lost.
         """
         self._folder = Path(folder)
         self.max_bytes = max_bytes
@@ -196,7 +196,7 @@ class Journal:
         self._publish(last=scan.last, end=scan.end)
 
     def _start_at(self, first: int) -> None:
-        if self._view.files and not self._elsewhere:
+        if self._view.files and not self._elsewhere():
             self._report(Gap(self._next, first - 1, self._view.files[-1].path.name, self._end))
         self._next = first
         self._roll(0)
