@@ -1,5 +1,6 @@
 """The latest alerts of a node, with names."""
 import logging
+import threading
 from collections import deque
 from typing import Any
 
@@ -21,6 +22,12 @@ class AlertLog:
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_ALERTS)
         self.count = self.rows = 0
         self.provisional = 0  # logged already, while the store does not take their turn
+        self._lock = threading.Lock()
+
+    def status(self) -> dict[str, Any]:
+        """All figures, of one moment: from any thread."""
+        with self._lock:
+            return {"count": self.count, "rows": self.rows, "provisional": self.provisional, "recent": [dict(each) for each in self.recent]}
 
     def log_provisional(self, pipeline: Pipeline, outcome: Outcome) -> None:
         """Log the alerts of a turn that is not committed yet."""
@@ -29,6 +36,10 @@ class AlertLog:
 
     def take(self, pipeline: Pipeline, outcome: Outcome) -> None:
         """Remember the alerts of the turn that was just committed, and what was acknowledged in it."""
+        with self._lock:
+            self._take(pipeline, outcome)
+
+    def _take(self, pipeline: Pipeline, outcome: Outcome) -> None:
         self.count, self.provisional = self.count + len(outcome.alerts), 0
         self.rows += len(outcome.aggregates)
         acknowledged = {event.subject for event in outcome.events if event.what == "ack"}

@@ -52,6 +52,7 @@ class Lifecycle:
         self.over = threading.Event()  # somebody asked for the end, or the pipeline failed for good
         self.heals = 0
         self.redis: RedisSide | None = None
+        self.shed_before: dict[str, dict[str, int]] | None = None  # what earlier starts counted as shed; None while waiting
         self._waiting: StoreWait | None = None
         self._thread: PipelineThread
 
@@ -123,6 +124,8 @@ class Lifecycle:
     def _take(self, opened: Opened) -> None:
         """Work on these from here on."""
         self.opened = opened
+        if self.shed_before is None and not isinstance(opened.store, AwayStore):
+            self.shed_before = opened.engine.shed_by
         self.pipeline = Pipeline(opened, self._config, self._after)
         self._thread = PipelineThread(self.pipeline, instance=self._config.instance_id, on_failure=self._pipeline_failed)
 

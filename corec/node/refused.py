@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from corec.engine.ledger import added
-
 DISK = "no room on disk"
 FLOOD = "a plugin floods"
 
@@ -20,8 +18,8 @@ class Refused:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._untold: Counter[tuple[str, int]] = Counter()
-        self._asked: Counter[tuple[str, int]] = Counter()  # in turns that are not committed
+        self._ever: Counter[tuple[str, int]] = Counter()
+        self._unreported: Counter[tuple[str, int]] = Counter()
 
     def add_frames(self, frames: bytes, cause: str = DISK) -> None:
         """Count refused frames by channel, under *cause*."""
@@ -30,28 +28,28 @@ class Refused:
 
     def add(self, counts: Mapping[int, int], cause: str) -> None:
         """Count refused readings: channel -> how many, under *cause*."""
+        more = {(cause, canal): count for canal, count in counts.items()}
         with self._lock:
-            self._untold.update({(cause, canal): count for canal, count in counts.items()})
+            self._ever.update(more)
+            self._unreported.update(more)
 
     def take(self) -> dict[str, Any] | None:
-        """The command that has a turn count what none was told of; `settle` is to be told how it ended."""
+        """The command that has a turn count what no turn has counted; `settle` is to be called when it ended."""
         with self._lock:
-            untold, self._untold = self._untold, Counter()
-            self._asked.update(untold)
-        return {"op": "shed", "readings": untold.total(), "by": _by(untold)} if untold else None
+            fresh, self._unreported = self._unreported, Counter()
+        return {"op": "shed", "readings": fresh.total(), "by": _by(fresh)} if fresh else None
 
     def settle(self, command: Mapping[str, Any], done: "Future[int]") -> None:
         """The turn of *command* is committed, or will not be."""
-        part = Counter({(cause, int(canal)): count for cause, by in command["by"].items() for canal, count in by.items()})
-        with self._lock:
-            self._asked -= part
-            if done.cancelled() or done.exception():
-                self._untold.update(part)
+        if done.cancelled() or done.exception():
+            part = {(cause, int(canal)): count for cause, by in command["by"].items() for canal, count in by.items()}
+            with self._lock:
+                self._unreported.update(part)
 
-    def status(self, counted: By) -> By:
-        """With those that committed turns have counted, this start's and earlier ones'."""
+    def since_start(self) -> By:
+        """All of this start, whether a turn has counted them or not."""
         with self._lock:
-            return added(counted, _by(self._untold + self._asked))
+            return _by(self._ever)
 
 
 def _by(counts: Counter[tuple[str, int]]) -> By:

@@ -12,11 +12,13 @@ from corec._core import block
 from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_HEARD
 from corec.config import Config
 from corec.engine import Engine
+from corec.engine.ledger import added
 from corec.node.acceptance import Acceptance
 from corec.node.alert_log import AlertLog
 from corec.node.lifecycle import Lifecycle, clock_ahead
 from corec.node.rates import Rates, percentiles
 from corec.node.source_runner import SourceRunner
+from corec.streams.journal.group_commit import CommitStats
 from corec.version import VERSION
 
 WEAKEST = 5
@@ -37,7 +39,8 @@ class NodeStatus:
 
     def count_from_here(self) -> None:
         """Begin to count rates, and what the status tells as since the start: the node takes readings from now on."""
-        self._rates.begin(**self._totals())
+        ledger, _ = self._readings()
+        self._rates.begin(**_totals(ledger, self._acceptance.committer.stats(), self._alerts.status()))
 
     def document(self) -> dict[str, Any]:
         """Everything `corec status --json` prints.
@@ -45,7 +48,9 @@ class NodeStatus:
         `total` counts since the data folder was new, `since_start` since this start.
         """
         life, pipeline, engine, journal = self._life, self._life.pipeline, self._life.engine, self._life.opened.journal
-        ledger, stats, totals = pipeline.ledger, self._acceptance.committer.stats(), self._totals()
+        ledger, shed = self._readings()
+        stats, alerts = self._acceptance.committer.stats(), self._alerts.status()
+        totals = _totals(ledger, stats, alerts)
         per_s = self._rates.update(**totals)
         p50, p99 = percentiles(pipeline.commit_ms)
         counted = {name: {"total": totals[name], "since_start": self._rates.since(name, totals[name]), "per_s": per_s[name]}
@@ -55,12 +60,12 @@ class NodeStatus:
             "uptime_s": time.monotonic() - self._began, "simd": block.SIMD, "load": pipeline.load, "rss_bytes": rss_bytes(),
             "data": str(self._data), "watermark": engine.arena.watermark,
             "readings": {**counted["readings"], "accepted_per_s": per_s["accepted"]}, "messages": counted["messages"],
-            "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": list(self._alerts.recent),
-                       "provisional": self._alerts.provisional, "muted": pipeline.totals["muted"],
+            "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": alerts["recent"],
+                       "provisional": alerts["provisional"], "muted": pipeline.totals["muted"],
                        "mutes": [{"subject": each.subject, "until": each.until, "why": each.why} for each in engine.mutes]},
-            "blocks": blocks_of(engine), "ledger": ledger, "shed": self._acceptance.refused.status(pipeline.shed_by),
-            "commit": {"p50_ms": p50, "p99_ms": p99, "turns": life.turn, "rows_since_start": self._alerts.rows},
-            "journal": {"bytes": journal.size_bytes, "last": journal.last, "pending": pipeline.pending,
+            "blocks": blocks_of(engine), "ledger": ledger, "shed": shed,
+            "commit": {"p50_ms": p50, "p99_ms": p99, "turns": life.turn, "rows_since_start": alerts["rows"]},
+            "journal": {"bytes": journal.size_bytes, "pending": pipeline.pending, "last": journal.last,
                         "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
             "disk": self._disk(), "flash": pipeline.flash.status(),
             "clock": {"node": engine.clock, "ahead": clock_ahead(engine, self._config)},
@@ -70,11 +75,13 @@ class NodeStatus:
             "sources": [runner.status() for runner in self._runners],
         }  # fmt: skip
 
-    def _totals(self) -> dict[str, int]:
-        """What grows; readings and messages since the data folder was new, as its ledger has them: one message left for each `stored`."""
-        ledger = self._life.pipeline.ledger
-        return {"readings": ledger["in"], "messages": ledger["stored"], "alerts": self._alerts.count,
-                "accepted": self._acceptance.committer.stats().accepted}  # fmt: skip
+    def _readings(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        """The ledger, and by cause and channel what of it was shed; what was refused counts at once, before a turn has counted it."""
+        counted = self._life.pipeline.counted
+        shed = added(self._life.shed_before or {}, self._acceptance.refused.since_start())
+        waiting = max(0, _sum(shed) - _sum(counted.shed_by))
+        ledger = counted.ledger
+        return {**ledger, "in": ledger["in"] + waiting, "shed": ledger["shed"] + waiting}, shed
 
     def _store(self) -> dict[str, Any]:
         """Where results are kept, and since when that cannot be reached, if so."""
@@ -96,11 +103,23 @@ class NodeStatus:
         return {"state": state, "since": min((found["since"] for found in met.values()), default=None), "met": met}
 
 
+def _totals(ledger: dict[str, int], stats: CommitStats, alerts: dict[str, Any]) -> dict[str, int]:
+    """What grows; readings and messages since the data folder was new, as its ledger has them: one message left for each `stored`."""
+    return {"readings": ledger["in"], "messages": ledger["stored"], "alerts": alerts["count"], "accepted": stats.accepted}
+
+
+def _sum(by: dict[str, dict[str, int]]) -> int:
+    return sum(sum(counts.values()) for counts in by.values())
+
+
 def blocks_of(engine: Engine) -> dict[str, Any]:
     """Blocks by state, and the weakest of those heard."""
-    gone = np.array([entry.retirado for entry in engine.config.bloques])[engine.blocks["policy"]]
-    blocks, frozen, fused = engine.blocks[~gone], _asleep(engine)[~gone], engine.fused_into
-    names = [name for name, is_gone in zip(engine.block_ids, gone, strict=True) if not is_gone] if gone.any() else engine.block_ids
+    names = engine.block_ids
+    rows = engine.blocks[: len(names)]  # a block that comes has its row before its name, and its entry before both
+    gone = np.array([entry.retirado for entry in engine.config.bloques], bool)[rows["policy"]]
+    blocks, frozen, fused = rows[~gone], _asleep(engine, len(names))[~gone], engine.fused_into
+    if gone.any():
+        names = [name for name, is_gone in zip(names, gone, strict=True) if not is_gone]
     heard = blocks["heard"] > 0
     live = heard & (engine.arena.tick - blocks["last_tick"].astype(np.int64) <= IDLE_AFTER)
     fitness = blocks["fitness"][heard]
@@ -116,10 +135,10 @@ def blocks_of(engine: Engine) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _asleep(engine: Engine) -> np.ndarray:
+def _asleep(engine: Engine, blocks: int) -> np.ndarray:
     """bool[blocks]: those all of whose heard segments hibernate."""
     segments = engine.arena.segments
-    asleep = np.zeros(len(engine.block_ids), bool)
+    asleep = np.zeros(blocks, bool)
     if engine.arena.frozen:
         asleep[segments["owner"][segments["flags"] & SEGMENT_FROZEN != 0]] = True
         asleep[segments["owner"][segments["flags"] & (SEGMENT_FROZEN | SEGMENT_HEARD) == SEGMENT_HEARD]] = False

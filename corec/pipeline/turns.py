@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from corec.common.trouble import Trouble
 from corec.config import Config
@@ -58,6 +58,13 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Counted(NamedTuple):
+    """A ledger and what of it was shed, both of one moment."""
+
+    ledger: dict[str, int]
+    shed_by: dict[str, dict[str, int]]  # cause -> channel -> readings
+
+
 class PipelineListener:
     """What is told of a pipeline's turns, by the thread that drives it; override what you need."""
 
@@ -104,8 +111,7 @@ class Pipeline:
         self._house_due = 0.0
         self.load = 0.0
         self.passes = 0     # grows while the thread lives, also while it waits for a disk
-        self.ledger = self.engine.ledger    # between folds, when it balances: for other threads
-        self.shed_by = self.engine.shed_by  # by committed turns
+        self.counted = self._count_now()    # between folds, when the ledger balances
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
         opened.intake.listen(self.accepted, self.ask_snapshot)
@@ -157,6 +163,11 @@ class Pipeline:
     def turn(self) -> int:
         """The last committed turn."""
         return self._store.state.turn
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """Every reading that came, by what became of it; it balances."""
+        return self.counted.ledger
 
     @property
     def pending(self) -> int:
@@ -239,8 +250,11 @@ class Pipeline:
             self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
-            self.ledger = self.engine.ledger
+            self.counted = self._count_now()
             self._listener.folded(entries)
+
+    def _count_now(self) -> Counted:
+        return Counted(self.engine.ledger, self.engine.shed_by)
 
     def _open_turn(self, applied: list[tuple[dict[str, Any], Future]]) -> None:
         self._applied = applied
@@ -307,7 +321,7 @@ class Pipeline:
         self.commit_ms.append(1000 * (time.monotonic() - began))
         self._record = None
         self._quiet_until = 0
-        self.ledger, self.shed_by = self.engine.ledger, self.engine.shed_by
+        self.counted = self._count_now()
         self._keep_house()
         self._count(outcome)
         self._name_blocks(record["commands"])

@@ -1,12 +1,16 @@
-"""corec.node.status: totals say since when they count, and agree over restarts and recoveries."""
+"""corec.node.status: totals say since when they count, and agree over restarts and recoveries; figures of one look agree."""
+import threading
 import time
 
 import numpy as np
 import pytest
 
+from corec.blocks import BloqueSimbiotico
 from corec.cli.output.status_text import as_text, one_line
+from corec.entities import crear_entidad
 from corec.errors import DamagedFile
 from corec.node.rates import Rates, percentiles
+from corec.node.refused import Refused
 from tests.support.nodes import now_ms, readings, running, small, until
 
 IDS = np.arange(0, 2000, 7)
@@ -92,3 +96,65 @@ def test_first_look_has_a_rate_already():
     time.sleep(0.05)
     assert 100 < rates.update(readings=110)["readings"] <= 200
     assert rates.since("readings", 110) == 10 and rates.since("readings", 90) == 0 and rates.since("other", 5) == 5
+
+
+def total(by):
+    return sum(sum(counts.values()) for counts in by.values())
+
+
+def test_figures_of_readings_are_of_one_moment(tmp_path, monkeypatch):
+    # Given a node with readings from one thread, refused ones from another, and a third that has turns count these; between the
+    # commit of such a turn and the word that it is committed, the machine does something else for a while
+    settle = Refused.settle
+    monkeypatch.setattr(Refused, "settle", lambda *arguments: (time.sleep(0.002), settle(*arguments)))
+    over, handed = threading.Event(), [0]
+
+    def send():
+        while not over.wait(0.001):
+            nucleus.submit(readings(IDS), time=now_ms())
+
+    def refuse():
+        while not over.wait(0.001):
+            handed[0] += 7
+            nucleus.shed(readings(range(7)))
+
+    def report():
+        while not over.wait(0.001):
+            nucleus.report_refused()
+
+    with running(small(), tmp_path) as nucleus:
+        threads = [threading.Thread(target=work) for work in (send, refuse, report)]
+        for thread in threads:
+            thread.start()
+        try:
+            # When its status is looked at again and again
+            end, looks = time.monotonic() + 1.5, 0
+            while time.monotonic() < end or looks < 50:
+                least, status, most, looks = handed[0] - 7, nucleus.status(), handed[0], looks + 1
+                # Then its figures agree with each other and with what was handed in
+                ledger = status["ledger"]
+                assert ledger["in"] == sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
+                assert least <= total(status["shed"]) == ledger["shed"] <= most
+                assert status["readings"]["total"] == ledger["in"] and status["messages"]["total"] == ledger["stored"]
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+    assert nucleus.engine.ledger["shed"] == handed[0]
+
+
+def test_status_is_given_while_blocks_come(tmp_path):
+    # Given a node, and a thread that registers blocks
+    def register():
+        for number in range(150):
+            nucleus.modulos["registro"].bloques[f"b{number}"] = BloqueSimbiotico(f"b{number}", 4, [crear_entidad("m", 4, lambda: 1.0)])
+
+    with running(small(modules=["registro"]), tmp_path) as nucleus:
+        before = nucleus.status()["blocks"]["total"]
+        thread = threading.Thread(target=register)
+        thread.start()
+        # When its status is looked at meanwhile, Then it counts them one by one
+        seen = [before]
+        while thread.is_alive():
+            seen.append(nucleus.status()["blocks"]["total"])
+        assert seen == sorted(seen) and nucleus.status()["blocks"]["total"] == before + 150
