@@ -6,7 +6,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from click.testing import CliRunner
 
+from corec.cli import main
 from corec.plugins.isolated import parent as isolated
 from tests.support.nodes import now_ms, quickest, readings, until
 from tests.support.paths import DOCUMENTED, ROOT
@@ -159,6 +161,46 @@ def test_streams_work_from_a_process_of_its_own(node):
         assert stream(nucleus, "eco")[0][1] == {b"m": frames, b"p": b"critical"}
         assert told(nucleus)[0] == "True"
         assert nucleus.status()["subscriptions"][0]["by"] == "p"
+
+
+REPAIRED = '''
+    from corec.blocks import BloqueSimbiotico
+    from corec.entities import crear_entidad
+
+    def broken():
+        raise OSError("no sensor there")
+
+    class Plugin:
+        def __init__(self, nucleus):
+            self.entidades = [crear_entidad(f"m{i}", 4, broken if i < 40 else lambda: 2.5) for i in range(100)]
+            self.bloque = BloqueSimbiotico("horno", 4, self.entidades)
+            nucleus.modulos["registro"].bloques["horno"] = self.bloque
+        async def procesar(self, datos, carga):
+            await self.bloque.procesar(carga)
+
+    def inicializar(nucleus, config):
+        nucleus.registrar_plugin("p", Plugin(nucleus))
+'''
+
+
+def test_block_that_repairs_itself_is_as_it_is_in_the_node(node):
+    # Given a block of an isolated plugin, 40 of whose 100 functions raise
+    node.plugin("p", REPAIRED, {"aislado": True, "intervalo": 0.05})
+    with node as nucleus:
+        # When some passes are over
+        assert until(lambda: found(nucleus).get("passes", 0) >= 5, 60)
+        # Then none of them failed, and the readings of the healthy ones are stored
+        assert until(lambda: nucleus.engine.ledger["in"] >= 300, 60)
+        assert found(nucleus)["failures"] == 0
+        assert nucleus.engine.entity(2**31 + 99)["valor"] == 2.5
+        # and the history has the repair, with the healthy ones whose functions the others took over
+        assert until(lambda: "inherit" in history(node), 60)
+    assert "functions: m0 from m" in history(node) and "and 35 more" in history(node)
+
+
+def history(node):
+    """What `corec history` says of the block."""
+    return CliRunner().invoke(main, ["history", "horno", "--data", str(node.data)], catch_exceptions=False).output
 
 
 @pytest.mark.parametrize(("reach", "named"), [
