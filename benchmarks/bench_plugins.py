@@ -6,12 +6,16 @@ import pytest
 
 from benchmarks.bad_plugins import BODIES, ratios
 from benchmarks.harness import best_of
+from corec.blocks import BloqueSimbiotico
 from corec.config import parse
+from corec.entities import crear_entidad
 from corec.nucleus import CoreCNucleus
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 #: The node's commit p99 beside a plugin that misbehaves, as a multiple of that without.
 MOST = 1.05
+#: Milliseconds that a program may wait for a block that it registers, all of many taken together: 5 s for 5,000.
+MOST_MS = 1.0
 IN_PROCESS = [kind for kind in BODIES if kind != "spins"]
 
 
@@ -43,3 +47,26 @@ def test_cost_of_the_bundled_alerts(report, tmp_path, quick):
     nucleus.stop()
     report.note("plugins", "alerts at rest", f"{alerts['ram_bytes'] / 1024:.1f} KB, {alerts['cpu_share']:.4%} of a core",
                 "target 10-20 KB, 0.001-0.01 %")
+
+
+def test_registering_blocks(report, tmp_path, quick):
+    """Each is durable before its ids are used; the last is to take no longer than the first."""
+    many, found = 1000 if quick else 5000, []
+
+    def ms_each(number):
+        blocks = [BloqueSimbiotico(f"b{block}", 4, [crear_entidad(f"m{slot}", 4, lambda: 1.5) for slot in range(10)])
+                  for block in range(many)]  # fmt: skip
+        config = parse({"bloques": [{"id": "s", "canal": 1, "entidades": 1000}]})
+        with CoreCNucleus(config, data=tmp_path / str(number), with_sources=False) as nucleus:
+            bloques, moments = nucleus.modulos["registro"].bloques, [time.monotonic()]
+            for block in blocks:
+                bloques[block.id] = block
+                moments.append(time.monotonic())
+        first, last = ((moments[end] - moments[begin]) / 100 for begin, end in ((0, 100), (many - 100, many)))
+        found.append((1000 * (moments[-1] - moments[0]) / many, first, last))
+        return found[-1][0]
+
+    best = best_of(ms_each, wanted=MOST_MS, least=1, most=3)
+    _, first, last = min(found)
+    report.judge("plugins", f"{many:,} blocks of 10 entities registered, each with a commit", f"{best:.2f} ms each, the last hundred"
+                 f" {last / first:.1f} x the first", f"<= {MOST_MS:g} ms", best <= MOST_MS)

@@ -70,7 +70,7 @@ class CoreCNucleus(Nucleus):
         self._after = AfterCommit(self.alerts, self.subscriptions)
         self._life = Lifecycle(config, self.data, self._after, adopt=adopt, on_folding=self._begin_extensions)
         self._acceptance = Acceptance(config, lambda: self.pipeline)
-        self._block_ids = BlockIds(lambda: self.engine.config, self.command)
+        self._block_ids = BlockIds(lambda: self.engine.running, self.command)
         self.redis_client: Any = EmbeddedRedis(lambda: self.pipeline)
         self._extensions = ExtensionRunner(self, self._block_ids, self.subscriptions, None if plugins is None else Path(plugins),
                                            shed=self._acceptance.count_shed, is_over=lambda: self.is_over)  # fmt: skip

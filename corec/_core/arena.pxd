@@ -7,7 +7,10 @@ from corec._core.layout cimport Core, Tile
 cdef class Arena:
     cdef Core core
     cdef size_t tile_bytes
-    cdef uint32_t spare         # of each that `extend` may still add
+    cdef readonly uint32_t spare    # of each that `extend` may still add
     cdef list columns           # buffers handed to segments: ids and limits
     cdef readonly dict frozen   # segment -> compressed tiles of a hibernated segment
+    cdef int open_tiles(self, uint32_t segments) except -1
+    cdef int make_ranges(self, size_t count) except -1
+    cdef void find_dense(self) noexcept
     cdef Tile *slab(self, uint32_t segment) except NULL

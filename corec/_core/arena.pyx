@@ -6,8 +6,8 @@ it is first written.  Everything is shown to Python as NumPy views of the same m
 """
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memmove, memset
 
 from corec._core.layout cimport (
     CC_NOWHERE, CC_SEG_ATTENTION, CC_SEG_DIRTY, CC_SEG_FROZEN, CC_SEG_PENDING, CC_SLAB_TILES, CC_SLOTS, CC_TILES,
@@ -23,13 +23,13 @@ cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *, size_t, int, int, int, long)
     int munmap(void *, size_t)
     int madvise(void *, size_t, int)
-    int PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE, MADV_DONTNEED
+    int mprotect(void *, size_t, int)
+    int PROT_NONE, PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE, MADV_DONTNEED
     void *MAP_FAILED
 
 
-#: Segments, blocks, policies and functions that may be added while running.
-cdef enum:
-    SPARE = 1024
+#: Segments, blocks, policies and functions that may be added while running: 1 GB of address space, and no memory.
+SPARE = 1 << 15
 
 
 cdef class Region:
@@ -55,29 +55,36 @@ cdef object view_of(Arena arena, void *start, size_t count, object dtype):
 cdef class Arena:
     """Memory for *segments* segments, *blocks* blocks, *policies* policies and *functions* functions.
 
-    Function 0 is "none".  Address space for SPARE more of each is set aside, so that `extend` moves nothing.
+    Function 0 is "none".  Address space for *spare* more of each is set aside, so that `extend` moves nothing.
     Raises MemoryError when the address space is not to be had.
     """
 
-    def __cinit__(self, uint32_t segments, uint32_t blocks, uint32_t policies, uint32_t functions=1):
+    def __cinit__(self, uint32_t segments, uint32_t blocks, uint32_t policies, uint32_t functions=1, *, uint32_t spare=SPARE):
         memset(&self.core, 0, sizeof(Core))
         self.columns = []
         self.frozen = {}
-        self.spare = SPARE
-        self.tile_bytes = (<size_t>segments + SPARE) * CC_SLAB_TILES * sizeof(Tile)
+        self.spare = spare
+        self.tile_bytes = (<size_t>segments + spare) * CC_SLAB_TILES * sizeof(Tile)
         self.core.tiles = <Tile *>MAP_FAILED
         self.core.n_segments, self.core.n_blocks = segments, blocks
         self.core.n_policies, self.core.n_functions = policies, functions
-        self.core.segments = <Segment *>calloc(segments + SPARE, sizeof(Segment))
-        self.core.blocks = <Block *>calloc(blocks + SPARE, sizeof(Block))
-        self.core.policies = <Policy *>calloc(policies + SPARE, sizeof(Policy))
-        self.core.functions = <Function *>calloc(functions + SPARE, sizeof(Function))
+        self.core.segments = <Segment *>calloc(<size_t>segments + spare, sizeof(Segment))
+        self.core.blocks = <Block *>calloc(<size_t>blocks + spare, sizeof(Block))
+        self.core.policies = <Policy *>calloc(<size_t>policies + spare, sizeof(Policy))
+        self.core.functions = <Function *>calloc(<size_t>functions + spare, sizeof(Function))
         if not (self.core.segments and self.core.blocks and self.core.policies and self.core.functions):
             raise MemoryError(f"no memory for the headers of {segments} segments and {blocks} blocks")
-        self.core.tiles = <Tile *>mmap(NULL, self.tile_bytes, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        self.core.tiles = <Tile *>mmap(NULL, self.tile_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if self.core.tiles == <Tile *>MAP_FAILED:
             raise MemoryError(f"no {self.tile_bytes} bytes of address space for {segments} segments")
+        self.open_tiles(segments)
+
+    cdef int open_tiles(self, uint32_t segments) except -1:
+        """Let the tiles of the first so many segments be used; what is set aside counts as memory nowhere until then."""
+        cdef size_t length = <size_t>segments * CC_SLAB_TILES * sizeof(Tile)
+        if mprotect(self.core.tiles, length, PROT_READ | PROT_WRITE):
+            raise MemoryError(f"no memory for the tiles of {segments} segments")
+        return 0
 
     def __dealloc__(self):
         if self.core.tiles != <Tile *>MAP_FAILED and self.core.tiles != NULL:
@@ -90,10 +97,11 @@ cdef class Arena:
         free(self.core.devices)
 
     def extend(self, uint32_t segments, uint32_t blocks, uint32_t policies, uint32_t functions):
-        """Make room for more; views taken before stay valid but do not show it.  MemoryError beyond SPARE of any."""
+        """Make room for more; views taken before stay valid but do not show it.  MemoryError beyond `spare` of any."""
         cdef uint32_t most = max(segments, blocks, policies, functions)
         if most > self.spare:
-            raise MemoryError(f"no room for {most} more: at most {SPARE} can be added to an arena")
+            raise MemoryError(f"no room for {most} more: at most {self.spare} can be added to this arena")
+        self.open_tiles(self.core.n_segments + segments)
         self.spare -= most
         self.core.n_segments += segments
         self.core.n_blocks += blocks
@@ -166,18 +174,53 @@ cdef class Arena:
     # --- ids -----------------------------------------------------------------------------------
 
     def map_ranges(self, ranges):
-        """Arithmetic ids: an array of dtypes.RANGE, sorted by `first`, that do not overlap."""
+        """Arithmetic ids: an array of dtypes.RANGE, sorted by `first`, that do not overlap; replaces what was mapped."""
         cdef const uint8_t[::1] raw = np.ascontiguousarray(ranges, dtypes.RANGE).view(np.uint8)
-        cdef uint32_t expected = 0, i
+        self.core.n_ranges = 0
+        self.make_ranges(len(ranges))
         self.core.n_ranges = len(ranges)
-        free(self.core.ranges)
-        self.core.ranges = <Range *>calloc(self.core.n_ranges + 1, sizeof(Range))
-        if not self.core.ranges:
-            raise MemoryError("no memory for the ranges of ids")
         if self.core.n_ranges:
             memcpy(self.core.ranges, &raw[0], raw.shape[0])
+        self.find_dense()
+
+    def insert_range(self, ranges):
+        """One more range, an array of dtypes.RANGE with one element: in its place among the others."""
+        cdef const uint8_t[::1] raw = np.ascontiguousarray(ranges, dtypes.RANGE).view(np.uint8)
+        cdef Range added
+        cdef uint32_t at = self.core.n_ranges
+        memcpy(&added, &raw[0], sizeof(Range))
+        self.make_ranges(self.core.n_ranges + 1)
+        while at and self.core.ranges[at - 1].first > added.first:
+            at -= 1
+        memmove(&self.core.ranges[at + 1], &self.core.ranges[at], (self.core.n_ranges - at) * sizeof(Range))
+        self.core.ranges[at] = added
+        self.core.n_ranges += 1
+        self.find_dense()
+
+    def drop_range(self, uint32_t first):
+        """Let the ids of the range that begins at *first* name nobody."""
+        cdef uint32_t at = 0
+        while at < self.core.n_ranges and self.core.ranges[at].first != first:
+            at += 1
+        if at == self.core.n_ranges:
+            raise KeyError(first)
+        self.core.n_ranges -= 1
+        memmove(&self.core.ranges[at], &self.core.ranges[at + 1], (self.core.n_ranges - at) * sizeof(Range))
+        self.find_dense()
+
+    cdef int make_ranges(self, size_t count) except -1:
+        """Room for so many ranges; those that there are stay."""
+        cdef Range *grown = <Range *>realloc(self.core.ranges, (count + 1) * sizeof(Range))
+        if not grown:
+            raise MemoryError("no memory for the ranges of ids")
+        self.core.ranges = grown
+        return 0
+
+    cdef void find_dense(self) noexcept:
+        """How far ids and segments go together."""
+        cdef uint32_t expected = 0, i
         self.core.dense = 0
-        for i in range(self.core.n_ranges):     # as far as ids and segments go together
+        for i in range(self.core.n_ranges):
             if (self.core.ranges[i].first != expected or self.core.ranges[i].segment * <uint32_t>CC_SLOTS != expected
                     or self.core.ranges[i].per_block % CC_SLOTS):
                 break

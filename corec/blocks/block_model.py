@@ -56,7 +56,7 @@ class BlockModel:
         entry = {"id": "bloque", "canal": canal, "entidades": entities, "entidades_por_bloque": entities,
                  "max_size_mb": entities / 1024, "ventana": WINDOW_MS / 1000, **settings}  # fmt: skip
         config = parse({"retraso_max": 0, "bloques": [entry]}, source=f"block {id!r}")
-        self._arena, self._outlet = topology.build(config).arena, block.Outlet(1, entities)
+        self._arena, self._outlet = topology.build(config, spare=0).arena, block.Outlet(1, entities)
         self._tiles, self._block, self._gain = self._arena.tiles, self._arena.blocks[0], self._arena.policies["gain"]
         self._entry, self._canal, self._entities = config.bloques[0], canal, entities
         self._clock, self._window, self._load = clock or steady_clock(), 0, 0.0

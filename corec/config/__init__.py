@@ -19,7 +19,8 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from corec.config.advice import advice
-from corec.config.blocks import BlockEntry, next_wire_id, resolve_entries
+from corec.config.blocks import BlockEntry, EntryIndex, check_entry, next_wire_id, resolve_entries, resolve_entry
+from corec.config.digest import ConfigDigest
 from corec.config.document import Document, read_document, show
 from corec.config.modules import check_modules, fold_accents, resolve_modules
 from corec.config.plugins import load_plugin_config, load_plugins, merge_plugin_config
@@ -54,17 +55,17 @@ __all__ = [
     "merge_plugin_config",
     "next_wire_id",
     "parse",
+    "parse_entry",
     "wire_ranges",
 ]
 
 CORE_FILE = "corec_config.json"
 PLUGINS_FILE = "plugins_config.json"
 
-#: What of the top level changes the engine's results; the entries do as a whole, but these.
 #: Shards of a fleet that Celery workers share, if the configuration does not say.
 SHARDS = 16
+#: What of the top level changes the engine's results, beside `auditoria` and `bloques`.
 _ENGINE_KEYS = ("fragmentos", "max_adelanto", "max_skew", "retraso_max")
-_NO_ENGINE_ENTRY_KEYS = {"ids", "max_size_mb"}
 _NO_MAPPING_KEYS = {"schema_url", *SECTIONS}
 
 
@@ -97,13 +98,12 @@ class Config(CoreFile, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     @cached_property
     def digest(self) -> str:
         """Hash of all that changes what the engine computes, however it is spelled."""
-        import hashlib  # 17 ms, and a mere check needs none
+        return self.begin_digest().hexdigest()
 
-        meaning = {key: getattr(self, key) for key in _ENGINE_KEYS}
-        meaning["auditoria"] = self.auditoria if self.audits else None
-        meaning["bloques"] = [_engine_meaning(entry) for entry in self.bloques]
-        text = msgspec.json.encode(meaning, order="deterministic")
-        return hashlib.blake2b(text, digest_size=16).hexdigest()
+    def begin_digest(self) -> ConfigDigest:
+        """The digest as it is computed, to which entries may be added."""
+        settings = {key: getattr(self, key) for key in _ENGINE_KEYS}
+        return ConfigDigest(self.auditoria if self.audits else None, settings, self.bloques)
 
     def to_mapping(self) -> dict[str, Any]:
         """All of corec_config.json but its servers, as JSON that `parse` reads anywhere."""
@@ -132,6 +132,15 @@ def parse(
 ) -> Config:
     """The configuration in a mapping or in JSON text; its relative paths start from here."""
     return _resolve(Document(_plain(content, source), source), None, embedded)
+
+
+def parse_entry(content: Mapping[str, Any], *, source: str, earlier: EntryIndex) -> BlockEntry:
+    """One more entry of `bloques`, which is to stand behind the *earlier* ones."""
+    document, path = Document({"bloques": [content]}, source), ("bloques", 0)
+    (spec,) = _typed(document, embedded=False).bloques
+    entry = resolve_entry(document, path, spec, Path(), earlier.following)
+    check_entry(document, path, entry, earlier)
+    return entry
 
 
 def wire_ranges(config: Config) -> list[tuple[int, int, int]]:
@@ -227,9 +236,3 @@ def _role(document: Document, role: str) -> str:
         expected = "one of " + ", ".join(f'"{name}"' for name in ROLES)
         raise document.error(("rol",), expected, show(role), hint=did_you_mean(role, ROLES))
     return folded
-
-
-def _engine_meaning(entry: BlockEntry) -> dict[str, Any]:
-    keys = [key for key in entry.__struct_fields__ if key not in _NO_ENGINE_ENTRY_KEYS]
-    meaning = {key: getattr(entry, key) for key in keys}
-    return meaning | {"table": entry.table and entry.table.digest}

@@ -1,6 +1,7 @@
 """The entries of `bloques`, resolved: defaults that depend on each other, and wire ids."""
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
@@ -51,6 +52,11 @@ class BlockEntry(BlockSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return (self.id,)
         return tuple(f"{self.id}/{index}" for index in range(self.blocks))
 
+    @property
+    def end(self) -> int:
+        """First wire id above all of its own."""
+        return int(self.table.device.max()) + 1 if self.table else self.first_id + self.entidades
+
     def to_mapping(self) -> dict[str, Any]:
         """The entry as JSON, its device table included."""
         mapping = {
@@ -61,31 +67,85 @@ class BlockEntry(BlockSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return mapping
 
 
+class EntryIndex:
+    """Entries in order.  To add one and to look one up costs the same, however many there are."""
+
+    def __init__(self, entries: Iterable[BlockEntry] = ()) -> None:
+        self.entries: list[BlockEntry] = []
+        self.indexes: dict[str, int] = {}  # entry id -> index in `entries`
+        self.end = 0  # first wire id above all others
+        self.following = 0  # first wire id of the next entry that names none
+        self._starts: list[int] = []  # first wire ids of the entries without a device table, sorted
+        self._by_start: list[int] = []  # indexes of these entries, in the same order
+        self._with_table: list[int] = []  # indexes of the others
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: BlockEntry) -> None:
+        """Add an entry at the end."""
+        index = len(self.entries)
+        if entry.table is None:
+            at = bisect_right(self._starts, entry.first_id)
+            self._starts.insert(at, entry.first_id)
+            self._by_start.insert(at, index)
+        else:
+            self._with_table.append(index)
+        self.entries.append(entry)
+        self.indexes[entry.id] = index
+        self.end = max(self.end, entry.end)
+        self.following += entry.entidades if entry.ids is None and entry.table is None else 0
+
+    def replace(self, index: int, entry: BlockEntry) -> None:
+        """Put an entry with the same id and the same wire ids in the place of another."""
+        self.entries[index] = entry
+
+    def find(self, id: str) -> BlockEntry | None:
+        """The entry of this id."""
+        index = self.indexes.get(id)
+        return None if index is None else self.entries[index]
+
+    def names(self, name: str) -> bool:
+        """Whether an entry or a block of one has this id."""
+        found = self.find(name.rpartition("/")[0])
+        return name in self.indexes or (found is not None and name in found.block_ids)
+
+    def near(self, entry: BlockEntry) -> list[BlockEntry]:
+        """The entries that may share wire ids with *entry*, in their order."""
+        if entry.table is not None:
+            return list(self.entries)
+        first = max(0, bisect_right(self._starts, entry.first_id) - 1)
+        last = bisect_left(self._starts, entry.end)
+        return [self.entries[index] for index in sorted([*self._with_table, *self._by_start[first:last]])]
+
+
 def resolve_entries(
     document: Document, specs: tuple[BlockSpec, ...], folder: Path
 ) -> tuple[BlockEntry, ...]:
     """All entries, with contiguous wire ids in their order for those that name none."""
-    entries: list[BlockEntry] = []
-    following = 0
+    earlier = EntryIndex()
     for index, spec in enumerate(specs):
         path: KeyPath = ("bloques", index)
-        entry = _resolve(document, path, spec, folder, following)
-        if spec.ids is None:
-            following += spec.entidades
-        for check in (_check_id, _check_size, _check_limits, _check_last_id, _check_overlap):
-            check(document, path, entry, entries)
-        entries.append(entry)
-    return tuple(entries)
+        entry = resolve_entry(document, path, spec, folder, earlier.following)
+        check_entry(document, path, entry, earlier)
+        earlier.add(entry)
+    return tuple(earlier.entries)
+
+
+def check_entry(document: Document, path: KeyPath, entry: BlockEntry, earlier: EntryIndex) -> None:
+    """ConfigError where *entry* cannot stand behind the *earlier* ones."""
+    for check in (_check_id, _check_size, _check_limits, _check_last_id, _check_overlap):
+        check(document, path, entry, earlier)
 
 
 def next_wire_id(entries: Sequence[BlockEntry]) -> int:
     """The first id above all of *entries*', where blocks of plugins may start."""
-    return max((_end(entry) for entry in entries), default=0)
+    return max((entry.end for entry in entries), default=0)
 
 
-def _resolve(
+def resolve_entry(
     document: Document, path: KeyPath, spec: BlockSpec, folder: Path, following: int
 ) -> BlockEntry:
+    """The entry that *spec* comes to; *following*: its first wire id where it names none."""
     table = _table(document, (*path, "ids"), spec, folder)
     first = spec.ids if isinstance(spec.ids, int) else following
     resolved = {
@@ -139,14 +199,14 @@ def _table_from_columns(
 
 
 def _check_id(
-    document: Document, path: KeyPath, entry: BlockEntry, earlier: list[BlockEntry]
+    document: Document, path: KeyPath, entry: BlockEntry, earlier: EntryIndex
 ) -> None:
-    if any(entry.id == other.id for other in earlier):
+    if entry.id in earlier.indexes:
         hint = "each entry needs a name of its own"
         raise document.error((*path, "id"), "each id once", f'"{entry.id}" twice', hint=hint)
 
 
-def _check_size(document: Document, path: KeyPath, entry: BlockEntry, _: list[BlockEntry]) -> None:
+def _check_size(document: Document, path: KeyPath, entry: BlockEntry, _: EntryIndex) -> None:
     entities = min(entry.entidades, entry.entidades_por_bloque)
     largest = entities * ENTITY_KB
     bound = entry.max_size_mb * 1024
@@ -161,7 +221,7 @@ def _check_size(document: Document, path: KeyPath, entry: BlockEntry, _: list[Bl
 
 
 def _check_limits(
-    document: Document, path: KeyPath, entry: BlockEntry, _: list[BlockEntry]
+    document: Document, path: KeyPath, entry: BlockEntry, _: EntryIndex
 ) -> None:
     low, high = entry.limites.bajo, entry.limites.alto
     if low is not None and high is not None and low > high:
@@ -172,9 +232,9 @@ def _check_limits(
 
 
 def _check_last_id(
-    document: Document, path: KeyPath, entry: BlockEntry, _: list[BlockEntry]
+    document: Document, path: KeyPath, entry: BlockEntry, _: EntryIndex
 ) -> None:
-    if _end(entry) > MAX_WIRE_ID + 1:
+    if entry.end > MAX_WIRE_ID + 1:
         raise document.error(
             _ids_path(path, entry),
             f"wire ids up to {MAX_WIRE_ID}",
@@ -184,12 +244,12 @@ def _check_last_id(
 
 
 def _check_overlap(
-    document: Document, path: KeyPath, entry: BlockEntry, earlier: list[BlockEntry]
+    document: Document, path: KeyPath, entry: BlockEntry, earlier: EntryIndex
 ) -> None:
-    for other in earlier:
+    for other in earlier.near(entry):
         shared = _first_shared(entry, other)
         if shared is not None:
-            free = next_wire_id([*earlier, entry])
+            free = max(earlier.end, entry.end)
             raise document.error(
                 _ids_path(path, entry),
                 "wire ids of its own",
@@ -206,11 +266,7 @@ def _first_shared(one: BlockEntry, other: BlockEntry) -> int | None:
     if other.table:
         return other.table.first_from(one.first_id, one.entidades)
     first = max(one.first_id, other.first_id)
-    return first if first < min(_end(one), _end(other)) else None
-
-
-def _end(entry: BlockEntry) -> int:
-    return int(entry.table.device.max()) + 1 if entry.table else entry.first_id + entry.entidades
+    return first if first < min(one.end, other.end) else None
 
 
 def _ids_path(path: KeyPath, entry: BlockEntry) -> KeyPath:

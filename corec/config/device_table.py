@@ -59,13 +59,17 @@ class DeviceTable:
 
     def first_from(self, first: int, count: int) -> int | None:
         """The smallest of its ids among the *count* ids from *first* on."""
-        ids = self.device[(self.device >= first) & (self.device < first + count)]
-        return int(ids.min()) if len(ids) else None
+        at = np.searchsorted(self._sorted, first)
+        return int(self._sorted[at]) if at < len(self) and self._sorted[at] < first + count else None
 
     def first_shared(self, other: "DeviceTable") -> int | None:
         """The smallest id that both tables have."""
         ids = np.intersect1d(self.device, other.device)
         return int(ids[0]) if len(ids) else None
+
+    @cached_property
+    def _sorted(self) -> np.ndarray:
+        return np.sort(self.device)
 
     def to_columns(self) -> dict[str, list]:
         """The table as the `ids` of a configuration that needs no file."""

@@ -77,7 +77,7 @@ def price(config: Config) -> Price:
     rows = (
         Row("node", BASE_BYTES, "interpreter, NumPy, compiled core"),
         Row("journal and commits", BUFFER_BYTES, "buffers"),
-        *(row for entry in config.bloques if not entry.retirado for row in _entry_rows(entry)),
+        *(row for entry in config.bloques for row in _entry_rows(entry)),
     )
     return Price(rows, config.max_ram_mb * MB)
 
@@ -93,6 +93,11 @@ def admit(config: Config) -> Price:
         detail="\n        ".join(bill.lines()),
         hint=f"max_ram_mb {-(-bill.total_bytes // MB)} would do; or reduce entidades",
     )
+
+
+def entry_bytes(entry: BlockEntry) -> int:
+    """What one entry adds to the bill."""
+    return sum(row.bytes for row in _entry_rows(entry))
 
 
 def block_bytes(entities: int, *, page: int = PAGESIZE) -> int:
@@ -114,6 +119,8 @@ def _touched(entities: int, page: int) -> int:
 
 
 def _entry_rows(entry: BlockEntry) -> Iterator[Row]:
+    if entry.retirado:
+        return
     size = min(entry.entidades, entry.entidades_por_bloque)
     last = entry.entidades - (entry.blocks - 1) * size
     cost = (entry.blocks - 1) * block_bytes(size) + block_bytes(last)

@@ -1,24 +1,84 @@
 """Blocks that programs and plugins register while running, as entries of the configuration they run under."""
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
 
-from corec.config import BlockEntry, Config, parse
-from corec.config.blocks import next_wire_id
+from corec.config import BlockEntry, Config, parse_entry
+from corec.config.blocks import EntryIndex, check_entry
+from corec.config.digest import ConfigDigest
+from corec.config.document import Document
+from corec.config.ram_price import MB, admit, entry_bytes, price
 from corec.errors import ConfigError
 
 #: Wire ids of registered blocks start here, so that a configuration can grow without meeting them.
 FIRST_ID = 2**31
 
 
-def entry_for(config: Config, block: str, canal: int, names: Sequence[str]) -> dict[str, Any]:
-    """The entry of a block that is new to *config*, with entities of these names; ConfigError when the id is taken."""
-    if any(block in entry.block_ids or block == entry.id for entry in config.bloques):
-        raise ConfigError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
-    first, entities = max(FIRST_ID, next_wire_id(config.bloques)), len(names)
-    return {"id": block, "canal": canal, "entidades": entities, "entidades_por_bloque": entities, "ids": first,
-            "max_size_mb": max(1.0, 2 * entities / 1024), "registrado": True, "nombres": _written(names)}  # fmt: skip
+class RunningConfig:
+    """The configuration that an engine runs under.  A block joins it at the same cost, however many there are.
+
+    One thread changes it; others may look.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._entries = EntryIndex(config.bloques)
+        self._ram_bytes = price(config).total_bytes
+
+    def find(self, block: str) -> BlockEntry | None:
+        """The entry of a registered block, detached or not."""
+        found = self._entries.find(block)
+        return found if found and found.registrado else None
+
+    def index_of(self, block: str) -> int:
+        """The index of a registered block's entry."""
+        return self._entries.indexes[block]
+
+    def entry_for(self, block: str, canal: int, names: Sequence[str]) -> dict[str, Any]:
+        """The entry of a new block with entities of these names; ConfigError where its id is taken."""
+        if self._entries.names(block):
+            raise ConfigError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
+        first, entities = max(FIRST_ID, self._entries.end), len(names)
+        return {"id": block, "canal": canal, "entidades": entities, "entidades_por_bloque": entities, "ids": first,
+                "max_size_mb": max(1.0, 2 * entities / 1024), "registrado": True, "nombres": _written(names)}  # fmt: skip
+
+    def resolve(self, mapping: dict[str, Any]) -> BlockEntry:
+        """The entry that a command says is to join; ConfigError where it cannot."""
+        return parse_entry(mapping, source=self.config.source, earlier=self._entries)
+
+    def admit(self, entry: BlockEntry) -> None:
+        """CapacityError where there is no room for *entry*, which is not among those that take some."""
+        if self._ram_bytes + entry_bytes(entry) > self.config.max_ram_mb * MB:
+            others = [other for other in self.config.bloques if other.id != entry.id]
+            admit(replace(self.config, bloques=(*others, entry)))
+
+    def join(self, entry: BlockEntry) -> None:
+        """Take in an entry that `resolve` gave, at the end."""
+        self._digest.add(entry)
+        self._entries.add(entry)
+        self._ram_bytes += entry_bytes(entry)
+        self._take((*self.config.bloques, entry))
+
+    def retire(self, block: str, *, is_gone: bool) -> BlockEntry:
+        """Note that the registered *block* is detached, or is not any more; its entry from now on."""
+        index = self.index_of(block)
+        before, entry = self._entries.entries[index], replace(self._entries.entries[index], retirado=is_gone)
+        self._digest.replace(index, entry)
+        self._entries.replace(index, entry)
+        self._ram_bytes += entry_bytes(entry) - entry_bytes(before)
+        self._take((*self.config.bloques[:index], entry, *self.config.bloques[index + 1 :]))
+        return entry
+
+    @cached_property
+    def _digest(self) -> ConfigDigest:
+        return self.config.begin_digest()
+
+    def _take(self, entries: tuple[BlockEntry, ...]) -> None:
+        config = replace(self.config, bloques=entries)
+        vars(config)["digest"] = self._digest.hexdigest()  # what it would compute itself, entry by entry
+        self.config = config
 
 
 def _written(names: Sequence[str]) -> str | list[str]:
@@ -41,40 +101,17 @@ def name_at(entry: BlockEntry, place: int) -> str:
     return entry.nombres[place] if entry.nombres else ""
 
 
-def with_entries(config: Config, entries: list[dict[str, Any]], among: list[dict[str, Any]] | None = None) -> Config:
-    """*config* with these entries behind its own, or behind those of *among*."""
-    if not entries:
-        return config
-    mapping = config.to_mapping()
-    own = mapping["bloques"] if among is None else among
-    grown = parse({**mapping, "bloques": [*own, *entries]}, source=config.source, embedded=True)
-    return _placed(grown, config)
-
-
-def retired(config: Config, block: str, *, is_gone: bool) -> Config:
-    """*config* in which the registered *block* is detached, or is not any more."""
-    entries = config.to_mapping()["bloques"]
-    changed = [entry | {"retirado": is_gone} if entry["id"] == block else entry for entry in entries]
-    return with_entries(config, changed, among=[])
-
-
-def registered_entries(config: Config) -> list[dict[str, Any]]:
-    """The entries of *config* that were registered while running."""
-    return [entry.to_mapping() for entry in config.bloques if entry.registrado]
-
-
 def keeping_registered(config: Config, running: Config) -> Config:
-    """*config* with the blocks that were registered under *running*."""
-    return with_entries(config, registered_entries(running))
+    """*config* with the blocks that were registered under *running*; ConfigError where both want the same."""
+    registered = [entry for entry in running.bloques if entry.registrado]
+    document, entries = Document({}, config.source), EntryIndex(config.bloques)
+    for entry in registered:
+        check_entry(document, ("bloques", len(entries.entries)), entry, entries)
+        entries.add(entry)
+    return replace(config, bloques=tuple(entries.entries)) if registered else config
 
 
 def without_registered(config: Config) -> dict[str, Any]:
     """The mapping of *config* as its file had it: what a node registered is nothing to those that fold the fleet's shards."""
     mapping = config.to_mapping()
     return mapping | {"bloques": [entry for entry in mapping["bloques"] if not entry.get("registrado")]}
-
-
-def _placed(grown: Config, config: Config) -> Config:
-    """With what no mapping holds: where files are looked for, and what plugins are configured with."""
-    kept = ("folder", "file", "embedded", "plugins", "warnings")
-    return replace(grown, **{name: getattr(config, name) for name in kept})

@@ -9,7 +9,7 @@ from corec.config.ram_price import admit
 from corec.config.registered import keeping_registered
 from corec.config.reload import at_once, read_again, taken_over, waiting
 from corec.engine import Engine
-from corec.engine.commands import check_reload
+from corec.engine.commands import Reload, check_reload
 from corec.errors import UsageError
 from corec.pipeline.turns import Pipeline
 from corec.storage.base import Store
@@ -100,7 +100,7 @@ def _reload(node: Node, _: Request) -> Answer:
     check_reload(running, grown)
     admit(keeping_registered(wanted, running))
     changed = taken_over(running, grown)
-    done = node.command({"op": "reload", "config": grown.to_mapping()}) if changed else {"turn": node.store_turn}
+    done = node.command(Reload(grown)) if changed else {"turn": node.store_turn}
     if changed and "ejecucion" in node.modulos:
         node.modulos["ejecucion"].take_config(grown)
     return {"turn": done["turn"], "source": wanted.source, "changed": changed, "waiting": waiting(started, wanted)}

@@ -43,20 +43,32 @@ class Audit:
     """The scores of all blocks; state: BLOCK_SCORE[blocks]."""
 
     def __init__(self) -> None:
-        self.state = np.zeros(0, BLOCK_SCORE)
+        self._room = self.state = np.zeros(0, BLOCK_SCORE)  # `state` is the part of `_room` that is used
 
     def take_over(self, config: Config, topology: Topology) -> None:
         """Judge by *config* from now on; it may have more blocks, behind the earlier ones."""
         self._sub_windows = -(-config.auditoria.ventanas // SUB_MAXIMA)
         self._least = config.auditoria.umbral
         self._ids = topology.first_ids()
-        self.state = np.concatenate([self.state, np.zeros(len(self._ids) - len(self.state), BLOCK_SCORE)])
+        self._make_room(len(self._ids))
+
+    def join(self, ids: np.ndarray) -> None:
+        """More blocks, behind all others; ids: uint32, the wire id of the first entity of each."""
+        self._ids = np.concatenate([self._ids, ids])
+        self._make_room(len(self._ids))
+
+    def _make_room(self, blocks: int) -> None:
+        """Have a state of so many blocks; its room doubles when it grows, so that blocks may join one by one."""
+        if blocks > len(self._room):
+            known, self._room = self.state, np.zeros(2 * blocks if len(self._room) else blocks, BLOCK_SCORE)
+            self._room[: len(known)] = known
+        self.state = self._room[:blocks]
 
     def restore(self, data: bytes) -> None:
         """Put back what `state.tobytes()` gave; DamagedFile when it is of another number of blocks."""
         if len(data) != self.state.nbytes:
             raise DamagedFile(f"expected {self.state.nbytes} bytes of scores, got {len(data)}", hint="use an older snapshot")
-        self.state = np.frombuffer(data, BLOCK_SCORE).copy()
+        self.state[:] = np.frombuffer(data, BLOCK_SCORE)
 
     def judge(self, rows: np.ndarray, alerts: np.ndarray, *, scored: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """(rows with their scores, alerts followed by those of anomalies), for all rows of a turn at once.

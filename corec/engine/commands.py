@@ -2,8 +2,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corec.config import Config, parse
-from corec.config.registered import with_entries
+from corec._core.arena import SPARE
+from corec.config import BlockEntry, Config, parse
 from corec.config.reload import reshaped
 from corec.engine import detached_blocks as detached
 from corec.engine.fusion import check_fusion, check_undo, fuse, undo
@@ -12,7 +12,24 @@ from corec.engine.open_turn import OpenTurn
 from corec.engine.outcome import Event, Refusal
 from corec.engine.repair import note_inheritance, repair
 from corec.engine.state import EngineState
-from corec.errors import UsageError
+from corec.engine.topology import segments_of
+from corec.errors import CapacityError, UsageError
+
+
+class Reload(dict):
+    """The command to take over a configuration, for who has it already: it is not parsed again."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(op="reload", config=config.to_mapping())
+        self.parsed = config
+
+
+class Attach(dict):
+    """The command to attach a block, for who has resolved its entry already."""
+
+    def __init__(self, mapping: dict[str, Any], entry: BlockEntry) -> None:
+        super().__init__(op="attach", entry=mapping)
+        self.resolved = entry
 
 
 def _repair(state: EngineState, command: Mapping[str, Any]) -> list[Event]:
@@ -20,14 +37,28 @@ def _repair(state: EngineState, command: Mapping[str, Any]) -> list[Event]:
 
 
 def _reload(turn: OpenTurn, command: Mapping[str, Any]) -> None:
-    turn.state.reload(parse(command["config"], source="a reload"))
+    turn.state.reload(_wanted(command))
+
+
+def _wanted(command: Mapping[str, Any]) -> Config:
+    return command.parsed if isinstance(command, Reload) else parse(command["config"], source="a reload")
 
 
 def _attach(turn: OpenTurn, command: Mapping[str, Any]) -> None:
     if detached.is_known(turn.state, command["entry"]["id"]):
         detached.attach_again(turn.state, command["entry"]["id"])
     else:
-        turn.attach(with_entries(turn.state.config, [command["entry"]]))
+        turn.attach(_joining(turn.state, command))
+
+
+def _joining(state: EngineState, command: Mapping[str, Any]) -> BlockEntry:
+    return command.resolved if isinstance(command, Attach) else state.running.resolve(command["entry"])
+
+
+def _require_room(state: EngineState, entry: BlockEntry) -> None:
+    if max(segments_of(entry), entry.blocks) > state.arena.spare:
+        raise CapacityError(f"expected at most {SPARE:,} blocks that are registered between two starts, got {entry.id!r} beyond them",
+                            hint="restart the node: its blocks stay, and there is room for as many again")  # fmt: skip
 
 
 def _detach(turn: OpenTurn, command: Mapping[str, Any]) -> None:
@@ -82,13 +113,13 @@ def check_command(state: EngineState, command: Mapping[str, Any]) -> None:
     if op not in HISTORY and op not in CHANGES:
         raise UsageError(f"expected a command of {', '.join([*HISTORY, *CHANGES])}, got {op!r}")
     if op == "attach" and not detached.may_come_again(state, command["entry"]):
-        with_entries(state.config, [command["entry"]])
+        _require_room(state, _joining(state, command))
     if op in ("repair", "inherit"):
         state.block_named(command.get("block"))
     if op in CHECKS:
         CHECKS[op](state, command)
     if op == "reload":
-        check_reload(state.config, parse(command["config"], source="a reload"))
+        check_reload(state.config, _wanted(command))
 
 
 def check_reload(running: Config, wanted: Config) -> None:

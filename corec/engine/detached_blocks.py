@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from corec._core.dtypes import ACTIVE, QUALITY_MASK, QUALITY_SHIFT, QUALITY_SILENT, SEGMENT_DIRTY, SEGMENT_HEARD
-from corec.config import BlockEntry
-from corec.config.registered import retired
 from corec.engine.state import EngineState
 from corec.errors import UsageError
 
@@ -17,7 +15,7 @@ from corec.errors import UsageError
 def detach(state: EngineState, command: Mapping[str, Any]) -> None:
     """Let the entities of a registered block hibernate, and no id name them; UsageError, and nothing has changed, where it cannot be."""
     index = check_detach(state, command)
-    state.set_detached(retired(state.config, command["block"], is_gone=True))
+    state.set_detached(command["block"], is_gone=True)
     for segment in range(*state.segments_of(index)):
         if state.arena.segments["flags"][segment] & SEGMENT_HEARD:
             _put_to_sleep(state, segment)
@@ -25,24 +23,24 @@ def detach(state: EngineState, command: Mapping[str, Any]) -> None:
 
 def attach_again(state: EngineState, block: str) -> None:
     """Let the ids of a detached block name its entities again; a segment wakes with its first reading."""
-    state.set_detached(retired(state.config, block, is_gone=False))
+    state.set_detached(block, is_gone=False)
 
 
 def is_known(state: EngineState, block: str) -> bool:
     """Whether a block of this id was registered before; it may be detached now."""
-    return _entry(state, block) is not None
+    return state.running.find(block) is not None
 
 
 def may_come_again(state: EngineState, entry: dict[str, Any]) -> bool:
     """Whether *entry*, as a command has it, is that of a block that is detached now, with the same channel and size."""
-    found = _entry(state, entry["id"])
+    found = state.running.find(entry["id"])
     return found is not None and found.retirado and (found.canal, found.entidades) == (entry["canal"], entry["entidades"])
 
 
 def check_detach(state: EngineState, command: Mapping[str, Any]) -> int:
     """The index of the block to detach; UsageError where it cannot be."""
     block = command.get("block")
-    found = _entry(state, block)
+    found = state.running.find(block)
     if found is None or found.retirado:
         raise UsageError(f"there is no registered block {block!r}", hint="blocks of the configuration go when it no longer names them")
     index = state.block_ids.index(block)
@@ -58,10 +56,6 @@ def _put_to_sleep(state: EngineState, segment: int) -> None:
     words[:] = _silenced(words)
     state.arena.segments["flags"][segment] |= SEGMENT_DIRTY
     state.keeper.freeze(segment)
-
-
-def _entry(state: EngineState, block: Any) -> BlockEntry | None:
-    return next((entry for entry in state.config.bloques if entry.registrado and entry.id == block), None)
 
 
 def _silenced(words: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 
 from corec._core.arena import Arena
 from corec.config import Config
+from corec.config.registered import RunningConfig
 from corec.engine import columns
 from corec.engine.audit import Audit
 from corec.engine.closed_windows import keep_closed, may_open_from
@@ -135,6 +136,11 @@ class Engine:
     def config(self) -> Config:
         """As it runs, with blocks that were registered since it was read."""
         return self.state.config
+
+    @property
+    def running(self) -> RunningConfig:
+        """The same, with quick answers to what registered blocks there are and whether one more fits."""
+        return self.state.running
 
     @property
     def arena(self) -> Arena:

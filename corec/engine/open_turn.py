@@ -6,7 +6,7 @@ import numpy as np
 
 from corec._core import block as kernels
 from corec._core import dtypes
-from corec.config import Config
+from corec.config import BlockEntry
 from corec.engine.batches import accepted_part
 from corec.engine.columns import LATEST_TIME, cut, same_second
 from corec.engine.ledger import CAUSES
@@ -90,10 +90,10 @@ class OpenTurn:
         """Close every open window, whatever the time."""
         self._close_windows(LATEST_TIME)
 
-    def attach(self, config: Config) -> None:
-        """Take over *config*, which has one more entry, at its end."""
+    def attach(self, entry: BlockEntry) -> None:
+        """Take in one more entry, behind all others."""
         self._drain()
-        self.state.attach(config)
+        self.state.attach(entry)
 
     def note(self, events: Iterable[Event]) -> None:
         """Put *events* into the outcome."""

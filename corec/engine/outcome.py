@@ -64,6 +64,8 @@ class Refusal(NamedTuple):
 
 def restarts(alerts: np.ndarray, now: int) -> list[Event]:
     """One event for each block with entities that were restarted; each of these raised an alert of its failure."""
+    if not len(alerts):
+        return []
     failed = alerts["block"][alerts["kind"] == ALERT_FAILURE]
     blocks, counts = np.unique(failed, return_counts=True)
     return [Event(now, index, "restart", entities=count, reason="failed twice in a row")

@@ -7,6 +7,7 @@ import numpy as np
 from corec._core.block import Outlet
 from corec._core.dtypes import ROLE_SCALE_ONE, SEGMENT_HEARD
 from corec.config import BlockEntry, Config
+from corec.config.registered import RunningConfig
 from corec.engine import topology
 from corec.engine.audit import audit_of
 from corec.engine.columns import check_id
@@ -67,11 +68,17 @@ class EngineState:
 
     def set_config(self, config: Config) -> None:
         """Take over the numbers of *config*: times in ms, intervals by the index of their entry."""
-        self.config = config
+        self.running = RunningConfig(config)
         self.lateness = round(config.retraso_max * 1000)
         self.max_skew, self.max_lead = config.max_skew * 1000, config.max_adelanto * 1000
         self.window_lengths = sorted({LEAST_WINDOW_CHECK_MS, *(round(entry.ventana * 1000) for entry in config.bloques)})
         self.intervals = {index: round(entry.intervalo * 1000) for index, entry in enumerate(config.bloques) if entry.funcion}
+        self._load_weights = np.array([entry.filtro.carga for entry in config.bloques], np.float32)
+
+    @property
+    def config(self) -> Config:
+        """The configuration it runs under, with blocks that were registered since it was read."""
+        return self.running.config
 
     def reload(self, config: Config) -> None:
         """Take over what may change while running: filters, limits, windows, lateness, intervals."""
@@ -82,30 +89,37 @@ class EngineState:
         for segment in topology.counted_otherwise(self.arena, units):
             self.keeper.settle(segment)
             topology.restamp(self.arena, segment, units)
-        self.set_load(self.load)
+        self._raise_thresholds()
 
-    def attach(self, config: Config) -> None:
-        """Take over *config*, which has one more entry, at its end: a block that was registered while running.
+    def attach(self, entry: BlockEntry) -> None:
+        """Take in one more entry, behind all others: a block that was registered while running.
 
         The outlet must be empty: a larger one replaces it.
         """
-        self.set_config(config)
-        self.topology.attach(config.bloques[-1], config.fragmentos)
-        self.audit = audit_of(config, self.topology, self.audit)
+        self.running.join(entry)
+        self.window_lengths = sorted({*self.window_lengths, round(entry.ventana * 1000)})
+        if entry.funcion:
+            self.intervals[len(self._load_weights)] = round(entry.intervalo * 1000)
+        self._load_weights = np.append(self._load_weights, np.float32(entry.filtro.carga))
+        self.topology.attach(entry, self.config.fragmentos)
+        if self.audit:
+            self.audit.join(self.topology.entries[-1].first_ids)
         self.outlet = Outlet(len(self.block_ids))
         self.keeper.refresh()
-        self.set_load(self.load)
+        self._raise_thresholds()
 
-    def set_detached(self, config: Config) -> None:
-        """Take over *config*, which differs in what is detached: ids name the entities of all other blocks."""
-        self.set_config(config)
-        self.topology.map_ids(config)
+    def set_detached(self, block: str, *, is_gone: bool) -> None:
+        """Let the ids of a registered block name nobody, or its entities again."""
+        self.topology.set_entry(self.running.index_of(block), self.running.retire(block, is_gone=is_gone))
 
     def set_load(self, load: float) -> None:
         """Raise the thresholds of all entries for a *load* of 0..1, rounded to a step of 1/255."""
-        self.load = round(load * LOAD_STEPS) / LOAD_STEPS
-        constants = np.array([entry.filtro.carga for entry in self.config.bloques], np.float32)
-        self.arena.policies["gain"] = (1 + constants * np.float32(self.load)) / np.float32(ROLE_SCALE_ONE)
+        before, self.load = self.load, round(load * LOAD_STEPS) / LOAD_STEPS
+        if self.load != before:
+            self._raise_thresholds()
+
+    def _raise_thresholds(self) -> None:
+        self.arena.policies["gain"] = (1 + self._load_weights * np.float32(self.load)) / np.float32(ROLE_SCALE_ONE)
 
     # --- blocks and entities -------------------------------------------------------------------
 

@@ -5,11 +5,12 @@ An entity's location is segment * 1024 + slot, as the kernels have it.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from corec._core import dtypes
-from corec._core.arena import Arena
+from corec._core.arena import SPARE, Arena
 from corec._core.dtypes import (
     ERRORS_MASK,
     ERRORS_SHIFT,
@@ -52,7 +53,6 @@ class Topology:
     stepped: np.ndarray  # uint32: segments with native functions
     limits: "list[TableLimits]"
     entries: "list[EntryLayout]"
-
     def attach(self, entry: BlockEntry, shards: int) -> None:
         """Add an entry behind all others; MemoryError when the arena has no room left."""
         added = self.entries[-1].next(entry) if self.entries else EntryLayout(0, entry, 0, 0)
@@ -62,15 +62,28 @@ class Topology:
         _write_headers(self.arena, added, self.first_segment, shards)
         self.first_segment[-1] = self.arena.segments.size
         self.block_ids += entry.block_ids
-        self.stepped = _stepped(self.arena)
-        self.limits += _give_columns(self.arena, added)
-        self._set_entry(added.index, entry)
-        _map_ids(self.arena, self.entries)
+        if entry.funcion:
+            self.stepped = _stepped(self.arena)
+        self._write_policy(added.index, entry)
+        limits = list(_give_columns(self.arena, added))
+        self._set_limits(limits)
+        self.limits += limits
+        self._map_ids(added)
 
-    def map_ids(self, config: Config) -> None:
-        """Let ids name the entities of all entries of *config* that are not detached."""
-        self.entries = [replace(layout, entry=entry) for layout, entry in zip(self.entries, config.bloques, strict=True)]
-        _map_ids(self.arena, self.entries)
+    def set_entry(self, index: int, entry: BlockEntry) -> None:
+        """Put an entry with the same entities in the place of another: its ids name nobody where it is detached."""
+        before, self.entries[index] = self.entries[index], replace(self.entries[index], entry=entry)
+        if entry.table is None and entry.retirado and not before.entry.retirado:
+            self.arena.drop_range(entry.first_id)
+        if before.entry.retirado and not entry.retirado:
+            self._map_ids(self.entries[index])
+
+    def _map_ids(self, layout: "EntryLayout") -> None:
+        """Let the ids of one more entry name its entities."""
+        if layout.entry.table is not None:
+            _map_devices(self.arena, self.entries)
+        elif not layout.entry.retirado:
+            self.arena.insert_range(_ranges([layout]))
 
     def first_ids(self) -> np.ndarray:
         """uint32[blocks]: the wire id of the first entity of each block."""
@@ -84,18 +97,19 @@ class Topology:
     def set_policies(self, config: Config) -> None:
         """Write the policies, functions and limits of all entries into the arena: at the start, and at a reload."""
         for index, entry in enumerate(config.bloques):
-            self._set_entry(index, entry)
+            self._write_policy(index, entry)
+        self.arena.segments["sweep_at"] = 0   # limits of silence may be others now
+        self._set_limits(self.limits)
 
-    def _set_entry(self, index: int, entry: BlockEntry) -> None:
-        policy = _policy(entry, self.arena.tick)
-        self.arena.policies[index] = policy
-        rows = self.arena.segments
-        rows["sweep_at"][rows["policy"] == index] = 0   # its limit of silence may be another now
+    def _write_policy(self, index: int, entry: BlockEntry) -> None:
+        self.arena.policies[index] = _policy(entry, self.arena.tick)
         if entry.funcion:
             self.arena.functions[index + 1] = _function(entry)
-        for limits in self.limits:
-            if limits.policy == index:
-                limits.set(policy["low"], policy["high"])
+
+    def _set_limits(self, tables: "Sequence[TableLimits]") -> None:
+        for limits in tables:
+            policy = self.arena.policies[limits.policy]
+            limits.set(policy["low"], policy["high"])
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ class EntryLayout:
     @property
     def segments(self) -> int:
         """Segments of all its blocks."""
-        return sum(-(-size // SLOTS) for size in self.entry.sizes)
+        return segments_of(self.entry)
 
     @property
     def locations(self) -> np.ndarray:
@@ -135,11 +149,16 @@ class EntryLayout:
         return (self.segment + block * self.per_block + slot // SLOTS) * SLAB + slot % SLOTS
 
 
-def build(config: Config) -> Topology:
-    """The arena for *config*, in which nothing was heard yet."""
+def segments_of(entry: BlockEntry) -> int:
+    """Segments of all blocks of an entry."""
+    return sum(-(-size // SLOTS) for size in entry.sizes)
+
+
+def build(config: Config, *, spare: int = SPARE) -> Topology:
+    """The arena for *config*, in which nothing was heard yet; spare: blocks that may be attached later."""
     entries = _layouts(config.bloques)
     blocks, segments = sum(layout.entry.blocks for layout in entries), sum(layout.segments for layout in entries)
-    arena = Arena(segments, blocks, len(entries), len(entries) + 1)
+    arena = Arena(segments, blocks, len(entries), len(entries) + 1, spare=spare)
     first = np.zeros(blocks + 1, np.uint32)
     for layout in entries:
         _write_headers(arena, layout, first, config.fragmentos)
@@ -147,7 +166,8 @@ def build(config: Config) -> Topology:
     names = tuple(name for layout in entries for name in layout.entry.block_ids)
     limits = [each for layout in entries for each in _give_columns(arena, layout)]
     built = Topology(arena, names, first, _stepped(arena), limits, entries)
-    _map_ids(arena, entries)
+    arena.map_ranges(_ranges(entries))
+    _map_devices(arena, entries)
     built.set_policies(config)
     return built
 
@@ -207,6 +227,7 @@ def _policy(entry: BlockEntry, tick: int) -> np.void:
     return policy[()]
 
 
+@cache
 def warm_codes(alpha: float) -> int:
     """The warm-up code at which the slow clock's step reaches *alpha*: code w steps by about 2**(-w / 4)."""
     for code in range(WARM_MASK):
@@ -230,10 +251,14 @@ def _stepped(arena: Arena) -> np.ndarray:
     return np.flatnonzero(arena.segments["function"]).astype(np.uint32)
 
 
-def _map_ids(arena: Arena, entries: Sequence[EntryLayout]) -> None:
+def _ranges(entries: Sequence[EntryLayout]) -> np.ndarray:
+    """dtypes.RANGE, sorted: which ids the entries without a device table have."""
     ranges = [(layout.entry.first_id, layout.entry.entidades, layout.entry.entidades_por_bloque, layout.per_block, layout.segment)
               for layout in entries if layout.entry.table is None and not layout.entry.retirado]  # fmt: skip
-    arena.map_ranges(np.array(sorted(ranges), dtypes.RANGE))
+    return np.array(sorted(ranges), dtypes.RANGE)
+
+
+def _map_devices(arena: Arena, entries: Sequence[EntryLayout]) -> None:
     listed = [layout for layout in entries if layout.entry.table is not None]
     if listed:
         ids = np.concatenate([layout.entry.table.device for layout in listed]).astype(np.uint32)

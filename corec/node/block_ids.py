@@ -1,13 +1,15 @@
 """Where registered blocks live: wire ids by (block, entity name), given once and kept for ever."""
+import threading
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
-from corec.config import BlockEntry, Config
-from corec.config.ram_price import admit
-from corec.config.registered import entry_for, names_of, with_entries
+from corec.config import BlockEntry
+from corec.config.registered import RunningConfig, names_of
+from corec.engine.commands import Attach
 from corec.errors import PluginError
 
 #: Names that an error quotes.
@@ -17,27 +19,23 @@ QUOTED = 3
 class BlockIds:
     """The wire ids of a node's registered blocks; who holds a block is known by the name of its plugin's folder."""
 
-    def __init__(self, config: Callable[[], Config], command: Callable[[dict[str, Any]], Any]) -> None:
-        """config: gives the configuration that the engine runs under.  command: has a command applied and committed."""
-        self._config, self._command = config, command
+    def __init__(self, running: Callable[[], RunningConfig], command: Callable[[dict[str, Any]], Any]) -> None:
+        """running: gives the configuration that the engine runs under.  command: has a command applied and committed."""
+        self._running, self._command = running, command
         self._holders: dict[str, str] = {}
+        self._one_at_a_time = threading.Lock()
 
     def claim(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
         """uint32: the wire id of each entity of *names*, old ones where the block was registered before."""
-        if block in self._holders:
-            raise PluginError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
-        running = self._config()
-        found = self._found(block)
-        if found:
-            slots = self._known(found, canal, names)
-            if found.retirado:
-                self._attach(found.to_mapping() | {"retirado": False})
-        else:
-            slots = np.arange(len(names))
-            self._attach(entry_for(running, block, canal, names))
-        self._holders[block] = holder
-        first = next(entry.first_id for entry in self._config().bloques if entry.id == block)
-        return (first + slots).astype(np.uint32)
+        with self._one_at_a_time:   # ids are given in turn
+            if block in self._holders:
+                raise PluginError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
+            entry = self._found(block)
+            slots = self._known(entry, canal, names) if entry else np.arange(len(names))
+            if entry is None or entry.retirado:
+                entry = self._attach(entry, block, canal, names)
+            self._holders[block] = holder
+            return (entry.first_id + slots).astype(np.uint32)
 
     def names(self, block: str) -> Sequence[str]:
         """The names of a registered block's entities; none when it never was registered."""
@@ -45,22 +43,28 @@ class BlockIds:
         return (names_of(found) or ()) if found else ()
 
     def _found(self, block: str) -> BlockEntry | None:
-        return next((entry for entry in self._config().bloques if entry.registrado and entry.id == block), None)
+        return self._running().find(block)
 
     def release(self, block: str) -> None:
         """Detach: its memory is given back, its rows, ids and state are kept for when it comes again."""
-        if self._holders.pop(block, None) is not None:
+        with self._one_at_a_time:
+            held = self._holders.pop(block, None)
+        if held is not None:
             self._command({"op": "detach", "block": block})
 
     def forget(self, holder: str) -> None:
         """A process of its own is gone with its blocks: they may be claimed again."""
-        self._holders = {block: who for block, who in self._holders.items() if who != holder}
+        with self._one_at_a_time:
+            self._holders = {block: who for block, who in self._holders.items() if who != holder}
 
-    def _attach(self, entry: dict[str, Any]) -> None:
-        running = self._config()
-        others = [other for other in running.to_mapping()["bloques"] if other["id"] != entry["id"]]
-        admit(with_entries(running, [entry], among=others))
-        self._command({"op": "attach", "entry": entry})
+    def _attach(self, detached: BlockEntry | None, block: str, canal: int, names: Sequence[str]) -> BlockEntry:
+        """Have a new or a detached block take part; its entry."""
+        running = self._running()
+        mapping = detached.to_mapping() | {"retirado": False} if detached else running.entry_for(block, canal, names)
+        entry = replace(detached, retirado=False) if detached else running.resolve(mapping)
+        running.admit(entry)
+        self._command(Attach(mapping, entry))
+        return entry
 
     def _known(self, found: BlockEntry, canal: int, names: Sequence[str]) -> np.ndarray:
         """The slots that these names had when the block was registered first."""

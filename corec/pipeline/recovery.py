@@ -6,8 +6,10 @@ they were; what the journal holds beyond them is folded by the node as new turns
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
+from corec._core.arena import SPARE
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
@@ -88,6 +90,8 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tup
         _take_snapshot(opened)
     else:       # replay must know the configuration that the first turns were folded under
         _take_snapshot(opened)
+    if opened.engine.arena.spare < SPARE // 2:
+        _make_room(opened, config, shard)
     _take_config(opened, config)
     opened.intake.seek(store.state.offset, opened.engine.cursor)
     return opened
@@ -179,6 +183,12 @@ def _take_snapshot(opened: Opened) -> None:
     opened.snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), state.turn, state.offset)
 
 
+def _make_room(opened: Opened, config: Config, shard: int) -> None:
+    """Build an arena anew that many blocks were attached to: as many again have room then."""
+    _take_snapshot(opened)
+    opened.engine = _assembled(opened.snapshots.load(), config, shard)
+
+
 def refold(engine: Engine, intake: Intake, record: TurnRecord) -> Outcome:
     """Fold a committed turn again."""
     return engine.turn(intake.again(record), load_q=record.load_q, commands=record.commands, tick=record.tick)
@@ -188,7 +198,7 @@ def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Eng
     """Write a turn and all it gave, in one transaction."""
     late = [LateBatch(*batch) for batch in outcome.aside]
     store.commit(record, aggregates=outcome.aggregates, alerts=outcome.all_alerts, late=late, messages=outcome.messages,
-                 ledger=engine.ledger, sent=sent, events=outcome.events)  # fmt: skip
+                 ledger=engine.ledger, sent=sent, events=outcome.events, blocks=_blocks(engine, store.named))  # fmt: skip
 
 
 def _take_config(opened: Opened, config: Config) -> None:
@@ -204,9 +214,14 @@ def _take_config(opened: Opened, config: Config) -> None:
 
 def name_blocks(store: Store, engine: Engine) -> None:
     """Have the store know what blocks there are, and how many entities count in each."""
-    blocks = engine.blocks
-    store.set_blocks([Block(index, name, int(blocks[index]["canal"]), int(blocks[index]["entities"]))
-                      for index, name in enumerate(engine.block_ids)])  # fmt: skip
+    store.set_blocks(_blocks(engine, 0))
+
+
+def _blocks(engine: Engine, first: int) -> list[Block]:
+    """The blocks from index *first* on, as a store has them."""
+    rows = engine.blocks[first:]
+    return [Block(index, name, canal, entities) for index, name, canal, entities in
+            zip(count(first), engine.block_ids[first:], rows["canal"].tolist(), rows["entities"].tolist())]  # fmt: skip
 
 
 def _restructured(opened: Opened, config: Config) -> Engine:

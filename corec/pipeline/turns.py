@@ -15,6 +15,7 @@ from corec.common.trouble import Trouble
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
+from corec.engine.commands import Reload
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
 from corec.pipeline.checkpoints import Checkpoints
@@ -47,8 +48,8 @@ MOST_READ = 100_000
 HOUSE_EVERY_S = 0.5
 #: Pause before a commit that failed is tried again.
 RETRY_S = 0.5
-#: Commands after which there are other blocks, or other entities in them.
-CHANGE_BLOCKS = ("attach", "fuse", "undo")
+#: Commands after which blocks have other entities.
+CHANGE_BLOCKS = ("fuse", "undo")
 #: Weight of the newest turn in the load.
 LOAD_ALPHA = 0.2
 
@@ -116,7 +117,7 @@ class Pipeline:
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
         opened.intake.listen(self.accepted, self.ask_snapshot)
         if opened.reload:
-            self.command({"op": "reload", "config": keeping_registered(config, self.engine.config).to_mapping()})
+            self.command(Reload(keeping_registered(config, self.engine.config)))
 
     # --- from other threads --------------------------------------------------------------------
 

@@ -76,11 +76,17 @@ class Store(Protocol):
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
         events: Sequence[tuple[Any, ...]] = (),
+        blocks: Sequence[Block] = (),
     ) -> None:
         """Make a turn and all it produced durable at once; FenceLost when another owner took over.
 
-        *sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks.
+        *sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks;
+        *blocks*: those that are new.
         """
+
+    @property
+    def named(self) -> int:
+        """How many blocks the store has names of, the first ones."""
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
         """Name the blocks that aggregates refer to by index."""

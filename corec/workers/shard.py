@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from corec.config import Config
+from corec.config import Config, parse
+from corec.engine.commands import Reload
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, UsageError
 from corec.pipeline.fusion_rule import FusionRule, log_fusion
@@ -78,7 +79,7 @@ class Shard(PipelineListener):
     def reload(self, config: dict[str, Any]) -> None:
         """Take over a configuration that the fleet has taken over."""
         try:
-            self._pipeline.command({"op": "reload", "config": config})
+            self._pipeline.command(Reload(parse(config, source="a reload")))
         except CoreCError as error:
             log.error("[Worker] shard %d: %s", self.number, error)
 

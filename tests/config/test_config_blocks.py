@@ -1,8 +1,11 @@
 """corec.config.blocks: sizes, bounds and wire ids of the entries."""
+import time
+import timeit
 
 import pytest
 
 from corec.config import load, next_wire_id, parse, wire_ranges
+from corec.config.blocks import EntryIndex
 from corec.errors import ConfigError
 from tests.support.config_samples import block, node, text_of
 
@@ -171,3 +174,30 @@ def test_csv_that_is_missing_is_told_where_it_is_named():
 )
 def test_mistake_in_columns_is_told_by_its_path(columns, said):
     assert said in refused(block(ids=columns)).text
+
+
+def test_entries_that_share_ids_are_found_wherever_they_stand():
+    # Given entries with ids in any order, and a device table between them
+    columns = {"device": [12, 47, 300], "name": [], "unit": [], "low": [], "high": []}
+    spans = [(100, 20), (0, 10), (40, 5), (60, 1), (200, 100), (20, 20)]
+    blocks = [block(id=f"e{first}", ids=first, entidades=count) for first, count in spans]
+    blocks.insert(3, block(id="table", ids=columns, entidades=3))
+    entries = parse(node(*blocks)).bloques
+    index = EntryIndex(entries)
+    # When another one comes with ids anywhere, Then those that it shares some with are among the ones that are looked at
+    for first in range(0, 310, 3):
+        for count in (1, 7, 50):
+            (other,) = parse(node(block(id="other", ids=first, entidades=count))).bloques
+            sharing = [entry for entry in entries if entry.table is None and entry.first_id < other.end and first < entry.end]
+            near = index.near(other)
+            assert [entry for entry in near if entry in sharing] == sharing
+            assert len(near) <= len(sharing) + 2    # the table, and the one before
+
+
+def test_many_entries_are_read_in_a_time_that_grows_with_their_number():
+    # Given two configurations, one with eight times as many entries, when they are read, then so much longer takes the larger one
+    def seconds(count):
+        mapping = node(*(block(id=f"b{number}", entidades=2, ids=2 * number) for number in range(count)))
+        return min(timeit.repeat(lambda: parse(mapping), number=1, repeat=3, timer=time.process_time))
+
+    assert seconds(4000) < 16 * seconds(500)

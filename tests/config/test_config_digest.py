@@ -28,6 +28,10 @@ def test_mapping_states_the_defaults():
     assert entry["entidades_por_bloque"] == 1000
 
 
+def test_digest_is_what_it_was_when_the_first_turns_recorded_it():
+    assert parse(FULL, embedded=True).digest == "d51b6629ed6a3d2f69dbe0aaaa28b5b8"
+
+
 def test_digest_is_the_meaning_not_the_spelling():
     # Given two spellings of one configuration, one of them with all defaults written out
     short = parse(node(block(funcion="sine")))

@@ -132,10 +132,11 @@ def test_other_limits_in_a_device_table_leave_its_sensors_as_they_are(tmp_path):
 def test_numbered_names_are_arithmetic_and_others_stand_in_a_table(names, kept):
     # Given the entry of a block that is registered with these names
     config = parse({"bloques": [{"id": "a", "canal": 1, "entidades": 2}]})
-    entry = registered.entry_for(config, "own", 3, names)
+    running = registered.RunningConfig(config)
+    entry = running.entry_for("own", 3, names)
     # Then it keeps a prefix where that is all there is to know, and each name is found either way
     assert entry["nombres"] == kept
-    own = registered.with_entries(config, [entry]).bloques[1]
+    own = running.resolve(entry)
     assert [registered.name_at(own, place) for place in range(len(names))] == names == list(registered.names_of(own))
 
 

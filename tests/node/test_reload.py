@@ -7,12 +7,15 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from corec import config as config_module
+from corec.blocks import BloqueSimbiotico
 from corec.cli import main
-from corec.config import load
+from corec.config import load, parse
 from corec.config.reload import taken_over, waiting
 from corec.config.types import CoreFile
 from corec.control.client import NAME, Refused, ask
 from corec.control.server import ControlServer
+from corec.entities import crear_entidad
 from corec.errors import ExitCode
 from tests.support.nodes import SMALL, now_ms, readings, running, small, until
 
@@ -52,6 +55,27 @@ def test_what_may_change_while_running_changes_at_once(folder):
         assert until(lambda: [alert["kind"] for alert in nucleus.alerts.recent]) == ["high"]
         # and a second reload finds nothing to do
         assert reload(folder) == (0, f"nothing has changed: the node runs by {folder / FILE}\n")
+
+
+def test_configuration_is_parsed_once(folder, monkeypatch):
+    # Given a node with a block that a program registered, and a change of its configuration
+    with running(load(folder / FILE), folder / "data") as nucleus:
+        horno = BloqueSimbiotico("horno", 4, [crear_entidad("norte", 4, lambda: 1.5)])
+        nucleus.modulos["registro"].bloques["horno"] = horno
+        write(folder, bloques=with_limits(alto=30))
+        parsed, resolve = [], config_module.resolve_entries
+        monkeypatch.setattr(config_module, "resolve_entries", lambda *arguments: (parsed.append(1), resolve(*arguments))[1])
+        # When it is told to reload, Then the file is parsed, and nothing else
+        code, text = reload(folder)
+        assert code == 0 and "bloques.sensores.limites" in text
+        assert len(parsed) == 1
+        monkeypatch.undo()
+        # and the node runs by what its turn record says, registered block included
+        config = nucleus.engine.config
+        assert config.digest == parse(config.to_mapping()).digest
+        assert [entry.id for entry in config.bloques] == ["sensores", "puertas", "horno"]
+    with running(load(folder / FILE), folder / "data") as nucleus:
+        assert nucleus.engine.config.digest == config.digest
 
 
 def test_what_needs_a_restart_is_named_and_stays(folder):

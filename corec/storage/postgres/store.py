@@ -75,6 +75,7 @@ class PostgresStore(PostgresReader):
         self._state = State(turn, offset, json.loads(ledger))
         self.totals: dict[str, int] = json.loads(totals)
         self._blocks = {block.index: block for block in self.blocks()}
+        self.named = len(self._blocks)
         self.house.make_ahead()
 
     def _other_log(self, log: str, row: tuple[Any, ...]) -> StorageError:
@@ -104,8 +105,8 @@ class PostgresStore(PostgresReader):
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
         events: Sequence[tuple[Any, ...]] = (),
+        blocks: Sequence[Block] = (),
     ) -> None:
-        """*sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks."""
         ledger, totals = dict(ledger or {}), dict(self.totals)
         split = {form: self.house.split(form, rows) for form, rows in ((BLOQUES, aggregates), (ALERTS, alerts)) if _any(rows)}
         out = [(record.turn, *entry) for entry in sent]
@@ -121,19 +122,28 @@ class PostgresStore(PostgresReader):
                           postgres_queue.append(cursor, "late", self.key, set_aside, self._bounds["late"], totals),
                           postgres_queue.append(cursor, "outbox", self.key, out, self._bounds["outbox"], totals), aside)  # fmt: skip
                 postgres_queue.note(cursor, self.key, record.turn, events, totals)
+                self._name(cursor, blocks)
                 self._write_turn(cursor, record, counts, ledger, totals)
-            self.session.after_commit(lambda: self._committed(State(record.turn, record.to_offset, ledger), totals))
+            self.session.after_commit(lambda: self._committed(State(record.turn, record.to_offset, ledger), totals, blocks))
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
-        changed = [(*self.key, *block) for block in blocks if self._blocks.get(block.index) != block]
-        if not changed:
+        changed = [block for block in blocks if self._blocks.get(block.index) != block]
+        if changed:
+            with self.write() as cursor:
+                self._name(cursor, changed)
+            self._keep_names(changed)
+        self.named = len(blocks)
+
+    def _name(self, cursor: Any, blocks: Sequence[Block]) -> None:
+        if not blocks:
             return
         from psycopg2.extras import execute_values
 
-        with self.write() as cursor:
-            execute_values(cursor, "INSERT INTO blocks (instance_id, shard, block, id, canal, entities) VALUES %s"
-                           " ON CONFLICT (instance_id, shard, block) DO UPDATE SET id = excluded.id, canal = excluded.canal,"
-                           " entities = excluded.entities", changed, page_size=1000)  # fmt: skip
+        execute_values(cursor, "INSERT INTO blocks (instance_id, shard, block, id, canal, entities) VALUES %s"
+                       " ON CONFLICT (instance_id, shard, block) DO UPDATE SET id = excluded.id, canal = excluded.canal,"
+                       " entities = excluded.entities", [(*self.key, *block) for block in blocks], page_size=1000)  # fmt: skip
+
+    def _keep_names(self, blocks: Sequence[Block]) -> None:
         self._blocks.update({block.index: block for block in blocks})
         self._names = {}
 
@@ -218,8 +228,11 @@ class PostgresStore(PostgresReader):
         state = (record.turn, record.to_offset, _compact(ledger), _compact(totals))
         cursor.execute(_TURN, (*self.key, *fields, *state, *self.key))
 
-    def _committed(self, state: State, totals: dict[str, int]) -> None:
+    def _committed(self, state: State, totals: dict[str, int], blocks: Sequence[Block]) -> None:
         self._state, self.totals = state, totals
+        if blocks:
+            self._keep_names(blocks)
+            self.named += len(blocks)
 
 
 def _any(rows: np.ndarray | None) -> bool:

@@ -62,6 +62,7 @@ class SqliteStore(StoreReader):
             self._epoch = self._take_fence()
             self._state = self._read_state()
             self.totals = self._load_totals()
+            self.named = len(self.blocks())
         except BaseException:
             self.db.close()
             raise
@@ -81,8 +82,8 @@ class SqliteStore(StoreReader):
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
         events: Sequence[tuple[Any, ...]] = (),
+        blocks: Sequence[Block] = (),
     ) -> None:
-        """*sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks."""
         totals = dict(self.totals)
         ledger = dict(ledger or {})
         out = [(record.turn, *entry) for entry in sent]
@@ -97,19 +98,24 @@ class SqliteStore(StoreReader):
                 outbox.append(self.db, "outbox", out, self._bounds["outbox"], totals),
             )
             historia.append(self.db, record.turn, events, totals)
+            self._name(blocks)
             documents = (schema.compact(ledger), schema.compact(totals))
             fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)
             self.db.execute(_INSERT_TURN, sealed(*fields))
         self.totals = totals
         self._state = State(record.turn, record.to_offset, ledger)
+        self.named += len(blocks)
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
         known = {block.index: block for block in self.blocks()}
-        changed = [sealed(*block) for block in blocks if known.get(block.index) != block]
-        if not changed:
-            return
-        with self.write() as db:
-            db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", changed)
+        changed = [block for block in blocks if known.get(block.index) != block]
+        if changed:
+            with self.write():
+                self._name(changed)
+        self.named = len(blocks)
+
+    def _name(self, blocks: Sequence[Block]) -> None:
+        self.db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", [sealed(*block) for block in blocks])
 
     def note_snapshot(self, turn: int, offset: int, generation: int, created: int = 0) -> bool:
         """Remember the newest snapshot.  True when all turns up to it are in the main file as well.
