@@ -19,9 +19,11 @@ from corec.cli.common.base import PACKAGED, show_error
 from corec.config import parse
 from corec.errors import ConfigError, ExitCode, InternalError
 from corec.nucleus import CoreCNucleus
+from corec.sources.frames_recording import MAGIC
 from tests.support.config_samples import CONFIGS
 from tests.support.nodes import until
 from tests.support.paths import ROOT
+from tests.support.recordings import envelopes
 
 SMALL = {
     "instance_id": "cli1",
@@ -446,8 +448,6 @@ def test_replay_of_bare_frames_needs_a_time(here):
 
 
 def test_replay_of_a_damaged_file_says_so_by_its_code(here):
-    from tests.sources.test_replay import MAGIC, envelopes
-
     whole = bytearray(b"".join(envelopes(3)))
     whole[100] ^= 1
     (here / "x.frames").write_bytes(MAGIC + whole)

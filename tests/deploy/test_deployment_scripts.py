@@ -19,14 +19,14 @@ from corec.storage.postgres import replica as postgres_replica
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.report import report
 from corec.storage.postgres.store import PostgresStore
-from tests.storage.test_store import record
 from tests.support.config_samples import node
-from tests.support.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
+from tests.support.deployed import configuration, configure
 from tests.support.nodes import until
 from tests.support.paths import ROOT
 from tests.support.servers.ports import free_port, free_ports
 from tests.support.servers.postgres import running
 from tests.support.servers.redis import require_binary
+from tests.support.stores import record
 
 
 def ask_redis(port, *words, password=None):

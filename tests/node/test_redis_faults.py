@@ -16,8 +16,6 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import cluster, linked
 from tests.support.servers.redis import running as server_running
 
-pytest_plugins = ["tests.support.servers.redis"]
-
 CHAOS = bool(os.environ.get("COREC_CHAOS"))
 AWAY_S = 60 if CHAOS else 4
 #: Of the cluster.

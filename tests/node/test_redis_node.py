@@ -15,8 +15,6 @@ from tests.support.servers.ports import free_port
 from tests.support.servers.redis import make_certificate
 from tests.support.servers.redis import running as server_running
 
-pytest_plugins = ["tests.support.servers.redis"]
-
 
 def on(server, **changes):
     """The small configuration on a server."""

@@ -10,8 +10,6 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import announced_cluster, free_port
 from tests.support.servers.redis import running as server_running
 
-pytest_plugins = ["tests.support.servers.redis"]
-
 MOST = 60 if os.environ.get("COREC_CHAOS") else 12
 
 

@@ -8,8 +8,6 @@ import pytest
 
 from tests.support.faults import shim
 
-pytest_plugins = ["tests.support.servers.redis", "tests.support.servers.postgres"]
-
 STEP = 1 if os.environ.get("COREC_CHAOS") else 4
 FULL_FOR_GOOD = """
 import ctypes, json, sys

@@ -12,10 +12,8 @@ from corec.errors import ExitCode, ServerError
 from corec.storage.open_store import open_reader
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.store import PostgresStore
-from tests.storage.test_postgres_store import DAYS
-from tests.storage.test_store import BLOCKS, fill, record
-
-pytest_plugins = ["tests.support.servers.postgres"]
+from tests.support.postgres_stores import DAYS
+from tests.support.stores import BLOCKS, fill, record
 
 
 @pytest.fixture(scope="module")

@@ -9,26 +9,16 @@ import numpy as np
 import pytest
 
 from corec._core.dtypes import AGGREGATE, ALERT, ALERT_MUTED
-from corec.config.servers import DbServer, Secret
+from corec.config.servers import DbServer
 from corec.errors import FenceLost, InternalError, ServerAway, ServerError
 from corec.storage.base import Base, Block, LateBatch, State
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.session import Session
 from corec.storage.postgres.snapshots import PostgresSnapshots
-from corec.storage.postgres.store import PostgresStore
 from corec.storage.sqlite.store import SqliteStore
-from tests.storage.test_store import BLOCKS, START, fill, record, rows, second, some_alerts, some_messages
+from tests.support.postgres_stores import assert_same, opened, server_of
 from tests.support.servers.proxy import Proxy
-
-pytest_plugins = ["tests.support.servers.postgres"]
-
-DAYS = 36_500  # the tests' time is November 2023
-
-
-def server_of(address, **changes):
-    """The DbServer of a db_config."""
-    password = Secret(address["password"]) if address["password"] else None
-    return DbServer(**{**address, "password": password, **changes})
+from tests.support.stores import BLOCKS, START, fill, record, rows, second, some_alerts, some_messages
 
 
 @pytest.fixture
@@ -44,17 +34,6 @@ def store(server):
     with_tables.set_blocks(BLOCKS)
     yield with_tables
     with_tables.close()
-
-
-def opened(server, **options):
-    return PostgresStore(server, **{"instance": "corec1", "days": DAYS, **options})
-
-
-def assert_same(found, expected):
-    """Structured arrays, field by field: NaN is equal to NaN."""
-    assert found.dtype == expected.dtype
-    for name in found.dtype.names:
-        np.testing.assert_array_equal(found[name], expected[name])
 
 
 # -- twins

@@ -12,8 +12,6 @@ from corec.workers.leases import Leases
 from corec.workers.long_work import PATIENCE_S, LostWork, give_back
 from tests.support.nodes import until
 
-pytest_plugins = ["tests.support.servers.redis"]
-
 
 @pytest.fixture
 def config(redis_server):

@@ -14,8 +14,6 @@ from corec.workers.orders import order
 from corec.workers.shard import open_shard
 from tests.support.nodes import now_ms, readings, until
 
-pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis"]
-
 
 @pytest.fixture
 def config(database, redis_server):

