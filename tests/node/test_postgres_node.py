@@ -124,9 +124,8 @@ def test_ten_minutes_without_the_server(proxied, database, postgres, tmp_path, m
     # Given a node with a clock that tests move, ten minutes behind, and 5,000 readings for each of its seconds
     proxy, address = proxied
     clock = [now_ms() - 605_000]
-    monkeypatch.setattr("corec.node.acceptance.wall_ms", lambda: clock[0])
+    monkeypatch.setattr(time, "time_ns", lambda: clock[0] * 1_000_000)
     with running(on(address), tmp_path) as nucleus:
-        nucleus.pipeline._now = lambda: clock[0]
 
         def live(seconds):
             for _ in range(seconds):
