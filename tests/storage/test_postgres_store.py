@@ -30,7 +30,7 @@ def server(database):
 
 @pytest.fixture
 def store(server):
-    with_tables = opened(server)
+    with_tables = opened(server, keep_every_s=0)
     with_tables.set_blocks(BLOCKS)
     yield with_tables
     with_tables.close()
@@ -323,8 +323,7 @@ def test_old_months_are_dropped_whole(server, postgres):
     store.commit(record(1), aggregates=rows(block=[0, 1], canal=[1, 1], window=[START, now], mean=[1, 2]), alerts=some_alerts(1))
     store.close()
     # When a node that keeps 40 days keeps house, then the old months are gone and what is newer stays
-    keeper = opened(server, days=40)
-    keeper.house._due = 0
+    keeper = opened(server, days=40, keep_every_s=0)
     keeper.house.run(now, 2)
     assert keeper.history()["mean"].tolist() == [2] and len(keeper.alerts()) == 0
     assert "bloques_2023_11" not in partitions(postgres, server, "bloques")
@@ -342,12 +341,10 @@ def test_turn_records_before_the_older_snapshot_are_dropped_by_the_day(store, se
     store.note_snapshot(1, 10, 1)
     store.note_snapshot(2, 20, 2)
     for log_first, left in ((1, [1, 2]), (5, [1, 2])):
-        store.house._due = 0
         store.house.run(0, log_first)
         assert [turn.turn for turn in store.turns()] == left
     fill(store, 1)
     store.note_snapshot(3, 30, 3)
-    store.house._due = 0
     store.house.run(0, 5)
     assert [turn.turn for turn in store.turns()] == [2, 3]
 

@@ -252,7 +252,7 @@ def test_a_stopped_node_can_be_read(path):
     reader = StoreReader(path)
     assert (reader.state.turn, len(reader.history())) == (2, 6)
     with pytest.raises(StorageError, match="readonly"):
-        reader._query("DELETE FROM turns", ())
+        reader.db.execute("DELETE FROM turns")
 
 
 # -- retention

@@ -215,6 +215,19 @@ def _is_up(client) -> bool:
     return "'cluster_state': 'ok'" in str(client.execute_command("CLUSTER INFO"))
 
 
+def master_of(servers, key: str) -> Server:
+    """The server of a cluster that has *key*."""
+    from redis.crc import key_slot
+    from redis.exceptions import ConnectionError
+
+    for server in servers:
+        with contextlib.suppress(ConnectionError):
+            for first, last, (_, port, *_), *_ in server.client().execute_command("CLUSTER SLOTS"):
+                if first <= key_slot(key.encode()) <= last and port == server.port:
+                    return server
+    raise AssertionError(f"no master has {key}")
+
+
 def linked(client) -> bool:
     info = client.info("replication")
     return info["role"] == "slave" and info["master_link_status"] == "up"
