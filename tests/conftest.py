@@ -8,6 +8,8 @@ import pytest
 
 from corec.nucleus import CoreCNucleus
 
+pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis"]
+
 
 @pytest.fixture(autouse=True)
 def stopped_nodes(monkeypatch):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from corec.common.systemd import Ear, Supervisor
 from corec.workers.celery_app import CONFIG_VARIABLE, ROLE_VARIABLE
@@ -27,18 +27,21 @@ LOOK_S = 0.2
 class Worker:
     """One Celery worker: one process, which the pool `solo` keeps at that."""
 
-    def __init__(self, number: int, config: str, rol: str | None, loglevel: str) -> None:
+    def __init__(self, number: int, config: str, rol: str | None, loglevel: str, *, command: Sequence[str] = (),
+                 silent_s: float = SILENT_S, again_s: float = AGAIN_S) -> None:
+        """command: what to run instead of Celery's worker."""
         self.name = f"w{number}"
-        self._command = [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker", "--loglevel", loglevel,
-                         "-n", f"{self.name}@%h"]  # fmt: skip
+        self._command = command or [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker", "--loglevel", loglevel,
+                                    "-n", f"{self.name}@%h"]  # fmt: skip
+        self._silent_s, self._again_s = silent_s, again_s
         self._ear = Ear()
         self._environment = {**os.environ, CONFIG_VARIABLE: config, **({ROLE_VARIABLE: rol} if rol else {}),
-                             **self._ear.environment(SILENT_S)}  # fmt: skip
+                             **self._ear.environment(silent_s)}  # fmt: skip
         self._process: subprocess.Popen | None = None
         self.ready = False
         self._told_at = 0.0
         self._began = self._due = 0.0
-        self._pause = AGAIN_S
+        self._pause = again_s
 
     def see_to(self) -> None:
         """Start it, if it does not run and the pause is over."""
@@ -47,18 +50,15 @@ class Worker:
             self._ended(self._process.returncode)
         if self._process is None and time.monotonic() >= self._due:
             self._began, self.ready = time.monotonic(), False
-            self._process = self._spawn()
-
-    def _spawn(self) -> subprocess.Popen:
-        """In a session of its own: Ctrl-C reaches us, and we stop the workers in our way."""
-        return subprocess.Popen(self._command, env=self._environment, start_new_session=True)
+            # in a session of its own: Ctrl-C reaches us, and we stop the workers in our way
+            self._process = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
 
     def _listen(self) -> None:
         for text in self._ear.heard():
             self.ready = self.ready or text == "READY=1"
             self._told_at = time.monotonic()
-        if self._process and self.ready and time.monotonic() - self._told_at > SILENT_S:
-            log.error("[Workers] %s has stood still for %.0f s and is killed; its shards are elsewhere", self.name, SILENT_S)
+        if self._process and self.ready and time.monotonic() - self._told_at > self._silent_s:
+            log.error("[Workers] %s has stood still for %.0f s and is killed; its shards are elsewhere", self.name, self._silent_s)
             self._process.kill()
             self._process.wait()
 
@@ -79,14 +79,15 @@ class Worker:
         self._ear.close()
 
     def _ended(self, code: int) -> None:
-        self._pause = AGAIN_S if time.monotonic() - self._began > WELL_S else min(2 * self._pause, LONGEST_S)
+        self._pause = self._again_s if time.monotonic() - self._began > WELL_S else min(2 * self._pause, LONGEST_S)
         self._due, self._process = time.monotonic() + self._pause, None
         log.error("[Workers] %s ended with %d; it is started again in %.0f s", self.name, code, self._pause)
 
 
-def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, told: Callable[[str], None]) -> None:
+def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, told: Callable[[str], None],
+                 command: Sequence[str] = ()) -> None:  # fmt: skip
     """Keep *count* workers running until *over* is set, then stop them."""
-    workers = [Worker(number, config, rol, loglevel) for number in range(1, count + 1)]
+    workers = [Worker(number, config, rol, loglevel, command=command) for number in range(1, count + 1)]
     supervisor, ready = Supervisor(), False
     told(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
     while not over.is_set():

@@ -15,7 +15,7 @@ from corec.common.systemd import Supervisor
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, FenceLost, ServerError
 from corec.workers.leases import RENEW_S, Assignment, Lease, Leases
-from corec.workers.pulse import Pulse
+from corec.workers.pulse import STILL_S, Pulse
 from corec.workers.shard import Shard
 
 log = logging.getLogger(__name__)
@@ -39,10 +39,11 @@ class ShardWorker:
     leases, beat: connections for the turns and for the thread that keeps the lease.
     open_shard: (shard, config, woken) -> Shard; it may take a while and runs in a thread of its own, so that the other
     shards are folded meanwhile.
+    still_s: a turn that does nothing for so long stands still, and the lease is not renewed.
     """
 
     def __init__(self, leases: Leases, beat: Leases, name: str, queue: str, *,
-                 open_shard: Callable[[int, dict[str, Any], threading.Event], Shard]) -> None:
+                 open_shard: Callable[[int, dict[str, Any], threading.Event], Shard], still_s: float = STILL_S) -> None:
         self._leases, self._beat, self.name, self.queue, self._open_shard = leases, beat, name, queue, open_shard
         self.shards: dict[int, Shard] = {}
         self._opening: dict[int, Future[Shard]] = {}
@@ -60,7 +61,7 @@ class ShardWorker:
         self._config: dict[str, Any] = {}
         self._looked = 0.0
         self._trouble = Trouble(log, f"Worker-{name}")
-        self._pulse, self._is_still = Pulse(), False
+        self._pulse, self._is_still = Pulse(still_s), False
         self._stopped = threading.Event()
         self._keeper = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
 

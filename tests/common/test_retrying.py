@@ -42,7 +42,7 @@ def test_a_problem_is_told_once_and_tried_again_until_it_is_over(caplog):
     finally:
         fetcher.stop()
     # And a stop has ended a pass that was to rest for a minute
-    assert fetcher.ended.is_set() and not fetcher._thread.is_alive()
+    assert fetcher.ended.is_set() and "fetcher" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_stop_of_a_thread_that_never_started_returns():

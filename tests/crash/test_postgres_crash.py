@@ -4,12 +4,10 @@ import zlib
 
 import pytest
 
-from tests.crash.test_crash import CONFIG, KILLS, kill_often, settle
 from tests.support.crash import evidence
 from tests.support.crash.folded import fold, of_journal, rounded
+from tests.support.crash.kills import CONFIG, KILLS, kill_often, settle
 from tests.support.crash.postgres_evidence import read_moves, read_rows, read_turns
-
-pytest_plugins = ["tests.support.servers.postgres"]
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,10 @@ import os
 
 import pytest
 
-from tests.crash.test_crash import CONFIG, KILLS
 from tests.support.crash import evidence, redis_evidence
 from tests.support.crash.folded import fold, rounded
+from tests.support.crash.kills import CONFIG, KILLS
 from tests.support.crash.redis_kills import assert_read_once, kill_often
-
-pytest_plugins = ["tests.support.servers.redis"]
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@ import os
 
 import pytest
 
-from tests.crash.test_crash import CONFIG, KILLS
 from tests.support.crash import postgres_evidence, redis_evidence
 from tests.support.crash.folded import fold, rounded
+from tests.support.crash.kills import CONFIG, KILLS
 from tests.support.crash.redis_kills import assert_read_once, kill_often
-
-pytest_plugins = ["tests.support.servers.redis", "tests.support.servers.postgres"]
 
 
 @pytest.fixture(scope="module")

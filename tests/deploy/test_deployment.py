@@ -13,7 +13,7 @@ import yaml
 
 from corec.config import parse
 from tests.support.config_samples import node
-from tests.support.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
+from tests.support.deployed import configuration, configure
 from tests.support.paths import ROOT
 
 SCRIPTS = sorted([ROOT / "setup.sh", ROOT / "run.sh", *ROOT.glob("deploy/*.sh")])

@@ -19,14 +19,14 @@ from corec.storage.postgres import replica as postgres_replica
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.report import report
 from corec.storage.postgres.store import PostgresStore
-from tests.storage.test_store import record
 from tests.support.config_samples import node
-from tests.support.deployed import checkout, configuration, configure  # noqa: F401  (a fixture)
+from tests.support.deployed import configuration, configure
 from tests.support.nodes import until
 from tests.support.paths import ROOT
 from tests.support.servers.ports import free_port, free_ports
 from tests.support.servers.postgres import running
 from tests.support.servers.redis import require_binary
+from tests.support.stores import record
 
 
 def ask_redis(port, *words, password=None):
@@ -106,10 +106,8 @@ def test_six_of_them_join_into_a_cluster_once(servers, redis_tools, tmp_path):
 
 def test_a_replica_follows_and_starts_again(servers, caplog, monkeypatch):
     # Given a PostgreSQL that was told of the replica's role, as in its image at the first start
-    from tests.support.servers.postgres import running  # the plugin above comes first
-
     with running() as primary:
-        bin, folder = primary._bin, primary._folder
+        bin, folder = primary.bin, primary.folder
         (folder / "db_replica").write_text("r3plica\n")
         env = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}", "COREC_SECRETS": str(folder), "PGDATA": str(folder / "data"),
                "POSTGRES_USER": "postgres", "POSTGRES_DB": "postgres", "PGHOST": "127.0.0.1", "PGPORT": str(primary.port)}  # fmt: skip
@@ -123,7 +121,7 @@ def test_a_replica_follows_and_starts_again(servers, caplog, monkeypatch):
         shutil.copy(ROOT / "deploy/replica.sh", folder)
         for number in (1, 2):
             process = servers("sh", folder / "replica.sh", folder / "db_replica", "127.0.0.1", primary.port, "-p", follower.port,
-                              "-c", f"unix_socket_directories={folder}", env=env, cwd=folder, **primary._account)  # fmt: skip
+                              "-c", f"unix_socket_directories={folder}", env=env, cwd=folder, **primary.account)  # fmt: skip
             with primary.connected("postgres") as cursor:
                 cursor.execute("INSERT INTO told VALUES (%s)", (number,))
             # Then it has what the first one is told, and takes nothing else
@@ -234,8 +232,8 @@ def two_servers(checkout, servers, redis_tools):
     servers("redis-server", "redis.conf", cwd=checkout)
     assert until(lambda: ask_redis(redis, "ping") == "PONG", 60)
     with running() as postgres:
-        (postgres._folder / "data/pg_hba.conf").write_text("local all postgres peer\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        subprocess.run(["kill", "-HUP", str(postgres._process.pid)], check=True)
+        (postgres.folder / "data/pg_hba.conf").write_text("local all postgres peer\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        subprocess.run(["kill", "-HUP", str(postgres.process.pid)], check=True)
         yield redis, postgres
 
 
@@ -249,7 +247,7 @@ def test_setup_and_run_with_both_servers_twice_without_harm(checkout, two_server
     base = {"password": "your_real_password", "host": "127.0.0.1"}
     configure(checkout, db_config={**base, "dbname": "corec_db", "user": "corec_writer", "port": str(postgres.port)},
               redis_config={**base, "port": redis})  # fmt: skip
-    socket_folder = {"PGHOST": str(postgres._folder)}
+    socket_folder = {"PGHOST": str(postgres.folder)}
     for number in (1, 2):
         # When it is set up
         said = say(checkout, "./setup.sh", **socket_folder)
@@ -291,8 +289,8 @@ def rows(postgres, checkout):
 def test_a_password_that_others_gave_the_administrator_is_not_changed(checkout, two_servers):
     # Given an administrator of PostgreSQL who has a password already
     redis, postgres = two_servers
-    socket_folder = {"PGHOST": str(postgres._folder)}
-    psql = ["runuser", "-u", "postgres", "--", "psql", "-h", postgres._folder, "-p", str(postgres.port)]
+    socket_folder = {"PGHOST": str(postgres.folder)}
+    psql = ["runuser", "-u", "postgres", "--", "psql", "-h", postgres.folder, "-p", str(postgres.port)]
     subprocess.run([*psql, "-c", "ALTER ROLE postgres PASSWORD 'theirs'"], check=True, capture_output=True, cwd="/")
     configure(checkout, db_config={"host": "127.0.0.1", "user": "corec_writer", "port": postgres.port}, redis_config={"port": redis})
     # When it is set up, then that is said, and stays
@@ -324,7 +322,7 @@ def test_three_nodes_on_a_cluster_with_the_commands_as_printed(checkout, two_ser
     own = {"password": "your_real_password", "host": "127.0.0.1"}
     configure(checkout, db_config={**own, "dbname": "corec_db", "user": "corec_writer", "port": str(postgres.port)},
               redis_config={"password": "your_real_password", "host": "localhost", "port": redis})  # fmt: skip
-    say(checkout, "./setup.sh", PGHOST=str(postgres._folder))
+    say(checkout, "./setup.sh", PGHOST=str(postgres.folder))
     venv = checkout / ".venv/bin"
     venv.mkdir(parents=True)
     (venv / "corec").write_text(f'#!/bin/sh\nexec {sys.executable} -m corec "$@"\n')

@@ -32,12 +32,14 @@ from corec.storage.postgres.session import Session
 from corec.streams.redis.link import Link
 from corec.workers.celery_app import app_of
 from tests.support.contract_lines import LINES
+from tests.support.figures.measures import NotRun
+from tests.support.figures.table import FIGURES, Figure, measured, shown
 from tests.support.nodes import SMALL, now_ms, quickest, readings, running, small, until
 from tests.support.paths import ROOT
 from tests.support.plugin_nodes import GOOD, Node
-from tests.test_corec import FIGURES, Figure, NotRun, measured, shown
 
 START = 1_700_000_000_000
+
 
 def known_tests():
     """`file::test` of every test there is."""

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from corec._core.dtypes import ALERT_ANOMALY
 from corec.engine import Engine
 from corec.errors import DamagedFile
-from tests.engine.test_engine import same_outcome
 from tests.support.fleet import entry
 from tests.support.nodes import now_ms, readings, running, small, until
-from tests.support.twin import T0, Twin
+from tests.support.twin import T0, Twin, same_outcome
 
 BLOCKS = [entry(entidades=60, entidades_por_bloque=20), entry(id="b", canal=2, entidades=5)]
 CONFIG = {"auditoria": {"ventanas": 64, "umbral": 3.0}, "bloques": BLOCKS}

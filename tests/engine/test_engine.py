@@ -15,20 +15,11 @@ from corec.engine import Engine
 from corec.engine.producer_marks import MOST_PRODUCERS, Marks
 from corec.errors import ConfigError, FrameError, UsageError
 from tests.support.fleet import FLEET, STEPPED, entry
-from tests.support.twin import T0, Twin, check_ledger, check_rows, envelope, same_state
+from tests.support.turns import run, turns_of, values
+from tests.support.twin import T0, Twin, check_ledger, envelope, same_outcome, same_state
 
 CONFIG = {"bloques": [entry(entidades=3000, limites={"alto": 3.0}, silencio_max=5)]}
 IDS = np.arange(500)
-
-
-def values(seed=0, n=500):
-    return np.random.default_rng(seed).normal(0, 1, n).astype(np.float32)
-
-
-def same_outcome(one, other):
-    for name in ("aggregates", "messages", "alerts"):
-        check_rows(name, getattr(one, name), getattr(other, name))
-    assert (one.rejected, one.late, one.aside, one.repairs) == (other.rejected, other.late, other.aside, other.repairs)
 
 
 # --- the ways in -----------------------------------------------------------------------------------
@@ -165,6 +156,8 @@ def frame(id=0, canal=1, valor=1.0, estado=1):
      (frame(canal=2), "channel"), (frame(canal=-1), "channel"), (frame(canal=-128), "channel"), (frame(canal=0), "channel"),
      (frame(id=3000, canal=2), "id"), (frame(id=3000, canal=2, estado=3), "malformed")],
 )  # fmt: skip
+
+
 def test_bad_frame_is_counted_by_its_cause_and_harms_no_other(bad, cause):
     # Given a bad frame between good ones
     engine = Engine(CONFIG)
@@ -376,6 +369,8 @@ def test_producers_remembered_are_bounded():
     [({"op": "destroy"}, "got 'destroy'"), ({}, "got None"), ({"op": "repair", "block": "a/9"}, "there is no block 'a/9'"),
      ({"op": "reload", "config": {"bloques": [entry(entidades=3001)]}}, "cannot change which blocks")],
 )  # fmt: skip
+
+
 def test_command_that_cannot_be_carried_out_is_refused(command, said):
     with pytest.raises(UsageError) as caught:
         Engine(CONFIG).check_command(command)
@@ -393,6 +388,8 @@ def changed(**keys):
      changed(filtro={"latido": 20_000}), changed(filtro={"latido": 86_400}, silencio_max=3), changed(autoreparacion={"max_errores": 0.0})],
     ids=str,
 )  # fmt: skip
+
+
 @pytest.mark.parametrize("keys", [{"limites": {"alto": 3.0}, "silencio_max": 5}, {"ventana": 10.0, "filtro": {"latido": 30_000}}], ids=str)
 def test_reload_takes_over_as_the_oracle_says(keys, reload):
     # Given a node that works, some of whose sensors have fallen silent
@@ -481,32 +478,6 @@ def test_block_attached_while_running_is_as_if_it_had_been_there(extra):
 
 
 # --- turns replay ----------------------------------------------------------------------------------
-
-
-def turns_of(seed, count=14):
-    """Turn records with their batches: load, commands, ticks, repeats, skew, late and damaged batches."""
-    dice, sequence, at, turns = np.random.default_rng(seed), 0, T0, []
-    for number in range(count):
-        at += int(dice.choice([0, 40, 700, 2500, 9000]))
-        batches = []
-        for _ in range(dice.integers(0, 4)):
-            n = int(dice.integers(1, 400))
-            ids, states = dice.integers(0, 2500, n), dice.random(n) > 0.1
-            offsets = dice.integers(-1500, 1, n).astype(np.int32) if dice.random() < 0.3 else None
-            time = at - int(dice.choice([0, 0, 1000, 8000, 4_000_000]))
-            batches.append(envelope(ids, dice.normal(0, 2, n), at=time, sequence=sequence, states=states, offsets=offsets, arrival=at))
-            sequence += n - int(dice.choice([0, 0, 0, n // 2]))
-        if dice.random() < 0.1:
-            batches.append((b"noise", at))
-        commands = [{"op": "repair", "block": "a/1"}] if number % 5 == 4 else []
-        commands += [{"op": "reload", "config": FLEET | {"retraso_max": float(number % 3)}}] if number % 6 == 5 else []
-        turns.append({"batches": batches, "load_q": int(dice.integers(0, 256)), "commands": commands,
-                      "tick": at if dice.random() < 0.5 else 0})  # fmt: skip
-    return turns
-
-
-def run(engine, turns):
-    return [engine.turn(**turn) for turn in turns]
 
 
 @settings(max_examples=20, deadline=None)

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_PENDING
 from corec.engine import Engine
 from corec.errors import DamagedFile
-from tests.engine.test_engine import run, same_outcome, turns_of, values
 from tests.support.fleet import FLEET, PAUSES, READINGS, entry, frames
-from tests.support.twin import T0, Twin, check_ledger, envelope, same_state
+from tests.support.turns import run, turns_of, values
+from tests.support.twin import T0, Twin, check_ledger, envelope, same_outcome, same_state
 
 SLEEPY = {"hibernar_tras": 1, "bloques": [entry(entidades=3500, silencio_max=2)]}
 

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from corec._core.dtypes import ROLE_SCALE_ONE, ROLE_SCALE_SHIFT
 from corec.engine import Engine
 from corec.errors import UsageError
-from tests.engine.test_engine import same_outcome
 from tests.support.fleet import entry
-from tests.support.twin import T0, Twin, check_ledger, envelope, same_state
+from tests.support.twin import T0, Twin, check_ledger, envelope, same_outcome, same_state
 
 #: Channel 1: three blocks, one of other windows and rules, one of two segments, one that steps; channel 2: one alone.
 FUSED = {

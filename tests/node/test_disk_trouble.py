@@ -15,6 +15,7 @@ import pytest
 from corec.cli.output.status_text import as_text, one_line
 from corec.common.trouble import Trouble
 from corec.control.client import ask
+from corec.engine import Engine
 from corec.errors import DiskFull, ExitCode, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.pipeline import checkpoints
@@ -231,7 +232,8 @@ def tail(nucleus, batches=150):
     assert until(lambda: not nucleus.pipeline.pending)
 
 
-def test_a_clean_stop_leaves_nothing_to_replay(tmp_path):
+def test_a_clean_stop_leaves_nothing_to_replay(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     # Given a node with a tail that is worth a snapshot
     with running(small(), tmp_path) as nucleus:
         tail(nucleus)
@@ -240,13 +242,14 @@ def test_a_clean_stop_leaves_nothing_to_replay(tmp_path):
     again = CoreCNucleus(small(), data=tmp_path, with_sources=False)
     again.start()
     try:
-        assert again.pipeline._opened.replayed == 0
+        assert "replayed" not in caplog.text
         assert np.array_equal(again.engine.entities, entities)
     finally:
         again.stop()
 
 
-def test_the_tail_does_not_grow_from_start_to_start(tmp_path, monkeypatch):
+def test_the_tail_does_not_grow_from_start_to_start(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     # Given a node that was killed, so to say, before each snapshot
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "LITTLE_TAIL", 1 << 60)
@@ -254,22 +257,25 @@ def test_the_tail_does_not_grow_from_start_to_start(tmp_path, monkeypatch):
             with running(small(), tmp_path) as nucleus:
                 tail(nucleus, 60)
     # When it stops with a tail that is worth a snapshot in all, but not since its start
+    caplog.clear()
     with running(small(), tmp_path) as nucleus:
-        assert nucleus.pipeline._opened.replayed > 0
+        assert "turns replayed" in caplog.text
     # Then it took one
     assert nucleus.pipeline.checkpoints.count == 1
-    with running(small(), tmp_path) as nucleus:
-        assert nucleus.pipeline._opened.replayed == 0
+    caplog.clear()
+    with running(small(), tmp_path):
+        assert "replayed" not in caplog.text
 
 
 @pytest.mark.parametrize("slow", ["handing on", "the disk"])
-def test_a_stop_that_has_no_time_for_a_snapshot_leaves_the_tail(tmp_path, monkeypatch, slow):
+def test_a_stop_that_has_no_time_for_a_snapshot_leaves_the_tail(tmp_path, monkeypatch, caplog, slow):
+    caplog.set_level(logging.INFO)
     # Given a node whose snapshot would take too long, when it is stopped, then it does so within a second
     sleep = partial(time.sleep, 0.7 if slow == "handing on" else 1.2)
-    assert any(stop_without_snapshot(tmp_path / str(number), monkeypatch, slow, sleep) < 1.0 for number in range(4))
+    assert any(stop_without_snapshot(tmp_path / str(number), monkeypatch, caplog, slow, sleep) < 1.0 for number in range(4))
 
 
-def stop_without_snapshot(folder, monkeypatch, slow, sleep):
+def stop_without_snapshot(folder, monkeypatch, caplog, slow, sleep):
     """The seconds of a stop that leaves what the next start needs."""
     with monkeypatch.context() as patch:
         nucleus = CoreCNucleus(small(), data=folder, with_sources=False)
@@ -286,16 +292,17 @@ def stop_without_snapshot(folder, monkeypatch, slow, sleep):
             patch.setattr(os, "fsync", slow_fsync)
         else:
             patch.setattr(checkpoints, "AT_ONCE", 1)
-            hand_on = checkpoints.Checkpoints._hand_on
-            patch.setattr(checkpoints.Checkpoints, "_hand_on", lambda self, writer: (sleep(), hand_on(self, writer)))
+            segments = Engine.snapshot_segments
+            patch.setattr(Engine, "snapshot_segments", lambda engine, most: sleep() or segments(engine, most))
         began = time.monotonic()
         nucleus.stop()
         seconds = time.monotonic() - began
         assert not list((folder / "snapshots").glob("*.new"))
         entities = nucleus.engine.entities.copy()
         # And the next start folds the tail again, whatever the old thread does meanwhile
+        caplog.clear()
         with running(small(), folder) as again:
-            assert again.pipeline._opened.replayed > 0
+            assert "turns replayed" in caplog.text
             assert np.array_equal(again.engine.entities, entities)
             [thread.join() for thread in threading.enumerate() if thread.name == "snapshot"]
             assert again.pipeline.take_snapshot() == 1
@@ -311,12 +318,13 @@ import sys, time
 from corec.pipeline import recovery
 from corec.nucleus import CoreCNucleus
 from tests.support.nodes import small
-replay = recovery._replay
+refold = recovery.refold
 def slowly(*given):
+    recovery.refold = refold
     print("replaying", flush=True)
     sys.stdin.readline()
-    replay(*given)
-recovery._replay = slowly
+    return refold(*given)
+recovery.refold = slowly
 nucleus = CoreCNucleus(small(), data=sys.argv[1], with_sources=False)
 nucleus.start()
 print("running", flush=True)

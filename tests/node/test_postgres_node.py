@@ -11,23 +11,16 @@ from click.testing import CliRunner
 
 from corec.cli import main
 from corec.cli.output.status_text import as_text
-from corec.config import parse
 from corec.errors import ExitCode, FenceLost, ServerError, StorageError
 from corec.node.status import rss_bytes
 from corec.nucleus import CoreCNucleus
 from tests.support.nodes import SMALL, now_ms, readings, running, until
 from tests.support.paths import ROOT
+from tests.support.postgres_nodes import folded, on, stored
 from tests.support.servers.proxy import Proxy
-
-pytest_plugins = ["tests.support.servers.postgres"]
 
 CHAOS = bool(os.environ.get("COREC_CHAOS"))
 AWAY_S = 60 if CHAOS else 5
-
-
-def on(address, **changes):
-    """The small configuration with this db_config."""
-    return parse({**SMALL, "db_config": address, **changes})
 
 
 @pytest.fixture
@@ -45,19 +38,6 @@ def send(nucleus, seconds, per_s=2000, batch=100):
         sent += batch
         time.sleep(batch / per_s)
     return sent
-
-
-def stored(database, postgres):
-    """What is in bloques: readings over all rows, and rows that stand twice."""
-    with postgres.connected(database["dbname"]) as cursor:
-        cursor.execute('SELECT coalesce(sum("count" + errors), 0)::bigint FROM bloques')
-        (total,) = cursor.fetchone()
-        cursor.execute('SELECT count(*) FROM (SELECT FROM bloques GROUP BY block, "timestamp", turn HAVING count(*) > 1) AS twice')
-        return total, cursor.fetchone()[0]
-
-
-def folded(nucleus):
-    return nucleus.pipeline.pending == 0 and nucleus.store.state.ledger.get("in", 0)
 
 
 # --- two nodes with one name ---------------------------------------------------------------------
@@ -144,9 +124,8 @@ def test_ten_minutes_without_the_server(proxied, database, postgres, tmp_path, m
     # Given a node with a clock that tests move, ten minutes behind, and 5,000 readings for each of its seconds
     proxy, address = proxied
     clock = [now_ms() - 605_000]
-    monkeypatch.setattr("corec.node.acceptance.wall_ms", lambda: clock[0])
+    monkeypatch.setattr(time, "time_ns", lambda: clock[0] * 1_000_000)
     with running(on(address), tmp_path) as nucleus:
-        nucleus.pipeline._now = lambda: clock[0]
 
         def live(seconds):
             for _ in range(seconds):

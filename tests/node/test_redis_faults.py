@@ -13,10 +13,8 @@ from corec.publish import Publisher
 from corec.streams.redis.intake import RedisIntake
 from tests.support.nodes import now_ms, patient, readings, running, small, until
 from tests.support.servers.proxy import Proxy
-from tests.support.servers.redis import cluster, linked
+from tests.support.servers.redis import cluster, linked, master_of
 from tests.support.servers.redis import running as server_running
-
-pytest_plugins = ["tests.support.servers.redis"]
 
 CHAOS = bool(os.environ.get("COREC_CHAOS"))
 AWAY_S = 60 if CHAOS else 4
@@ -156,8 +154,7 @@ def test_a_master_of_a_cluster_is_killed(tmp_path):
                 sent = once(nucleus) + publish(publisher, 20, every=0.005)
                 assert until(lambda sent=sent: once(nucleus) == sent)
                 # When the master that has the shard is killed, while batches come
-                place = nucleus.redis.intake.reader._link.place("{s00}:in")
-                owner = next(server for server in servers if f"127.0.0.1:{server.port}" == place)
+                owner = master_of(servers, "{s00}:in")
                 owner.stop()
                 killed, before = time.monotonic(), sent
                 sent += publish(publisher, 10)
@@ -272,27 +269,27 @@ def test_a_node_that_died_starts_while_redis_is_away(tmp_path, monkeypatch):
 
 def test_a_node_that_was_killed_finds_redis_emptied(own_redis, tmp_path, monkeypatch):
     # Given a node that has committed what a device sent, and was killed before the device heard of it, and a Redis that forgot all
-    monkeypatch.setattr("corec.pipeline.redis_outputs.Outputs._mark", lambda outputs: None)
     config = on(own_redis.section)
     with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
-        with running(config, tmp_path / "node") as nucleus:
-            sent = publish(publisher, 30, every=0.03)
-            assert until(lambda: once(nucleus) == sent)
-            clock = nucleus.engine.clock
-            monkeypatch.setattr(nucleus.redis, "stop_reading", lambda pipeline: nucleus.redis.intake.close())   # no snapshot
-        own_redis.stop()
-        own_redis.start()
-        # When it starts, and the device sends all of that again, and more
-        with running(config, tmp_path / "node") as nucleus:
-            assert nucleus.engine.clock >= clock
-            sent += publish(publisher, 20, every=0.03)
-            # Then every reading counts once, what was counted before is known, and no window is stored twice
-            assert until(lambda: once(nucleus) == sent), (once(nucleus), sent)
-            assert until(lambda: nucleus.store.state.ledger["rejected_repeated"] == 300), nucleus.store.state
-            assert nucleus.engine.marks.gaps == 0
-            assert until(lambda: windows(nucleus)["window"].max() > clock)
-            rows = windows(nucleus)
-            assert len(rows) == len({(row["block"], row["window"]) for row in rows})
+        sent = publish(publisher, 30, every=0.03)
+        assert publisher.flush(20)
+    with running(config, tmp_path / "node") as nucleus:
+        assert until(lambda: once(nucleus) == sent)
+        clock = nucleus.engine.clock
+        monkeypatch.setattr(nucleus.redis, "stop_reading", lambda pipeline: nucleus.redis.intake.close())   # no snapshot
+    own_redis.stop()
+    own_redis.start()
+    # When it starts, and the device sends all of that again, and more
+    with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+        assert nucleus.engine.clock >= clock
+        sent += publish(publisher, 20, every=0.03)
+        # Then every reading counts once, what was counted before is known, and no window is stored twice
+        assert until(lambda: once(nucleus) == sent), (once(nucleus), sent)
+        assert until(lambda: nucleus.store.state.ledger["rejected_repeated"] == 300), nucleus.store.state
+        assert nucleus.engine.marks.gaps == 0
+        assert until(lambda: windows(nucleus)["window"].max() > clock)
+        rows = windows(nucleus)
+        assert len(rows) == len({(row["block"], row["window"]) for row in rows})
 
 
 def windows(nucleus):

@@ -1,21 +1,22 @@
 """A node on Redis: what it reads, in which order, what it writes, and that it counts everything once."""
+import itertools
 import struct
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 
 from corec._core.wire import pack_envelope, unpack_envelope
-from corec.node.router import Router
+from corec.node.router import LEASE, Router
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
 from corec.storage.sqlite.read import StoreReader
 from corec.streams.journal import Journal
+from corec.streams.redis.keys import shard_key
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.servers.ports import free_port
+from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import make_certificate
 from tests.support.servers.redis import running as server_running
-
-pytest_plugins = ["tests.support.servers.redis"]
 
 
 def on(server, **changes):
@@ -79,42 +80,61 @@ def test_a_backlog_of_critical_and_other_channels_is_read_side_by_side(redis_ser
             assert nucleus.store.state.ledger["late"] == 0
 
 
-def test_a_router_that_was_overtaken_routes_nothing_twice(redis_server, tmp_path):
-    # Given two routers of which each believes that it has the lease
-    config, client = on(redis_server), redis_server.client()
-    routers = [Router(config), Router(config)]
-    for id in range(5):
-        client.xadd("corec:in", {"m": readings([id])})
-    for router in routers:
-        router._holds_lease = lambda: True
-        router._begin()
-    # When both route what is there
-    rows = [router._read() for router in routers]
-    for router, found in zip(routers, rows, strict=True):
-        router._route(found)
+@contextmanager
+def routing(server, port=None, **changes):
+    """A router on *server*, by way of *port*."""
+    router = Router(small(redis_config={**server.section, "port": port or server.port}, **changes))
+    router.start()
+    try:
+        yield router
+    finally:
+        router.stop()
+
+
+def test_a_router_that_was_overtaken_routes_nothing_twice(redis_server):
+    # Given a router whose line is so slow that its lease runs out before it has served what it read
+    client = redis_server.client()
+    ids = [client.xadd("corec:in", {"m": readings([id])}) for id in range(5)]
+    with Proxy(redis_server.port) as proxy:
+        proxy.delay = 0.25
+        with routing(redis_server, proxy.port):
+            assert until(lambda: client.exists(LEASE))
+            # When another router serves it meanwhile, and the slow one goes on
+            with routing(redis_server):
+                assert until(lambda: client.get("{s00}:routed") == ids[-1])
+                exchanges, proxy.delay = proxy.exchanges, 0.0
+                assert until(lambda: proxy.exchanges > exchanges + 8)
     # Then it went through once
-    assert client.xlen("{s00}:in") == 1
-    assert client.get("{s00}:routed") == rows[0][-1][0]
+    batches = [unpack_envelope(fields[b"m"]) for _, fields in client.xrange("{s00}:in")]
+    assert [batch.count for batch in batches] == [5]
+    assert client.get("{s00}:routed") == ids[-1]
 
 
 def test_a_router_killed_between_two_shards_goes_on_where_each_stands(redis_server):
-    # Given four shards, two of which were served before the router died
-    config, client = on(redis_server, fragmentos=4, bloques=[{"id": "b", "canal": 1, "entidades": 4000}]), redis_server.client()
-    for id in range(0, 4000, 500):
-        client.xadd("corec:in", {"m": readings([id])})
-    first = Router(config)
-    first._begin()
-    serve, served = first._serve, []
-    first._serve = lambda *what: served.append(what[0]) or (serve(*what) if len(served) < 3 else False)
-    first._route(first._read())
-    # When another goes on
-    second = Router(config)
-    second._begin()
-    second._route(second._read())
-    # Then each shard has its frames, once
-    for shard in range(4):
-        batches = [unpack_envelope(fields[b"m"]) for _, fields in client.xrange(f"{{s{shard:02d}}}:in")]
-        assert [batch.count for batch in batches] == [2], shard
+    # Given entries for four shards
+    client, fleet = redis_server.client(), {"fragmentos": 4, "bloques": [{"id": "b", "canal": 1, "entidades": 4000}]}
+    seen = set()
+    for last in itertools.count(8):
+        client.flushall()
+        newest = [client.xadd("corec:in", {"m": readings([id])}) for id in range(0, 4000, 500)][-1]
+        # When a router dies at its nth exchange with Redis, for each n up to the one that serves the last shard
+        with Proxy(redis_server.port) as proxy:
+            proxy.end_at(last)
+            with routing(redis_server, proxy.port, **fleet):
+                assert until(lambda proxy=proxy: proxy.replies_lost)
+        served = sum(client.get(shard_key(shard, "routed")) == newest for shard in range(4))
+        # And another goes on
+        client.delete(LEASE)
+        with routing(redis_server, **fleet):
+            assert until(lambda newest=newest: all(client.get(shard_key(shard, "routed")) == newest for shard in range(4)))
+        # Then each shard has its frames, once
+        for shard in range(4):
+            batches = [unpack_envelope(fields[b"m"]) for _, fields in client.xrange(shard_key(shard, "in"))]
+            assert [batch.count for batch in batches] == [2], (last, shard)
+        seen.add(served)
+        if served == 4:
+            break
+    assert seen == {0, 1, 2, 3, 4}
 
 
 def test_outputs_are_sent_once_each_and_the_latest_of_blocks_is_there(redis_server, tmp_path):

@@ -10,8 +10,6 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import announced_cluster, free_port
 from tests.support.servers.redis import running as server_running
 
-pytest_plugins = ["tests.support.servers.redis"]
-
 MOST = 60 if os.environ.get("COREC_CHAOS") else 12
 
 
@@ -43,8 +41,7 @@ def test_the_reply_to_the_nth_command_is_lost_for_each_n(servers, tmp_path):
         config = patient(redis_config={"host": "127.0.0.1", "port": proxy.port})    # a frame that waited for a router is not late
         front, sent = server.client(), 0
         with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
-            assert nucleus.redis.router._link.place("corec:in") == f"127.0.0.1:{proxy.port}"
-            assert nucleus.redis.router._link.is_cluster == (servers is cluster)
+            assert front.info("cluster")["cluster_enabled"] == (servers is cluster)
             for nth in range(1, MOST + 1):
                 # When the line loses the reply to the nth command from now on
                 lost = proxy.replies_lost

@@ -8,11 +8,10 @@ import pytest
 
 from tests.support.faults import shim
 
-pytest_plugins = ["tests.support.servers.redis", "tests.support.servers.postgres"]
-
 STEP = 1 if os.environ.get("COREC_CHAOS") else 4
 FULL_FOR_GOOD = """
 import ctypes, json, sys
+import redis
 from corec.errors import DiskFull
 from corec.nucleus import CoreCNucleus
 from tests.support.crash.redis_evidence import bare
@@ -22,7 +21,7 @@ disk, data, servers = ctypes.CDLL(None), sys.argv[1], json.loads(sys.argv[2])
 disk.iotrace_start(data.encode(), b"/dev/null")
 heard = []
 with CoreCNucleus(small(**servers), data=data, with_sources=False) as nucleus:
-    client = nucleus.redis.outputs._link.client("corec")
+    client = redis.Redis(**servers["redis_config"])
     nucleus.suscribir("corec:alerts", heard.append)
     disk.iotrace_fail(ctypes.c_char(b"w"), 1, 1 << 30)
     assert isinstance(nucleus.submit(readings([1]), time=now_ms()).exception(60), DiskFull)

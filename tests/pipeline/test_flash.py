@@ -51,7 +51,7 @@ def test_a_burst_is_made_up_for_and_commits_become_frequent_again():
     assert disk.most > 1.5
     # Then the day as a whole stays within it, and the next begins without a debt
     written += disk.go_on(DAY_S * 3 // 4 - 3600)
-    assert disk.budget._allowed == 4000 * MB
+    assert disk.budget.status()["allowed_bytes"] == 4000 * MB
     assert written < 4000 * MB
     disk.go_on(3600)
     assert disk.budget.stretch == 1.0

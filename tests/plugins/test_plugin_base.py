@@ -14,8 +14,6 @@ from tests.support.nodes import now_ms, readings, small, until
 from tests.support.paths import ROOT
 from tests.support.servers.proxy import Proxy
 
-pytest_plugins = ["tests.support.servers.postgres"]
-
 TRADING = ROOT / "examples" / "plugins" / "trading"
 
 

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from corec._core.wire import encode_frames, pack_envelope
+from corec._core.wire import encode_frames
 from corec.common.times import clock, detect, iso, require_time
 from corec.config import parse
 from corec.engine import Engine
@@ -12,6 +12,7 @@ from corec.errors import FrameError, InputError, UsageError
 from corec.sources.frames_recording import MAGIC, write_frames
 from corec.sources.replay import fold, open_recording
 from tests.support.paths import ROOT
+from tests.support.recordings import NEW_YEAR, envelopes
 
 RECORDING = ROOT / "examples" / "data" / "cold_room.csv"
 CONFIG = parse(
@@ -60,9 +61,6 @@ def replayed(recording):
 
 
 # --- times -----------------------------------------------------------------------------------------
-
-NEW_YEAR = 1_735_689_600_000  # 2025-01-01 00:00:00 UTC
-
 
 @pytest.mark.parametrize(
     ("text", "about", "ms"),
@@ -235,13 +233,6 @@ def test_missing_file_and_folder_are_refused(tmp_path):
 
 
 # --- frames ----------------------------------------------------------------------------------------
-
-
-def envelopes(count=5, each=100):
-    frames = encode_frames(np.arange(each) % 30, 1, np.linspace(0, 9, each), True)
-    return [
-        pack_envelope(frames, producer=3, epoch=1, sequence=n * each, time=NEW_YEAR + n * 1000) for n in range(count)
-    ]
 
 
 def frames_file(tmp_path, content):

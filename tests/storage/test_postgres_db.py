@@ -1,6 +1,7 @@
 """`corec db`: database, roles and tables are made with the least rights, twice without harm."""
 
 import json
+import uuid
 
 import psycopg2
 import pytest
@@ -12,10 +13,8 @@ from corec.errors import ExitCode, ServerError
 from corec.storage.open_store import open_reader
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.store import PostgresStore
-from tests.storage.test_postgres_store import DAYS
-from tests.storage.test_store import BLOCKS, fill, record
-
-pytest_plugins = ["tests.support.servers.postgres"]
+from tests.support.postgres_stores import DAYS
+from tests.support.stores import BLOCKS, fill, record
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def locked():
     from tests.support.servers import postgres as servers
 
     with servers.running("password_encryption=scram-sha-256") as server:
-        hba = server._folder / "data" / "pg_hba.conf"
+        hba = server.folder / "data" / "pg_hba.conf"
         hba.write_text("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         server.restart()
         yield server
@@ -33,8 +32,7 @@ def locked():
 @pytest.fixture
 def here(tmp_path, monkeypatch, locked):
     """A folder whose configuration names a database that is not there yet."""
-    name = f"plant_{locked._made}"
-    locked._made += 1
+    name = f"plant_{uuid.uuid4().hex[:8]}"
     section = {"host": locked.host, "port": locked.port, "dbname": name, "user": f"{name}_node", "password": "${NODE_PASSWORD}"}
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "corec_config.json").write_text(json.dumps(
@@ -58,13 +56,12 @@ def test_init_makes_all_and_twice_does_no_harm(here):
     again = corec("db", "init")
     assert again.count("was there") == 4 and "tables      were there" in again
     # And the node's user writes, and the reader reads
-    store = PostgresStore(here, instance="node1", days=DAYS)
+    store = PostgresStore(here, instance="node1", days=DAYS, keep_every_s=0)
     store.set_blocks(BLOCKS)
     fill(store, 3)
     store.note_snapshot(1, 10, 1)
     store.note_snapshot(2, 20, 2)
     store.note_snapshot(3, 30, 3)
-    store.house._due = 0
     store.house.run(0, 5)
     store.close()
     reader = DbServer(dbname=here.dbname, user=f"{here.dbname}_reader", password=Secret("reader-secret"), host=here.host, port=here.port)
@@ -110,7 +107,7 @@ def ready(locked, tmp_path_factory):
 
 
 def test_no_password_reaches_the_log_of_the_server(ready, locked):
-    assert "secret" not in (locked._folder / "log").read_text()
+    assert "secret" not in (locked.folder / "log").read_text()
 
 
 def test_documented_user_is_told_of_a_better_one(locked, tmp_path):

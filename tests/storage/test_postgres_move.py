@@ -17,14 +17,12 @@ from corec.storage.postgres.move import Move
 from corec.storage.sqlite.read import StoreReader
 from corec.storage.sqlite.retention import Retention
 from corec.storage.sqlite.store import SqliteStore
-from tests.node.test_postgres_node import folded, on, stored
-from tests.storage.test_postgres_store import DAYS, assert_same, opened, server_of
-from tests.storage.test_store import BLOCKS, START, fill, record
 from tests.support.nodes import SMALL, now_ms, readings, running, small, until
 from tests.support.paths import ROOT
+from tests.support.postgres_nodes import folded, on, stored
+from tests.support.postgres_stores import DAYS, assert_same, opened, server_of
 from tests.support.servers.proxy import Proxy
-
-pytest_plugins = ["tests.support.servers.postgres"]
+from tests.support.stores import BLOCKS, START, fill, record
 
 #: Between the exchanges at which the move is broken off.
 STEP = 1 if os.environ.get("COREC_CHAOS") else 5

@@ -9,26 +9,16 @@ import numpy as np
 import pytest
 
 from corec._core.dtypes import AGGREGATE, ALERT, ALERT_MUTED
-from corec.config.servers import DbServer, Secret
+from corec.config.servers import DbServer
 from corec.errors import FenceLost, InternalError, ServerAway, ServerError
 from corec.storage.base import Base, Block, LateBatch, State
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.session import Session
 from corec.storage.postgres.snapshots import PostgresSnapshots
-from corec.storage.postgres.store import PostgresStore
 from corec.storage.sqlite.store import SqliteStore
-from tests.storage.test_store import BLOCKS, START, fill, record, rows, second, some_alerts, some_messages
+from tests.support.postgres_stores import assert_same, opened, server_of
 from tests.support.servers.proxy import Proxy
-
-pytest_plugins = ["tests.support.servers.postgres"]
-
-DAYS = 36_500  # the tests' time is November 2023
-
-
-def server_of(address, **changes):
-    """The DbServer of a db_config."""
-    password = Secret(address["password"]) if address["password"] else None
-    return DbServer(**{**address, "password": password, **changes})
+from tests.support.stores import BLOCKS, START, fill, record, rows, second, some_alerts, some_messages
 
 
 @pytest.fixture
@@ -40,21 +30,10 @@ def server(database):
 
 @pytest.fixture
 def store(server):
-    with_tables = opened(server)
+    with_tables = opened(server, keep_every_s=0)
     with_tables.set_blocks(BLOCKS)
     yield with_tables
     with_tables.close()
-
-
-def opened(server, **options):
-    return PostgresStore(server, **{"instance": "corec1", "days": DAYS, **options})
-
-
-def assert_same(found, expected):
-    """Structured arrays, field by field: NaN is equal to NaN."""
-    assert found.dtype == expected.dtype
-    for name in found.dtype.names:
-        np.testing.assert_array_equal(found[name], expected[name])
 
 
 # -- twins
@@ -344,8 +323,7 @@ def test_old_months_are_dropped_whole(server, postgres):
     store.commit(record(1), aggregates=rows(block=[0, 1], canal=[1, 1], window=[START, now], mean=[1, 2]), alerts=some_alerts(1))
     store.close()
     # When a node that keeps 40 days keeps house, then the old months are gone and what is newer stays
-    keeper = opened(server, days=40)
-    keeper.house._due = 0
+    keeper = opened(server, days=40, keep_every_s=0)
     keeper.house.run(now, 2)
     assert keeper.history()["mean"].tolist() == [2] and len(keeper.alerts()) == 0
     assert "bloques_2023_11" not in partitions(postgres, server, "bloques")
@@ -363,12 +341,10 @@ def test_turn_records_before_the_older_snapshot_are_dropped_by_the_day(store, se
     store.note_snapshot(1, 10, 1)
     store.note_snapshot(2, 20, 2)
     for log_first, left in ((1, [1, 2]), (5, [1, 2])):
-        store.house._due = 0
         store.house.run(0, log_first)
         assert [turn.turn for turn in store.turns()] == left
     fill(store, 1)
     store.note_snapshot(3, 30, 3)
-    store.house._due = 0
     store.house.run(0, 5)
     assert [turn.turn for turn in store.turns()] == [2, 3]
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,14 +89,18 @@ def test_what_did_not_change_is_not_written_again(snapshots, folder):
     assert max(sizes[2:]) < 2_500
 
 
-def test_two_generations_share_no_file(snapshots, folder):
-    engine = Engine()
-    for _ in range(30):
+def test_two_generations_share_no_file(snapshots, folder, tmp_path):
+    engine, truths = Engine(), []
+    for number in range(30):
         engine.save(snapshots)
-        if snapshots._before:
-            from corec.storage.snapshots import _files
-
-            assert not _files(snapshots._last) & _files(snapshots._before)
+        truths.append(dict(engine.truth))
+        # When any one file of two generations is gone, Then one of them can be loaded
+        for name in content(folder) if number else ():
+            copy = tmp_path / f"{number}-{name}"
+            shutil.copytree(folder, copy)
+            (copy / name).unlink()
+            assert dict(Snapshots(copy).load().segments) in truths[-2:], name
+            shutil.rmtree(copy)
 
 
 def test_garbage_is_bounded_and_nobody_needs_what_is_deleted(folder, monkeypatch):

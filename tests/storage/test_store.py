@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corec._core.dtypes import AGGREGATE, ALERT, MESSAGE
+from corec._core.dtypes import AGGREGATE, ALERT
 from corec._core.wire import decode_frames
 from corec.errors import DamagedFile, DiskFull, FenceLost, InternalError, StorageError
-from corec.storage.base import Base, Block, LateBatch, State, TurnRecord
+from corec.storage.base import Base, Block, LateBatch, State
 from corec.storage.moments import merge_windows
 from corec.storage.sqlite.read import StoreReader
 from corec.storage.sqlite.recovery import open_store
@@ -28,10 +28,9 @@ from corec.storage.sqlite.store import SqliteStore
 from corec.storage.sqlite.verify import verify
 from tests.support.faults.memory import memory_folder
 from tests.support.paths import ROOT
+from tests.support.stores import BLOCKS, START, fill, record, second, some_alerts, some_messages
 
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
-START = 1_700_000_000_000 // 60_000 * 60_000
-BLOCKS = [Block(0, "enjambre_sensor/0", 1, 1000), Block(1, "enjambre_sensor/1", 1, 1000), Block(2, "nodo/0", 2, 500)]
 
 
 @pytest.fixture
@@ -51,41 +50,6 @@ def store(path):
     store.set_blocks(BLOCKS)
     yield store
     store.close()
-
-
-def record(turn: int) -> TurnRecord:
-    return TurnRecord(turn, 10 * (turn - 1), 10 * turn, 7, 0, [{"orden": "reparar", "bloque": "nodo/0"}], "c0de", START + turn)
-
-
-def rows(*values, dtype=AGGREGATE, **columns) -> np.ndarray:
-    array = np.zeros(len(next(iter(columns.values()))), dtype)
-    for name, column in columns.items():
-        array[name] = column
-    return array
-
-
-def second(turn: int, blocks: int = 3) -> np.ndarray:
-    """The windows of one second."""
-    rng = np.random.default_rng(turn)
-    mean = rng.normal(20, 3, blocks)
-    return rows(block=np.arange(blocks), canal=[1] * blocks, window=[START + 1000 * turn] * blocks,
-                count=rng.integers(0, 50, blocks), mean=mean, min=mean - 2, max=mean + 2, std=rng.random(blocks),
-                errors=rng.integers(0, 3, blocks), messages=rng.integers(0, 9, blocks), fitness=rng.random(blocks),
-                score=rng.random(blocks))  # fmt: skip
-
-
-def fill(store: SqliteStore, turns: int) -> None:
-    for turn in range(store.state.turn + 1, store.state.turn + turns + 1):
-        store.commit(record(turn), aggregates=second(turn), alerts=some_alerts(turn), messages=some_messages(turn),
-                     late=[LateBatch(0, START + turn, b"frames" * turn, "skew")], ledger={"in": turn})  # fmt: skip
-
-
-def some_alerts(turn: int) -> np.ndarray:
-    return rows(dtype=ALERT, time=[START + 1000 * turn, START], id=[turn, 2], block=[0, 1], kind=[1, 3], valor=[30.5, math.nan])
-
-
-def some_messages(turn: int) -> np.ndarray:
-    return rows(dtype=MESSAGE, id=[turn, 5, 6], canal=[1, 2, 1], valor=[1.5, 2.5, 3.5], estado=[1, 0, 1], time=[START] * 3)
 
 
 # -- turns
@@ -288,7 +252,7 @@ def test_a_stopped_node_can_be_read(path):
     reader = StoreReader(path)
     assert (reader.state.turn, len(reader.history())) == (2, 6)
     with pytest.raises(StorageError, match="readonly"):
-        reader._query("DELETE FROM turns", ())
+        reader.db.execute("DELETE FROM turns")
 
 
 # -- retention

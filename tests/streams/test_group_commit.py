@@ -156,15 +156,16 @@ def test_a_batch_is_bytes_and_cannot_be_taken_back(committer):
     assert ticket.result(60) == 1
 
 
-def test_it_measures_itself(log, committer):
+def test_it_measures_itself(log):
     seen = []
-    committer._on_commit = seen.append
+    committer = GroupCommitter(log, on_commit=seen.append)
     for _ in range(5):
         committer.submit(b"x", readings=1_000, urgent=True).result(60)
     stats = committer.stats()
     assert (stats.accepted, stats.groups, stats.pending_bytes) == (5_000, 5, 0)
     assert stats.readings_per_s > 0 and 0 <= stats.sync_p50_ms <= stats.sync_p99_ms
     assert seen == [1, 2, 3, 4, 5]
+    committer.stop()
 
 
 def test_what_a_ticket_promised_is_in_the_journal(tmp_path):

@@ -25,8 +25,6 @@ from corec.streams.sending.unsent import future_of
 from tests.support.nodes import SMALL, now_ms, readings, running, small, until
 from tests.support.paths import ROOT
 
-pytest_plugins = ["tests.support.servers.redis"]
-
 
 def count(nucleus) -> int:
     ledger = nucleus.store.state.ledger

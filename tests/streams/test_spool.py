@@ -3,6 +3,7 @@ from contextlib import closing
 
 import pytest
 
+from corec.streams.journal import Journal
 from corec.streams.redis.spool import PREFIX, Spool, Spooled
 
 
@@ -40,8 +41,8 @@ def test_a_long_spool_is_read_a_piece_at_a_time(spool, monkeypatch):
     # Given as many records as some minutes give
     for number in range(3000):
         spool.put(Spooled(number, "run", rows(number)))
-    reads, read = [], spool._journal.read
-    monkeypatch.setattr(spool._journal, "read", lambda after: reads.append(after) or read(after))
+    reads, read = [], Journal.read
+    monkeypatch.setattr(Journal, "read", lambda journal, after: reads.append(after) or read(journal, after))
     # When all are read on, and read again, then the file is gone through once each time
     names = [spool.next()[0] for _ in range(3000)]
     assert all(spool.again(name) for name in names)

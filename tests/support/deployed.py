@@ -1,23 +1,7 @@
-"""A checkout of what deployment needs, for tests of its scripts."""
+"""The configuration in a checkout of what deployment needs."""
 import json
-import shutil
-
-import pytest
 
 from tests.support.config_samples import block
-from tests.support.paths import ROOT
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    """What ./setup.sh and ./run.sh need, with a small configuration."""
-    for name in ("setup.sh", "run.sh"):
-        shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "plugins").mkdir()
-    configure(tmp_path)
-    return tmp_path
 
 
 def configure(checkout, **sections):

@@ -129,3 +129,7 @@ def same_state(one: Engine, other: Engine) -> bool:
         other.arena.counters, other.clock, other.arena.watermark, other.marks.to_list())  # fmt: skip
 
 
+def same_outcome(one: Outcome, other: Outcome) -> None:
+    for name in ("aggregates", "messages", "alerts"):
+        check_rows(name, getattr(one, name), getattr(other, name))
+    assert (one.rejected, one.late, one.aside, one.repairs) == (other.rejected, other.late, other.aside, other.repairs)

@@ -3,6 +3,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from celery.signals import task_postrun, task_prerun
 
 from corec.config import parse
 from corec.workers import leases as leases_module
@@ -11,8 +12,6 @@ from corec.workers.celery_app import analysis_queue, app_of
 from corec.workers.leases import Leases
 from corec.workers.long_work import PATIENCE_S, LostWork, give_back
 from tests.support.nodes import until
-
-pytest_plugins = ["tests.support.servers.redis"]
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_a_task_that_goes_on_stays_where_it_is(config, leases, fetched, redis_se
     monkeypatch.setattr(tasks, "configuration", lambda: config)
     app, message = fetched
     task = SimpleNamespace(request=SimpleNamespace(properties=message.properties))
-    tasks._say_so(task)
+    task_prerun.send(sender=None, task=task)
     try:
         key = f"{{corec:f}}:work:{message.delivery_tag}"
         assert until(lambda: redis_server.client().pttl(key) > 0)
@@ -89,7 +88,7 @@ def test_a_task_that_goes_on_stays_where_it_is(config, leases, fetched, redis_se
         lost.step()
         assert waiting(redis_server) == 0
     finally:
-        tasks._say_no_more()
+        task_postrun.send(sender=None, task=task)
     # And when it is done nobody waits for its words
     assert leases.work_in_silence() == [] and not redis_server.client().exists(key)
 
@@ -97,6 +96,7 @@ def test_a_task_that_goes_on_stays_where_it_is(config, leases, fetched, redis_se
 def test_turns_are_not_long_work(config, redis_server, monkeypatch):
     # Given a worker with shards, when it is given a turn, then it says nothing of it: its lease does
     monkeypatch.setattr(tasks, "_worker", object())
-    tasks._say_so(SimpleNamespace(request=SimpleNamespace(properties={"delivery_tag": "a"})))
+    task = SimpleNamespace(request=SimpleNamespace(properties={"delivery_tag": "a"}))
+    task_prerun.send(sender=None, task=task)
     time.sleep(0.1)
-    assert tasks._at_work is None and redis_server.client().keys("*work*") == []
+    assert redis_server.client().keys("*work*") == []

@@ -2,6 +2,7 @@
 import threading
 
 import pytest
+from msgspec import structs
 
 from corec.config import parse
 from corec.pipeline.redis_outputs import Outputs, position_key
@@ -9,8 +10,8 @@ from corec.publish import Publisher
 from corec.storage.postgres.schema import migrate_if_allowed
 from corec.workers.shard import open_shard
 from tests.support.nodes import now_ms, readings, until
+from tests.support.servers.proxy import Proxy
 
-pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis"]
 ALERTS = "corec:alerts"
 
 
@@ -40,6 +41,11 @@ def alerts(redis_server):
     return [fields[b"m"][:4] for _, fields in redis_server.client().xrange(ALERTS)]
 
 
+def sent(redis_server):
+    """The number of the newest entry of the shard's outbox that is on a stream."""
+    return max(int(redis_server.client().get(position_key(stream, "f.s00")) or 0) for stream in (ALERTS, "corec:messages:1"))
+
+
 def names(ids):
     return [id.to_bytes(4, "big") for id in ids]
 
@@ -58,7 +64,7 @@ def test_each_alert_goes_out_once_whoever_has_the_shard(config, redis_server, tm
 def test_a_redis_that_forgot_is_not_sent_the_whole_outbox_again_by_the_next_owner(config, redis_server, tmp_path):
     # Given a shard that has sent many alerts, and a Redis that forgets everything while it changes hands
     shard = alerting(config, tmp_path, range(0, 10))
-    assert until(lambda: shard._outputs.position == 20), shard._outputs.position     # a message and an alert of each
+    assert until(lambda: sent(redis_server) == 20), sent(redis_server)     # a message and an alert of each
     more(shard, config, tmp_path, [10])     # the record of this turn says that those are sent
     shard.leave(0)
     redis_server.client().flushall()
@@ -86,19 +92,26 @@ class Store:
 
 
 def test_two_owners_at_once_send_each_entry_once(redis_server):
-    # Given an owner that is overtaken between its look at the position and its sending
-    earlier, later = (Outputs(redis_server.address, Store, dict, folder=None, instance="f.s00") for _ in range(2))
-    length = earlier._length
-
-    def overtaken(*given):
-        earlier._length = length
-        later._send_some()
-        return length(*given)
-
-    earlier._length = overtaken
-    # When both send, then each entry is there once
-    earlier._send_some()
-    assert alerts(redis_server) == names(range(1, 6)) and (earlier.sent, later.sent) == (0, 5)
-    assert redis_server.client().get(position_key(ALERTS, "f.s00")) == b"5"
-    earlier._link.close()
-    later._link.close()
+    # Given an owner on a slow line, and one that comes at its nth exchange with Redis: between its look at the position and its sending too
+    client, overtaken = redis_server.client(), 0
+    for nth in range(1, 20):
+        client.flushall()
+        with Proxy(redis_server.port) as proxy:
+            proxy.delay = 0.02
+            slow = structs.replace(redis_server.address, port=proxy.port)
+            earlier, later = (Outputs(server, Store, dict, folder=None, instance="f.s00") for server in (slow, redis_server.address))
+            # When both send what there is, as at their end
+            earlier.start()
+            earlier.ask_to_stop()
+            assert until(lambda proxy=proxy, nth=nth: proxy.exchanges >= nth)
+            later.start()
+            later.stop()
+            earlier.stop()
+        # Then each entry is there once
+        assert alerts(redis_server) == names(range(1, 6)), nth
+        assert client.get(position_key(ALERTS, "f.s00")) == b"5"
+        assert sorted((earlier.sent, later.sent)) == [0, 5] and earlier.position == later.position == 5
+        overtaken += earlier.sent == 0
+        if earlier.sent:
+            break
+    assert overtaken > 3 and earlier.sent

@@ -1,16 +1,15 @@
-"""One worker's turns, in this process: what becomes of its lease, its counts, its shards and the orders it gets."""
+"""One worker's turns, in this process: what becomes of its lease, its counts and its shards."""
 import threading
 import time
-from concurrent.futures import Future
 
 import pytest
 
-from corec.errors import FenceLost, ServerError, UsageError
+from corec.errors import FenceLost, ServerError
 from corec.workers.leases import Assignment
-from corec.workers.pulse import Pulse
-from corec.workers.shard import Shard
 from corec.workers.shard_worker import AGAIN_S, ShardWorker
 from tests.support.nodes import until
+
+STILL_S = 0.5
 
 
 class Leases:
@@ -65,10 +64,10 @@ def made():
         return opened[-1]
 
     steps = {}
-    worker = ShardWorker(leases, beat, "w1", "q", open_shard=open_shard)
+    worker = ShardWorker(leases, beat, "w1", "q", open_shard=open_shard, still_s=STILL_S)
     worker.steps, worker.beat, worker.opened = steps, beat, opened
     yield worker, leases
-    if not worker._stopped.is_set():
+    if not beat.closed:
         worker.stop()
 
 
@@ -130,10 +129,9 @@ def raising(error):
     return step
 
 
-def test_a_turn_that_stands_still_ends_the_lease_until_it_goes_on(made):
+def test_a_turn_that_stands_still_ends_the_lease_until_it_goes_on(made, caplog):
     # Given a worker that renews its lease
     worker, leases = made
-    worker._pulse = Pulse(still_s=0.5)
     hanging, free = threading.Event(), threading.Event()
     worker.steps[1] = lambda: (hanging.set(), free.wait(20))
     worker.start()
@@ -144,25 +142,27 @@ def test_a_turn_that_stands_still_ends_the_lease_until_it_goes_on(made):
     fold.start()
     assert hanging.wait(60)
     # Then it renews no more, until it does
-    assert until(lambda: worker._is_still, 60)
+    assert until(lambda: "its turn stands still" in caplog.text)
     count = len(worker.beat.renewed)
     time.sleep(1.0)
     assert len(worker.beat.renewed) == count
     free.set()
     assert until(lambda: len(worker.beat.renewed) > count + 2, 60)
     fold.join()
+    assert "its turns go on" in caplog.text
 
 
-def test_turns_without_shards_go_on(made):
-    # Given a worker that has nothing to do, and turns for that
+def test_turns_without_shards_go_on(made, caplog):
+    # Given a worker that has nothing to do
     worker, leases = made
-    worker._pulse = Pulse(still_s=0.5)
     worker.start()
-    end = time.monotonic() + 1.5
+    # When its turns go on for longer than one may stand still
+    end = time.monotonic() + 3 * STILL_S
     while time.monotonic() < end:
         worker.turn(0.3)
-        # Then it does not seem to stand still
-        assert not worker._is_still
+    # Then it does not seem to stand still
+    assert "stands still" not in caplog.text
+    assert len(worker.beat.renewed) > 1
 
 
 def test_between_turns_and_while_a_commit_is_tried_again_a_worker_goes_on(made):
@@ -170,14 +170,18 @@ def test_between_turns_and_while_a_commit_is_tried_again_a_worker_goes_on(made):
     worker, leases = made
     first = worker.moves()
     assert worker.moves() != first
-    # And within one it moves with the commits that are tried again
+    # And within one it stands still, but for commits that are tried again
+    seen = []
+
+    def step():
+        seen.append([worker.moves(), worker.moves()])
+        worker.shards[1].passes += 1
+        seen[-1].append(worker.moves())
+
+    worker.steps[1] = step
     given(leases, 1)
-    turns_until(worker, lambda: list(worker.shards) == [1])
-    worker._in_turn = True
-    first = worker.moves()
-    assert worker.moves() == first
-    worker.shards[1].passes += 1
-    assert worker.moves() > first
+    turns_until(worker, lambda: len(seen) > 2)
+    assert all(first == second < third for first, second, third in seen)
 
 
 def test_a_worker_that_ends_lets_go_of_everything(made):
@@ -187,43 +191,6 @@ def test_a_worker_that_ends_lets_go_of_everything(made):
     turns_until(worker, lambda: list(worker.shards) == [1])
     worker.stop()
     assert worker.opened[0].log == ["finish", "leave"]
-    assert leases.closed and worker.beat.closed and not worker._keeper.is_alive()
+    assert leases.closed and worker.beat.closed
+    assert "lease" not in [thread.name for thread in threading.enumerate()]
     assert leases.renewed == [None]
-
-
-# --- orders ----------------------------------------------------------------------------------------
-
-class Orders:
-    def __init__(self):
-        self.answers, self.back = [], []
-
-    def answer(self, order, answer):
-        self.answers.append(answer)
-
-    def put_back(self, order):
-        self.back.append(order)
-
-
-@pytest.fixture
-def shard():
-    """A shard as far as orders go: its pipeline gives the future of the test."""
-    shard = Shard.__new__(Shard)
-    shard._orders, shard.turn = Orders(), Future()
-    shard._pipeline = type("Pipeline", (), {"command": lambda self, command: shard.turn})()
-    shard._obey({"id": "1", "command": {"op": "fuse"}})
-    return shard
-
-
-def test_an_order_is_answered_with_its_turn(shard):
-    shard.turn.set_result(7)
-    assert shard._orders.answers == [{"turn": 7}]
-
-
-def test_an_order_that_the_turn_refused_is_answered_at_once(shard):
-    shard.turn.set_exception(UsageError("it is fused already", hint="undo it first"))
-    assert shard._orders.answers == [{"error": "it is fused already", "hint": "undo it first"}]
-
-
-def test_an_order_that_the_shard_leaves_undone_is_the_next_owners(shard):
-    shard.turn.cancel()
-    assert shard._orders.back == [{"id": "1", "command": {"op": "fuse"}}] and shard._orders.answers == []

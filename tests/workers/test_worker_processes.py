@@ -2,10 +2,11 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
+import time
 
+import psutil
 import pytest
 
 from corec.common.systemd import Ear, Supervisor
@@ -26,16 +27,15 @@ while True:
     if not still:
         Supervisor().tell("WATCHDOG=1")
 """
+COMMAND = [sys.executable, "-c", TALKER]
+SILENT_S = 2.0
 
 
 @pytest.fixture
 def worker(monkeypatch):
     """A worker whose process is TALKER."""
-    monkeypatch.setattr(processes, "SILENT_S", 2.0)
-    monkeypatch.setattr(processes, "AGAIN_S", 0.1)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    worker = processes.Worker(1, "configs", None, "info")
-    worker._command = [sys.executable, "-c", TALKER]
+    worker = processes.Worker(1, "configs", None, "info", command=COMMAND, silent_s=SILENT_S, again_s=0.1)
     yield worker
     worker.stop(signal.SIGKILL)
     worker.wait(60)
@@ -46,22 +46,29 @@ def sees(worker, what):
     return until(lambda: worker.see_to() or what(), 60)
 
 
+def running():
+    """The processes that run TALKER."""
+    return [child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE and TALKER in child.cmdline()]
+
+
 @pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGSTOP], ids=["says nothing", "does not run"])
 def test_a_worker_that_stands_still_is_killed_and_started_again(worker, how):
     # Given a worker that tells that its turns go on
     assert sees(worker, lambda: worker.ready)
-    first = worker._process.pid
+    first = running()
     # When it tells nothing any more, Then another takes its place
     worker.stop(how)
-    assert sees(worker, lambda: worker._process and worker._process.pid != first)
+    assert sees(worker, lambda: len(running()) == len(first) == 1 and running() != first)
     assert sees(worker, lambda: worker.ready)
 
 
-def test_a_worker_that_goes_on_is_left_alone(worker, monkeypatch):
+def test_a_worker_that_goes_on_is_left_alone(worker):
+    # Given a worker that tells that its turns go on, for longer than one may be silent
     assert sees(worker, lambda: worker.ready)
-    first, heard = worker._process.pid, worker._told_at
-    assert sees(worker, lambda: worker._told_at > heard + processes.SILENT_S)
-    assert worker._process.pid == first
+    first, end = running(), time.monotonic() + 1.5 * SILENT_S
+    assert sees(worker, lambda: time.monotonic() > end)
+    # Then its process is the same
+    assert running() == first and len(first) == 1
 
 
 def test_the_supervisor_of_all_hears_that_they_are_ready(monkeypatch, tmp_path):
@@ -72,12 +79,10 @@ def test_the_supervisor_of_all_hears_that_they_are_ready(monkeypatch, tmp_path):
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "400000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-        monkeypatch.setattr(processes.Worker, "_spawn",
-                            lambda self: subprocess.Popen([sys.executable, "-c", TALKER], env=self._environment))  # fmt: skip
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         over = threading.Event()
         # When they run, and are told to stop
-        run = threading.Thread(target=processes.keep_running, args=(2, "configs", None, "info", over, lambda text: None))
+        run = threading.Thread(target=processes.keep_running, args=(2, "configs", None, "info", over, lambda text: None, COMMAND))
         run.start()
         told = [link.recv(200).decode()]
         while "READY=1" not in told or told.count("WATCHDOG=1") < 3:

@@ -347,7 +347,7 @@ def _string(client, key):
 
 def dumped(server, database):
     """A database as SQL for PostgreSQL 14 to 18, without what only psql or a newer server knows."""
-    command = [server._bin / "pg_dump", "-h", server.host, "-p", str(server.port), "-U", server.user, "--rows-per-insert=500",
+    command = [server.bin / "pg_dump", "-h", server.host, "-p", str(server.port), "-U", server.user, "--rows-per-insert=500",
                "--no-owner", "--no-privileges", database]  # fmt: skip
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     kept = [line for line in text.splitlines() if line and not line.startswith(("--", "\\", "SET transaction_timeout"))]

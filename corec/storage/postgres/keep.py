@@ -30,10 +30,10 @@ _NEEDED = """SELECT min(needed) FROM (SELECT (SELECT min(t.committed) FROM turns
 class Keeper:
     """The partitions that one store writes to."""
 
-    def __init__(self, session: Session, key: tuple[str, int], canales: tuple[int, ...], days: float) -> None:
+    def __init__(self, session: Session, key: tuple[str, int], canales: tuple[int, ...], days: float, every_s: float = EVERY_S) -> None:
         self._session, self._key, self._canales = session, key, list(canales)
         self._days = datetime.timedelta(days=days)
-        self._due = 0.0
+        self._every_s, self._due = every_s, 0.0
         self._known: set[tuple[str, int]] = set()  # (table, months since 1970)
         self._first = self._last = 0  # months that rows may have
 
@@ -46,7 +46,7 @@ class Keeper:
                 self._make(table, month)
         for day in range(3):
             self._session.query("SELECT corec_make_turns(%s)", (today + datetime.timedelta(days=day),))
-        self._due = time.monotonic() + EVERY_S
+        self._due = time.monotonic() + self._every_s
 
     def split(self, form: CopyForm, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows that have a partition, made now if need be, and rows whose time is beyond what is kept."""

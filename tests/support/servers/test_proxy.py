@@ -73,6 +73,17 @@ def test_every_nth_reply_is_lost(server):
         assert answers == [b"X", b"X", b"", b"X", b"X", b""]
 
 
+def test_a_client_that_ends_is_heard_of_no_more(server):
+    port, heard = server
+    with Proxy(port) as proxy, connected(proxy) as client:
+        proxy.end_at(2)
+        # Given the second exchange is the last, when a client asks twice, then the server heard both, and nobody gets by again
+        assert [ask(client, b"one"), ask(client, b"two")] == [b"ONE", b""]
+        assert heard == [b"one", b"two"] and proxy.replies_lost == 1
+        with pytest.raises(ConnectionRefusedError):
+            connected(proxy)
+
+
 def test_cut_ends_connections_and_takes_new_ones(server):
     with Proxy(server[0]) as proxy, connected(proxy) as client:
         assert ask(client, b"one") == b"ONE"
