@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corec.common.times import wall_ms
 from corec.config import Config
 from corec.config.registered import FIRST_ID
 from corec.errors import DiskFull
 from corec.node.refused import FLOOD, Refused
-from corec.pipeline.turns import Pipeline, wall_ms
+from corec.pipeline.turns import Pipeline
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GROUP_BYTES, GroupCommitter
 from corec.streams.redis.keys import CRITICAL_CHANNELS

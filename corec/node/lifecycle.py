@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corec.common.text import counted, duration
-from corec.common.times import iso
+from corec.common.times import iso, wall_ms
 from corec.config import Config
 from corec.engine import Engine
 from corec.errors import CoreCError, DamagedFile, ServerAway
@@ -14,7 +14,7 @@ from corec.node.after_commit import AfterCommit
 from corec.node.pipeline_thread import PipelineThread
 from corec.node.store_wait import StoreWait
 from corec.pipeline.recovery import Opened, open_node, open_without_store, require_reach
-from corec.pipeline.turns import Pipeline, wall_ms
+from corec.pipeline.turns import Pipeline
 from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
 from corec.storage.open_store import probe

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from corec.common.times import wall_ms
 from corec.errors import CoreCError
-from corec.pipeline.turns import wall_ms
 from corec.sources.base import Source
 from corec.streams.sending.producer import Producer
 

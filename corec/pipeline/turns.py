@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from corec.common.times import wall_ms
 from corec.common.trouble import Trouble
 from corec.config import Config
 from corec.config.registered import keeping_registered
@@ -51,11 +52,6 @@ RETRY_S = 0.5
 CHANGE_BLOCKS = ("attach", "fuse", "undo")
 #: Weight of the newest turn in the load.
 LOAD_ALPHA = 0.2
-
-
-def wall_ms() -> int:
-    """Now, in ms since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class PipelineListener:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from corec.common.times import wall_ms
 from corec.errors import PluginError
 from corec.plugin_api.metering import charge
 
@@ -95,7 +96,7 @@ class EmbeddedRedis:
 
     def _next_id(self) -> bytes:
         with self._lock:
-            now = time.time_ns() // 1_000_000
+            now = wall_ms()
             self._last = (now, 0) if now > self._last[0] else (self._last[0], self._last[1] + 1)
             return b"%d-%d" % self._last
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 from typing import Any
 
 import click
@@ -38,11 +37,11 @@ class Moment(click.ParamType):
         """Read it; refuse what is no time."""
         if isinstance(value, int):
             return value
+        from corec.common.times import detect, wall_ms
+
         ago = _AGO.fullmatch(value.strip())
         if ago:
-            return round(time.time() * 1000 - float(ago[1]) * _UNIT_MS[ago[2]])
-        from corec.common.times import detect
-
+            return wall_ms() - round(float(ago[1]) * _UNIT_MS[ago[2]])
         format = detect(value)
         if format is None:
             self.fail(f"expected a time, got {value!r}.\nHINT: {FORMS}", parameter, context)

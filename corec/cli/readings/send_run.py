@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from corec._core.wire import unpack_envelope
+from corec.common.times import wall_ms
 from corec.config import Config
 from corec.errors import BackPressure, FrameError
-from corec.publish import Publisher, Reading, now_ms
+from corec.publish import Publisher, Reading
 from corec.sources.recording import Piece
 from corec.sources.replay import open_recording
 
@@ -28,7 +29,7 @@ def send_file(file: Path, config: Config, data: Path, *, name: str, block: str |
     with Publisher(config, name=name, data=data, epoch=None if again else content_number(file)) as publisher:
         for piece in recording.pieces():
             frames, moment, offsets = _unpacked(piece)
-            when = (now_ms(), None) if now else (moment, offsets)
+            when = (wall_ms(), None) if now else (moment, offsets)
             publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
             sent += piece.readings
         _finish(publisher, timeout)

@@ -2,12 +2,12 @@
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from corec.common.times import wall_ms
 from corec.errors import CoreCError, DamagedFile, DiskFull, StorageError
 from corec.storage import disk, historia
 from corec.storage.formats import newer
@@ -119,7 +119,7 @@ def create(
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
-        epoch = str(time.time_ns() // 1_000_000)  # no owner of an earlier store in this place has it
+        epoch = str(wall_ms())  # no owner of an earlier store in this place has it
         for key, value in (("instance", instance), ("epoch", epoch), ("base", json.dumps(base))):
             put_meta(db, key, value)
         if fill:

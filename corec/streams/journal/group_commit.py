@@ -10,6 +10,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from corec.common.text import counted
+from corec.common.times import wall_ms
 from corec.common.trouble import Trouble
 from corec.errors import InternalError, StorageError
 from corec.streams.base import Log
@@ -106,7 +107,7 @@ class GroupCommitter:
             raise InternalError(f"expected a batch as bytes, got {odd[0]}")
         ticket: Future[int] = Future()
         ticket.set_running_or_notify_cancel()  # a batch handed in cannot be taken back
-        moment = time.time_ns() // 1_000_000 if arrival is None else arrival
+        moment = wall_ms() if arrival is None else arrival
         with self._lock:
             if not self._room.wait_for(self._has_room, timeout):
                 raise StorageError(
