@@ -20,12 +20,12 @@ import numpy as np
 
 from corec._core.wire import encode_frames, whole_frames
 from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.config import Config, load
 from corec.errors import BackPressure, DiskFull, FrameError, InputError
 from corec.streams.sending.routing import Part, Routing
 from corec.streams.sending.unsent import Tail, future_of
 
-MB = 1 << 20
 TAILS = "tails"
 #: How long `publish` waits for room before it says that there is none.
 TIMEOUT_S = 10.0

@@ -1,4 +1,5 @@
 """Numbers and names in sentences."""
+from corec.common.units import DAY_S
 
 
 def counted(count: int, noun: str) -> str:
@@ -28,7 +29,7 @@ def duration(seconds: float) -> str:
     """`4.2 s`, `3 min 20 s`, `5 h 03 min`, `12 d 04 h`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // 86_400
+    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // DAY_S
     if hours < 1:
         return f"{minutes} min {int(seconds) % 60:02d} s"
     return f"{hours} h {minutes % 60:02d} min" if days < 1 else f"{days} d {hours % 24:02d} h"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corec._core.wire import FRAME_BYTES, channels_of
 from corec.common.times import wall_ms
 from corec.config import Config
 from corec.config.registered import FIRST_ID
@@ -53,8 +54,8 @@ class Acceptance:
         """
         if self._publisher and not self._is_own(frames):
             return self._publisher.submit(frames, time, offsets, refused=self.refused.add_frames)
-        readings = len(frames) // 10
-        urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
+        readings = len(frames) // FRAME_BYTES
+        urgent = bool(np.isin(channels_of(frames), CRITICAL).any())
         ticket = (producer or self._producer).send(frames, time, offsets, lambda envelope: self.committer.submit(
             envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
         ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
@@ -27,7 +28,6 @@ from corec.streams.journal import Journal
 
 log = logging.getLogger("corec.node.recovery")
 
-MB = 1 << 20
 #: Turns among which one that took readings is looked for.
 NEWEST_TURNS = 100
 

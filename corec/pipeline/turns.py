@@ -13,6 +13,7 @@ from typing import Any
 
 from corec.common.times import wall_ms
 from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
@@ -27,7 +28,6 @@ from corec.streams.base import Entry
 
 log = logging.getLogger("corec.node.pipeline")
 
-MB = 1 << 20
 #: Batches are folded this often while they come in.
 FOLD_EVERY_S = 0.01
 #: A turn without alerts is committed this long after it began, later where a budget of flash asks for it (node/flash.py).

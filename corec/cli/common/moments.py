@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from corec.common.units import DAY_MS
+
 _AGO = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
-_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 FORMS = "10m, 2h, 3d ago; 2026-01-31 12:00 (UTC) or with +01:00; s or ms since 1970"
 
 

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from corec._core.wire import unpack_envelope
 from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.config import Config
 from corec.errors import BackPressure, FrameError
 from corec.publish import Publisher, Reading
@@ -70,7 +71,7 @@ def content_number(file: Path) -> int:
     """A number of its own for each content: the boot epoch of who sends it, the same each time."""
     digest = blake2b(digest_size=8)
     with file.open("rb") as stream:
-        while part := stream.read(1 << 20):
+        while part := stream.read(MB):
             digest.update(part)
     return int.from_bytes(digest.digest()) or 1
 

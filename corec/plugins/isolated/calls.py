@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from corec.common.units import MB
 from corec.errors import CoreCError
 from corec.plugin_api.embedded_redis import EmbeddedRedis, put_out
 from corec.plugin_api.interface import Nucleus
@@ -24,7 +25,7 @@ SERVER_S = 5.0
 #: Seconds for a command that a turn carries out.
 COMMIT_S = 30.0
 #: Bytes of rows in one message to a child.
-MOST_PASS_BYTES = 1 << 20
+MOST_PASS_BYTES = MB
 
 
 def newest_rows(rows: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from corec._core import dtypes
+from corec._core.wire import channel_counts
 from corec.errors import PluginError
 from corec.modules.registro import ModuloRegistro
 from corec.pipeline.recent_rows import WorkerTurn
@@ -220,8 +221,7 @@ class NucleusProxy(Missing, Nucleus):
         self._link.send("frames", (producer or self._producer).id, bytes(frames), time)
 
     def shed(self, frames: bytes) -> None:
-        channels, counts = np.unique(np.frombuffer(frames, np.int8)[4::10], return_counts=True)
-        self._link.send("shed", dict(zip(channels.tolist(), counts.tolist(), strict=True)))
+        self._link.send("shed", channel_counts(frames))
 
     def note_repair(self, block: str, *, entities: int, inherited: int, why: str) -> None:
         self._link.send("repaired", block, entities, inherited, why)

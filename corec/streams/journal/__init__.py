@@ -11,6 +11,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from corec.common.units import MB
 from corec.errors import CoreCError, DiskFull
 from corec.storage import disk
 from corec.streams.base import Entry
@@ -128,7 +129,7 @@ class Journal:
         self._publish(last=self._next - 1, end=self._end)
         return self.last
 
-    def read(self, after: int, max_bytes: int = 1 << 20) -> list[Entry]:
+    def read(self, after: int, max_bytes: int = MB) -> list[Entry]:
         return self._reader.read(after, max_bytes, self._view)
 
     def trim(self, upto: int) -> None:

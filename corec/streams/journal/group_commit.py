@@ -12,6 +12,7 @@ from typing import NamedTuple
 from corec.common.text import counted
 from corec.common.times import wall_ms
 from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.errors import InternalError, StorageError
 from corec.streams.base import Log
 
@@ -19,7 +20,7 @@ log = logging.getLogger("corec.streams.group_commit")
 
 #: The longest a batch waits for company before its group is synced.
 GROUP_MS = 10.0
-GROUP_BYTES = 1 << 20
+GROUP_BYTES = MB
 #: What may wait for the disk; beyond it `submit` blocks.
 PENDING_BYTES = 8 << 20
 #: Groups that the statistics look back on.
