@@ -14,6 +14,7 @@ from corec.node.router import Router
 from corec.pipeline.recovery import Opened
 from corec.pipeline.redis_outputs import Outputs
 from corec.pipeline.turns import Pipeline
+from corec.plugin_api.stream_writer import StreamWriter
 from corec.publish import Publisher
 from corec.streams.journal import Journal
 from corec.streams.redis.intake import RedisIntake
@@ -66,10 +67,10 @@ class RedisSide:
         if self.outputs:
             self.outputs.committed(outcome, cursor, self.intake.reader.run if self.intake else "")
 
-    def client(self, put_out: Callable[[str, bytes, bool], None]) -> Any:
+    def client(self, pipeline: Callable[[], Pipeline]) -> Any:
         """The real client that plugins get; what `enviar_mensaje_redis` sends with it goes through the outbox."""
         client = _client(self._config)
-        client.corec_put_out = put_out
+        client.corec_put_out = StreamWriter(pipeline).add
         return client
 
     def stop_reading(self, pipeline: Pipeline) -> None:

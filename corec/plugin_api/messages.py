@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any
 
 from corec.errors import FrameError, PartialFrame, PluginError
-from corec.plugin_api.embedded_redis import paced, put_out
+from corec.plugin_api.stream_writer import paced
 
 FRAME = struct.Struct("!Ibf?")
 #: Entries that a plugin's stream keeps, about: 2 MB of single frames on Redis.
@@ -66,7 +66,7 @@ async def enviar_mensaje_redis(client: Any, stream: str, mensaje: bytes, priorid
     critical = prioridad == "critical"
     fields = {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}
     if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # a node's own client: the entry leaves with the commit, once
-        return await paced(put_out(client.corec_put_out, stream, fields, critical))
+        return await paced(client.corec_put_out(stream, fields, critical))
     options = {"urgent": True} if critical and getattr(client, "takes_urgent", False) is True else {}
     added = client.xadd(stream, fields, maxlen=MAX_ENTRIES, approximate=True, **options)
     return await added if inspect.isawaitable(added) else added

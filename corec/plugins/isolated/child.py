@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from corec.common.priority import give_way
-from corec.plugin_api.embedded_redis import REFUSED_S
 from corec.plugin_api.failures import WHATEVER, told
 from corec.plugin_api.metering import Meter
+from corec.plugin_api.stream_writer import REFUSED_S
 from corec.plugin_api.subscriptions import Entry
 from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy, datos_of
 from corec.plugins.isolated.pipe import Closed, Pipe
