@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FRAME_BYTES: int
 FRAME: np.dtype[np.void]
+FRAME_HINT: str
 HEADER: struct.Struct
 MAGIC: bytes
 VERSION: int

@@ -29,6 +29,7 @@ cc_crc32c_choose(os.environ.get("COREC_SIMD") != "base")
 FRAME_BYTES = CC_FRAME
 #: A frame as NumPy sees it.
 FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "?")])
+FRAME_HINT = "a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian"
 CANAL_AT = FRAME.fields["canal"][1]
 HEADER = struct.Struct("!2sBBIQQQqII")
 MAGIC, VERSION = b"CB", 1
@@ -79,7 +80,7 @@ def whole_frames(length):
     count, rest = divmod(length, FRAME_BYTES)
     if rest:
         raise FrameError(f"expected whole frames of {FRAME_BYTES} bytes, got {length} bytes, {rest} more than {count} frames",
-                         hint="a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian")
+                         hint=FRAME_HINT)
     return count
 
 

@@ -16,6 +16,11 @@ def elided(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}" if width > 1 else "…"[:width]
 
 
+def first_of(lines: list[str], most: int = 20) -> list[str]:
+    """At the most so many lines, and one that counts the others."""
+    return lines[:most] + ([f"... and {len(lines) - most} more"] if len(lines) > most else [])
+
+
 def amount(count: float) -> str:
     """Bytes with the unit that keeps them short: `640 B`, `12.3 KB`, `1.2 GB`."""
     for unit in ("B", "KB", "MB", "GB"):

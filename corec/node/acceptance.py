@@ -8,6 +8,7 @@ import numpy as np
 
 from corec._core.wire import FRAME_BYTES, channels_of
 from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import FIRST_ID
 from corec.errors import DiskFull
@@ -43,7 +44,7 @@ class Acceptance:
             self.committer = publisher.tail.committer
         else:
             self.committer = GroupCommitter(journal, on_commit=lambda _: self._pipeline().accepted(), instance=self._config.instance_id,
-                                            group_bytes=min(GROUP_BYTES, self._config.max_disk_mb << 17))  # fmt: skip
+                                            group_bytes=min(GROUP_BYTES, self._config.max_disk_mb * MB // 8))  # fmt: skip
         self.committer.stretch = lambda: self._pipeline().flash.stretch
 
     def submit(self, frames: bytes, time: int, offsets: Any = None, producer: Producer | None = None) -> "Future[int]":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
@@ -46,9 +47,9 @@ class RedisSide:
         """What a pipeline reads; an earlier one is closed."""
         if self.intake:
             self.intake.close()
-        spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb << 20, instance=self._config.instance_id)
+        spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb * MB, instance=self._config.instance_id)
         intake = RedisIntake(self._server, spool=spool, instance=self._config.instance_id,
-                             keep_bytes=self._config.conservar_diario_mb << 20,
+                             keep_bytes=self._config.conservar_diario_mb * MB,
                              lead_s=self._config.retraso_max / 2, given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
         left = any(journal.glob("*.log"))

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError, WatchError
 
 from corec._core.dtypes import AGGREGATE
 from corec.common.retrying_thread import RetryingThread
+from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
@@ -30,7 +31,7 @@ log = logging.getLogger("corec.node.outputs")
 #: Rows of the outbox sent in one go.
 ROWS = 500
 #: Bytes that an output stream may take, about, and the bounds of MAXLEN that follow from it.
-STREAM_BYTES = 16 << 20
+STREAM_BYTES = 16 * MB
 LENGTHS = (100, 100_000)
 MARK_S = 0.1
 CACHE_S = 1.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from corec.errors import PluginError
 from corec.pipeline.plugin_entries import OWN_PREFIX, unpack_entry
 from corec.plugin_api.stream_writer import StreamWriter, as_bytes, as_entry, as_text, paced
+from corec.streams.redis.keys import FIELD
 
 if TYPE_CHECKING:
     from corec.pipeline.turns import Pipeline
@@ -93,7 +94,7 @@ class EmbeddedRedis:
 def _entry(stream: str, row: tuple[int, int, bytes]) -> Entry:
     number, moment, blob = row
     if stream.startswith(OWN_PREFIX):
-        return b"%d-%d" % (moment, number), {b"m": blob}
+        return b"%d-%d" % (moment, number), {FIELD: blob}
     return unpack_entry(blob)
 
 

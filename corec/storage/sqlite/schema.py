@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.errors import CoreCError, DamagedFile, DiskFull, StorageError
 from corec.storage import disk, historia
 from corec.storage.formats import newer
@@ -23,7 +24,7 @@ PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
 #: A WAL that a long reader has let grow is cut back to this.
-WAL_KEPT_BYTES = 8 << 20
+WAL_KEPT_BYTES = 8 * MB
 
 _VIEW = """CREATE VIEW bloques AS
 SELECT b.id AS id, w.canal AS canal, b.entities AS num_entidades, w.fitness AS fitness,

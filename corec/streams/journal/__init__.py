@@ -21,7 +21,7 @@ from corec.streams.journal.read import JournalFile, Reader, View
 
 log = logging.getLogger("corec.streams.journal")
 
-SEGMENT_BYTES = 16 << 20
+SEGMENT_BYTES = 16 * MB
 #: Trimmed files kept to be used again.  A file that was written before takes half as many bytes on the
 #: disk for each sync, and a third of the time: its blocks are there already.
 SPARE_FILES = 4

@@ -22,7 +22,7 @@ log = logging.getLogger("corec.streams.group_commit")
 GROUP_MS = 10.0
 GROUP_BYTES = MB
 #: What may wait for the disk; beyond it `submit` blocks.
-PENDING_BYTES = 8 << 20
+PENDING_BYTES = 8 * MB
 #: Groups that the statistics look back on.
 RECENT_GROUPS = 512
 

@@ -25,7 +25,7 @@ from corec.streams.redis.spool import Spool, Spooled
 log = logging.getLogger("corec.streams.redis_reader")
 
 #: Bytes read ahead of each stream; then that stream is left out of reads until some are taken.
-AHEAD_BYTES = 8 << 20
+AHEAD_BYTES = 8 * MB
 #: Bytes that one read of a stream should bring, and the bounds of COUNT that follow from it.
 READ_BYTES = MB
 COUNTS = (64, 8192)
