@@ -91,7 +91,7 @@ class CoreCNucleus(Nucleus):
     def _begin(self) -> None:
         redis = self._life.redis
         if redis:
-            self.redis_client = redis.client(lambda *entry: self.pipeline.put_out(*entry))
+            self.redis_client = redis.client(lambda: self.pipeline)
         self._acceptance.begin(self.journal, redis and redis.publisher, reads_redis=self._life.reads_redis)
         self._life.begin()
         self._control = ControlServer(self.data, lambda request: answer(self, request))

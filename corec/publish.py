@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from corec._core.wire import encode_frames, whole_frames
+from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.config import Config, load
 from corec.errors import BackPressure, DiskFull, FrameError, InputError
 from corec.streams.sending.routing import Part, Routing
 from corec.streams.sending.unsent import Tail, future_of
 
-MB = 1 << 20
 TAILS = "tails"
 #: How long `publish` waits for room before it says that there is none.
 TIMEOUT_S = 10.0
@@ -68,7 +69,7 @@ class Publisher:
         offsets: int32[n], ms to *time*.  Raises BackPressure when there was no room for *timeout* seconds: then none or
         some of the readings are kept, never one of them twice.
         """
-        frames, moment, end = as_frames(readings), now_ms() if time is None else time, clock.monotonic() + timeout
+        frames, moment, end = as_frames(readings), wall_ms() if time is None else time, clock.monotonic() + timeout
         parts = list(self._routing.split(frames, offsets)) if frames else []
         while parts := self._refused(parts, moment, timeout):
             if clock.monotonic() >= end:
@@ -143,11 +144,6 @@ def as_frames(readings: bytes | Iterable[Reading]) -> bytes:
         if len(column) and not (column.min() >= low and column.max() <= high):
             raise FrameError(f"expected ids from 0 to 4294967295 and canales from 0 to 127, got {column.min()} to {column.max()}")
     return encode_frames(ids, canales, valores, np.asarray(estados, bool))
-
-
-def now_ms() -> int:
-    """Now, in ms since 1970."""
-    return clock.time_ns() // 1_000_000
 
 
 def _problem(ticket: "Future[int]", timeout: float) -> BaseException | None:

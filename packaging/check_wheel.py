@@ -21,6 +21,7 @@ NEEDED = {
     *(f"corec/_core/{name}" for name in ("layout.pxd", "core.pxd", "arena.pxd", "block.pxd")),
     *(f"corec/_core/{name}" for name in ("layout.h", "core.h", "kernels.h", "wire.h")),
 }
+LICENCE = re.compile(r"corec-[^/]+\.dist-info/licenses/LICENSE$")
 UNWANTED = re.compile(r"\.(c|cpp|pyx|html|py[cod]|o|a)$|(^|/)(tests?|benchmarks|__pycache__)/|\.libs/")
 #: Tag -> (what ELF calls the machine, the largest page it runs with): the Pi 5's kernel has pages of 16 KiB.
 MACHINES = {"x86_64": (62, 4096), "aarch64": (183, 65536)}
@@ -69,6 +70,8 @@ def modules(archive: zipfile.ZipFile) -> list[str]:
 def _names(names: set[str]) -> Iterator[str]:
     for missing in sorted(NEEDED - names):
         yield f"expected {missing} in it, and it is not"
+    if not any(map(LICENCE.match, names)):
+        yield "expected the licence in it, and it is not"
     for name in sorted(filter(UNWANTED.search, names)):
         yield f"expected nothing that was generated or only tests it, got {name}"
     strays = {name.split("/")[0] for name in names if not re.match(r"corec/|corec-[^/]+\.dist-info/", name)}

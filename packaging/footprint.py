@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tools import run
 
-MOST_BYTES = 150_000_000
+MOST_BYTES = 180_000_000
 
 
 class Footprint(NamedTuple):

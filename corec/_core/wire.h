@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "layout.h"
 
 /* Call once; hardware 0 forces the table. */
 void cc_crc32c_choose(int hardware);
@@ -11,7 +12,7 @@ uint32_t cc_crc32c(uint32_t crc, const uint8_t *p, size_t n);
 
 static inline void cc_frames_decode(const uint8_t *f, size_t n, uint32_t *ids, int8_t *canales, uint32_t *valores, uint8_t *estados)
 {
-    for (size_t i = 0; i < n; i++, f += 10) {
+    for (size_t i = 0; i < n; i++, f += CC_FRAME) {
         uint64_t head;
         uint32_t value;
         memcpy(&head, f, 8);
@@ -26,7 +27,7 @@ static inline void cc_frames_decode(const uint8_t *f, size_t n, uint32_t *ids, i
 static inline void cc_frames_encode(uint8_t *f, size_t n, const uint32_t *ids, const int8_t *canales, const uint32_t *valores,
                                     const uint8_t *estados)
 {
-    for (size_t i = 0; i < n; i++, f += 10) {
+    for (size_t i = 0; i < n; i++, f += CC_FRAME) {
         const uint32_t id = __builtin_bswap32(ids[i]), value = __builtin_bswap32(valores[i]);
         memcpy(f, &id, 4);
         f[4] = (uint8_t)canales[i];

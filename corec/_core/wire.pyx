@@ -6,6 +6,7 @@ gives it byte by byte.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from corec._core.layout cimport CC_FRAME
 
 import os
 import struct
@@ -25,7 +26,11 @@ cdef extern from "wire.h" nogil:
 
 cc_crc32c_choose(os.environ.get("COREC_SIMD") != "base")
 
-FRAME_BYTES = 10
+FRAME_BYTES = CC_FRAME
+#: A frame as NumPy sees it.
+FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "?")])
+FRAME_HINT = "a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian"
+CANAL_AT = FRAME.fields["canal"][1]
 HEADER = struct.Struct("!2sBBIQQQqII")
 MAGIC, VERSION = b"CB", 1
 ZSTD, OFFSETS = 1, 2
@@ -75,8 +80,19 @@ def whole_frames(length):
     count, rest = divmod(length, FRAME_BYTES)
     if rest:
         raise FrameError(f"expected whole frames of {FRAME_BYTES} bytes, got {length} bytes, {rest} more than {count} frames",
-                         hint="a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian")
+                         hint=FRAME_HINT)
     return count
+
+
+def channels_of(frames):
+    """int8[n]: the channel of each frame, a view; bytes beyond whole frames are not refused here."""
+    return np.frombuffer(frames, np.int8)[CANAL_AT::FRAME_BYTES]
+
+
+def channel_counts(frames):
+    """How many frames each channel has, by channel."""
+    channels, counts = np.unique(channels_of(frames), return_counts=True)
+    return dict(zip(channels.tolist(), counts.tolist()))
 
 
 def decode_frames(const uint8_t[::1] frames not None):
@@ -117,8 +133,8 @@ def encode_frames(ids, canales, valores, estados):
     canales = np.ascontiguousarray(np.broadcast_to(np.asarray(canales, np.int8), n))
     bits = column(np.broadcast_to(np.asarray(valores, np.float32), n), np.float32).view(np.uint32)
     estados = np.ascontiguousarray(np.broadcast_to(np.asarray(estados, np.uint8), n))
-    out = PyBytes_FromStringAndSize(NULL, n * 10)
-    encode_into(<uint8_t[:n * 10]><uint8_t *>PyBytes_AS_STRING(out) if n else np.empty(0, np.uint8), ids, canales, bits, estados)
+    out = PyBytes_FromStringAndSize(NULL, n * CC_FRAME)
+    encode_into(<uint8_t[:n * CC_FRAME]><uint8_t *>PyBytes_AS_STRING(out) if n else np.empty(0, np.uint8), ids, canales, bits, estados)
     return out
 
 
@@ -126,8 +142,8 @@ def encode_into(uint8_t[::1] frames not None, const uint32_t[::1] ids not None, 
                 const uint32_t[::1] valores not None, const uint8_t[::1] estados not None):
     """Encode columns (valores as their bits, uint32) into *frames*; returns how many."""
     cdef size_t n = ids.shape[0]
-    if <size_t>frames.shape[0] < n * 10 or <size_t>min(canales.shape[0], valores.shape[0], estados.shape[0]) < n:
-        raise FrameError(f"expected {n * 10} bytes of room and columns of {n}")
+    if <size_t>frames.shape[0] < n * CC_FRAME or <size_t>min(canales.shape[0], valores.shape[0], estados.shape[0]) < n:
+        raise FrameError(f"expected {n * CC_FRAME} bytes of room and columns of {n}")
     if n:
         with nogil:
             cc_frames_encode(&frames[0], n, &ids[0], &canales[0], &valores[0], &estados[0])

@@ -23,13 +23,12 @@ from corec.blocks.failure_log import FailureLog
 from corec.blocks.inheritance import donors
 from corec.blocks.messages import Messages, PassReadings
 from corec.blocks.sample import Sample
+from corec.config.blocks import ENTITY_KB
 from corec.entities.entity import MicroCeluEntidadCoreC, check_channel, check_id
 from corec.errors import CapacityError, UsageError
 
 logger = logging.getLogger("BloqueSimbiotico")
 
-#: What an entity counts against `max_size`, as the original documentation has it.
-ENTITY_KB = 1
 #: Seconds that all functions which suspend may take together in one pass.
 TIME_LIMIT = 0.5
 

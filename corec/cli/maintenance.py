@@ -1,6 +1,5 @@
 """`corec mute` and `corec ack`: alerts that nobody needs to hear, and alerts that somebody saw to."""
 
-import time
 from pathlib import Path
 
 import click
@@ -25,10 +24,10 @@ def mute(subject: str, span: float, why: str, data: Path) -> None:
     corec mute 70012 --for 30m
     corec mute enjambre_sensor/17 --for 0
     """
-    from corec.common.times import iso
+    from corec.common.times import iso, wall_ms
     from corec.control.client import ask
 
-    until = round(time.time() * 1000 + span * 1000) if span else 0
+    until = wall_ms() + round(span * 1000) if span else 0
     what = {"entity": int(subject)} if subject.isdecimal() else {"block": subject}
     answer = ask(data, {"op": "mute", **what, "until": until, "why": why}, timeout=30.0)
     said = f"is muted until {iso(until)[:-4]} UTC" if span else "is heard again"

@@ -1,4 +1,5 @@
 """Numbers and names in sentences."""
+from corec.common.units import DAY_S
 
 
 def counted(count: int, noun: str) -> str:
@@ -15,6 +16,11 @@ def elided(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}" if width > 1 else "…"[:width]
 
 
+def first_of(lines: list[str], most: int = 20) -> list[str]:
+    """At the most so many lines, and one that counts the others."""
+    return lines[:most] + ([f"... and {len(lines) - most} more"] if len(lines) > most else [])
+
+
 def amount(count: float) -> str:
     """Bytes with the unit that keeps them short: `640 B`, `12.3 KB`, `1.2 GB`."""
     for unit in ("B", "KB", "MB", "GB"):
@@ -28,7 +34,7 @@ def duration(seconds: float) -> str:
     """`4.2 s`, `3 min 20 s`, `5 h 03 min`, `12 d 04 h`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // 86_400
+    minutes, hours, days = int(seconds) // 60, int(seconds) // 3600, int(seconds) // DAY_S
     if hours < 1:
         return f"{minutes} min {int(seconds) % 60:02d} s"
     return f"{hours} h {minutes % 60:02d} min" if days < 1 else f"{days} d {hours % 24:02d} h"

@@ -1,6 +1,6 @@
-"""Times as people and loggers write them, to ms since 1970."""
-
+"""Now in ms since 1970, and times as people and loggers write them."""
 import math
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -11,6 +11,11 @@ from corec.errors import FrameError
 MS_FROM = 1e11
 #: The year 5138 in milliseconds; more than that is some finer unit.
 MS_UPTO = 1e14
+
+
+def wall_ms() -> int:
+    """Now, in ms since 1970: it jumps when somebody sets the clock."""
+    return time.time_ns() // 1_000_000
 
 
 class TimeFormat(NamedTuple):

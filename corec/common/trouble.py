@@ -4,6 +4,7 @@ import logging
 import time
 from typing import Any, NamedTuple
 
+from corec.common.times import wall_ms
 from corec.errors import DiskFull, ServerAway
 
 #: Lines about one trouble are at least this far apart.
@@ -29,7 +30,7 @@ class Trouble:
 
     def met(self, what: str, error: Exception, count: int = 1) -> None:
         """*what* failed with *error*, *count* times."""
-        since = self._met.since if self._met else time.time_ns() // 1_000_000
+        since = self._met.since if self._met else wall_ms()
         state = "full" if isinstance(error, DiskFull) else "away" if isinstance(error, ServerAway) else "failing"
         self._met = Met(since, state, getattr(error, "text", str(error)))
         if time.monotonic() < self._due:
@@ -44,7 +45,7 @@ class Trouble:
         if self._met is None:
             return
         if self._said:
-            seconds = (time.time_ns() // 1_000_000 - self._met.since) / 1000
+            seconds = (wall_ms() - self._met.since) / 1000
             self._log.warning("[%s] works again, after %.1f s", self._who, seconds)
         self._met, self._said = None, False
 

@@ -18,7 +18,7 @@ from corec.errors import ConfigError
 if TYPE_CHECKING:
     from corec.config.device_table import DeviceTable
 
-#: What an entity counts for against `max_size_mb`: the documented 1 KB.
+#: What an entity counts for against `max_size_mb` and `max_size`: the documented 1 KB.
 ENTITY_KB = 1
 ENTITIES_PER_BLOCK, ENTITIES_PER_PLUGIN_BLOCK = 1000, 2000
 BLOCK_MB, PLUGIN_BLOCK_MB = 1.0, 5.0

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from mmap import PAGESIZE
 
 from corec.common.text import counted, elided
+from corec.common.units import MB
 from corec.config import BlockEntry, Config
 from corec.errors import CapacityError
-
-MB = 1024 * 1024
 
 #: The process itself: interpreter, NumPy, the compiled core, the store's cache.
 BASE_BYTES = 60 * MB

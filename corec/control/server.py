@@ -13,12 +13,13 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
+from corec.common.units import MB
 from corec.control.client import NAME, socket_address
 from corec.errors import CoreCError, ExitCode
 
 log = logging.getLogger("corec.node.control")
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = MB
 #: A client that says nothing for so long is hung up on.
 SILENT_S = 30.0
 

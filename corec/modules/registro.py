@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core.wire import encode_frames
+from corec.common.times import wall_ms
 from corec.errors import PluginError
 from corec.modules.base import ModuloBase
-from corec.pipeline.turns import wall_ms
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter
 from corec.streams.sending.producer import Producer

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corec._core.wire import FRAME_BYTES, channels_of
+from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import FIRST_ID
 from corec.errors import DiskFull
 from corec.node.refused import FLOOD, Refused
-from corec.pipeline.turns import Pipeline, wall_ms
+from corec.pipeline.turns import Pipeline
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GROUP_BYTES, GroupCommitter
 from corec.streams.redis.keys import CRITICAL_CHANNELS
@@ -41,7 +44,7 @@ class Acceptance:
             self.committer = publisher.tail.committer
         else:
             self.committer = GroupCommitter(journal, on_commit=lambda _: self._pipeline().accepted(), instance=self._config.instance_id,
-                                            group_bytes=min(GROUP_BYTES, self._config.max_disk_mb << 17))  # fmt: skip
+                                            group_bytes=min(GROUP_BYTES, self._config.max_disk_mb * MB // 8))  # fmt: skip
         self.committer.stretch = lambda: self._pipeline().flash.stretch
 
     def submit(self, frames: bytes, time: int, offsets: Any = None, producer: Producer | None = None) -> "Future[int]":
@@ -52,8 +55,8 @@ class Acceptance:
         """
         if self._publisher and not self._is_own(frames):
             return self._publisher.submit(frames, time, offsets, refused=self.refused.add_frames)
-        readings = len(frames) // 10
-        urgent = bool(np.isin(np.frombuffer(frames, np.int8)[4::10], CRITICAL).any())
+        readings = len(frames) // FRAME_BYTES
+        urgent = bool(np.isin(channels_of(frames), CRITICAL).any())
         ticket = (producer or self._producer).send(frames, time, offsets, lambda envelope: self.committer.submit(
             envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
         ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corec.common.text import counted, duration
-from corec.common.times import iso
+from corec.common.times import iso, wall_ms
+from corec.common.units import DAY_S
 from corec.config import Config
 from corec.engine import Engine
 from corec.errors import CoreCError, DamagedFile, ServerAway
@@ -14,7 +15,7 @@ from corec.node.after_commit import AfterCommit
 from corec.node.pipeline_thread import PipelineThread
 from corec.node.store_wait import StoreWait
 from corec.pipeline.recovery import Opened, open_node, open_without_store, require_reach
-from corec.pipeline.turns import Pipeline, wall_ms
+from corec.pipeline.turns import Pipeline
 from corec.storage.away import AwayStore
 from corec.storage.folder import DataFolder
 from corec.storage.open_store import probe
@@ -206,7 +207,7 @@ def clock_ahead(engine: Engine, config: Config) -> str | None:
     ahead = (engine.clock - wall_ms()) / 1000
     if ahead <= config.max_adelanto + AHEAD_S:
         return None
-    days = ahead / 86_400
+    days = ahead / DAY_S
     span = f"{days:,.0f} days" if days >= 2 else duration(ahead)
     return (f"the node's clock stands at {iso(engine.clock)[:-4]} UTC, {span} ahead of this machine's; readings will be late until then\n"
             "HINT: set this machine's clock right if that is what is wrong, else go on in a new folder (--data): this one can still be"

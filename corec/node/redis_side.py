@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.config import Config
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
@@ -14,6 +15,7 @@ from corec.node.router import Router
 from corec.pipeline.recovery import Opened
 from corec.pipeline.redis_outputs import Outputs
 from corec.pipeline.turns import Pipeline
+from corec.plugin_api.stream_writer import StreamWriter
 from corec.publish import Publisher
 from corec.streams.journal import Journal
 from corec.streams.redis.intake import RedisIntake
@@ -45,9 +47,9 @@ class RedisSide:
         """What a pipeline reads; an earlier one is closed."""
         if self.intake:
             self.intake.close()
-        spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb << 20, instance=self._config.instance_id)
+        spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb * MB, instance=self._config.instance_id)
         intake = RedisIntake(self._server, spool=spool, instance=self._config.instance_id,
-                             keep_bytes=self._config.conservar_diario_mb << 20,
+                             keep_bytes=self._config.conservar_diario_mb * MB,
                              lead_s=self._config.retraso_max / 2, given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
         left = any(journal.glob("*.log"))
@@ -66,10 +68,10 @@ class RedisSide:
         if self.outputs:
             self.outputs.committed(outcome, cursor, self.intake.reader.run if self.intake else "")
 
-    def client(self, put_out: Callable[[str, bytes, bool], None]) -> Any:
+    def client(self, pipeline: Callable[[], Pipeline]) -> Any:
         """The real client that plugins get; what `enviar_mensaje_redis` sends with it goes through the outbox."""
         client = _client(self._config)
-        client.corec_put_out = put_out
+        client.corec_put_out = StreamWriter(pipeline).add
         return client
 
     def stop_reading(self, pipeline: Pipeline) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
+from corec._core.wire import channel_counts
 
 DISK = "no room on disk"
 FLOOD = "a plugin floods"
@@ -23,8 +23,7 @@ class Refused:
 
     def add_frames(self, frames: bytes, cause: str = DISK) -> None:
         """Count refused frames by channel, under *cause*."""
-        channels, counts = np.unique(np.frombuffer(frames, np.int8)[4::10], return_counts=True)
-        self.add(dict(zip(channels.tolist(), counts.tolist(), strict=True)), cause)
+        self.add(channel_counts(frames), cause)
 
     def add(self, counts: Mapping[int, int], cause: str) -> None:
         """Count refused readings: channel -> how many, under *cause*."""

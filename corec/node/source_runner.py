@@ -1,43 +1,36 @@
 """A source in a thread of its own: read, number, hand to the journal, wait for its next turn."""
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from corec.errors import CoreCError
-from corec.pipeline.turns import wall_ms
+from corec.common.retrying_thread import RetryingThread
+from corec.common.times import wall_ms
+from corec.errors import CoreCError, InputError
 from corec.sources.base import Source
 from corec.streams.sending.producer import Producer
 
 log = logging.getLogger(__name__)
 
-#: A source that fails is tried again after this long, then twice as long, up to a minute.
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
 
+class SourceRunner(RetryingThread):
+    """Runs one source until it is stopped."""
 
-class SourceRunner:
-    """Runs one source until it is stopped; one that fails is tried again."""
+    join_s = 1.0
+    #: Seconds before a source that fails is read again; each further pause is twice as long, up to the longest.
+    first_pause_s, longest_pause_s = 1.0, 60.0
 
     def __init__(self, submit: Callable[..., Any], source: Source, instance: str) -> None:
         """submit: as `Acceptance.submit`."""
+        super().__init__(f"source-{source.name}", f"Source-{source.name}", log)
         self._submit, self.source = submit, source
         self._producer = Producer(f"{instance}/{source.name}")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"source-{source.name}", daemon=True)
-        self._began = time.monotonic()
+        self._began = self._due = time.monotonic()
         self.sent = 0
-        self.problem = ""
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
 
     def stop(self) -> None:
         """Stop after the read on its way."""
-        self._stop.set()
-        self._thread.join(timeout=1.0)
+        super().stop()
         self.source.close()
 
     def status(self) -> dict[str, Any]:
@@ -46,27 +39,27 @@ class SourceRunner:
         detail = self.problem or self.source.detail
         return {"name": self.source.name, "entities": self.source.entities, "per_s": self.sent / span, "detail": detail}
 
-    def _run(self) -> None:
-        pause, due = FIRST_PAUSE_S, time.monotonic()
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
-            due = max(due + self.source.interval, time.monotonic() - self.source.interval)
-            try:
-                self._read()
-                pause, self.problem = FIRST_PAUSE_S, ""
-            except CoreCError as error:
-                self._complain(error.text)
-                due, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE_S)
-            except Exception as error:
-                self._complain(f"{type(error).__name__}: {error}")
-                due, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE_S)
+    def _pass(self) -> None:
+        if self._stop.wait(max(0.0, self._due - time.monotonic())):
+            return
+        self._due = max(self._due + self.source.interval, time.monotonic() - self.source.interval)
+        try:
+            self._read()
+        except CoreCError:
+            raise
+        except Exception as error:    # sources of others raise what they like
+            raise InputError(f"{type(error).__name__}: {error}") from error
+        self.problem = ""
 
     def _read(self) -> None:
         for batch in self.source.read(wall_ms()):
             frames = batch.frames()
             self._submit(frames, time=batch.time, offsets=batch.offsets, producer=self._producer)
-            self.sent += len(frames) // 10
+            self.sent += batch.readings
 
-    def _complain(self, problem: str) -> None:
-        if problem != self.problem:
-            log.error("[Source-%s] %s", self.source.name, problem)
-        self.problem = problem
+    def _failed(self, error: CoreCError) -> None:
+        self.again_s = min(2 * self.again_s, self.longest_pause_s) if self.problem else self.first_pause_s
+        self._due = time.monotonic() + self.again_s
+        if error.text != self.problem:
+            self._log.error("[%s] %s", self._who, error.text)
+        self.problem = error.text

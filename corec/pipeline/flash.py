@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from corec.common.units import DAY_S, MB
+
 log = logging.getLogger("corec.node.flash")
 
-MB = 1 << 20
-DAY_S = 86_400
 #: Written bytes are looked at this often.
 LOOK_EVERY_S = 10.0
 #: Commits and syncs come at most so many times rarer: a turn of half a second takes 30 s, a group of 10 ms 0.6 s.

@@ -3,6 +3,8 @@ import threading
 import time
 from collections import deque
 
+import msgspec
+
 #: Bytes of entries that one commit takes, about: half a millisecond more on an SSD.
 CHUNK_BYTES = 64 << 10
 #: So few come along with any commit.
@@ -11,6 +13,19 @@ FEW_BYTES = 4 << 10
 PATIENCE_S = 0.4
 
 Sent = tuple[str, int, bytes]  # stream, time in ms, entry
+
+#: Streams of the node itself hold frames; those of plugins hold fields.
+OWN_PREFIX = "corec:"
+
+
+def pack_entry(number: bytes, fields: dict[bytes, bytes]) -> bytes:
+    """An entry of a plugin as the outbox keeps it."""
+    return msgspec.msgpack.encode([number, fields])
+
+
+def unpack_entry(blob: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    number, fields = msgspec.msgpack.decode(blob)
+    return number, fields
 
 
 class Outgoing:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corec._core import dtypes
-from corec.pipeline.turns import wall_ms
+from corec.common.times import wall_ms
 
 #: Rows of blocks and alerts that may be looked back on, 6 MB: those of three seconds of thirty million entities.
 MOST_ROWS = 100_000

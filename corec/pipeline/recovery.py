@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from corec._core.arena import SPARE
+from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
@@ -29,7 +30,6 @@ from corec.streams.journal import Journal
 
 log = logging.getLogger("corec.node.recovery")
 
-MB = 1 << 20
 #: Turns among which one that took readings is looked for.
 NEWEST_TURNS = 100
 

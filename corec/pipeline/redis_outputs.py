@@ -13,15 +13,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from redis.exceptions import ResponseError, WatchError
 
 from corec._core.dtypes import AGGREGATE
 from corec.common.retrying_thread import RetryingThread
+from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
+from corec.pipeline.plugin_entries import OWN_PREFIX, unpack_entry
 from corec.streams.redis.keys import FIELD, committed_key
 from corec.streams.redis.link import Link
 
@@ -30,7 +31,7 @@ log = logging.getLogger("corec.node.outputs")
 #: Rows of the outbox sent in one go.
 ROWS = 500
 #: Bytes that an output stream may take, about, and the bounds of MAXLEN that follow from it.
-STREAM_BYTES = 16 << 20
+STREAM_BYTES = 16 * MB
 LENGTHS = (100, 100_000)
 MARK_S = 0.1
 CACHE_S = 1.0
@@ -39,7 +40,6 @@ CACHE_S = 1.0
 CACHE_BLOCKS, CACHE_PAUSE_S = 24, 0.004
 #: Where a cursor keeps the position of a shard's outputs, beside those of streams.
 SENT = "sent"
-OWN_PREFIX = "corec:"
 COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "messages", "fitness", "score")
 PLACES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
 
@@ -229,4 +229,4 @@ def position_key(stream: str, instance: str) -> str:
 
 def fields_of(stream: str, entry: bytes) -> dict[Any, Any]:
     """The fields of an outbox entry: frames of the node itself, fields of a plugin."""
-    return {FIELD: entry} if stream.startswith(OWN_PREFIX) else msgspec.msgpack.decode(entry)[1]
+    return {FIELD: entry} if stream.startswith(OWN_PREFIX) else unpack_entry(entry)[1]

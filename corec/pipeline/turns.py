@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from corec.common.times import wall_ms
 from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
@@ -27,7 +29,6 @@ from corec.streams.base import Entry
 
 log = logging.getLogger("corec.node.pipeline")
 
-MB = 1 << 20
 #: Batches are folded this often while they come in.
 FOLD_EVERY_S = 0.01
 #: A turn without alerts is committed this long after it began, later where a budget of flash asks for it (node/flash.py).
@@ -52,11 +53,6 @@ RETRY_S = 0.5
 CHANGE_BLOCKS = ("fuse", "undo")
 #: Weight of the newest turn in the load.
 LOAD_ALPHA = 0.2
-
-
-def wall_ms() -> int:
-    """Now, in ms since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class Counted(NamedTuple):

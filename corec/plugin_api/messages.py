@@ -6,8 +6,10 @@ import struct
 from numbers import Integral
 from typing import Any
 
+from corec._core.wire import FRAME_HINT
+from corec.config.values import MAX_WIRE_ID
 from corec.errors import FrameError, PartialFrame, PluginError
-from corec.plugin_api.embedded_redis import paced, put_out
+from corec.plugin_api.stream_writer import paced
 
 FRAME = struct.Struct("!Ibf?")
 #: Entries that a plugin's stream keeps, about: 2 MB of single frames on Redis.
@@ -15,7 +17,6 @@ MAX_ENTRIES = 100_000
 PRIORITIES = ("normal", "critical")
 
 _INPUTS = re.compile(r"corec:in|\{s\d+\}:(in|fast)")
-_MAX_ID = 2**32 - 1
 _LARGEST_FLOAT32 = struct.unpack("!f", b"\x7f\x7f\xff\xff")[0]
 
 
@@ -25,8 +26,8 @@ async def serializar_mensaje(id: int, canal: int, valor: float, estado: bool) ->
     id: 0..4294967295.  canal: 0..127.  valor: a number that 32 bits hold; NaN and infinity say that the sensor failed.
     estado: False where it says so itself.  Raises FrameError.
     """
-    if not _is_int(id) or not 0 <= id <= _MAX_ID:
-        raise FrameError(f"expected an id from 0 to {_MAX_ID}, got {id!r}", hint="the registro module gives blocks their wire ids")
+    if not _is_int(id) or not 0 <= id <= MAX_WIRE_ID:
+        raise FrameError(f"expected an id from 0 to {MAX_WIRE_ID}, got {id!r}", hint="the registro module gives blocks their wire ids")
     if not _is_int(canal) or not 0 <= canal <= 127:
         raise FrameError(f"expected a canal from 0 to 127, got {canal!r}", hint="the channel is a signed byte; 128 to 255 do not exist")
     if estado not in (False, True):
@@ -41,7 +42,7 @@ async def deserializar_mensaje(mensaje: bytes) -> tuple[int, int, float, bool]:
                          hint="a stream entry has them in its field b'm'")  # fmt: skip
     if memoryview(mensaje).nbytes != FRAME.size:
         raise PartialFrame(f"expected {FRAME.size} bytes, got {memoryview(mensaje).nbytes}",
-                           hint="a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian")  # fmt: skip
+                           hint=FRAME_HINT)  # fmt: skip
     id, canal, valor, estado = FRAME.unpack(mensaje)
     if canal < 0:
         raise FrameError(f"expected a canal from 0 to 127, got {canal & 255}", hint="the channel is a signed byte; 128 to 255 do not exist")
@@ -66,7 +67,7 @@ async def enviar_mensaje_redis(client: Any, stream: str, mensaje: bytes, priorid
     critical = prioridad == "critical"
     fields = {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}
     if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # a node's own client: the entry leaves with the commit, once
-        return await paced(put_out(client.corec_put_out, stream, fields, critical))
+        return await paced(client.corec_put_out(stream, fields, critical))
     options = {"urgent": True} if critical and getattr(client, "takes_urgent", False) is True else {}
     added = client.xadd(stream, fields, maxlen=MAX_ENTRIES, approximate=True, **options)
     return await added if inspect.isawaitable(added) else added

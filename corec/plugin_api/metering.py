@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any
 
+from corec.common.units import MB
+
 log = logging.getLogger("PluginManager")
 
 #: The documented figures for a plugin without a base of its own, printed beside what was measured.
@@ -19,7 +21,6 @@ TARGETS = {"ram_kb": [10, 20], "cpu_percent": [0.001, 0.01], "mb_s": 0.01}
 RATE_S, BURST_S = 30.0, 2.0
 #: A plugin that floods is told of this often.
 TELL_EVERY_S = 60.0
-MB = 1 << 20
 
 
 class Meter:

@@ -21,16 +21,18 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from corec._core import dtypes
 from corec._core.wire import unpack_envelope
 from corec.engine.outcome import Outcome
 from corec.errors import DamagedBatch, PluginError
+from corec.pipeline.plugin_entries import unpack_entry
 from corec.plugin_api.failures import WHATEVER, told
 from corec.plugin_api.metering import CURRENT, Meter, Timed
+from corec.storage.outbox import ALERT_STREAM, message_stream
 from corec.storage.outbox import entries as output_entries
+from corec.streams.redis.keys import FIELD, FRONT_DOOR
 
 log = logging.getLogger("Subscriptions")
 
@@ -40,8 +42,6 @@ MOST_WAITING = 1_000
 CALL_LIMIT_S = 10.0
 #: A handler that fails is told of this often.
 TELL_EVERY_S = 60.0
-#: Where readings enter, by whatever way.
-FRONT_DOOR = "corec:in"
 _SHARD = re.compile(r"\{s\d+\}:(in|fast)")
 
 
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
     @property
     def frames(self) -> bytes:
         """What its field `m` holds: frames of 10 bytes, in streams of CoreC's own."""
-        return self.fields.get(b"m", b"")
+        return self.fields.get(FIELD, b"")
 
 
 class Subscription:
@@ -189,29 +189,29 @@ class Subscriptions:
         if not self._by_stream:
             return
         messages = outcome.messages[self._listened(outcome.messages["canal"])]
-        alerts = outcome.alerts if outcome is not self._held and self.wants("corec:alerts") else None
+        alerts = outcome.alerts if outcome is not self._held and self.wants(ALERT_STREAM) else None
         for _, stream, moment, frames in output_entries(0, messages, alerts):
-            self.publish(stream, [(self._id(moment), {b"m": frames})])
+            self.publish(stream, [(self._id(moment), {FIELD: frames})])
         for stream, _, blob in sent:
             if self.wants(stream):
-                self.publish(stream, [tuple(msgspec.msgpack.decode(blob))])
+                self.publish(stream, [unpack_entry(blob)])
 
     def held(self, outcome: Outcome) -> None:
         """A turn waits for the store: its alerts are told now, as provisional, and not once more when it is durable."""
-        if not self.wants("corec:alerts"):
+        if not self.wants(ALERT_STREAM):
             return
         self._held = outcome
         self.alerted(outcome.alerts, provisional=True)
 
     def alerted(self, alerts: np.ndarray, *, provisional: bool) -> None:
         """Alerts of a turn: of the node, or of a worker of its fleet."""
-        if not self.wants("corec:alerts"):
+        if not self.wants(ALERT_STREAM):
             return
         for _, stream, moment, frames in output_entries(0, np.empty(0, dtypes.MESSAGE), alerts):
-            self.publish(stream, [(self._id(moment), {b"m": frames} | ({b"provisional": b"1"} if provisional else {}))])
+            self.publish(stream, [(self._id(moment), {FIELD: frames} | ({b"provisional": b"1"} if provisional else {}))])
 
     def _listened(self, canales: np.ndarray) -> np.ndarray:
-        wanted = [canal for canal in range(128) if self.wants(f"corec:messages:{canal}")]
+        wanted = [canal for canal in range(128) if self.wants(message_stream(canal))]
         return np.isin(canales, wanted)
 
     def _id(self, moment: int) -> bytes:
@@ -234,4 +234,4 @@ def _opened(batch: Any) -> Iterable[tuple[bytes, dict[bytes, bytes]]]:
         envelope = unpack_envelope(batch.payload)
     except DamagedBatch:
         return
-    yield b"%d-%d" % (batch.arrival, batch.offset), {b"m": bytes(envelope.frames), b"t": b"%d" % envelope.time}
+    yield b"%d-%d" % (batch.arrival, batch.offset), {FIELD: bytes(envelope.frames), b"t": b"%d" % envelope.time}

@@ -13,6 +13,7 @@ from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corec.common.units import MB
 from corec.config import load_plugin_config, merge_plugin_config
 from corec.config.plugins import settings_of
 from corec.errors import PluginError
@@ -29,7 +30,6 @@ log = logging.getLogger("PluginManager")
 
 #: How often a plugin's RAM is looked at.
 WEIGH_EVERY_S = 30.0
-MB = 1 << 20
 
 
 class Loading(NamedTuple):

@@ -3,6 +3,7 @@ import logging
 import time
 from typing import Any
 
+from corec.common.units import MB
 from corec.config.plugins import settings_of
 from corec.plugin_api.metering import TARGETS, Meter
 from corec.plugins.loop_thread import LoopThread
@@ -15,7 +16,6 @@ START_LIMIT_S = 30.0
 MOST_FAILURES = 3
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 600.0
-MB = 1 << 20
 
 
 class Running:

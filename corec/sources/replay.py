@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corec._core.wire import envelope_head
+from corec._core.wire import FRAME_BYTES, envelope_head
 from corec.config import Config
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
@@ -55,7 +55,7 @@ def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:
     frames = memoryview(content.frames())
     edges = [0, *(np.flatnonzero(np.diff(content.offsets)) + 1).tolist(), len(content.ids)]
     for start, end in itertools.pairwise(edges):
-        yield content.time + int(content.offsets[start]), frames[start * 10 : end * 10]
+        yield content.time + int(content.offsets[start]), frames[start * FRAME_BYTES : end * FRAME_BYTES]
 
 
 def _first_bytes(path: Path, count: int) -> bytes:

@@ -6,6 +6,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from corec.common.units import MB
+
+#: Bound of the frames put aside as late; beyond it the oldest go.
+LATE_BYTES = 16 * MB
+#: Snapshots remembered; the turn records from the oldest of them on are kept.
+SNAPSHOTS_KEPT = 2
+
 
 class TurnRecord(NamedTuple):
     """Everything but the readings themselves that a turn did; folding it again gives the same outcome."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from corec.common.units import MB
 from corec.errors import DiskFull, FolderInUse, StorageError
 from corec.storage import disk
 
 #: A node does not start with less room than this: two journal files and a store that can grow a little.
-LEAST_FREE_BYTES = 64 << 20
+LEAST_FREE_BYTES = 64 * MB
 
 
 class Layout:

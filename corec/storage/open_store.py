@@ -3,6 +3,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corec.common.units import MB
 from corec.config import Config
 from corec.storage.base import Base, House, TurnRecord
 from corec.storage.sqlite.read import StoreReader, format_node
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from corec.storage.postgres.read import PostgresReader
     from corec.storage.postgres.store import PostgresStore
 
-MB = 1 << 20
 
 
 def open_store(config: Config, path: Path, base: Base, node: int = 0) -> "tuple[SqliteStore | PostgresStore, House]":

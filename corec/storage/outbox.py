@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from corec._core.dtypes import ALERT_ANOMALY, ALERT_HIGH, ALERT_LOW, ALERT_MUTED
-from corec._core.wire import encode_frames
+from corec._core.wire import FRAME_BYTES, encode_frames
 from corec.storage.rows import row_checksum
 
-FRAME_BYTES = 10
 ALERT_STREAM = "corec:alerts"
 #: Kinds of alerts whose frames say `estado` true: the sensor answers, or the alert is about a block and carries its score.
 ALIVE = (ALERT_HIGH, ALERT_LOW, ALERT_ANOMALY)

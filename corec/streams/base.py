@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from corec.common.units import MB
+
 
 class Entry(NamedTuple):
     """One accepted batch."""
@@ -36,7 +38,7 @@ class Log(Protocol):
     def sync(self) -> int:
         """Make all that was appended durable; return `last`."""
 
-    def read(self, after: int, max_bytes: int = 1 << 20) -> list[Entry]:
+    def read(self, after: int, max_bytes: int = MB) -> list[Entry]:
         """Durable entries with offsets above *after*: at least one if there is any."""
 
     def trim(self, upto: int) -> None:

@@ -4,7 +4,6 @@ JSON in, JSON out; each may run again without harm.  For workers whose `rol` is 
 long work holds nothing up.
 """
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from corec._core import dtypes
+from corec.common.times import wall_ms
+from corec.common.units import DAY_MS
 from corec.config import Config
 from corec.engine.audit import Audit
 from corec.engine.topology import build
@@ -25,7 +26,6 @@ from corec.storage.postgres.compact import compact_month, fine_months
 SLICE_MS = 3_600_000
 #: Blocks named in an answer.
 MOST_NAMED = 20
-DAY_MS = 86_400_000
 #: Where an embedded node has its store, if nothing else is said.
 DATA = Path("data")
 
@@ -104,7 +104,7 @@ def _aggregates(rows: np.ndarray) -> np.ndarray:
 
 def compact(config: Config, days: float) -> dict[str, Any]:
     """Months of which no window is younger than *days* keep a row a minute; what became of each."""
-    before, done = round((time.time() - days * 86_400) * 1000), {}
+    before, done = wall_ms() - round(days * DAY_MS), {}
     for month in fine_months(config.db_config, before):
         done[month] = compact_month(config.db_config, month)
     return done

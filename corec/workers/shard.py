@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from corec.common.units import MB
 from corec.config import Config, parse
 from corec.engine.commands import Reload
 from corec.engine.outcome import Outcome
@@ -170,7 +171,7 @@ def refusal(error: BaseException) -> dict[str, Any]:
 
 def open_shard(config: Config, number: int, woken: threading.Event) -> Shard:
     """Recover a shard and take its fence; whoever had it stops at its next commit."""
-    intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, keep_bytes=config.conservar_diario_mb << 20,
+    intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, keep_bytes=config.conservar_diario_mb * MB,
                          lead_s=config.retraso_max / 2)  # fmt: skip
     opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base),
                      lambda store: (None, intake), shard=number)  # fmt: skip

@@ -1,7 +1,9 @@
 """corec._core.wire: frames against `struct`, envelopes against every kind of damage, checksums against RFC 3720."""
 import itertools
+import re
 import struct
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +211,16 @@ def test_sealed_nonsense_never_does_worse_than_an_error(payload, flags, count):
         assert bytes(wire.unpack_envelope(data).frames) == plain.frames
     except DamagedBatch:
         assert plain is None or flags & 1   # the node is stricter about windows
+
+
+def test_a_frame_has_one_size():
+    # Given the struct of the documentation, the C header and what NumPy makes of a frame
+    header = (Path(wire.__file__).parent / "layout.h").read_text()
+    # Then all have the same size, and the channel stands where they say
+    assert wire.FRAME_BYTES == struct.calcsize("!Ibf?") == wire.FRAME.itemsize == int(re.search(r"CC_FRAME = (\d+),", header)[1])
+    frames = b"".join(struct.pack("!Ibf?", 7 * n, 3 + n % 2, n / 4, n % 2) for n in range(5))
+    assert wire.channels_of(frames).tolist() == [3, 4, 3, 4, 3] and wire.channel_counts(frames) == {3: 3, 4: 2}
+    assert np.frombuffer(frames, wire.FRAME).tolist() == [(7 * n, 3 + n % 2, n / 4, bool(n % 2)) for n in range(5)]
 
 
 # --- checksums -------------------------------------------------------------------------------------

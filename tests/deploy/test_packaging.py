@@ -66,6 +66,7 @@ def test_source_distribution_holds_all_that_was_written_and_nothing_that_was_mad
     assert held & made <= {path.name for path in (source / "build").glob("**/*.c")} | made
     assert (source / "tests" / "installed" / "test_package.py").is_file()
     assert (source / "configs" / "demo" / "corec_config.json").is_file()
+    assert all((source / name).is_file() for name in ("LICENSE", "CONTRIBUTING.md", "CHANGELOG.md"))
 
 
 def test_what_shipped_tests_import_ships_too():
@@ -106,6 +107,16 @@ def test_a_wheel_with_what_should_not_be_in_it_is_refused(wheel, tmp_path, name,
         archive.writestr(name, b"\0" * 64)
     # When it is checked, then the file is named
     assert problem in refused(bad)
+
+
+def test_a_wheel_without_its_licence_is_refused(wheel, tmp_path):
+    # Given a wheel with everything but the licence
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(tmp_path / wheel.name, "w") as bad:
+        for name in whole.namelist():
+            if not name.endswith("/LICENSE"):
+                bad.writestr(name, whole.read(name))
+    # When it is checked, then that is said
+    assert "expected the licence in it" in refused(tmp_path / wheel.name)
 
 
 def test_a_wheel_of_another_machine_is_refused(wheel, tmp_path):

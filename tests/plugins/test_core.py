@@ -7,6 +7,8 @@ import random
 import struct
 import subprocess
 import sys
+import threading
+import time
 import types
 
 import numpy as np
@@ -16,6 +18,10 @@ import corec.core
 from corec._core.wire import decode_frames, encode_frames
 from corec.core import deserializar_mensaje, enviar_mensaje_redis, serializar_mensaje
 from corec.errors import FrameError, PartialFrame, PluginError, UsageError
+from corec.pipeline.plugin_entries import unpack_entry
+from corec.plugin_api import stream_writer
+from corec.plugin_api.embedded_redis import EmbeddedRedis
+from corec.plugin_api.stream_writer import StreamWriter
 from tests.support.entity_samples import documented_plugin
 from tests.support.paths import ROOT
 
@@ -142,21 +148,65 @@ def test_client_without_async_works_too():
     assert send(Blocking(), "alertas", b"0123456789") == b"2-0"
 
 
-def test_critical_message_of_an_embedded_node_commits_at_once():
-    from corec.plugin_api.embedded_redis import EmbeddedRedis
+class Outbox:
+    """A pipeline as far as entries of plugins know it."""
 
-    class Outbox:
-        waiting_out = 0
+    def __init__(self):
+        self.entries = []
 
-        def put_out(self, stream, blob, urgent):
-            self.last = (stream, urgent)
+    @property
+    def waiting_out(self):
+        return len(self.entries)
 
+    def put_out(self, stream, blob, urgent):
+        self.entries.append((stream, unpack_entry(blob), urgent))
+
+
+def own_client(kind, outbox):
+    """`nucleus.redis_client` of an embedded node, and of one on Redis."""
+    if kind == "embedded":
+        return EmbeddedRedis(lambda: outbox)
+    client = FakeRedis()
+    client.corec_put_out = StreamWriter(lambda: outbox).add
+    return client
+
+
+@pytest.mark.parametrize("kind", ["embedded", "redis"])
+def test_message_by_a_nodes_own_client_goes_along_with_a_commit(kind):
+    # Given a node's own client
     outbox = Outbox()
-    client = EmbeddedRedis(lambda: outbox)
-    send(client, "alertas", b"0123456789", prioridad="critical")
-    assert outbox.last == ("alertas", True)
-    send(client, "alertas", b"0123456789")
-    assert outbox.last == ("alertas", False)
+    client = own_client(kind, outbox)
+    # When an ordinary and a critical message are sent
+    numbers = [send(client, "alertas", b"0123456789"), send(client, "alertas", b"0123456789", prioridad="critical")]
+    # Then both wait for a commit under the numbers that were given back, and the critical one has it come at once
+    assert outbox.entries == [("alertas", (numbers[0], {b"m": b"0123456789"}), False),
+                              ("alertas", (numbers[1], {b"m": b"0123456789", b"p": b"critical"}), True)]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["embedded", "redis"])
+def test_no_more_than_a_bound_of_entries_waits_for_a_commit(kind, monkeypatch):
+    monkeypatch.setattr(stream_writer, "MOST_WAITING", 3)
+    client = own_client(kind, Outbox())
+    for _ in range(3):
+        send(client, "alertas", b"0123456789")
+    with pytest.raises(PluginError, match="3 stream entries wait for a commit already\nHINT: send fewer"):
+        send(client, "alertas", b"0123456789")
+
+
+def test_entries_of_several_threads_wait_in_the_order_of_their_numbers():
+    # Given a writer whose pipeline is slow to take an entry
+    outbox = Outbox()
+    outbox.put_out = lambda stream, blob, urgent: (time.sleep(0.0001), Outbox.put_out(outbox, stream, blob, urgent))
+    writer = StreamWriter(lambda: outbox)
+    # When four threads add to one stream
+    threads = [threading.Thread(target=lambda: [writer.add("alertas", {"m": b"x"}) for _ in range(50)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    # Then numbers rise from entry to entry
+    numbers = [tuple(map(int, number.split(b"-"))) for _, (number, _), _ in outbox.entries]
+    assert len(numbers) == 200 and numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize("stream", ["corec:in", "{s00}:in", "{s07}:fast", "{s15}:in"])

@@ -144,7 +144,7 @@ LINES = {
         "serializar and deserializar, 10 bytes": "core::frame_is_ten_bytes_and_comes_back",
         "celery_app on first use": "core::import_of_the_door_does_not_import_celery core::celery_app_is_made_on_first_use_and_once",
         "enviar_mensaje_redis: field m, bounded, critical first":
-            "core::message_goes_into_field_m_of_a_bounded_stream core::critical_message_of_an_embedded_node_commits_at_once",
+            "core::message_goes_into_field_m_of_a_bounded_stream core::message_by_a_nodes_own_client_goes_along_with_a_commit",
         "streams that are inputs are refused": "core::stream_that_is_an_input_is_refused",
         "what is sent in a pass leaves with the commit, on Redis too":
             "redis_node::what_plugins_send_leaves_with_the_commit_and_their_client_is_real",

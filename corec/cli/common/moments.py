@@ -2,13 +2,14 @@
 
 import math
 import re
-import time
 from typing import Any
 
 import click
 
+from corec.common.units import DAY_MS
+
 _AGO = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
-_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 FORMS = "10m, 2h, 3d ago; 2026-01-31 12:00 (UTC) or with +01:00; s or ms since 1970"
 
 
@@ -38,11 +39,11 @@ class Moment(click.ParamType):
         """Read it; refuse what is no time."""
         if isinstance(value, int):
             return value
+        from corec.common.times import detect, wall_ms
+
         ago = _AGO.fullmatch(value.strip())
         if ago:
-            return round(time.time() * 1000 - float(ago[1]) * _UNIT_MS[ago[2]])
-        from corec.common.times import detect
-
+            return wall_ms() - round(float(ago[1]) * _UNIT_MS[ago[2]])
         format = detect(value)
         if format is None:
             self.fail(f"expected a time, got {value!r}.\nHINT: {FORMS}", parameter, context)

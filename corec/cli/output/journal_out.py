@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corec._core.wire import envelope_head
+from corec.common.units import MB
 from corec.errors import DamagedBatch, StorageError
 from corec.streams.journal import list_files
 from corec.streams.journal.files import scan_file
@@ -19,7 +20,7 @@ def envelopes(data: Path, since: int | None, until: int | None) -> Iterator[byte
     newest = scan_file(files[-1].path, files[-1].first, None)
     view, reader, after = View(tuple(files), newest.last, newest.end), Reader(lambda gap: None), files[0].first - 1
     try:
-        while entries := reader.read(after, view=view, max_bytes=1 << 20):
+        while entries := reader.read(after, view=view, max_bytes=MB):
             after = entries[-1].offset
             yield from (entry.payload for entry in entries if _is_of(entry.payload, since, until))
     finally:

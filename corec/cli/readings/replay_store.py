@@ -5,6 +5,7 @@ from types import TracebackType
 
 import numpy as np
 
+from corec.common.units import MB
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import StorageError
@@ -27,7 +28,7 @@ class ReplayStore:
         config = engine.config
         try:
             self._store = SqliteStore(
-                self._folder.store, instance=config.instance_id, messages_bytes=config.mensajes_mb << 20
+                self._folder.store, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB
             )
             if self._store.state.turn or any(self._folder.journal.iterdir()):
                 hint = "name a new folder with --into, or remove this one"

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from corec._core.wire import unpack_envelope
+from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.config import Config
 from corec.errors import BackPressure, FrameError
-from corec.publish import Publisher, Reading, now_ms
+from corec.publish import Publisher, Reading
 from corec.sources.recording import Piece
 from corec.sources.replay import open_recording
 
@@ -28,7 +30,7 @@ def send_file(file: Path, config: Config, data: Path, *, name: str, block: str |
     with Publisher(config, name=name, data=data, epoch=None if again else content_number(file)) as publisher:
         for piece in recording.pieces():
             frames, moment, offsets = _unpacked(piece)
-            when = (now_ms(), None) if now else (moment, offsets)
+            when = (wall_ms(), None) if now else (moment, offsets)
             publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
             sent += piece.readings
         _finish(publisher, timeout)
@@ -69,7 +71,7 @@ def content_number(file: Path) -> int:
     """A number of its own for each content: the boot epoch of who sends it, the same each time."""
     digest = blake2b(digest_size=8)
     with file.open("rb") as stream:
-        while part := stream.read(1 << 20):
+        while part := stream.read(MB):
             digest.update(part)
     return int.from_bytes(digest.digest()) or 1
 

@@ -30,11 +30,10 @@ def rescore(config: Path | None, since: int, umbral: float | None, ventanas: int
     \b
     corec rescore --since 2h --umbral 4
     """
-    import time
-
+    from corec.common.times import wall_ms
     from corec.workers import analysis
 
-    wanted = {"since": since, "until": time.time_ns() // 1_000_000, "umbral": umbral, "ventanas": ventanas}
+    wanted = {"since": since, "until": wall_ms(), "umbral": umbral, "ventanas": ventanas}
     _answer(load_config(config), "corec.rescore", wanted, here, lambda loaded: analysis.rescore(loaded, **wanted, data=data))
 
 
@@ -52,11 +51,10 @@ def train(config: Path | None, since: int, per_day: float, data: Path, here: boo
     \b
     corec train --since 7d --per-day 2 > auditoria.json
     """
-    import time
-
+    from corec.common.times import wall_ms
     from corec.workers import analysis
 
-    wanted = {"since": since, "until": time.time_ns() // 1_000_000, "por_dia": per_day}
+    wanted = {"since": since, "until": wall_ms(), "por_dia": per_day}
     _answer(load_config(config), "corec.train", wanted, here, lambda loaded: analysis.train(loaded, **wanted, data=data))
 
 
@@ -73,11 +71,10 @@ def plan(config: Path | None, since: int, dry_run: bool, here: bool) -> None:
     \b
     corec plan --since 10m --dry-run
     """
-    import time
-
+    from corec.common.times import wall_ms
     from corec.workers import fusions
 
-    wanted = {"since": since, "until": time.time_ns() // 1_000_000, "dry_run": dry_run}
+    wanted = {"since": since, "until": wall_ms(), "dry_run": dry_run}
     _answer(load_config(config), "corec.plan", wanted, here, lambda loaded: fusions.plan(loaded, **wanted))
 
 

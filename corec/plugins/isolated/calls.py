@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from corec.common.units import MB
 from corec.errors import CoreCError
-from corec.plugin_api.embedded_redis import EmbeddedRedis, put_out
+from corec.plugin_api.embedded_redis import EmbeddedRedis
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter
 from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
@@ -24,7 +25,7 @@ SERVER_S = 5.0
 #: Seconds for a command that a turn carries out.
 COMMIT_S = 30.0
 #: Bytes of rows in one message to a child.
-MOST_PASS_BYTES = 1 << 20
+MOST_PASS_BYTES = MB
 
 
 def newest_rows(rows: np.ndarray) -> bytes:
@@ -115,10 +116,7 @@ class Answers:
             self._pipe.send("answer", number, str(error) or type(error).__name__, None)
 
     def _xadd(self, stream: str, entry: dict[bytes, bytes], urgent: bool) -> bytes | None:
-        client = self._nucleus.redis_client
-        if isinstance(client, EmbeddedRedis):
-            return client.add(stream, entry, urgent=urgent)
-        return put_out(client.corec_put_out, stream, entry, urgent)
+        return self._nucleus.redis_client.corec_put_out(stream, entry, urgent)
 
     def _stream(self, operation: str, *arguments: Any) -> Any:
         client = self._nucleus.redis_client

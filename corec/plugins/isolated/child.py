@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from corec.common.priority import give_way
-from corec.plugin_api.embedded_redis import REFUSED_S
+from corec.common.units import MB
 from corec.plugin_api.failures import WHATEVER, told
 from corec.plugin_api.metering import Meter
+from corec.plugin_api.stream_writer import REFUSED_S
 from corec.plugin_api.subscriptions import Entry
 from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy, datos_of
 from corec.plugins.isolated.pipe import Closed, Pipe
@@ -25,7 +26,7 @@ from corec.plugins.loading import entry_point, imported
 #: The first to go where memory runs out.
 OOM_SCORE = "1000"
 #: Data beyond `max_ram_mb` at which an allocation fails: the node looks at what is resident, and less often.
-HEADROOM = 256 << 20
+HEADROOM = 256 * MB
 PR_SET_PDEATHSIG = 1
 #: Longest log line that is passed on.
 MOST_TEXT = 4_000

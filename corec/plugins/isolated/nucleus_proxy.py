@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from corec._core import dtypes
+from corec._core.wire import channel_counts
 from corec.errors import PluginError
 from corec.modules.registro import ModuloRegistro
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.plugin_api.embedded_redis import HINT, REFUSED_S, STREAM_COMMANDS, as_entry
+from corec.plugin_api.embedded_redis import HINT, STREAM_COMMANDS
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import Meter
+from corec.plugin_api.stream_writer import as_entry, as_text, paced
 from corec.plugin_api.subscriptions import Entry, Subscription
 from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.loading import check_plugin
@@ -108,20 +110,20 @@ class Streams(Missing):
         """Add an entry; its id, or None, after a moment, where the plugin sends more than it may."""
         entry = as_entry(fields, id)
         if not self._budget.allows(sum(len(key) + len(value) for key, value in entry.items())):
-            return await asyncio.sleep(REFUSED_S)
-        return await self._asked("xadd", _text(name), entry, bool(options.get("urgent")))
+            return await paced(None)
+        return await self._asked("xadd", as_text(name), entry, bool(options.get("urgent")))
 
     async def xlen(self, name: Any) -> int:
         """How many entries are committed."""
-        return await self._asked("xlen", _text(name))
+        return await self._asked("xlen", as_text(name))
 
     async def xrange(self, name: Any, min: Any = "-", max: Any = "+", count: int | None = None) -> list[Any]:
         """Entries with ids from *min* to *max*, oldest first."""
-        return [tuple(entry) for entry in await self._asked("xrange", _text(name), _text(min), _text(max), count)]
+        return [tuple(entry) for entry in await self._asked("xrange", as_text(name), as_text(min), as_text(max), count)]
 
     async def xread(self, streams: dict[Any, Any], count: int | None = None, block: int | None = None) -> list[Any]:
         """[[stream, entries behind the id given for it], ...]; never blocks."""
-        asked = {_text(name): _text(after) for name, after in streams.items()}
+        asked = {as_text(name): as_text(after) for name, after in streams.items()}
         return [[name, [tuple(entry) for entry in entries]] for name, entries in await self._asked("xread", asked, count)]
 
     async def xtrim(self, name: Any, **options: Any) -> int:
@@ -220,8 +222,7 @@ class NucleusProxy(Missing, Nucleus):
         self._link.send("frames", (producer or self._producer).id, bytes(frames), time)
 
     def shed(self, frames: bytes) -> None:
-        channels, counts = np.unique(np.frombuffer(frames, np.int8)[4::10], return_counts=True)
-        self._link.send("shed", dict(zip(channels.tolist(), counts.tolist(), strict=True)))
+        self._link.send("shed", channel_counts(frames))
 
     def note_repair(self, block: str, *, entities: int, inherited: int, why: str) -> None:
         self._link.send("repaired", block, entities, inherited, why)
@@ -257,9 +258,3 @@ class Remote(Subscription):
         """Deliver nothing more."""
         super().cancel()
         self._on_cancel()
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-

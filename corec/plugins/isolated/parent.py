@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corec.common.child_process import Process
+from corec.common.units import MB
 from corec.plugin_api.metering import Meter
 from corec.plugins.isolated.calls import Answers, IsolatedHost, newest_rows
 from corec.plugins.isolated.pipe import Closed, Pipe
-from corec.plugins.running import MB, START_LIMIT_S, Running
+from corec.plugins.running import START_LIMIT_S, Running
 
 log = logging.getLogger("PluginManager")
 

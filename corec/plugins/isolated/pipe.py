@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
+from corec.common.units import MB
 from corec.errors import PluginError
 
 #: Bytes of one message, and of one read.
-MOST_BYTES, READ_BYTES = 16 << 20, 64 << 10
+MOST_BYTES, READ_BYTES = 16 * MB, 64 << 10
 LENGTH = 4
 
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from corec._core import copyrows
 from corec._core.dtypes import AGGREGATE, ALERT
+from corec.common.units import MB
 from corec.storage.base import Block
 from corec.storage.rows import ALERTS as EMBEDDED_ALERTS
 from corec.storage.rows import WINDOWS
 
 _KINDS = {"i1": copyrows.SMALL, "u1": copyrows.SMALL, "u4": copyrows.UNSIGNED, "i8": copyrows.BIG, "f4": copyrows.FLOAT,
           "f8": copyrows.DOUBLE}  # fmt: skip
-_CHUNK = 1 << 20
+_CHUNK = MB
 
 
 class CopyForm:

@@ -6,8 +6,9 @@ Streams and frames are numbered for ever; the oldest are dropped at a bound, and
 from collections.abc import Sequence
 from typing import Any
 
+from corec._core.wire import FRAME_BYTES
 from corec.storage.historia import Happening
-from corec.storage.outbox import FRAME_BYTES, add, count
+from corec.storage.outbox import add, count
 
 _COLUMNS = {"late": 'turn, "time", arrival, cause, frames', "outbox": 'turn, stream, "time", frames'}
 _DROP = """WITH sized AS (SELECT seq, sum(length(frames)) OVER (ORDER BY seq) AS upto FROM {table}

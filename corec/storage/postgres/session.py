@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from corec.common.times import wall_ms
 from corec.config.servers import DbServer
 from corec.errors import CoreCError, DiskFull, ServerAway, ServerError, StorageError
 
@@ -106,7 +107,7 @@ class Session:
             self._note(problem)
             raise
         if self.away_since is not None:
-            log.warning("[Store-%s] PostgreSQL is back after %.1f s", self.name, time.time() - self.away_since / 1000)
+            log.warning("[Store-%s] PostgreSQL is back after %.1f s", self.name, (wall_ms() - self.away_since) / 1000)
             self.away_since = None
 
     def _connected(self) -> Any:
@@ -143,7 +144,7 @@ class Session:
 
     def _note(self, problem: CoreCError) -> None:
         if isinstance(problem, ServerAway) and self.away_since is None:
-            self.away_since = time.time_ns() // 1_000_000
+            self.away_since = wall_ms()
 
 
 class _Deadline:

@@ -4,13 +4,13 @@ The same interface as `corec.storage.snapshots`.  A generation is a head and the
 the last two are kept.  What is damaged within is for PostgreSQL to notice; our checksums are looked at all the same.
 """
 import logging
-import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from corec._core.wire import crc32c
+from corec.common.times import wall_ms
 from corec.config.servers import DbServer
 from corec.errors import DamagedFile, FenceLost, InternalError
 from corec.storage.postgres.session import Session
@@ -68,7 +68,7 @@ class PostgresSnapshots:
 
     def begin(self, meta: bytes, turn: int, offset: int) -> "Writer":
         """Start a snapshot; the engine's changed segments go in by `add`, then `finish`, which may run in a thread."""
-        return Writer(self, Head(self._heads[0].generation + 1 if self._heads else 1, turn, offset, time.time_ns() // 1_000_000), meta)
+        return Writer(self, Head(self._heads[0].generation + 1 if self._heads else 1, turn, offset, wall_ms()), meta)
 
     def write(self, meta: bytes, segments: Iterable[tuple[int, bytes]], turn: int, offset: int, live: Collection[int] = ()) -> int:
         """A snapshot in one go; returns its generation."""

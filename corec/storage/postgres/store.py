@@ -10,19 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from corec.common.units import MB
 from corec.config.servers import DbServer
 from corec.errors import FenceLost, InternalError, StorageError
 from corec.storage import outbox
-from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
+from corec.storage.base import BEGINNING, LATE_BYTES, SNAPSHOTS_KEPT, Base, Block, LateBatch, State, TurnRecord
 from corec.storage.postgres import queue as postgres_queue
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.copy import ALERTS, BLOQUES, CopyForm
 from corec.storage.postgres.keep import EVERY_S, Keeper
 from corec.storage.postgres.read import PostgresReader
 from corec.storage.postgres.session import Session, where
-
-LATE_BYTES = 16 << 20
-SNAPSHOTS_KEPT = 2
 
 _WHOSE = "SELECT log, owner, taken FROM shards WHERE instance_id = %s AND shard = %s FOR UPDATE"
 _TAKE = """INSERT INTO shards AS s (instance_id, shard, epoch, owner, turn, to_offset, ledger, totals, log)
@@ -48,7 +46,7 @@ class PostgresStore(PostgresReader):
         shard: int = 0,
         base: Base = BEGINNING,
         days: float = 30,
-        messages_bytes: int = 64 << 20,
+        messages_bytes: int = 64 * MB,
         late_bytes: int = LATE_BYTES,
         session: Session | None = None,
         log: str = "",

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from corec.common.text import first_of
 from corec.storage.postgres.read import PostgresReader
 
-#: Problems named for each check; the rest are counted.
-NAMED = 20
 _OWN = "instance_id = %(instance)s AND shard = %(shard)s"
 _GAPS = f"""SELECT turn, from_offset, before, upto FROM (SELECT turn, from_offset, lag(turn) OVER w AS before, lag(to_offset) OVER w AS upto
  FROM turns WHERE {_OWN} WINDOW w AS (ORDER BY turn)) AS t WHERE turn <> before + 1 OR from_offset <> upto"""
@@ -23,11 +22,7 @@ _FIRST = f"""SELECT greatest((SELECT coalesce(min(turn), 0) FROM turns WHERE {_O
 
 def verify(reader: PostgresReader) -> list[str]:
     """Everything that is wrong, as text."""
-    return [problem for check in (_turns, _end, _rows) for problem in _named(list(check(reader)))]
-
-
-def _named(found: list[str]) -> list[str]:
-    return found[:NAMED] + ([f"... and {len(found) - NAMED} more"] if len(found) > NAMED else [])
+    return [problem for check in (_turns, _end, _rows) for problem in first_of(list(check(reader)))]
 
 
 def _ask(reader: PostgresReader, sql: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corec._core.wire import crc32c
+from corec.common.units import MB
 from corec.errors import DamagedFile, InternalError
 from corec.storage import disk
 from corec.storage.snapshots import files as form
@@ -23,7 +24,7 @@ log = logging.getLogger("corec.storage.snapshots")
 #: A generation spread over more files than this is written whole again.
 MOST_FILES = 64
 #: Files and indexes aside, this much garbage is not worth writing a whole generation for.
-LITTLE_GARBAGE = 1 << 20
+LITTLE_GARBAGE = MB
 
 
 class Segments(Mapping[int, bytes]):

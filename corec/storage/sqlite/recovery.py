@@ -4,12 +4,12 @@ import logging
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from corec.common.times import wall_ms
 from corec.errors import DamagedFile
 from corec.storage import disk, historia
 from corec.storage.base import BEGINNING, Base, TurnRecord
@@ -58,7 +58,7 @@ def _require_trust(path: Path) -> None:
 
 def put_aside(path: Path) -> Path:
     """A second name for a damaged store and its WAL; the first stays until a new store takes it."""
-    aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
+    aside = path.with_name(f"{path.name}.damaged-{wall_ms()}")
     for suffix in ("", "-wal"):
         with suppress(FileNotFoundError):
             _second_name(f"{path}{suffix}", f"{aside}{suffix}")

@@ -2,11 +2,11 @@
 
 import time
 
+from corec.common.units import DAY_MS, MB
 from corec.storage.outbox import count_drop
 from corec.storage.sqlite.roll_up import RollUp
 from corec.storage.sqlite.store import SqliteStore
 
-DAY_MS = 86_400_000
 #: Windows stay as they were closed for this long, if there is room.
 ROLL_UP_AFTER_MS = 3_600_000
 #: No minute is rolled up sooner: its last windows may still be open.
@@ -32,7 +32,7 @@ class Retention:
         store: SqliteStore,
         *,
         days: float = 30,
-        max_bytes: int = 200 << 20,
+        max_bytes: int = 200 * MB,
         roll_up_after_ms: int = ROLL_UP_AFTER_MS,
         slice_rows: int = SLICE_ROWS,
     ) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.errors import CoreCError, DamagedFile, DiskFull, StorageError
 from corec.storage import disk, historia
 from corec.storage.formats import newer
@@ -23,7 +24,7 @@ PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
 #: A WAL that a long reader has let grow is cut back to this.
-WAL_KEPT_BYTES = 8 << 20
+WAL_KEPT_BYTES = 8 * MB
 
 _VIEW = """CREATE VIEW bloques AS
 SELECT b.id AS id, w.canal AS canal, b.entities AS num_entidades, w.fitness AS fitness,
@@ -119,7 +120,7 @@ def create(
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
-        epoch = str(time.time_ns() // 1_000_000)  # no owner of an earlier store in this place has it
+        epoch = str(wall_ms())  # no owner of an earlier store in this place has it
         for key, value in (("instance", instance), ("epoch", epoch), ("base", json.dumps(base))):
             put_meta(db, key, value)
         if fill:

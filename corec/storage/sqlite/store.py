@@ -10,19 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from corec.common.units import MB
 from corec.errors import DamagedFile, FenceLost, InternalError
 from corec.storage import historia, outbox
-from corec.storage.base import BEGINNING, Base, Block, LateBatch, State, TurnRecord
+from corec.storage.base import BEGINNING, LATE_BYTES, SNAPSHOTS_KEPT, Base, Block, LateBatch, State, TurnRecord
 from corec.storage.rows import ALERTS, WINDOWS, RowFormat, sealed
 from corec.storage.sqlite import schema, wal
 from corec.storage.sqlite.read import StoreReader, format_node
 
 log = logging.getLogger("corec.storage.sqlite")
 
-#: Bound of the `late` table; beyond it the oldest go.
-LATE_BYTES = 16 << 20
-#: Snapshots remembered; the turn records from the oldest of them on are kept.
-SNAPSHOTS_KEPT = 2
 
 _INSERT_TURN = f"INSERT INTO turns VALUES ({', '.join('?' * 15)})"
 
@@ -36,7 +33,7 @@ class SqliteStore(StoreReader):
         *,
         instance: str = "corec1",
         base: Base = BEGINNING,
-        messages_bytes: int = 64 << 20,
+        messages_bytes: int = 64 * MB,
         late_bytes: int = LATE_BYTES,
         page_bytes: int = schema.PAGE_BYTES,
         node: int = 0,

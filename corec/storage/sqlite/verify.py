@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from corec.common.text import first_of
 from corec.errors import CoreCError
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
 from corec.storage.sqlite import schema
 from corec.storage.sqlite.read import TURN_COLUMNS
 
-#: Problems named for each check; the rest are counted.
-NAMED = 20
 _BATCH = 10_000
 
 
@@ -24,7 +23,7 @@ def verify(path: Path, *, at_rest: bool = False) -> list[str]:
     try:
         with closing(schema.connect(Path(path), read_only=True, at_rest=at_rest)) as db:
             db.execute("BEGIN")
-            return [problem for check in _CHECKS for problem in _named(_run(check, db, Path(path)))]
+            return [problem for check in _CHECKS for problem in first_of(list(_run(check, db, Path(path))))]
     except (sqlite3.Error, CoreCError) as error:
         return [f"cannot be opened: {error}"]
 
@@ -37,12 +36,6 @@ def _run(check: Callable[[sqlite3.Connection], Iterator[str]], db: sqlite3.Conne
         yield schema.explain(error, path).text
     except (CoreCError, ValueError, TypeError, KeyError, IndexError) as error:
         yield f"{check.__name__.strip('_')} could not be checked: {error}"
-
-
-def _named(problems: Iterator[str]) -> list[str]:
-    found = list(problems)
-    more = [f"... and {len(found) - NAMED} more"] if len(found) > NAMED else []
-    return found[:NAMED] + more
 
 
 def _structure(db: sqlite3.Connection) -> Iterator[str]:

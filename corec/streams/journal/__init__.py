@@ -11,6 +11,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from corec.common.units import MB
 from corec.errors import CoreCError, DiskFull
 from corec.storage import disk
 from corec.streams.base import Entry
@@ -20,7 +21,7 @@ from corec.streams.journal.read import JournalFile, Reader, View
 
 log = logging.getLogger("corec.streams.journal")
 
-SEGMENT_BYTES = 16 << 20
+SEGMENT_BYTES = 16 * MB
 #: Trimmed files kept to be used again.  A file that was written before takes half as many bytes on the
 #: disk for each sync, and a third of the time: its blocks are there already.
 SPARE_FILES = 4
@@ -128,7 +129,7 @@ class Journal:
         self._publish(last=self._next - 1, end=self._end)
         return self.last
 
-    def read(self, after: int, max_bytes: int = 1 << 20) -> list[Entry]:
+    def read(self, after: int, max_bytes: int = MB) -> list[Entry]:
         return self._reader.read(after, max_bytes, self._view)
 
     def trim(self, upto: int) -> None:

@@ -10,7 +10,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from corec.common.text import counted
+from corec.common.times import wall_ms
 from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.errors import InternalError, StorageError
 from corec.streams.base import Log
 
@@ -18,9 +20,9 @@ log = logging.getLogger("corec.streams.group_commit")
 
 #: The longest a batch waits for company before its group is synced.
 GROUP_MS = 10.0
-GROUP_BYTES = 1 << 20
+GROUP_BYTES = MB
 #: What may wait for the disk; beyond it `submit` blocks.
-PENDING_BYTES = 8 << 20
+PENDING_BYTES = 8 * MB
 #: Groups that the statistics look back on.
 RECENT_GROUPS = 512
 
@@ -106,7 +108,7 @@ class GroupCommitter:
             raise InternalError(f"expected a batch as bytes, got {odd[0]}")
         ticket: Future[int] = Future()
         ticket.set_running_or_notify_cancel()  # a batch handed in cannot be taken back
-        moment = time.time_ns() // 1_000_000 if arrival is None else arrival
+        moment = wall_ms() if arrival is None else arrival
         with self._lock:
             if not self._room.wait_for(self._has_room, timeout):
                 raise StorageError(

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import ServerAway, ServerError
 from corec.streams.base import Entry
 from corec.streams.intake import read_note
 from corec.streams.redis.bare_frames import Row, as_entries
-from corec.streams.redis.keys import fast_stream, id_pair, normal_stream
+from corec.streams.redis.keys import FIELD, fast_stream, id_pair, normal_stream
 from corec.streams.redis.link import Link
 from corec.streams.redis.position import Loss
 from corec.streams.redis.reader import Reader
@@ -72,7 +73,7 @@ class RedisIntake:
     @property
     def _streams_fullness(self) -> float:
         """At 1 senders keep what they have."""
-        return max(queue.memory for queue in self.reader.queues) / (self._server.max_mb << 20)
+        return max(queue.memory for queue in self.reader.queues) / (self._server.max_mb * MB)
 
     @property
     def first(self) -> int:
@@ -218,7 +219,7 @@ class _Replay:
             try:
                 with self._link.errors("give what was read before"):
                     found = self._link.client(stream).xrange(stream, start, "+", count=AGAIN_COUNT)
-                return [(id, fields.get(b"m", b"")) for id, fields in found]
+                return [(id, fields.get(FIELD, b"")) for id, fields in found]
             except ServerError as error:
                 if self._given_up() or time.monotonic() > end:
                     raise ServerAway(error.text, hint=error.hint) from error

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from corec.common.retrying_thread import RetryingThread
 from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import StorageError
 from corec.streams.redis.bare_frames import Row
@@ -24,9 +25,9 @@ from corec.streams.redis.spool import Spool, Spooled
 log = logging.getLogger("corec.streams.redis_reader")
 
 #: Bytes read ahead of each stream; then that stream is left out of reads until some are taken.
-AHEAD_BYTES = 8 << 20
+AHEAD_BYTES = 8 * MB
 #: Bytes that one read of a stream should bring, and the bounds of COUNT that follow from it.
-READ_BYTES = 1 << 20
+READ_BYTES = MB
 COUNTS = (64, 8192)
 #: How long a read waits while some stream is left out of it.
 SHORT_BLOCK_MS = 5

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from zlib import crc32
 
-from corec._core.wire import pack_envelope
+from corec._core.wire import FRAME_BYTES, pack_envelope
 
 Taken = TypeVar("Taken")
 
@@ -29,5 +29,5 @@ class Producer:
         """
         with self._lock:
             envelope = pack_envelope(frames, producer=self.id, epoch=self.epoch, sequence=self.sequence, time=time_ms, offsets=offsets)
-            self.sequence += len(frames) // 10
+            self.sequence += len(frames) // FRAME_BYTES
             return take(envelope)

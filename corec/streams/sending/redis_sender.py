@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.streams.redis.keys import FIELD, id_pair
 from corec.streams.redis.link import Link
@@ -20,7 +21,6 @@ from corec.streams.sending.unsent import SenderStats, Tail, Waiting, readings_in
 
 log = logging.getLogger("corec.streams.sender")
 
-MB = 1 << 20
 #: Bytes of batches in one transaction.
 SEND_BYTES = 1 << 18
 #: Between two looks at what nodes have committed, and at how large the streams are.

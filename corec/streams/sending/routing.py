@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from corec._core.wire import FRAME_BYTES
+from corec._core.wire import FRAME
 from corec.config import Config
 from corec.streams.redis.keys import CRITICAL_CHANNELS, fast_stream, normal_stream
 
@@ -33,9 +33,9 @@ class Routing:
 
     def split(self, frames: bytes, offsets: Any = None) -> Iterator[Part]:
         """The parts of a batch, in which its frames keep their order."""
-        rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)
+        rows = np.frombuffer(frames, FRAME)
         offsets = None if offsets is None else np.asarray(offsets, np.int32)
-        lanes = _CRITICAL[rows[:, 4]]
+        lanes = _CRITICAL[rows["canal"]]    # a negative channel indexes from the end
         if self.shards > 1:
             lanes = lanes + 2 * self._shards_of(rows)
         found = np.flatnonzero(np.bincount(lanes, minlength=1)).tolist()
@@ -50,7 +50,7 @@ class Routing:
 
     def _shards_of(self, rows: np.ndarray) -> np.ndarray:
         """The shard of each frame; ids that nobody has go to the first, where they are counted as such."""
-        ids = np.ascontiguousarray(rows[:, :4]).view(">u4").ravel().astype(np.int64)
+        ids = rows["id"].astype(np.int64)
         blocks = np.zeros(len(ids), np.int64)
         if len(self._starts):
             place = np.searchsorted(self._starts, ids, side="right") - 1

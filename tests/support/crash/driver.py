@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from corec._core.wire import encode_frames
+from corec.common.times import wall_ms
 from corec.config import parse
 from corec.errors import UsageError
 from corec.nucleus import CoreCNucleus
-from corec.pipeline.turns import wall_ms
 
 
 def frames_of(rng: np.random.Generator, entries: list[dict], count: int) -> bytes:

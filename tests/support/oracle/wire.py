@@ -1,9 +1,14 @@
-"""Envelopes as the oracle reads them: with struct, a table of 256 and zstandard, and none of the engine's code."""
+"""Envelopes as the oracle reads them: with struct, a table of 256 and another Zstandard, and none of the engine's code."""
 import struct
+import sys
 from typing import NamedTuple
 
 import numpy as np
-import zstandard
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 class Opened(NamedTuple):
@@ -52,8 +57,10 @@ def read_envelope(data):
 
 def _unpack(payload, size):
     try:
-        if zstandard.get_frame_parameters(payload).content_size != size:
+        if zstd.get_frame_info(payload).decompressed_size != size:
             return None
-        return zstandard.ZstdDecompressor().decompress(payload, max_output_size=size)
-    except zstandard.ZstdError:
+        reader = zstd.ZstdDecompressor()
+        content = reader.decompress(payload, size + 1)    # one more, so that the end of the frame is reached
+        return content if reader.eof else None
+    except zstd.ZstdError:
         return None

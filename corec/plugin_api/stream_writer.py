@@ -1,0 +1,75 @@
+"""Entries that plugins add to streams: the one way from a plugin to the commit that takes them along."""
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from corec.common.times import wall_ms
+from corec.errors import PluginError
+from corec.pipeline.plugin_entries import pack_entry
+from corec.plugin_api.metering import charge
+
+if TYPE_CHECKING:
+    from corec.pipeline.turns import Pipeline
+
+#: Entries that may wait for a commit: a plugin that adds more is told so.
+MOST_WAITING = 10_000
+#: Seconds that an entry above its plugin's bound costs it: who floods waits, and not the node.
+REFUSED_S = 0.01
+
+
+class StreamWriter:
+    """Numbers entries, charges their plugin with them and has them committed; safe for use by several threads."""
+
+    def __init__(self, pipeline: "Callable[[], Pipeline]") -> None:
+        """pipeline: asked each time, because a node that recovers gets a new one."""
+        self._pipeline = pipeline
+        self._lock = threading.Lock()    # numbers reach the pipeline in their order
+        self._last = (0, 0)
+
+    def add(self, stream: Any, fields: dict[Any, Any], urgent: bool = False) -> bytes | None:
+        """The number of the new entry, or None where its plugin sends more than it may.  urgent: a commit follows at once."""
+        name, entry = as_text(stream), as_entry(fields)
+        with self._lock:
+            number = self._next_number()
+            blob = pack_entry(number, entry)
+            if not charge(len(blob)):
+                return None
+            pipeline = self._pipeline()
+            if pipeline.waiting_out >= MOST_WAITING:
+                raise PluginError(f"{MOST_WAITING} stream entries wait for a commit already",
+                                  hint="send fewer, or several values in one entry")  # fmt: skip
+            pipeline.put_out(name, blob, urgent)
+        return number
+
+    def _next_number(self) -> bytes:
+        now = wall_ms()
+        self._last = (now, 0) if now > self._last[0] else (self._last[0], self._last[1] + 1)
+        return b"%d-%d" % self._last
+
+
+async def paced(number: bytes | None) -> bytes | None:
+    """What adding an entry gave, once everybody else was let through; a plugin above its bound waits a little longer."""
+    await asyncio.sleep(0 if number else REFUSED_S)
+    return number
+
+
+def as_entry(fields: dict[Any, Any], id: Any = "*") -> dict[bytes, bytes]:
+    """Fields as an entry has them; PluginError where they cannot be one."""
+    if id not in ("*", b"*"):
+        raise PluginError(f"expected the id '*', got {id!r}", hint="ids are the node's, so that entries keep their order")
+    if not fields:
+        raise PluginError("expected at least one field for a stream entry, got none")
+    return {as_bytes(key): as_bytes(value) for key, value in fields.items()}
+
+
+def as_bytes(value: Any) -> bytes:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return str(value).encode()
+    raise PluginError(f"expected bytes, text or a number in a stream entry, got {type(value).__name__}")
+
+
+def as_text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
