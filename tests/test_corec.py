@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.figures.table import FIGURES, line, measured, shown
 
+pytestmark = pytest.mark.alone
+
 #: What else a machine does makes a figure worse, never better: it is met when one of so many runs meets it.
 TRIES = 3
 

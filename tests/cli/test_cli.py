@@ -25,6 +25,8 @@ from tests.support.nodes import until
 from tests.support.paths import ROOT
 from tests.support.recordings import envelopes
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "instance_id": "cli1",
     "retraso_max": 0.2,

@@ -16,6 +16,8 @@ from corec.errors import ExitCode
 from corec.storage.sqlite.read import StoreReader
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 ROWS = "time,a,b\n" + "".join(f"{second},{20 + second % 3},{second % 7}\n" for second in range(60))
 #: Sends itself Ctrl-C when a module is imported, then goes on as `corec check` does.
 INTERRUPTED_IMPORT = """

@@ -11,6 +11,8 @@ from corec.config import load
 from corec.config.schema import schemas
 from corec.errors import ExitCode
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["without passwords", "with passwords"])
 def folder(request, tmp_path):

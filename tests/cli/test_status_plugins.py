@@ -12,6 +12,8 @@ from tests.support import status_samples
 from tests.support.nodes import until
 from tests.support.plugin_nodes import GOOD, Node
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def node(tmp_path, caplog):

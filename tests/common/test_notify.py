@@ -12,6 +12,8 @@ import pytest
 from corec.common.systemd import Supervisor
 from tests.support.nodes import now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["a file", "an abstract name"])
 def supervisor(request, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from tests.support.fuzz.targets import SOURCES, Target, compiler, release_flags
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 SECONDS = {"fuzz_wire": 1.0, "fuzz_fold": 4.0}
 
 

@@ -12,6 +12,8 @@ from tests.support.crash import evidence
 from tests.support.crash.folded import fold, of_journal, rounded
 from tests.support.crash.kills import CONFIG, KILLS, kill_often, settle
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+
 
 @pytest.fixture(scope="module")
 def aftermath(tmp_path_factory):

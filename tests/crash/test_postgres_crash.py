@@ -9,6 +9,8 @@ from tests.support.crash.folded import fold, of_journal, rounded
 from tests.support.crash.kills import CONFIG, KILLS, kill_often, settle
 from tests.support.crash.postgres_evidence import read_moves, read_rows, read_turns
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.postgres]
+
 
 @pytest.fixture(scope="module")
 def aftermath(tmp_path_factory, postgres):

@@ -19,6 +19,8 @@ import pytest
 from tests.support.faults import node, powercut, shim
 from tests.support.faults.memory import memory_folder
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
 PROGRAM = Path(node.__file__)
 TURNS = 26 if CHAOS else 14

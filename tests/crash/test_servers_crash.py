@@ -8,6 +8,8 @@ from tests.support.crash.folded import fold, rounded
 from tests.support.crash.kills import CONFIG, KILLS
 from tests.support.crash.redis_kills import assert_read_once, kill_often
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]
+
 
 @pytest.fixture(scope="module")
 def aftermath(shared_redis, postgres, tmp_path_factory):

@@ -16,7 +16,7 @@ from tests.support.config_samples import node
 from tests.support.deployed import configuration, configure
 from tests.support.paths import ROOT
 
-SCRIPTS = sorted([ROOT / "setup.sh", ROOT / "run.sh", *ROOT.glob("deploy/*.sh")])
+SCRIPTS = sorted([ROOT / "setup.sh", ROOT / "run.sh", *ROOT.glob("deploy/*.sh"), *ROOT.glob(".ci/*")])
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 

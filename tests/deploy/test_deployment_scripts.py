@@ -28,6 +28,8 @@ from tests.support.servers.postgres import running
 from tests.support.servers.redis import require_binary
 from tests.support.stores import record
 
+pytestmark = pytest.mark.slow
+
 
 def ask_redis(port, *words, password=None):
     """What a Redis answers, as text."""

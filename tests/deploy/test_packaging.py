@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 CHECK = ROOT / "packaging" / "check_wheel.py"
 NO_SOURCES = (".*", "build", "wheelhouse", "dist", "data", "__pycache__", "*.egg-info", "*.so")
 PLUGIN = 'def inicializar(nucleus, config):\n    """Nothing."""\n'

@@ -38,6 +38,8 @@ from tests.support.nodes import SMALL, now_ms, quickest, readings, running, smal
 from tests.support.paths import ROOT
 from tests.support.plugin_nodes import GOOD, Node
 
+pytestmark = pytest.mark.slow
+
 START = 1_700_000_000_000
 
 

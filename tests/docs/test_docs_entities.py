@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = re.findall(r"```python\n(.*?)```\n```\n(.*?)```", (ROOT / "docs/entities-and-blocks.md").read_text(), re.DOTALL)
 
 

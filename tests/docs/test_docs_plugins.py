@@ -10,6 +10,8 @@ from tests.support.nodes import now_ms, readings, until
 from tests.support.paths import ROOT
 from tests.support.plugin_nodes import Node, stream
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
 
 

@@ -145,6 +145,7 @@ def test_scores_of_other_blocks_are_refused():
         audit.restore(b"123")
 
 
+@pytest.mark.slow
 def test_node_tells_of_an_anomaly(tmp_path, caplog):
     # Given a node that scores short windows
     blocks = [{"id": "sensores", "canal": 1, "entidades": 100, "ventana": 0.1}]

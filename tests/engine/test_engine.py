@@ -480,6 +480,7 @@ def test_block_attached_while_running_is_as_if_it_had_been_there(extra):
 # --- turns replay ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
 def test_turns_fold_as_the_oracle_says(seed):

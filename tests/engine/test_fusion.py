@@ -294,6 +294,7 @@ def program(seed, count=14):
     return turns
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6))
 def test_programs_of_commands_and_readings_are_as_the_oracle_says(seed):

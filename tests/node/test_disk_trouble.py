@@ -24,6 +24,8 @@ from tests.support.faults.memory import memory_folder
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.status_samples import status
 
+pytestmark = pytest.mark.slow
+
 FULL_DISK = """
 import ctypes, json, logging, sys, time
 from pathlib import Path

@@ -16,6 +16,8 @@ from corec.storage.sqlite.store import SqliteStore
 from corec.storage.sqlite.verify import verify
 from tests.support.nodes import now_ms, patient, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 FUSE = {"op": "fuse", "block": "sensores/1", "host": "sensores/0", "force": True, "why": "a test"}
 
 

@@ -17,6 +17,8 @@ from corec.streams.journal import files as journal_files
 from corec.streams.sending.producer import Producer
 from tests.support.nodes import now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def two(tmp_path):

@@ -15,6 +15,8 @@ from tests.support.fleet import entry
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.twin import T0, Twin
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {"bloques": [entry(entidades=2000, limites={"alto": 5.0}), entry(id="z", canal=2, entidades=5, limites={"alto": 5.0})]}
 SUBJECTS = [{"block": "a/1"}, {"entity": 1003}]
 

@@ -17,6 +17,8 @@ from corec.pipeline.fusion_rule import FusionRule
 from corec.storage.sqlite.read import StoreReader
 from tests.support.nodes import now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = [{"id": "a", "canal": 1, "entidades": 60, "entidades_por_bloque": 20}, {"id": "z", "canal": 2, "entidades": 20}]
 
 

@@ -16,6 +16,8 @@ from corec.nucleus import CoreCNucleus
 from corec.streams.sending.producer import Producer
 from tests.support.nodes import SMALL, now_ms, quickest, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 
 def rows(nucleus):
     """Every committed window: (block id, count, mean, errors)."""

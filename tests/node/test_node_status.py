@@ -13,6 +13,8 @@ from corec.node.rates import Rates, percentiles
 from corec.node.refused import Refused
 from tests.support.nodes import now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 IDS = np.arange(0, 2000, 7)
 
 

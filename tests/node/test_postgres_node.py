@@ -19,6 +19,8 @@ from tests.support.paths import ROOT
 from tests.support.postgres_nodes import folded, on, stored
 from tests.support.servers.proxy import Proxy
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.postgres]
+
 CHAOS = bool(os.environ.get("COREC_CHAOS"))
 AWAY_S = 60 if CHAOS else 5
 

@@ -16,6 +16,8 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import cluster, linked, master_of
 from tests.support.servers.redis import running as server_running
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.redis]
+
 CHAOS = bool(os.environ.get("COREC_CHAOS"))
 AWAY_S = 60 if CHAOS else 4
 #: Of the cluster.

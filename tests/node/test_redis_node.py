@@ -18,6 +18,8 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import make_certificate
 from tests.support.servers.redis import running as server_running
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+
 
 def on(server, **changes):
     """The small configuration on a server."""

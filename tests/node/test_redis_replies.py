@@ -10,6 +10,8 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import announced_cluster, free_port
 from tests.support.servers.redis import running as server_running
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.redis]
+
 MOST = 60 if os.environ.get("COREC_CHAOS") else 12
 
 

@@ -8,6 +8,8 @@ from corec.entities import crear_entidad
 from corec.errors import PluginError
 from tests.support.nodes import now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 
 def block(names, canal=4, value=1.5, id="horno"):
     return BloqueSimbiotico(id, canal, [crear_entidad(name, canal, lambda: value) for name in names])

@@ -19,6 +19,8 @@ from corec.entities import crear_entidad
 from corec.errors import ExitCode
 from tests.support.nodes import SMALL, now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 FILE = "gateway.json"
 
 

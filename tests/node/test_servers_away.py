@@ -13,6 +13,8 @@ from corec.publish import Publisher
 from tests.support.nodes import now_ms, readings, running, until
 from tests.support.servers.postgres import running as postgres_running
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]
+
 CHAOS = bool(os.environ.get("COREC_CHAOS"))
 AWAY_S = 60 if CHAOS else 6
 RATE = 50_000 if CHAOS else 20_000

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.faults import shim
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]
+
 STEP = 1 if os.environ.get("COREC_CHAOS") else 4
 FULL_FOR_GOOD = """
 import ctypes, json, sys

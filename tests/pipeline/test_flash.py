@@ -10,6 +10,8 @@ from corec.pipeline.flash import DAY_S, MB, MOST_STRETCH, FlashBudget, written_b
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.status_samples import status
 
+pytestmark = pytest.mark.slow
+
 NOON = 20_000 * DAY_S + DAY_S // 2
 
 

@@ -4,11 +4,14 @@ import importlib.util
 import logging
 
 import numpy as np
+import pytest
 
 from corec._core import dtypes
 from corec.nucleus import CoreCNucleus
 from tests.support.nodes import now_ms, readings, small, until
 from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.slow
 
 PLUGINS = ROOT / "plugins"
 

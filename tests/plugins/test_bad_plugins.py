@@ -17,6 +17,8 @@ from tests.support.nodes import until
 from tests.support.paths import ROOT
 from tests.support.plugin_nodes import GOOD, Node, stream
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def node(tmp_path, caplog, monkeypatch):

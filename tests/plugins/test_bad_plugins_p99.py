@@ -8,9 +8,11 @@ from benchmarks.bad_plugins import ratios
 from corec.plugins import running
 from corec.plugins.isolated import parent as isolation
 
+pytestmark = [pytest.mark.alone, pytest.mark.chaos]
+
 #: How much the commit p99 may grow; a run that neighbours spoiled is repeated, but not for ever.
 MOST, RUNS = 1.05, 6
-LONG = (pytest.mark.chaos, pytest.mark.skipif(not os.environ.get("COREC_CHAOS"), reason="the long form, run by `make chaos`"))
+LONG = pytest.mark.skipif(not os.environ.get("COREC_CHAOS"), reason="the long form, run by `make chaos`")
 
 
 @pytest.mark.parametrize(("kinds", "isolated"), [

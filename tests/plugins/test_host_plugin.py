@@ -10,6 +10,8 @@ from tests.support.nodes import until
 from tests.support.paths import ROOT
 from tests.support.plugin_nodes import Node
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = ROOT / "plugins" / "host"
 
 

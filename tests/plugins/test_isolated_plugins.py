@@ -14,6 +14,8 @@ from tests.support.nodes import now_ms, quickest, readings, until
 from tests.support.paths import DOCUMENTED, ROOT
 from tests.support.plugin_nodes import GOOD, Node, stream
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def node(tmp_path, caplog, monkeypatch):
@@ -259,7 +261,7 @@ def test_child_that_floods_is_cut_and_the_node_goes_on(node, caplog):
         log = logging.getLogger("P")
         for number in range(3000):
             await self.nucleus.redis_client.xadd("ruido", {"m": b"x" * 1000})
-            log.info("x" * 1000)"""), {"aislado": True, "intervalo": 0.01, "max_mb_s": 0.05, "pase_max": 1.0})  # fmt: skip
+            log.info("x" * 1000)"""), {"aislado": True, "intervalo": 0.01, "max_mb_s": 0.05, "pase_max": 30.0})  # fmt: skip
     node.plugin("good", GOOD, {"intervalo": 0.05})
     with node as nucleus:
         assert until(lambda: found(nucleus).get("dropped", 0) > 100)

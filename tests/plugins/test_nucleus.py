@@ -11,6 +11,8 @@ from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy
 from tests.support.nodes import running, small
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 #: Every public name of the protocol, whether attribute, property or method.
 NAMES = sorted(name for name in {*vars(Nucleus), *Nucleus.__annotations__} if not name.startswith("_"))
 METHODS = [name for name in NAMES if inspect.isfunction(vars(Nucleus).get(name))]

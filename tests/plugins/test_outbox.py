@@ -11,6 +11,8 @@ from tests.support.nodes import running
 from tests.support.paths import ROOT
 from tests.support.plugin_nodes import Node, stream
 
+pytestmark = pytest.mark.slow
+
 SENDER = """
     from corec.core import enviar_mensaje_redis
     class Plugin:

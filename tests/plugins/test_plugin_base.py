@@ -14,6 +14,8 @@ from tests.support.nodes import now_ms, readings, small, until
 from tests.support.paths import ROOT
 from tests.support.servers.proxy import Proxy
 
+pytestmark = pytest.mark.slow
+
 TRADING = ROOT / "examples" / "plugins" / "trading"
 
 

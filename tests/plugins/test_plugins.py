@@ -14,6 +14,8 @@ from tests.support.nodes import SMALL, now_ms, quickest, readings, small, until
 from tests.support.paths import DOCUMENTED
 from tests.support.plugin_nodes import GOOD, Node, stream
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def node(tmp_path, caplog):

@@ -13,6 +13,8 @@ from corec.plugins import runner as organism
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.plugin_nodes import Node
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def nucleus(tmp_path):

@@ -8,6 +8,8 @@ from corec.storage.moments import merge_windows
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.compact import compact_month, fine_months
 
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+
 APRIL = 1_743_465_600_000   # 2025-04-01 00:00 UTC, ms
 COLUMNS = ("count", "mean", "min", "max", "std", "errors", "messages", "fitness", "score")
 

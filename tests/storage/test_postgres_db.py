@@ -16,6 +16,8 @@ from corec.storage.postgres.store import PostgresStore
 from tests.support.postgres_stores import DAYS
 from tests.support.stores import BLOCKS, fill, record
 
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+
 
 @pytest.fixture(scope="module")
 def locked():

@@ -20,6 +20,8 @@ from tests.support.postgres_stores import assert_same, opened, server_of
 from tests.support.servers.proxy import Proxy
 from tests.support.stores import BLOCKS, START, fill, record, rows, second, some_alerts, some_messages
 
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+
 
 @pytest.fixture
 def server(database):

@@ -30,6 +30,8 @@ from tests.support.faults.memory import memory_folder
 from tests.support.paths import ROOT
 from tests.support.stores import BLOCKS, START, fill, record, second, some_alerts, some_messages
 
+pytestmark = pytest.mark.chaos
+
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
 
 
@@ -251,7 +253,7 @@ def test_a_stopped_node_can_be_read(path):
     assert not path.with_name("store.db-wal").exists()
     reader = StoreReader(path)
     assert (reader.state.turn, len(reader.history())) == (2, 6)
-    with pytest.raises(StorageError, match="readonly"):
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader.db.execute("DELETE FROM turns")
 
 
@@ -346,6 +348,7 @@ def test_old_rows_go(store, path):
     assert store.state.turn == 120
 
 
+@pytest.mark.slow
 def test_the_file_stays_within_its_bound(path):
     # Given a store of at most 4 MB and five times as much to keep
     bound = 4 << 20
@@ -376,6 +379,7 @@ def test_a_smaller_bound_gives_disk_space_back(path):
     assert path.stat().st_size < 1 << 20
 
 
+@pytest.mark.slow
 def test_turn_records_are_kept_as_long_as_they_can_be_replayed(store, path):
     fill(store, 3_000)
     store.note_snapshot(1_000, 10_000, 1)
@@ -442,6 +446,7 @@ def _content(path: Path) -> list:
     return dump
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_found_or_changes_nothing(path, tmp_path):
     content, truth = _small(path)
     rng = random.Random(5)

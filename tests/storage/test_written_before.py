@@ -23,6 +23,8 @@ from corec.config import parse
 from corec.entities import crear_entidad
 from corec.nucleus import CoreCNucleus
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis"]
 
 PLACE = Path(__file__).parent.parent / "written_by_394384c"

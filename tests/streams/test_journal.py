@@ -17,6 +17,8 @@ from corec.streams.journal import Journal, verify
 from corec.streams.journal.files import HEADER_BYTES, file_name
 from tests.support.faults.memory import memory_folder
 
+pytestmark = pytest.mark.chaos
+
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
 
 

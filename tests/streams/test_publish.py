@@ -25,6 +25,8 @@ from corec.streams.sending.unsent import future_of
 from tests.support.nodes import SMALL, now_ms, readings, running, small, until
 from tests.support.paths import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+
 
 def count(nucleus) -> int:
     ledger = nucleus.store.state.ledger

@@ -16,6 +16,8 @@ from tests.support.nodes import now_ms, readings, until
 from tests.support.servers.postgres import running as running_postgres
 from tests.support.servers.redis import running as running_redis
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis, pytest.mark.postgres]
+
 ALERTS = "corec:alerts"
 
 
@@ -35,12 +37,12 @@ def config(servers):
 
 
 @pytest.fixture
-def told(config):
+def told(config, servers):
     """What a node of the fleet hears."""
     heard = []
     listener = Listener(config.redis_config, config.flota, heard.append)
     listener.start()
-    assert until(lambda: listener._last != "$")
+    assert until(lambda: any(client["cmd"] == "xread" for client in servers[1].client().client_list()))
     yield heard
     listener.stop()
 

@@ -20,6 +20,8 @@ from tests.support.nodes import now_ms, readings, until
 from tests.support.postgres_stores import server_of
 from tests.support.servers.proxy import Proxy
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis, pytest.mark.postgres]
+
 ORDERS = shard_key(0, "orders")
 
 

@@ -12,6 +12,8 @@ from corec.workers.shard import open_shard
 from tests.support.nodes import now_ms, readings, until
 from tests.support.servers.proxy import Proxy
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis, pytest.mark.postgres]
+
 ALERTS = "corec:alerts"
 
 

@@ -9,6 +9,8 @@ from corec.workers.leases import Assignment
 from corec.workers.shard_worker import AGAIN_S, ShardWorker
 from tests.support.nodes import until
 
+pytestmark = pytest.mark.slow
+
 STILL_S = 0.5
 
 

@@ -16,6 +16,8 @@ from corec.storage.sqlite.store import SqliteStore
 from corec.workers import analysis, fusions
 from tests.support.nodes import now_ms
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis, pytest.mark.postgres]
+
 #: Ten blocks of channel 1 and two of channel 2, in four shards: s/0, s/4 and s/8 are of one.
 FLEET = {"flota": "f", "redis_config": {}, "celery_config": {}, "fragmentos": 4,
          "sincronizacion": {"ventanas": 5, "fusiones_por_minuto": 4},

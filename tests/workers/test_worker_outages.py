@@ -14,6 +14,8 @@ from tests.support.nodes import until
 from tests.support.servers.postgres import running as running_postgres
 from tests.support.servers.redis import running as running_redis
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]
+
 #: How long each of them is away: longer than a lease and than a stall last.
 AWAY_S = 60 if os.environ.get("COREC_CHAOS") else 3.5
 #: Once it is back; a second or two as a rule.

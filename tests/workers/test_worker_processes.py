@@ -14,6 +14,8 @@ from corec.workers import processes
 from tests.support.nodes import until
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 #: Says that it is ready, and from then on that it goes on, until it is told to stand still.
 TALKER = """
 import signal, sys, time

@@ -13,6 +13,8 @@ from tests.support.crash import fleet_evidence as evidence
 from tests.support.nodes import now_ms
 from tests.support.servers.redis import running as running_redis
 
+pytestmark = [pytest.mark.slow, pytest.mark.redis, pytest.mark.postgres]
+
 #: A shard whose worker goes on commits at least this often, half a second apart as a rule.
 PAUSE_MS = 2500
 #: Within this long all shards of a worker that is gone are folded elsewhere.

@@ -1,9 +1,13 @@
 """Ports for servers of the tests' own."""
+import os
 import random
 import socket
 
-#: Below those that the system gives to connections, so that none of them takes a port between its choice and its use.
-FIRST, LAST = 12_000, 22_000
+#: Below those that the system gives to connections, so that none of them takes a port between its choice and its use;
+#: tests that run side by side have each their share.
+WORKER, WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+FIRST = 12_000 + 10_000 * WORKER // WORKERS
+LAST = 12_000 + 10_000 * (WORKER + 1) // WORKERS
 #: A node of a Redis Cluster speaks with the others this much higher; that port is free too.
 BUS = 10_000
 
