@@ -18,8 +18,10 @@ class Marks:
     gaps: readings that were numbered and never came.  forgotten: producers dropped for want of room.
     """
 
-    def __init__(self, rows: Iterable[Sequence[int]] = (), gaps: int = 0, forgotten: int = 0) -> None:
+    def __init__(self, rows: Iterable[Sequence[int]] = (), gaps: int = 0, forgotten: int = 0, *,
+                 most_noted: int = MOST_NOTED, most_producers: int = MOST_PRODUCERS) -> None:  # fmt: skip
         """rows: as `to_list` gave them."""
+        self._most_noted, self._most_producers = most_noted, most_producers
         self._next = OrderedDict(((producer, epoch), expected) for producer, epoch, expected in rows)
         self._fresh: OrderedDict[tuple[int, int], None] = OrderedDict()  # moved since `take_fresh` gave them
         self.gaps = gaps
@@ -36,8 +38,8 @@ class Marks:
         return min(max(0, expected - sequence), count)
 
     def take_fresh(self) -> list[list[int]]:
-        """The marks that moved and were not given yet, as in `to_list`, up to MOST_NOTED; the next call gives the rest."""
-        keys = [self._fresh.popitem(last=False)[0] for _ in range(min(len(self._fresh), MOST_NOTED))]
+        """The marks that moved and were not given yet, as in `to_list`, up to *most_noted*; the next call gives the rest."""
+        keys = [self._fresh.popitem(last=False)[0] for _ in range(min(len(self._fresh), self._most_noted))]
         return [[*key, self._next[key]] for key in keys]
 
     def raise_to(self, rows: Iterable[Sequence[int]]) -> None:
@@ -48,7 +50,7 @@ class Marks:
 
     def _move(self, key: tuple[int, int], expected: int) -> None:
         self._next[key] = expected
-        if len(self._next) > MOST_PRODUCERS:
+        if len(self._next) > self._most_producers:
             oldest, _ = self._next.popitem(last=False)
             self._fresh.pop(oldest, None)
             self.forgotten += 1

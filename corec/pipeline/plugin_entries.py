@@ -2,6 +2,7 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -31,7 +32,8 @@ def unpack_entry(blob: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 class Outgoing:
     """A queue: filled from any thread, emptied by the pipeline, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._entries: deque[tuple[Sent, bool]] = deque()
         self._lock = threading.Lock()
         self._bytes = self._urgent = 0
@@ -44,7 +46,7 @@ class Outgoing:
         """Add one at the end; whether it is the only one."""
         with self._lock:
             if not self._entries:
-                self._since = time.monotonic()
+                self._since = self._now()
             self._entries.append((entry, urgent))
             self._bytes += len(entry[2])
             self._urgent += urgent
@@ -66,8 +68,8 @@ class Outgoing:
                 taken.append(entry)
                 self._bytes -= len(entry[2])
                 self._urgent -= urgent
-            self._since = time.monotonic()
+            self._since = self._now()
             return taken
 
     def _age(self) -> float:
-        return time.monotonic() - self._since
+        return self._now() - self._since

@@ -52,8 +52,8 @@ class Assignment(msgspec.Struct, frozen=True):
 class Leases:
     """The keys of one fleet, all in one slot; used by one thread."""
 
-    def __init__(self, server: RedisServer, fleet: str) -> None:
-        self._link = Link(server)
+    def __init__(self, server: RedisServer, fleet: str, *, work_ms: int = WORK_MS) -> None:
+        self._link, self._work_ms = Link(server), work_ms
         self._tag = f"{{corec:{fleet}}}"
 
     def renew(self, lease: Lease) -> None:
@@ -106,7 +106,7 @@ class Leases:
         """Say that a message is worked on."""
         with self._link.errors("note who works"):
             client = self._link.client(self._tag)
-            client.set(self._key(f"work:{tag}"), 1, px=WORK_MS)
+            client.set(self._key(f"work:{tag}"), 1, px=self._work_ms)
             client.sadd(self._key("work"), tag)
 
     def work_ended(self, tag: str) -> None:

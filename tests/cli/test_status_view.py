@@ -210,13 +210,11 @@ def live_console():
     )
 
 
-def test_live_view_redraws_with_log_lines_above(monkeypatch):
+def test_live_view_redraws_with_log_lines_above():
     # Given a live view on a terminal
-    monkeypatch.setattr(LiveView, "first", 0.01)
-    monkeypatch.setattr(LiveView, "every", 0.01)
     console, node = live_console(), FakeNode()
     # When the node logs meanwhile
-    with LiveView(node, console):
+    with LiveView(node, console, first=0.01, every=0.01):
         until(lambda: node.asked > 3)
         logging.getLogger("AlertsPlugin").info("Alerta enviada [b]1[/b]")
         logging.getLogger("corec.streams").error("[Journal-corec1] damage")
@@ -230,12 +228,11 @@ def test_live_view_redraws_with_log_lines_above(monkeypatch):
     assert isinstance(logging.getLogger().handlers[0], logging.StreamHandler)
 
 
-def test_live_view_cuts_what_is_too_wide(monkeypatch):
-    monkeypatch.setattr(LiveView, "first", 0.01)
+def test_live_view_cuts_what_is_too_wide():
     console = live_console()
     source = {"name": "simulada", "entities": 1, "per_s": 1.0, "detail": "x" * 200}
     node = FakeNode(status(sources=[source] * 2))
-    with LiveView(node, console):
+    with LiveView(node, console, first=0.01):
         until(lambda: node.asked > 1 and "simulada" in console.file.getvalue())
     assert "x" * 100 not in console.file.getvalue() and "…" in console.file.getvalue()
 

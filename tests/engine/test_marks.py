@@ -1,7 +1,6 @@
 """Marks of producers beside what a turn read: what a replay has where the batches are gone, and what it changes where they are not."""
 import corec
 from corec._core.wire import pack_envelope
-from corec.engine import producer_marks as marks
 from corec.engine.producer_marks import Marks
 from corec.streams.redis.bare_stream import number_of
 from tests.support.nodes import readings
@@ -43,10 +42,9 @@ def test_a_turn_that_can_be_read_again_is_replayed_bit_for_bit():
         assert again.snapshot() == engine.snapshot()
 
 
-def test_of_many_producers_each_record_names_some_and_the_next_ones_the_rest(monkeypatch):
+def test_of_many_producers_each_record_names_some_and_the_next_ones_the_rest():
     # Given more producers than a record has room for
-    monkeypatch.setattr(marks, "MOST_NOTED", 4)
-    heard, told = Marks(), Marks()
+    heard, told = Marks(most_noted=4), Marks()
     for producer in range(10):
         heard.repeated(producer, 1, 0, 5)
     # When records name them, then none is left out for long, and none twice
@@ -65,10 +63,9 @@ def test_marks_are_raised_and_never_lowered():
     assert known.take_fresh() == [[1, 1, 50]]
 
 
-def test_who_is_forgotten_is_not_named(monkeypatch):
+def test_who_is_forgotten_is_not_named():
     # Given room for two producers, when three are heard, then the record names the two that are known
-    monkeypatch.setattr(marks, "MOST_PRODUCERS", 2)
-    known = Marks()
+    known = Marks(most_producers=2)
     for producer in range(3):
         known.repeated(producer, 1, 0, 5)
     assert known.take_fresh() == known.to_list() == [[1, 1, 5], [2, 1, 5]]

@@ -5,17 +5,12 @@ from corec.pipeline import plugin_entries as outgoing
 from corec.pipeline.plugin_entries import CHUNK_BYTES, FEW_BYTES, PATIENCE_S, Outgoing
 from tests.support.nodes import now_ms, readings, running, small, until
 
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands until the test moves it."""
-    hands = [100.0]
-    monkeypatch.setattr(outgoing.time, "monotonic", lambda: hands[0])
-    return hands
+pytestmark = pytest.mark.slow
 
 
-def filled(count, size, *, urgent=()):
-    out = Outgoing()
+def filled(count, size, *, urgent=(), clock=(100.0,)):
+    """So many entries of so many bytes; *clock* holds the time."""
+    out = Outgoing(lambda: clock[0])
     first = [out.put(("s", number, bytes(size)), number in urgent) for number in range(count)]
     assert first == [True] + [False] * (count - 1)
     return out
@@ -25,7 +20,7 @@ def numbers(sent):
     return [number for _, number, _ in sent]
 
 
-def test_much_stays_where_somebody_waits_and_goes_in_order_and_pieces_else(clock):
+def test_much_stays_where_somebody_waits_and_goes_in_order_and_pieces_else():
     # Given more than one commit takes
     out = filled(100, 1000)
     assert out.due
@@ -36,20 +31,21 @@ def test_much_stays_where_somebody_waits_and_goes_in_order_and_pieces_else(clock
     assert len(pieces[0]) == -(-CHUNK_BYTES // 1000) and not pieces[2] and not len(out) and not out.due
 
 
-def test_little_comes_along(clock):
+def test_little_comes_along():
     out = filled(4, FEW_BYTES // 4)
     assert not out.due
     assert numbers(out.take(waited_for=True)) == [0, 1, 2, 3]
 
 
-def test_urgent_entry_takes_along_what_stands_before_it(clock):
+def test_urgent_entry_takes_along_what_stands_before_it():
     out = filled(100, 1000, urgent=[90])
     assert numbers(out.take(waited_for=True)) == list(range(91))
     assert len(out) == 9
 
 
-def test_what_waited_long_enough_is_due_and_then_comes_along(clock):
-    out = filled(10, 1000)
+def test_what_waited_long_enough_is_due_and_then_comes_along():
+    clock = [100.0]
+    out = filled(10, 1000, clock=clock)
     assert not out.due
     clock[0] += PATIENCE_S
     assert out.due and not out.take(waited_for=True)
@@ -57,7 +53,7 @@ def test_what_waited_long_enough_is_due_and_then_comes_along(clock):
     assert len(out.take(waited_for=True)) == 10
 
 
-def test_entry_larger_than_a_piece_goes_alone(clock):
+def test_entry_larger_than_a_piece_goes_alone():
     out = filled(2, 2 * CHUNK_BYTES)
     assert [numbers(out.take(waited_for=False)) for _ in range(2)] == [[0], [1]]
 

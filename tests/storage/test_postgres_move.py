@@ -24,6 +24,8 @@ from tests.support.postgres_stores import DAYS, assert_same, opened, server_of
 from tests.support.servers.proxy import Proxy
 from tests.support.stores import BLOCKS, START, fill, record
 
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.postgres]
+
 #: Between the exchanges at which the move is broken off.
 STEP = 1 if os.environ.get("COREC_CHAOS") else 5
 QUESTIONS = ("*",), ("enjambre_sensor/*", START + 2000, START + 9000), ("*", 0, 1 << 62, "minute")
@@ -93,9 +95,8 @@ def test_results_that_are_there_already_are_not_mixed(embedded, server):
     assert "--adopt" in caught.value.hint
 
 
-def test_a_break_at_any_moment_loses_and_doubles_nothing(embedded, server, postgres, monkeypatch):
+def test_a_break_at_any_moment_loses_and_doubles_nothing(embedded, server, postgres):
     # Given a connection that breaks at the nth exchange, for each n, when the move is tried again until it stands
-    monkeypatch.setattr("corec.storage.postgres.move.SLICE", 1000)
     broken = done = 0
     with Proxy(server.port, server.host) as proxy:
         through = server_of({"host": "127.0.0.1", "port": proxy.port, "user": server.user, "password": "", "dbname": server.dbname})
@@ -103,7 +104,7 @@ def test_a_break_at_any_moment_loses_and_doubles_nothing(embedded, server, postg
             proxy.lose_reply(STEP * broken + 1)
             before = proxy.replies_lost
             try:
-                Move(embedded, through, "corec1", DAYS).run()
+                Move(embedded, through, "corec1", DAYS, slice_rows=1000).run()
                 done = proxy.replies_lost == before
             except CoreCError:
                 assert broken < 1000, "the move breaks for ever"

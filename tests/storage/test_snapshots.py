@@ -12,6 +12,8 @@ from corec.errors import DamagedFile, DiskFull, InternalError
 from corec.storage.snapshots import Snapshots
 from tests.support.faults.memory import memory_folder
 
+pytestmark = pytest.mark.chaos
+
 CHAOS = os.environ.get("COREC_CHAOS") == "1"
 
 
@@ -103,9 +105,8 @@ def test_two_generations_share_no_file(snapshots, folder, tmp_path):
             shutil.rmtree(copy)
 
 
-def test_garbage_is_bounded_and_nobody_needs_what_is_deleted(folder, monkeypatch):
-    monkeypatch.setattr("corec.storage.snapshots.LITTLE_GARBAGE", 2_000)
-    snapshots, engine = Snapshots(folder), Engine()
+def test_garbage_is_bounded_and_nobody_needs_what_is_deleted(folder):
+    snapshots, engine = Snapshots(folder, little_garbage=2_000), Engine()
     snapshots.load()
     for _ in range(80):
         engine.save(snapshots)

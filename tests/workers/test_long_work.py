@@ -6,12 +6,13 @@ import pytest
 from celery.signals import task_postrun, task_prerun
 
 from corec.config import parse
-from corec.workers import leases as leases_module
 from corec.workers import tasks
 from corec.workers.celery_app import analysis_queue, app_of
 from corec.workers.leases import Leases
 from corec.workers.long_work import PATIENCE_S, LostWork, give_back
 from tests.support.nodes import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def config(redis_server):
 
 @pytest.fixture
 def leases(config):
-    leases = Leases(config.redis_config, config.flota)
+    """Whoever works on a message and says nothing for 200 ms is silent."""
+    leases = Leases(config.redis_config, config.flota, work_ms=200)
     yield leases
     leases.close()
 
@@ -44,9 +46,8 @@ def waiting(redis_server):
     return redis_server.client().llen(analysis_queue("f"))
 
 
-def test_a_task_whose_worker_is_gone_is_given_out_again(config, leases, fetched, redis_server, monkeypatch):
+def test_a_task_whose_worker_is_gone_is_given_out_again(config, leases, fetched, redis_server):
     # Given a worker that has fetched a task and said so, and says nothing any more
-    monkeypatch.setattr(leases_module, "WORK_MS", 200)
     app, message = fetched
     assert waiting(redis_server) == 0
     leases.work(message.delivery_tag)

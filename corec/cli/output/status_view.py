@@ -17,8 +17,8 @@ log = logging.getLogger("corec.cli.status_view")
 REDRAW_S, LINE_S = 1.0, 5.0
 #: Seconds between two looks whether it has started.
 START_S = 0.05
-#: The first line comes sooner: it says that things work.
-FIRST_LINE_S = 1.0
+#: The first one comes sooner: it says that things work.
+FIRST_DRAW_S, FIRST_LINE_S = 0.2, 1.0
 ALERTS_A_LINE = 5
 CHART = 20
 
@@ -37,10 +37,9 @@ class Node(Protocol):
 class View(ABC):
     """Looks at a node again and again in a thread, from entering to leaving."""
 
-    first, every = FIRST_LINE_S, LINE_S
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, first: float, every: float) -> None:
+        """*first*, *every*: seconds to the first look, and between two."""
+        self._node, self._first, self._every = node, first, every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status-view", daemon=True)
 
@@ -62,10 +61,10 @@ class View(ABC):
         while self._node.state != "running" and not self._over.wait(START_S):
             pass
         self._look(shown=False)  # rates count from here on
-        pause = self.first
+        pause = self._first
         while not self._over.wait(pause):
             self._look()
-            pause = self.every
+            pause = self._every
 
     def _look(self, *, shown: bool = True) -> None:
         """Look at the node if it runs; whatever goes wrong in showing it must not touch it."""
@@ -83,8 +82,7 @@ class LineView(View):
     """A line every few seconds on standard output, and the newest alerts by name."""
 
     def __init__(self, node: Node, *, first: float = FIRST_LINE_S, every: float = LINE_S) -> None:
-        super().__init__(node)
-        self.first, self.every = first, every
+        super().__init__(node, first, every)
         self._shown = 0  # alerts
 
     def show(self, status: dict[str, Any]) -> None:
@@ -109,13 +107,11 @@ class LineView(View):
 class LiveView(View):
     """A status that is redrawn in place; log lines go above it."""
 
-    first, every = 0.2, REDRAW_S
-
-    def __init__(self, node: Node, console: Any = None) -> None:
+    def __init__(self, node: Node, console: Any = None, *, first: float = FIRST_DRAW_S, every: float = REDRAW_S) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        super().__init__(node)
+        super().__init__(node, first, every)
         self.console = console or Console(highlight=False)
         self._live = Live(console=self.console, auto_refresh=False)
         self._rates: deque[float] = deque(maxlen=CHART)

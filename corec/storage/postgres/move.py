@@ -44,8 +44,8 @@ _SNAPSHOTS = "INSERT INTO snapshots (instance_id, shard, turn, to_offset, genera
 class Move:
     """One embedded store on its way."""
 
-    def __init__(self, store: SqliteStore, server: DbServer, instance: str, days: float) -> None:
-        self._store, self._server = store, server
+    def __init__(self, store: SqliteStore, server: DbServer, instance: str, days: float, *, slice_rows: int = SLICE) -> None:
+        self._store, self._server, self._slice = store, server, slice_rows
         self._key = (instance, 0)
         self._session = Session(server, name=f"{instance} move", longest_s=LONGEST_S)
         self._keeper = Keeper(self._session, self._key, server.particion_canales, days)
@@ -96,7 +96,7 @@ class Move:
 
     def _slices(self, form: RowFormat) -> Iterator[np.ndarray]:
         cursor = self._store.db.execute(form.select)
-        while raw := cursor.fetchmany(SLICE):
+        while raw := cursor.fetchmany(self._slice):
             rows, sound = form.unpack(raw)
             if not sound.all():
                 log.error("[Store-%s] %d damaged rows of %s are not moved", self._key[0], int((~sound).sum()), form.table)

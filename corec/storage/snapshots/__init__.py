@@ -63,9 +63,9 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """The folder `snapshots/` of one node."""
 
-    def __init__(self, folder: Path, *, instance: str = "corec1", node: int = 0) -> None:
+    def __init__(self, folder: Path, *, instance: str = "corec1", node: int = 0, little_garbage: int = LITTLE_GARBAGE) -> None:
         """*node*: the id that snapshots of this node carry."""
-        self.folder = Path(folder)
+        self.folder, self._little_garbage = Path(folder), little_garbage
         self._instance, self._node = instance, node
         self._last: Generation | None = None  # what unchanged segments are unchanged since
         self._before: Generation | None = None
@@ -198,7 +198,7 @@ class Snapshots:
         files = {place.file for place in same.values()}
         taken = new_bytes + sum(self._size(file) for file in files)
         used = new_bytes + sum(place.length for place in same.values())
-        return {} if taken > 2 * used + LITTLE_GARBAGE or len(files) >= MOST_FILES else same
+        return {} if taken > 2 * used + self._little_garbage or len(files) >= MOST_FILES else same
 
     def _size(self, file: int) -> int:
         return (self.folder / form.file_name(file)).stat().st_size
