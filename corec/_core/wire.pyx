@@ -30,7 +30,7 @@ FRAME_BYTES = CC_FRAME
 #: A frame as NumPy sees it.
 FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "?")])
 FRAME_HINT = "a frame is struct '!Ibf?': id uint32, canal int8, valor float32, estado bool, big-endian"
-CANAL_AT = FRAME.fields["canal"][1]
+_CANAL_AT = FRAME.fields["canal"][1]
 HEADER = struct.Struct("!2sBBIQQQqII")
 MAGIC, VERSION = b"CB", 1
 ZSTD, OFFSETS = 1, 2
@@ -86,7 +86,7 @@ def whole_frames(length):
 
 def channels_of(frames):
     """int8[n]: the channel of each frame, a view; bytes beyond whole frames are not refused here."""
-    return np.frombuffer(frames, np.int8)[CANAL_AT::FRAME_BYTES]
+    return np.frombuffer(frames, np.int8)[_CANAL_AT::FRAME_BYTES]
 
 
 def channel_counts(frames):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from corec._core.wire import FRAME
+from corec._core.wire import FRAME, FRAME_BYTES, channels_of
 from corec.config import Config
 from corec.streams.redis.keys import CRITICAL_CHANNELS, fast_stream, normal_stream
 
@@ -33,11 +33,11 @@ class Routing:
 
     def split(self, frames: bytes, offsets: Any = None) -> Iterator[Part]:
         """The parts of a batch, in which its frames keep their order."""
-        rows = np.frombuffer(frames, FRAME)
+        rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)    # of bytes: chosen twice as fast as of FRAME
         offsets = None if offsets is None else np.asarray(offsets, np.int32)
-        lanes = _CRITICAL[rows["canal"]]    # a negative channel indexes from the end
+        lanes = _CRITICAL[channels_of(frames)]    # a negative channel indexes from the end
         if self.shards > 1:
-            lanes = lanes + 2 * self._shards_of(rows)
+            lanes = lanes + 2 * self._shards_of(np.frombuffer(frames, FRAME)["id"].astype(np.int64))
         found = np.flatnonzero(np.bincount(lanes, minlength=1)).tolist()
         for lane in found:
             shard, critical = divmod(lane, 2)
@@ -48,9 +48,8 @@ class Routing:
             chosen = np.flatnonzero(lanes == lane)
             yield Part(stream, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], bool(critical), int(chosen[0]))
 
-    def _shards_of(self, rows: np.ndarray) -> np.ndarray:
+    def _shards_of(self, ids: np.ndarray) -> np.ndarray:
         """The shard of each frame; ids that nobody has go to the first, where they are counted as such."""
-        ids = rows["id"].astype(np.int64)
         blocks = np.zeros(len(ids), np.int64)
         if len(self._starts):
             place = np.searchsorted(self._starts, ids, side="right") - 1
