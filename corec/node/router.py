@@ -13,6 +13,7 @@ from collections import deque
 from redis.exceptions import WatchError
 
 from corec.common.retrying_thread import RetryingThread
+from corec.common.times import wall_ms
 from corec.config import Config
 from corec.errors import CoreCError, ServerError
 from corec.streams.redis.bare_stream import Routed, route
@@ -118,7 +119,7 @@ class Router(RetryingThread):
         newest = rows[-1][0].decode()
         epoch = int(self._link.run_of(FRONT_DOOR)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
-        for routed in route(rows, self._routing, epoch):
+        for routed in route(rows, self._routing, epoch, wall_ms()):
             by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):
