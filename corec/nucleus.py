@@ -227,7 +227,7 @@ class CoreCNucleus(Nucleus):
     def submit(self, frames: bytes, *, time: int, offsets: Any = None, producer: Producer | None = None) -> "Future[int]":
         """Hand in frames (n * 10 bytes) of *time* ms; the future resolves once they are durable.
 
-        offsets: int32[n], ms to *time*, or None.  Blocks while the journal is behind.  The future fails with DiskFull when there is
+        offsets: integers[n], ms to *time*, or None.  Blocks while the journal is behind.  The future fails with DiskFull when there is
         no room: those readings count as shed.
         """
         return self._acceptance.submit(frames, time, offsets, producer)

@@ -23,6 +23,7 @@ from corec.common.times import wall_ms
 from corec.common.units import MB
 from corec.config import Config, load
 from corec.errors import BackPressure, DiskFull, FrameError, InputError
+from corec.streams.reach import cut_to_reach
 from corec.streams.sending.routing import Part, Routing
 from corec.streams.sending.unsent import Tail, future_of
 
@@ -66,12 +67,12 @@ class Publisher:
                 timeout: float = TIMEOUT_S) -> None:
         """Send frames (n * 10 bytes), or tuples (id, canal, valor, estado), of *time* ms; returns once they are durable here.
 
-        offsets: int32[n], ms to *time*.  Raises BackPressure when there was no room for *timeout* seconds: then none or
+        offsets: integers[n], ms to *time*.  Raises BackPressure when there was no room for *timeout* seconds: then none or
         some of the readings are kept, never one of them twice.
         """
         frames, moment, end = as_frames(readings), wall_ms() if time is None else time, clock.monotonic() + timeout
-        parts = list(self._routing.split(frames, offsets)) if frames else []
-        while parts := self._refused(parts, moment, timeout):
+        parts = self._parts(frames, moment, offsets)
+        while parts := self._refused(parts, timeout):
             if clock.monotonic() >= end:
                 raise self._no_room(timeout)
             self.sender.wait_moved(ROOM_S)
@@ -83,8 +84,8 @@ class Publisher:
         refused: told of the frames for which there was no room.
         """
         tickets = []
-        for part in self._routing.split(frames, offsets):
-            tickets.append(self._tail.put(part, time))
+        for part, moment in self._parts(frames, time, offsets):
+            tickets.append(self._tail.put(part, moment))
             tickets[-1].add_done_callback(lambda done, part=part: refused(part.frames) if isinstance(done.exception(), DiskFull) else None)
         return future_of(tickets)
 
@@ -98,9 +99,14 @@ class Publisher:
         self.sender.stop()
         self._tail.close()
 
-    def _refused(self, parts: list[Part], moment: int, timeout: float) -> list[Part]:
+    def _parts(self, frames: bytes, time: int, offsets: Any) -> list[tuple[Part, int]]:
+        """Readings as envelopes take them, each with its time in ms."""
+        return [(part, piece.time) for piece in cut_to_reach(frames, time, offsets)
+                for part in self._routing.split(piece.frames, piece.offsets)]  # fmt: skip
+
+    def _refused(self, parts: list[tuple[Part, int]], timeout: float) -> list[tuple[Part, int]]:
         """Keep the parts; those for which there was no room."""
-        tickets = [(part, self._tail.put(part, moment)) for part in parts]
+        tickets = [(part, self._tail.put(*part)) for part in parts]
         return [part for part, ticket in tickets if isinstance(_problem(ticket, timeout), DiskFull)]
 
     def _no_room(self, timeout: float) -> BackPressure:

@@ -16,8 +16,10 @@ from corec.node.refused import FLOOD, Refused
 from corec.pipeline.turns import Pipeline
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GROUP_BYTES, GroupCommitter
+from corec.streams.reach import Piece, cut_to_reach
 from corec.streams.redis.keys import CRITICAL_CHANNELS
 from corec.streams.sending.producer import Producer
+from corec.streams.sending.unsent import future_of
 
 if TYPE_CHECKING:
     from corec.publish import Publisher  # redis is loaded only where it is configured
@@ -55,12 +57,7 @@ class Acceptance:
         """
         if self._publisher and not self._is_own(frames):
             return self._publisher.submit(frames, time, offsets, refused=self.refused.add_frames)
-        readings = len(frames) // FRAME_BYTES
-        urgent = bool(np.isin(channels_of(frames), CRITICAL).any())
-        ticket = (producer or self._producer).send(frames, time, offsets, lambda envelope: self.committer.submit(
-            envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
-        ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))
-        return ticket
+        return future_of([self._keep(piece, producer or self._producer) for piece in cut_to_reach(frames, time, offsets)])
 
     def shed(self, frames: bytes) -> None:
         """Count readings of a plugin that floods; they do not reach the journal."""
@@ -78,6 +75,14 @@ class Acceptance:
     def stop(self) -> None:
         """Make durable what was handed in, and take nothing more."""
         self.committer.stop()
+
+    def _keep(self, piece: Piece, producer: Producer) -> "Future[int]":
+        frames, readings = piece.frames, len(piece.frames) // FRAME_BYTES
+        urgent = bool(np.isin(channels_of(frames), CRITICAL).any())
+        ticket = producer.send(frames, piece.time, piece.offsets, lambda envelope: self.committer.submit(
+            envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
+        ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))
+        return ticket
 
     def _is_own(self, frames: bytes) -> bool:
         """Whether these are of blocks that programs registered here, while workers have all others."""

@@ -13,6 +13,7 @@ from collections import deque
 from redis.exceptions import WatchError
 
 from corec.common.retrying_thread import RetryingThread
+from corec.common.times import wall_ms
 from corec.config import Config
 from corec.errors import CoreCError, ServerError
 from corec.streams.redis.bare_stream import Routed, route
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 LEASE = "corec:router"
 LEASE_MS = 1500
 COUNT = 2_000
+#: Between two looks at whether the front door is still the same.
+LOOK_S = 1.0
 #: Entries stay at the front door for so long after they were routed: a replica that takes over may have missed them.
 KEEP_S = 10.0
 
@@ -43,6 +46,7 @@ class Router(RetryingThread):
         self._position = Position(FRONT_DOOR)
         self._done: deque[tuple[float, str]] = deque()
         self._connections, self._checked = 0, -1
+        self._look_due = 0.0
 
     def _connected(self, address: str) -> None:
         self._connections += 1
@@ -63,6 +67,8 @@ class Router(RetryingThread):
             return
         if self._checked != self._connections or not self._served:
             self._begin()
+        elif time.monotonic() >= self._look_due:
+            self._look()
         rows = self._read()
         if rows and self._checked == self._connections:
             self._route(rows)
@@ -88,15 +94,20 @@ class Router(RetryingThread):
         """Where every shard stands, and whether the front door is still the same."""
         connections = self._connections
         self._served = {shard: self._asked(shard) for shard in range(self._shards)}
-        self._position.id = min(self._served.values(), key=id_pair)
-        client = self._link.client(FRONT_DOOR)
-        client.ping()
-        loss = self._position.compare(client, self._link.run_of(FRONT_DOOR))
+        if (id := min(self._served.values(), key=id_pair)) != self._position.id:
+            self._position.id, self._position.seen = id, None
+        self._link.client(FRONT_DOOR).ping()
+        self._look()
+        self._checked = connections
+
+    def _look(self) -> None:
+        """Whether the front door is the one that was read: somebody may empty it."""
+        self._look_due = time.monotonic() + LOOK_S
+        loss = self._position.compare(self._link.client(FRONT_DOOR), self._link.run_of(FRONT_DOOR))
         if loss:
             log.error("[Router-%s] %s", self._instance, loss)
             if self._position.id == BEGINNING:
                 self._served = {shard: self._set(shard, BEGINNING) for shard in self._served}
-        self._checked = connections
 
     def _asked(self, shard: int) -> str:
         key = shard_key(shard, "routed")
@@ -118,7 +129,7 @@ class Router(RetryingThread):
         newest = rows[-1][0].decode()
         epoch = int(self._link.run_of(FRONT_DOOR)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
-        for routed in route(rows, self._routing, epoch):
+        for routed in route(rows, self._routing, epoch, wall_ms()):
             by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):

@@ -75,8 +75,8 @@ def test_places_in_an_order_leave_no_gaps():
     # Given bare frames, which have the ids of their entries as numbers, and a producer that counts
     known = Marks()
     for id in (b"1700000000000-0", b"1700000000000-5", b"1700000000007-0"):
-        assert known.repeated(1, 1, number_of(id), 2) == 0
-    assert known.gaps == 0 and known.repeated(1, 1, number_of(b"1700000000007-0"), 2) == 2
+        assert known.repeated(1, 1, number_of(id, 1).sequence, 2) == 0
+    assert known.gaps == 0 and known.repeated(1, 1, number_of(b"1700000000007-0", 1).sequence, 2) == 2
     known.repeated(2, 1, 0, 10)
     known.repeated(2, 1, 15, 10)
     # Then only what the one that counts has left out is missing

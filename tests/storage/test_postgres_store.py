@@ -10,7 +10,7 @@ import pytest
 
 from corec._core.dtypes import AGGREGATE, ALERT, ALERT_MUTED
 from corec.config.servers import DbServer
-from corec.errors import FenceLost, InternalError, ServerAway, ServerError
+from corec.errors import FenceLost, InternalError, ServerAway, ServerError, StorageError
 from corec.storage.base import Base, Block, LateBatch, State
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.session import Session
@@ -281,6 +281,65 @@ def test_muted_alerts_are_read_as_they_were(store, postgres):
         cursor.execute("UPDATE alerts SET kind = kind - 256 WHERE id = 2")
     # Then both are read as muted
     assert store.alerts()["kind"].tolist() == [ALERT_MUTED | 1, ALERT_MUTED | 2]
+
+
+def drop_partitions(postgres, server, table):
+    """As somebody does by hand, or time does by going on where nobody makes them."""
+    with postgres.connected(server.dbname) as cursor:
+        cursor.execute("SELECT name FROM corec_partitions(%s)", (table,))
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DROP TABLE {name}")
+
+
+@pytest.mark.parametrize("table", ["turns", "bloques", "alerts", "historia"])
+def test_a_partition_that_nobody_made_is_made_before_the_next_try(server, postgres, table):
+    # Given a store that has written, and whose partitions of a table are missing since: the server was away for days
+    store = opened(server)
+    fill(store, 1)
+    drop_partitions(postgres, server, table)
+    # When a turn is committed that needs one, then the first try says so, and the second one finds it made
+    events = [(START, 0, "repair", 2, 0.25, 0.5, 3, 4, 5, "why", "")]
+    with pytest.raises(StorageError, match="no partition of relation"):
+        store.commit(record(2), aggregates=second(2), alerts=some_alerts(2), events=events)
+    store.commit(record(2), aggregates=second(2), alerts=some_alerts(2), events=events)
+    assert store.state.turn == 2
+    assert partitions(postgres, server, table)
+    store.close()
+
+
+def test_partitions_are_looked_at_before_a_try_when_it_is_time(server, postgres):
+    # Given a store that committed nothing for longer than it is between two looks
+    store = opened(server, keep_every_s=0)
+    drop_partitions(postgres, server, "turns")
+    # When it commits, then the first try has what it needs
+    fill(store, 1)
+    assert store.state.turn == 1
+    store.close()
+
+
+def test_what_is_rolled_back_is_not_taken_for_made(server, postgres):
+    # Given two shards whose turns are committed together, the first with rows of a month that is new
+    session = Session(server, name="w")
+    shards = [opened(server, instance="w", shard=shard, session=session) for shard in range(2)]
+    with pytest.raises(InternalError), session.transaction():
+        shards[0].commit(record(1), aggregates=second(1))
+        shards[1].commit(record(7))     # none that follows: both are rolled back
+    # When they are tried again, then the month is made again
+    with session.transaction():
+        for store in shards:
+            store.commit(record(1), aggregates=second(1))
+    assert len(shards[0].history()) == len(shards[1].history()) == 3
+    session.close()
+
+
+def test_a_month_that_began_since_the_last_look_is_no_time_beyond_what_is_kept(server):
+    # Given a node that slept over the end of a month: by its last look the rows of now are of the next one
+    store, today = opened(server), datetime.datetime.now(datetime.UTC)
+    store.house._last = 12 * (today.year - 1970) + today.month - 2
+    # When it commits them, then they are stored, not put aside
+    store.commit(record(1), aggregates=rows(block=[0], canal=[1], window=[int(today.timestamp()) * 1000], mean=[1]))
+    assert len(store.history()) == 1 and store.totals.get("aside", 0) == 0
+    store.close()
 
 
 def test_channels_have_partitions_of_their_own_where_configured(server, postgres):

@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 
-from corec.errors import ServerError, StorageError
+from corec.common.trouble import Trouble
+from corec.errors import ServerAway, ServerError, StorageError
 from corec.storage.postgres.copy import CopyForm
 from corec.storage.postgres.session import Session
 
@@ -34,6 +35,8 @@ class Keeper:
         self._session, self._key, self._canales = session, key, list(canales)
         self._days = datetime.timedelta(days=days)
         self._every_s, self._due = every_s, 0.0
+        self._drop_due = time.monotonic() + every_s
+        self._make_trouble, self._drop_trouble = Trouble(log, f"Store-{key[0]}"), Trouble(log, f"Store-{key[0]}")
         self._known: set[tuple[str, int]] = set()  # (table, months since 1970)
         self._first = self._last = 0  # months that rows may have
 
@@ -48,9 +51,32 @@ class Keeper:
             self._session.query("SELECT corec_make_turns(%s)", (today + datetime.timedelta(days=day),))
         self._due = time.monotonic() + self._every_s
 
+    def look(self) -> None:
+        """Before each try to commit: make what is missing, if it is time to.
+
+        What the server refuses here is told; the rows may have their partitions all the same.
+        """
+        if time.monotonic() < self._due:
+            return
+        try:
+            self.make_ahead()
+            self._make_trouble.over()
+        except ServerAway:
+            raise
+        except (StorageError, ServerError) as error:
+            self._make_trouble.met("partitions", error)
+            self._due = time.monotonic() + RETRY_S
+
+    def look_again(self) -> None:
+        """A commit failed, perhaps because partitions are gone that were there, or the day is another: ask for all of them."""
+        self._due = 0.0
+        self._known.clear()
+
     def split(self, form: CopyForm, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows that have a partition, made now if need be, and rows whose time is beyond what is kept."""
         months = (rows[form.moment].astype("datetime64[ms]").astype("datetime64[M]") - _EPOCH).astype(np.int64)
+        if (months == self._last + 1).any():  # a new month has begun since the last look
+            self.make_ahead()
         fit = (months >= self._first) & (months <= self._last)
         for month in np.unique(months[fit]).tolist():
             self._make(form.table, month)
@@ -61,22 +87,23 @@ class Keeper:
         return rows[fit], rows[~fit]
 
     def run(self, now: int, log_first: int) -> None:
-        """What is due, between two turns; an error is told and tried again later."""
-        if time.monotonic() < self._due:
+        """Drop what is old, between two turns; an error is told and tried again later."""
+        if time.monotonic() < self._drop_due:
             return
+        self._drop_due = time.monotonic() + self._every_s
         try:
-            self.make_ahead()
             self._drop(log_first)
+            self._drop_trouble.over()
         except (StorageError, ServerError) as error:
-            log.error("[Store-%s] partitions: %s", self._key[0], error)
-            self._due = time.monotonic() + RETRY_S
+            self._drop_trouble.met("partitions", error)
+            self._drop_due = time.monotonic() + RETRY_S
 
     def _make(self, table: str, month: int) -> None:
         if (table, month) in self._known:
             return
         canales = [] if table == "historia" else self._canales
         self._session.query("SELECT corec_make_month(%s, %s, %s::smallint[])", (table, _first_day(month), canales))
-        self._known.add((table, month))
+        self._session.after_commit(lambda: self._known.add((table, month)))
 
     def _drop(self, log_first: int) -> None:
         oldest = self._today() - self._days

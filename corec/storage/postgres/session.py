@@ -74,8 +74,11 @@ class Session:
             callback()
 
     def after_commit(self, callback: Callable[[], None]) -> None:
-        """Inside a transaction: what to do once it is durable."""
-        self._callbacks.append(callback)
+        """What to do once the transaction under way is durable; at once where none is."""
+        if self._depth:
+            self._callbacks.append(callback)
+        else:
+            callback()
 
     def query(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
         """The rows of one statement, within the transaction under way or alone."""

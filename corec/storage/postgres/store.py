@@ -12,7 +12,7 @@ import numpy as np
 
 from corec.common.units import MB
 from corec.config.servers import DbServer
-from corec.errors import FenceLost, InternalError, StorageError
+from corec.errors import CoreCError, FenceLost, InternalError, StorageError
 from corec.storage import outbox
 from corec.storage.base import BEGINNING, LATE_BYTES, SNAPSHOTS_KEPT, Base, Block, LateBatch, State, TurnRecord
 from corec.storage.postgres import queue as postgres_queue
@@ -106,7 +106,17 @@ class PostgresStore(PostgresReader):
         events: Sequence[tuple[Any, ...]] = (),
         blocks: Sequence[Block] = (),
     ) -> None:
-        ledger, totals = dict(ledger or {}), dict(self.totals)
+        try:
+            self._commit(record, aggregates, alerts, late, messages, dict(ledger or {}), sent, events, blocks)
+        except CoreCError:
+            self.house.look_again()
+            raise
+
+    def _commit(self, record: TurnRecord, aggregates: np.ndarray | None, alerts: np.ndarray | None, late: Sequence[LateBatch],
+                messages: np.ndarray | None, ledger: dict[str, int], sent: Sequence[tuple[str, int, bytes]],
+                events: Sequence[tuple[Any, ...]], blocks: Sequence[Block]) -> None:  # fmt: skip
+        self.house.look()
+        totals = dict(self.totals)
         split = {form: self.house.split(form, rows) for form, rows in ((BLOQUES, aggregates), (ALERTS, alerts)) if _any(rows)}
         out = [(record.turn, *entry) for entry in sent]
         out += outbox.entries(record.turn, messages, alerts) if self._bounds["outbox"] else []

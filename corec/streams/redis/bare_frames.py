@@ -4,39 +4,43 @@ They carry no number, so who sends one twice is counted twice.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from corec._core.wire import FRAME_BYTES, HEADER, MAGIC, OFFSETS, VERSION, crc32c
 from corec.streams.base import Entry
-from corec.streams.redis.keys import id_ms
+from corec.streams.reach import runs_in_reach
+from corec.streams.redis.stamps import stamps_of
 
 Row = tuple[bytes, bytes]  # an entry's id and payload
 
 
-def as_entries(rows: Iterable[Row], offset: int) -> Iterator[Entry]:
-    """Rows of one stream, in order, as entries that count on behind *offset*; neighbouring bare frames become one."""
-    bare: list[Row] = []
-    for row in rows:
-        if len(row[1]) == FRAME_BYTES:
-            bare.append(row)
+def as_entries(rows: Sequence[Row], offset: int, stand_in: int | None = None) -> Iterator[Entry]:
+    """Rows of one stream, in order, as entries that count on behind *offset*; neighbouring bare frames become one, as far as
+    their times reach.  stand_in: as `stamps_of` has it."""
+    bare: list[bytes] = []
+    times: list[int] = []
+    for (_, payload), stamp in zip(rows, stamps_of((id for id, _ in rows), stand_in), strict=True):
+        if len(payload) == FRAME_BYTES:
+            bare.append(payload)
+            times.append(stamp)
             continue
-        if bare:
-            offset += len(bare)
-            yield gathered(bare, offset)
-            bare = []
-        offset += 1
-        yield Entry(offset, id_ms(row[0]), row[1])
-    if bare:
-        yield gathered(bare, offset + len(bare))
+        yield from _gathered(bare, times, offset)
+        offset += len(bare) + 1
+        bare, times = [], []
+        yield Entry(offset, stamp, payload)
+    yield from _gathered(bare, times, offset)
 
 
-def gathered(rows: list[Row], offset: int, *, producer: int = 0, epoch: int = 0, sequence: int = 0) -> Entry:
-    """Bare frames as one batch, each with its own time."""
-    times = [id_ms(id) for id, _ in rows]
-    payload = b"".join(frame for _, frame in rows)
-    flags = 0
-    if times[-1] != times[0]:
+def _gathered(frames: list[bytes], times: list[int], offset: int) -> Iterator[Entry]:
+    """Bare frames as batches, each with its own time."""
+    for run in runs_in_reach(times):
+        yield Entry(offset + run.stop, times[run.stop - 1], _packed(frames[run], times[run]))
+
+
+def _packed(frames: list[bytes], times: list[int]) -> bytes:
+    payload, flags = b"".join(frames), 0
+    if min(times) != max(times):
         payload += struct.pack(f">{len(times)}i", *(time - times[0] for time in times))
         flags = OFFSETS
-    head = HEADER.pack(MAGIC, VERSION, flags, len(rows), producer, epoch, sequence, times[0], len(payload), 0)[:-4]
-    return Entry(offset, times[-1], b"".join((head, crc32c(payload, crc32c(head)).to_bytes(4, "big"), payload)))
+    head = HEADER.pack(MAGIC, VERSION, flags, len(frames), 0, 0, 0, times[0], len(payload), 0)[:-4]
+    return b"".join((head, crc32c(payload, crc32c(head)).to_bytes(4, "big"), payload))

@@ -5,22 +5,26 @@ A bare frame gets its number from its entry's id; a device's numbered batch keep
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from corec._core.wire import FRAME_BYTES, pack_envelope, unpack_envelope
+from corec._core.wire import FRAME_BYTES, Envelope, pack_envelope, unpack_envelope
+from corec.engine.batches import LAST_SEQUENCE
 from corec.engine.producer_marks import ORDER_NUMBERS
 from corec.errors import DamagedBatch
+from corec.streams.reach import runs_in_reach
 from corec.streams.redis.bare_frames import Row
-from corec.streams.redis.keys import FRONT_DOOR, id_ms, id_pair, normal_stream
+from corec.streams.redis.keys import FRONT_DOOR, id_pair, normal_stream
+from corec.streams.redis.stamps import stamps_of
 from corec.streams.sending.routing import Routing
 
 #: Bits of a number that tell entries of one millisecond apart.
 SEQUENCE_BITS = 20
-#: Ids count from here, so that ms and bits fit into 63: until the year 2299.
+#: Ids count from here, so that ms and bits fit into 63 until the year 2299; what does not fit is numbered in an epoch of its own.
 ZERO_MS = 1_577_836_800_000
-LARGEST_MS = (1 << 63 - SEQUENCE_BITS) - 1
+REACH_MS = (1 << 63 - SEQUENCE_BITS) - 1
 
 
 class Routed(NamedTuple):
@@ -31,23 +35,45 @@ class Routed(NamedTuple):
     source: str  # id of the newest entry in it
 
 
-def route(rows: Iterable[Row], routing: Routing, epoch: int) -> Iterator[Routed]:
-    """Rows of the front door in order; *epoch* tells lives of its server apart, in which ids may come again."""
-    bare: list[Row] = []
-    for row in rows:
-        if len(row[1]) == FRAME_BYTES:
-            bare.append(row)
-            continue
-        yield from _bare(bare, routing, epoch)
-        bare = []
-        yield from _batch(row, routing)
-    yield from _bare(bare, routing, epoch)
+class Number(NamedTuple):
+    """An entry's place in the order of all of its epoch: ids grow by at least one, and so do these."""
+
+    epoch: int
+    sequence: int
 
 
-def number_of(id: bytes) -> int:
-    """An entry's place in the order of all: ids grow by at least one, and so does this."""
+class Bare(NamedTuple):
+    """A bare frame of the front door."""
+
+    id: bytes
+    frame: bytes
+    number: Number
+    stamp: int  # ms
+
+
+def route(rows: Iterable[Row], routing: Routing, epoch: int, stand_in: int) -> Iterator[Routed]:
+    """Rows of the front door in order; *epoch* tells lives of its server apart, in which ids may come again.
+
+    stand_in: ms, for ids that are no times.
+    """
+    rows = list(rows)
+    stamps = stamps_of((id for id, _ in rows), stand_in)
+    for is_bare, group in groupby(zip(rows, stamps, strict=True), lambda each: len(each[0][1]) == FRAME_BYTES):
+        if is_bare:
+            yield from _bare([Bare(id, frame, number_of(id, epoch), stamp) for (id, frame), stamp in group], routing)
+        else:
+            for row, _ in group:
+                yield from _batch(row, routing)
+
+
+def number_of(id: bytes, epoch: int) -> Number:
+    """The number of an entry: nobody needs to keep anything for it, and no two ids of a server's life *epoch* share one."""
     ms, sequence = id_pair(id)
-    return ORDER_NUMBERS | min(max(ms - ZERO_MS, 0), LARGEST_MS) << SEQUENCE_BITS | min(sequence, (1 << SEQUENCE_BITS) - 1)
+    beyond, ms = divmod(ms - ZERO_MS, REACH_MS)
+    above, sequence = divmod(sequence, 1 << SEQUENCE_BITS)
+    if beyond or above:
+        epoch = int.from_bytes(blake2b(f"{epoch}|{beyond}|{above}".encode(), digest_size=8).digest())
+    return Number(epoch, ORDER_NUMBERS | ms << SEQUENCE_BITS | sequence)
 
 
 def producer_on(stream: str, producer: int = 0) -> int:
@@ -55,21 +81,28 @@ def producer_on(stream: str, producer: int = 0) -> int:
     return int.from_bytes(blake2b(f"{FRONT_DOOR}|{producer}|{stream}".encode(), digest_size=8).digest()) or 1
 
 
-def _bare(rows: list[Row], routing: Routing, epoch: int) -> Iterator[Routed]:
-    if not rows:
-        return
-    times = np.array([id_ms(id) for id, _ in rows], np.int64)
-    offsets = (times - times[0]).astype(np.int32)
-    for part in routing.split(b"".join(frame for _, frame in rows), offsets):
-        envelope = pack_envelope(part.frames, producer=producer_on(part.stream), epoch=epoch, sequence=number_of(rows[part.first][0]),
-                                 time=int(times[0]), offsets=part.offsets if part.offsets.any() else None)  # fmt: skip
-        yield Routed(part.stream, envelope, rows[-1][0].decode())
+def _bare(rows: list[Bare], routing: Routing) -> Iterator[Routed]:
+    for _, group in groupby(rows, lambda row: row.number.epoch):
+        one_epoch = list(group)
+        for run in runs_in_reach([row.stamp for row in one_epoch]):
+            yield from _gathered(one_epoch[run], routing)
+
+
+def _gathered(rows: list[Bare], routing: Routing) -> Iterator[Routed]:
+    """Frames of one epoch whose times one envelope holds."""
+    time = rows[0].stamp
+    offsets = np.array([row.stamp - time for row in rows], np.int32)
+    for part in routing.split(b"".join(row.frame for row in rows), offsets):
+        number = rows[part.first].number
+        envelope = pack_envelope(part.frames, producer=producer_on(part.stream), epoch=number.epoch, sequence=number.sequence,
+                                 time=time, offsets=part.offsets if part.offsets.any() else None)  # fmt: skip
+        yield Routed(part.stream, envelope, rows[-1].id.decode())
 
 
 def _batch(row: Row, routing: Routing) -> Iterator[Routed]:
     id, payload = row[0].decode(), row[1]
     try:
-        batch = unpack_envelope(payload)
+        batch = _sound(payload)
     except DamagedBatch:
         yield Routed(normal_stream(0), payload, id)  # the engine counts it as malformed
         return
@@ -80,3 +113,10 @@ def _batch(row: Row, routing: Routing) -> Iterator[Routed]:
                                  epoch=batch.epoch, sequence=batch.sequence + (part.first if numbered else 0), time=batch.time,
                                  offsets=part.offsets)  # fmt: skip
         yield Routed(part.stream, envelope, id)
+
+
+def _sound(payload: bytes) -> Envelope:
+    batch = unpack_envelope(payload)
+    if batch.sequence + batch.count > LAST_SEQUENCE:
+        raise DamagedBatch(f"expected numbers up to {LAST_SEQUENCE}, got {batch.count} readings from {batch.sequence} on")
+    return batch

@@ -6,17 +6,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from corec._core.wire import FRAME_BYTES
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import ServerAway, ServerError
 from corec.streams.base import Entry
 from corec.streams.intake import read_note
 from corec.streams.redis.bare_frames import Row, as_entries
-from corec.streams.redis.keys import FIELD, fast_stream, id_pair, normal_stream
+from corec.streams.redis.keys import FIELD, fast_stream, id_ms, id_pair, normal_stream
 from corec.streams.redis.link import Link
 from corec.streams.redis.position import Loss
 from corec.streams.redis.reader import Reader
 from corec.streams.redis.spool import PREFIX, Spool
+from corec.streams.redis.stamps import StampClock, is_moment
 
 if TYPE_CHECKING:
     from corec.storage.base import TurnRecord
@@ -32,7 +34,8 @@ WAIT_S = 0.1
 #: A server that answers nothing for this long is away.
 WITHIN_S = 1.0
 
-Run = list[Any]  # [stream, first id, last id, entries]: read one after the other
+#: [stream, first id, last id, entries], read one after the other; where ids are no times, also the ms that stand in for them.
+Run = list[Any]
 
 
 class RedisIntake:
@@ -49,6 +52,7 @@ class RedisIntake:
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []
         self._joins = False  # the last run may go on: no bare frame stands at its end
+        self._clocks = [StampClock(), StampClock()]
         self._noted_losses = 0
         self._cursor: dict[str, str] = {}
         self._places: deque[tuple[int, dict[str, str]]] = deque()  # offset -> cursor, for trimming
@@ -130,9 +134,9 @@ class RedisIntake:
         if note is None:
             return
         self._replay = self._replay or _Replay(self._server, self._instance, self._given_up)
-        for stream, first, last, count in note["runs"]:
+        for stream, first, last, count, *stand_in in note["runs"]:
             rows = self._spooled(stream, first, last) if stream.startswith(PREFIX) else self._replay.run(stream, first, last, count)
-            for entry in as_entries(rows, 0):
+            for entry in as_entries(rows, 0, *stand_in):
                 yield entry.payload, entry.arrival
         self._cursor |= note["cursor"]
         self._remember(record.to_offset)
@@ -163,19 +167,30 @@ class RedisIntake:
     def _taken(self, place: int, source: str, rows: list[Row]) -> list[Entry]:
         if not rows:
             return []
-        stream, entries = self.streams[place], list(as_entries(rows, self.offset))
-        self._note_run(source, rows, len(entries) == len(rows) and min(len(payload) for _, payload in rows) > 10)
-        self._cursor[stream] = self.reader.queues[place].taken
+        stand_in = self._stand_in(place, rows)
+        entries = list(as_entries(rows, self.offset, *stand_in))
+        plain = len(entries) == len(rows) and min(len(payload) for _, payload in rows) > FRAME_BYTES
+        self._note_run(source, rows, plain and not stand_in, stand_in)
+        self._cursor[self.streams[place]] = self.reader.queues[place].taken
         self.offset += len(rows)
         return entries
 
-    def _note_run(self, stream: str, rows: list[Row], plain: bool) -> None:
+    def _stand_in(self, place: int, rows: list[Row]) -> list[int]:
+        """What stands in for ids that are no times, where *rows* have such; their record says it, so that a replay has the same."""
+        clock = self._clocks[place]
+        all_are = is_moment(id_ms(rows[0][0])) and is_moment(id_ms(rows[-1][0]))  # ids grow
+        found = [] if all_are else [clock.stand_in()]
+        for id, _ in rows if found else rows[-1:]:
+            clock.note(id)
+        return found
+
+    def _note_run(self, stream: str, rows: list[Row], plain: bool, stand_in: list[int]) -> None:
         """What a replay gathers into batches must be what was gathered now: runs with bare frames stay as they were read."""
         first, last = rows[0][0].decode(), rows[-1][0].decode()
         if plain and self._joins and self._runs[-1][0] == stream and id_pair(first) > id_pair(self._runs[-1][2]):
             self._runs[-1][2:] = [last, self._runs[-1][3] + len(rows)]
         else:
-            self._runs.append([stream, first, last, len(rows)])
+            self._runs.append([stream, first, last, len(rows), *stand_in])
         self._joins = plain
 
     def _remember(self, offset: int) -> None:

@@ -30,6 +30,11 @@ def committed_key(shard: int) -> str:
     return shard_key(shard, "committed")
 
 
+def life_key(shard: str) -> str:
+    """A key beside the streams of *shard* ("{s00}") that senders set where there is none: another value, and all was deleted."""
+    return f"{shard}:life"
+
+
 def id_pair(id: str | bytes) -> tuple[int, int]:
     """An entry's id as numbers, which compare as the server compares them."""
     text = id.decode() if isinstance(id, bytes) else id

@@ -21,6 +21,7 @@ class Life(NamedTuple):
     last: str  # the newest id given
     added: int | None  # entries since it was made; None before Redis 7
     length: int
+    deleted: str | None = None  # the newest entry that was taken out by its id; None before Redis 7
 
 
 def cursor_text(id: str, seen: int | None, run: str) -> str:
@@ -51,6 +52,7 @@ class Position:
     seen: int | None = 0  # entries up to there since the stream was made
     added: int | None = None  # entries ever added, when the server was asked last
     anchors: list[str] = field(default_factory=list)
+    _told: str = ""  # the last entry read when a loss that nobody can count was told
 
     @classmethod
     def parse(cls, stream: str, text: str) -> "Position":
@@ -72,7 +74,7 @@ class Position:
             del self.anchors[1 : ANCHORS // 2 : 2]
 
     def compare(self, client: Any, run: str) -> Loss | None:
-        """Look at the server after a new connection, to its life *run*; move to where reading has to go on."""
+        """Look at the server, which is in its life *run*, over a new connection or a standing one; move to where reading has to go on."""
         same, self.run = run[:8] == self.run[:8], run
         life = look(client, self.stream)
         known = self._unread(self.added)
@@ -82,13 +84,24 @@ class Position:
         if self.id == BEGINNING:
             self.seen = None if life.added is None else life.added - life.length
             return None
-        if _has(client, self.stream, self.id):
+        if life.last == self.id:
+            return self._at_end(life, same, known)
+        if has(client, self.stream, self.id):
             return None
         if same and life.added is not None and self.seen is not None and life.added >= self.seen:
             return self._go_on_in(life, known)
-        if any(_has(client, self.stream, anchor) for anchor in reversed(self.anchors)):
+        if any(has(client, self.stream, anchor) for anchor in reversed(self.anchors)):
             return self._go_on_in(life, known)
         return self._begin_again(known, "was made anew", life)
+
+    def _at_end(self, life: Life, same: bool, known: int | None) -> Loss | None:
+        """Nothing is left to read: what was ever added is what was read, or the stream is not what it was all the time."""
+        seen, self.seen = self.seen, life.added
+        if not same or life.added is None or seen is None or life.added == seen:
+            return None
+        if life.added < seen:  # reading went on in the new stream: its ids are greater
+            return Loss(self.stream, self.id, known, "was made anew")
+        return Loss(self.stream, self.id, life.added - seen, "was trimmed by somebody else")
 
     def _unread(self, added: int | None) -> int | None:
         return None if added is None or self.seen is None else max(0, added - self.seen)
@@ -100,7 +113,9 @@ class Position:
             self.id, self.seen = life.last, life.added
             return Loss(self.stream, after, known, "has lost its newest entries")
         if life.added is None or self.seen is None:
-            return Loss(self.stream, after, None, "was trimmed by somebody else")
+            self.seen = None if life.added is None else life.added - life.length
+            told, self._told = self._told, after
+            return None if told == after else Loss(self.stream, after, None, "was trimmed by somebody else")
         trimmed = max(0, life.added - life.length - self.seen)
         self.seen += trimmed
         return Loss(self.stream, after, trimmed, "was trimmed by somebody else") if trimmed else None
@@ -121,10 +136,12 @@ def look(client: Any, stream: str) -> Life | None:
             return None
         raise
     found = {_text(key): value for key, value in info.items()}
-    return Life(_text(found["last-generated-id"]), found.get("entries-added"), found["length"])
+    deleted = found.get("max-deleted-entry-id")
+    return Life(_text(found["last-generated-id"]), found.get("entries-added"), found["length"], deleted and _text(deleted))
 
 
-def _has(client: Any, stream: str, id: str) -> bool:
+def has(client: Any, stream: str, id: str) -> bool:
+    """Whether an entry is there."""
     return bool(client.xrange(stream, id, id, count=1))
 
 

@@ -10,6 +10,7 @@ from corec._core.wire import HEADER
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import id_ms, id_pair
 from corec.streams.redis.position import Position, cursor_text
+from corec.streams.redis.stamps import is_moment
 
 #: Where the header of an envelope has its time (docs/formats.md).
 TIME_AT = 32
@@ -31,7 +32,8 @@ class Queue:
     def __init__(self, position: Position) -> None:
         self.position = position  # of reading; the reader's thread moves it
         self.taken = ""  # of taking, as a cursor has it
-        self.reached = id_pair(position.id)[0]  # ms of the entry taken last
+        before = id_pair(position.id)[0]
+        self.reached = before if is_moment(before) else 0  # ms of the entry taken last
         self.behind = True  # whether the server may have more than was read: until a read says that it does not
         self.bytes = self.waiting = 0
         self.taken_at = time.monotonic()
@@ -55,7 +57,7 @@ class Queue:
     def oldest(self) -> float:
         """ms of what comes next, as far as that is known: nothing does where the server has no more."""
         if self._chunks:
-            return moment(self._chunks[0].rows[0])
+            return self._moment(self._chunks[0].rows[0])
         return self.reached if self.behind else math.inf
 
     def take(self, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
@@ -71,10 +73,10 @@ class Queue:
 
     def _take_from(self, chunk: Chunk, max_bytes: int, until: float) -> list[Row]:
         part: list[Row] = []
-        while chunk.rows and (not part or max_bytes > 0) and moment(chunk.rows[0]) <= until:
+        while chunk.rows and (not part or max_bytes > 0) and (moment := self._moment(chunk.rows[0])) <= until:
             part.append(chunk.rows.popleft())
+            self.reached = moment
             max_bytes -= len(part[-1][1])
-        self.reached = moment(part[-1])
         seen = None if chunk.seen is None else chunk.seen + len(part)
         self.taken = cursor_text(part[-1][0].decode(), seen, chunk.run)
         self.bytes -= sum(len(payload) for _, payload in part)
@@ -84,9 +86,10 @@ class Queue:
             self._chunks.appendleft(chunk._replace(seen=seen))
         return part
 
-
-def moment(row: Row) -> int:
-    """The time of an entry's readings, in ms: that of its batch, or of its arrival where it has none or one that is yet to come."""
-    id, payload = row
-    arrival = id_ms(id)
-    return min(arrival, _TIME.unpack_from(payload, TIME_AT)[0]) if len(payload) >= HEADER.size else arrival
+    def _moment(self, row: Row) -> int:
+        """The time of an entry's readings, in ms: that of its batch, or of its arrival where it has none or one that is yet to come."""
+        id, payload = row
+        arrival = id_ms(id)
+        if not is_moment(arrival):
+            arrival = self.reached
+        return min(arrival, _TIME.unpack_from(payload, TIME_AT)[0]) if len(payload) >= HEADER.size else arrival

@@ -258,13 +258,18 @@ class Reader(RetryingThread):
             self._spool_failed(error)
 
     def _look(self) -> None:
-        """How many entries there are and what they take, now and then: an exact gap can only be told from what was known."""
+        """Now and then: whether streams are what they were, for somebody may empty them; how many entries there are, what they take.
+
+        An exact gap can only be told from what was known.
+        """
         if time.monotonic() < self._look_due:
             return
         self._look_due = time.monotonic() + LOOK_S
         for queue in self.queues:
             stream = queue.position.stream
             client = self._link.client(stream)
+            if loss := queue.position.compare(client, self._link.run_of(stream)):
+                self._lost(loss)
             life = look(client, stream)
             queue.memory = client.memory_usage(stream, samples=8) or 0
             queue.length, queue.position.added = (life.length, life.added) if life else (0, None)

@@ -15,6 +15,7 @@ from corec.streams.base import Entry
 from corec.streams.journal import Journal
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import BEGINNING, id_pair
+from corec.streams.redis.stamps import stamps_of
 
 PREFIX = "spool:"
 
@@ -68,7 +69,8 @@ class Spool:
 
     def put(self, record: Spooled) -> None:
         """Keep what was read; durable on return.  DiskFull at the bound."""
-        offset = self._journal.append([msgspec.msgpack.encode(record)], id_pair(record.rows[-1][0])[0])
+        (stamp,) = stamps_of([record.rows[-1][0]], 0)
+        offset = self._journal.append([msgspec.msgpack.encode(record)], stamp)
         self._journal.sync()
         self._ends.append((offset, record.rows[-1][0].decode()))
 

@@ -5,17 +5,20 @@ So it stays in the tail until the node that owns the stream says in `{sNN}:commi
 """
 
 import logging
+import secrets
 import time
 from collections import deque
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import WatchError
 
 from corec.common.units import MB
 from corec.config.servers import RedisServer
-from corec.streams.redis.keys import FIELD, id_pair
+from corec.streams.redis.keys import FIELD, id_pair, life_key
 from corec.streams.redis.link import Link
+from corec.streams.redis.position import has, look
 from corec.streams.sending.carrier import Carrier
 from corec.streams.sending.unsent import SenderStats, Tail, Waiting, readings_in
 
@@ -50,6 +53,8 @@ class Sender(Carrier):
         self._connections = 0
         self._checked = -1
         self._sending = False
+        self._lives: dict[str, str] = {}  # shard -> value of its `life`
+        self._looks = 0
         self._look_due = 0.0
         self._sizes: dict[str, tuple[float, int]] = {}
         self.full = ""
@@ -63,6 +68,17 @@ class Sender(Carrier):
 
     def _sent_upto(self) -> int:
         return self._position
+
+    def wait_sent(self, upto: int, timeout: float | None) -> bool:
+        """The same; and it was seen there after it was sent: a stream that was emptied meanwhile has nothing."""
+        end = None if timeout is None else time.monotonic() + timeout
+        if not super().wait_sent(upto, timeout):
+            return False
+        with self._progress:
+            looks, self._look_due = self._looks, 0.0
+            self._wake.set()
+            left = None if end is None else max(0.0, end - time.monotonic())
+            return self._progress.wait_for(lambda: self._tail.done >= upto or (self._position >= upto and self._looks > looks), left)
 
     def _end(self) -> None:
         self._link.close()
@@ -81,8 +97,8 @@ class Sender(Carrier):
     def _work(self) -> None:
         if self._checked != self._connections:
             self._check()
-        if time.monotonic() >= self._look_due:
-            self._let_go()
+        elif time.monotonic() >= self._look_due:
+            self._look()
         if self._tail.crowded:  # room for what comes goes before safety from a server that forgets
             self._drop(self._position)
         batches = self._tail.read(self._position, SEND_BYTES)
@@ -96,34 +112,115 @@ class Sender(Carrier):
                 self._sending = False
 
     def _check(self) -> None:
-        """A new connection: does the server still have what it took?  Else everything that is not committed goes out again."""
+        """A new connection: does the server still have what it took?"""
         connections = self._connections
-        self._let_go()
-        newest = {sent.stream: sent for sent in self._sent}
-        lost = [sent for sent in newest.values() if not self._link.client(sent.stream).xrange(sent.stream, sent.id, sent.id, count=1)]
-        if lost:
-            log.warning("[Sender-%s] Redis has lost %s: %d batches are sent again", self._instance,
-                        " and ".join(sent.stream for sent in lost), len(self._sent))  # fmt: skip
-            self._position = self._tail.done
-            self._sent.clear()
+        if self._sent:
+            self._look()
         else:
-            self._sent = deque(sent._replace(run=self._link.run_of(sent.stream)) for sent in self._sent)
-            self._link.client("corec").ping() if not newest else None
+            self._link.client("corec").ping()
+        self._sent = deque(sent._replace(run=self._link.run_of(sent.stream)) for sent in self._sent)
         if self.problem:
             log.warning("[Sender-%s] Redis at %s answers again", self._instance, self._link.server.address)
         self.problem, self._checked = "", connections
 
+    def _look(self) -> None:
+        """Drop from the tail what nodes have committed; where the server has lost what it took, all that is not committed goes again.
+
+        Marks count only while the batches are there: those of a stream that was made anew are ahead of what was lost.
+        """
+        self._look_due = time.monotonic() + LOOK_S
+        newest = {sent.stream: sent for sent in self._sent}
+        marks: dict[str, str] = {}
+        lost: list[str] = []
+        for shard in {*self._lives, *map(shard_of, newest)}:
+            mine = [sent for sent in newest.values() if shard_of(sent.stream) == shard]
+            life, found = self._asked(shard)
+            is_another = self._lives.setdefault(shard, life) != life
+            if is_another:
+                del self._lives[shard]
+            lost += [sent.stream for sent in mine if is_another or self._is_lost(self._link.client(sent.stream), sent)]
+            marks |= {f"{shard} {name}": value for name, value in found.items()}
+        if lost:
+            self._send_again(lost)
+        else:
+            self._let_go(marks)
+        with self._progress:
+            self._looks += 1
+            self._progress.notify_all()
+
+    def _asked(self, shard: str) -> tuple[str, dict[str, str]]:
+        """The life of a shard's keys, and what was committed in it."""
+        key = f"{shard}:committed"
+        with self._link.client(key).pipeline(transaction=True) as pipe:
+            life, marks = pipe.get(life_key(shard)).hgetall(key).execute()
+        return (life or b"").decode(), {name.decode(): value.decode() for name, value in marks.items()}
+
+    def _is_lost(self, client: Any, sent: Sent) -> bool:
+        """Whether an entry that no node has committed is gone; a node that keeps entries on its own disk takes them out one by one."""
+        if has(client, sent.stream, sent.id):
+            return False
+        life = look(client, sent.stream)
+        if life is None or id_pair(life.last) < id_pair(sent.id):
+            return True
+        if life.deleted is None:  # before Redis 7: nobody says who took it out
+            return sent.run != self._link.run_of(sent.stream)
+        return id_pair(life.deleted) < id_pair(sent.id)
+
+    def _send_again(self, lost: list[str]) -> None:
+        log.warning("[Sender-%s] Redis has lost %s: %d batches are sent again", self._instance, " and ".join(lost), len(self._sent))
+        self._sent.clear()
+        with self._progress:
+            self._position = self._tail.done
+
+    def _let_go(self, marks: dict[str, str]) -> None:
+        upto = self._tail.done
+        while self._sent and self._is_committed(self._sent[0], marks):
+            upto = self._sent.popleft().offset
+        self._drop(upto)
+
+    def _is_committed(self, sent: Sent, marks: dict[str, str]) -> bool:
+        if sent.offset <= self._tail.done:
+            return True
+        shard = shard_of(sent.stream)
+        mark = marks.get(f"{shard} {sent.stream}")
+        return mark is not None and marks.get(f"{shard} run") == sent.run and id_pair(sent.id) <= id_pair(mark)
+
     def _send(self, batches: list[Waiting]) -> None:
-        for _, group in groupby(batches, key=lambda batch: batch.stream.partition(":")[0]):
+        for shard, group in groupby(batches, key=lambda batch: shard_of(batch.stream)):
             part = list(group)
-            # A transaction: one refused in the middle, for want of memory, must not let later ones pass it
-            with self._link.client(part[0].stream).pipeline(transaction=True) as pipe:
-                for batch in part:
-                    pipe.execute_command("XADD", batch.stream, "*", FIELD, batch.envelope)
-                ids = pipe.execute()
+            ids = self._added(shard, part)
+            if ids is None:  # somebody has emptied it
+                self._look_due = 0.0
+                return
             self._took(part, ids)
 
-    def _took(self, batches: list[Waiting], ids: list[Any]) -> None:
+    def _added(self, shard: str, part: list[Waiting]) -> list[bytes] | None:
+        """The ids of *part* on its streams; None, and nothing was added, where these are not the streams that were sent to before.
+
+        What was lost has to go first: behind newer batches it would count as repeats.
+        """
+        newest = {sent.stream: sent for sent in self._sent}
+        key = life_key(shard)
+        client = self._link.client(key)
+        if shard not in self._lives:
+            client.set(key, secrets.token_hex(8), nx=True)
+            self._lives[shard] = (client.get(key) or b"").decode()
+        # A transaction: one refused in the middle, for want of memory, must not let later ones pass it
+        with client.pipeline(transaction=True) as pipe:
+            pipe.watch(key)
+            if (pipe.get(key) or b"").decode() != self._lives[shard]:
+                return None
+            if any(self._is_lost(pipe, newest[stream]) for stream in {batch.stream for batch in part} & newest.keys()):
+                return None
+            pipe.multi()
+            for batch in part:
+                pipe.execute_command("XADD", batch.stream, "*", FIELD, batch.envelope)
+            try:
+                return pipe.execute()
+            except WatchError:
+                return None
+
+    def _took(self, batches: list[Waiting], ids: list[bytes]) -> None:
         runs = {batch.stream: self._link.run_of(batch.stream) for batch in batches}
         for batch, id in zip(batches, ids, strict=True):
             self._sent.append(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream]))
@@ -131,25 +228,6 @@ class Sender(Carrier):
         with self._progress:
             self._position = batches[-1].offset
             self._progress.notify_all()
-
-    def _let_go(self) -> None:
-        """Drop from the tail what nodes have committed."""
-        self._look_due = time.monotonic() + LOOK_S
-        marks: dict[str, dict[str, str]] = {}
-        upto = self._tail.done
-        while self._sent and self._is_committed(self._sent[0], marks):
-            upto = self._sent.popleft().offset
-        self._drop(upto)
-
-    def _is_committed(self, sent: Sent, marks: dict[str, dict[str, str]]) -> bool:
-        if sent.offset <= self._tail.done:
-            return True
-        key = sent.stream.partition(":")[0] + ":committed"
-        if key not in marks:
-            found = self._link.client(key).hgetall(key)
-            marks[key] = {name.decode(): value.decode() for name, value in found.items()}
-        mark = marks[key].get(sent.stream)
-        return mark is not None and marks[key].get("run") == sent.run and id_pair(sent.id) <= id_pair(mark)
 
     def _has_room(self, batches: list[Waiting]) -> bool:
         """Whether the streams are below their bound; else the tail fills, and senders are told."""
@@ -164,3 +242,8 @@ class Sender(Carrier):
                 return False
         self.full = ""
         return True
+
+
+def shard_of(stream: str) -> str:
+    """The tag of a stream, which all keys of its shard have."""
+    return stream.partition(":")[0]

@@ -1,0 +1,54 @@
+"""What one envelope can hold: times within 32 bits of ms of its own, and so many readings; more than that is cut."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from corec._core.wire import FRAME_BYTES, MAX_FRAMES
+from corec.errors import FrameError
+
+#: How far a reading's time may be from that of its envelope.
+REACH_MS = 2**31 - 1
+
+
+class Piece(NamedTuple):
+    """Readings that one envelope holds."""
+
+    frames: bytes
+    time: int  # ms
+    offsets: np.ndarray | None  # int32[n], ms to `time`
+
+
+def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[Piece]:
+    """The readings of a batch as envelopes hold them; in the order of their times where those are too far apart for one.
+
+    offsets: integers[n], ms to *time*; FrameError where they are not as many as the frames.
+    """
+    readings = len(frames) // FRAME_BYTES
+    if offsets is None:
+        for start in range(0, readings, MAX_FRAMES):
+            yield Piece(frames[start * FRAME_BYTES : (start + MAX_FRAMES) * FRAME_BYTES], time, None)
+        return
+    given = np.asarray(offsets, np.int64)
+    if given.shape != (readings,):
+        raise FrameError(f"expected one offset for each of {readings:,} readings, got an array of {given.shape}")
+    if readings <= MAX_FRAMES and np.abs(given).max(initial=0) <= REACH_MS:
+        yield Piece(frames, time, given.astype(np.int32))
+        return
+    order = np.argsort(given, kind="stable")
+    rows, times = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)[order], given[order]
+    for run in runs_in_reach(times.tolist()):
+        first = int(times[run.start])
+        yield Piece(rows[run].tobytes(), time + first, (times[run] - first).astype(np.int32))
+
+
+def runs_in_reach(times: Sequence[int]) -> Iterator[slice]:
+    """Neighbours of *times* (ms) that one envelope holds, which has the time of the first."""
+    start = 0
+    for place, time in enumerate(times):
+        if abs(time - times[start]) > REACH_MS or place - start == MAX_FRAMES:
+            yield slice(start, place)
+            start = place
+    if start < len(times):
+        yield slice(start, len(times))
