@@ -54,7 +54,7 @@ class Router(RetryingThread):
     def _pass(self) -> None:
         with self._link.errors("route what came to corec:in"):
             self._work()
-        self.problem = ""
+        self._works()
 
     def _failed(self, error: CoreCError) -> None:
         super()._failed(error)

@@ -20,7 +20,7 @@ class Fetcher(RetryingThread):
         self.passes += 1
         if self.away:
             raise ServerError("nobody answers")
-        self.problem = ""
+        self._works()
         self._rest(60)
 
     def _end(self):
@@ -39,6 +39,8 @@ def test_a_problem_is_told_once_and_tried_again_until_it_is_over(caplog):
         # When the server is back, then it works
         fetcher.away = False
         until(lambda: not fetcher.problem)
+        # And says so
+        assert len(caplog.records) == 2 and "[Fetcher-n1] works again, after" in caplog.records[1].getMessage()
     finally:
         fetcher.stop()
     # And a stop has ended a pass that was to rest for a minute
