@@ -2,9 +2,10 @@
 
 import logging
 import threading
+import traceback
 
 from corec.common.trouble import Trouble
-from corec.errors import CoreCError
+from corec.errors import CoreCError, InternalError
 
 
 class RetryingThread:
@@ -42,6 +43,9 @@ class RetryingThread:
                 self._pass()
             except CoreCError as error:
                 self._failed(error)
+                self._stop.wait(self.again_s)
+            except Exception as error:  # a mistake of ours: told, and tried again, rather than a thread that is silently gone
+                self._failed(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
                 self._stop.wait(self.again_s)
         self._end()
 
