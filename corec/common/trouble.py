@@ -20,16 +20,16 @@ class Met(NamedTuple):
 class Trouble:
     """The trouble that one part of a node has with its disk or its server.  Its own thread tells; any may ask."""
 
-    def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S) -> None:
-        """*who*: `Component-instance`, for the log."""
-        self._log, self._who, self._every = log, who, every_s
+    def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S, meanwhile: str = "") -> None:
+        """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until it is over, at the end of each line."""
+        self._log, self._who, self._every, self._meanwhile = log, who, every_s, meanwhile and f"; {meanwhile}"
         self._due = 0.0
         self._unsaid = 0
         self._said = False
         self._met: Met | None = None
 
     def met(self, what: str, error: Exception, count: int = 1) -> None:
-        """*what* failed with *error*, *count* times."""
+        """*what* failed with *error*, *count* times; no *what* where the error says it."""
         since = self._met.since if self._met else wall_ms()
         state = "full" if isinstance(error, DiskFull) else "away" if isinstance(error, ServerAway) else "failing"
         self._met = Met(since, state, getattr(error, "text", str(error)))
@@ -37,16 +37,16 @@ class Trouble:
             self._unsaid += count
             return
         more = f" (and {self._unsaid:,} more since the last such line)" if self._unsaid else ""
-        self._log.error("[%s] %s%s: %s", self._who, what, more, error)
+        self._log.error("[%s] %s%s%s%s", self._who, f"{what}{more}: " if what else "", error, self._meanwhile, "" if what else more)
         self._due, self._unsaid, self._said = time.monotonic() + self._every, 0, True
 
-    def over(self) -> None:
-        """It works again."""
+    def over(self, said: str = "") -> None:
+        """It works again; *said*: what the line about that says."""
         if self._met is None:
             return
         if self._said:
             seconds = (wall_ms() - self._met.since) / 1000
-            self._log.warning("[%s] works again, after %.1f s", self._who, seconds)
+            self._log.warning("[%s] %s", self._who, said or f"works again, after {seconds:.1f} s")
         self._met, self._said = None, False
 
     def status(self) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """What a node works on, from its start to its stop: opened, waited for, replaced when it is damaged, closed."""
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from corec.common.times import iso, wall_ms
 from corec.common.units import DAY_S
 from corec.config import Config
 from corec.engine import Engine
-from corec.errors import CoreCError, DamagedFile, ServerAway
+from corec.errors import CoreCError, DamagedFile, ServerAway, UnfoldableEntry
 from corec.node.after_commit import AfterCommit
 from corec.node.pipeline_thread import PipelineThread
 from corec.node.store_wait import StoreWait
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("corec.nucleus")
 
-#: Damaged stores that one run replaces before it gives up.
-MOST_HEALS = 3
+#: What one run recovers from, and how often, before it gives up.
+MOST_HEALS = {DamagedFile: 3, UnfoldableEntry: 100}
 #: A clock further ahead than a batch may be, and this much, is worth a warning.
 AHEAD_S = 60
 #: States in which there is something to stop.
@@ -51,7 +52,7 @@ class Lifecycle:
         self._name = f"CoreCNucleus-{config.instance_id}"
         self.state = "new"
         self.over = threading.Event()  # somebody asked for the end, or the pipeline failed for good
-        self.heals = 0
+        self.heals: Counter[type[BaseException]] = Counter()
         self.redis: RedisSide | None = None
         self.shed_before: dict[str, dict[str, int]] | None = None  # what earlier starts counted as shed; None while waiting
         self._waiting: StoreWait | None = None
@@ -154,20 +155,24 @@ class Lifecycle:
         return self.opened.store.state.turn
 
     def _pipeline_failed(self, error: BaseException) -> None:
-        """A damaged store is replaced while readings go on being accepted; anything else ends the node."""
-        if isinstance(error, DamagedFile) and self.heals < MOST_HEALS and self.state != "stopping":
-            threading.Thread(target=self._heal, name="heal").start()
+        """A damaged store is replaced while readings go on being accepted, and so is an engine that an entry has spoilt; anything else
+        ends the node."""
+        bound = next((bound for kind, bound in MOST_HEALS.items() if isinstance(error, kind)), 0)
+        if self.heals[type(error)] < bound and self.state != "stopping":
+            self.heals[type(error)] += 1
+            threading.Thread(target=self._heal, args=(error,), name="heal").start()
         else:
             self.over.set()
 
-    def _heal(self) -> None:
-        self.state, self.heals = "recovering", self.heals + 1
+    def _heal(self, cause: BaseException) -> None:
+        self.state = "recovering"
         try:
             self.opened.store.close()
             self._take(self._open(self.opened.journal))
             self._thread.start()
             self.state = "running"
-            log.warning("[%s] recovered from a damaged store, at turn %d", self._name, self.turn)
+            what = "an entry that could not be folded" if isinstance(cause, UnfoldableEntry) else "a damaged store"
+            log.warning("[%s] recovered from %s, at turn %d", self._name, what, self.turn)
         except CoreCError as error:
             log.error("[%s] no recovery: %s", self._name, error)
             self.over.set()

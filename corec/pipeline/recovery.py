@@ -16,9 +16,10 @@ from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
-from corec.errors import ServerAway, StorageError
+from corec.errors import ServerAway, StorageError, UnfoldableEntry
 from corec.pipeline.identity import identify
 from corec.pipeline.restructure import carry_over, same_shape
+from corec.pipeline.unfoldable import refold_without
 from corec.storage.away import AwayStore
 from corec.storage.base import Base, Block, House, LateBatch, Store, TurnRecord
 from corec.storage.folder import DataFolder
@@ -82,11 +83,11 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tup
         engine = _assembled(saved, config, shard)
     opened = Opened(engine, *logs(store), store, house, snapshots)
     if saved:
-        _replay(opened, saved.turn, name)
+        _replay_all(opened, saved, config, shard)
     elif store.state.turn and opened.intake.first > 1:
         _without_snapshot(opened, name)
     elif store.state.turn:      # no snapshot, but the journal reaches back to the first reading
-        _replay(opened, 0, name)
+        _replay_all(opened, None, config, shard)
         _take_snapshot(opened)
     else:       # replay must know the configuration that the first turns were folded under
         _take_snapshot(opened)
@@ -137,13 +138,24 @@ def _base(saved: Snapshot | None, engine: Engine) -> Base:
     return Base(saved.turn, saved.offset, engine.ledger) if saved else Base()
 
 
+def _replay_all(opened: Opened, saved: Snapshot | None, config: Config, shard: int) -> None:
+    """Fold again what was committed behind *saved*; from there once more without an entry that cannot be folded."""
+    while True:
+        try:
+            _replay(opened, saved.turn if saved else 0, config.instance_id)
+            return
+        except UnfoldableEntry as error:
+            log.error("[Recovery-%s] %s", config.instance_id, error)
+            opened.engine, opened.replayed = _assembled(saved, config, shard), 0
+
+
 def _replay(opened: Opened, after: int, name: str) -> None:
     engine, intake, store = opened.engine, opened.intake, opened.store
     before = engine.ledger["in"]
     for record in store.turns(after):
         refold(engine, intake, record)
         opened.replayed += 1
-    for record in store.salvaged:
+    for record in [record for record in store.salvaged if record.turn > store.state.turn]:
         commit(store, record, refold(engine, intake, record), engine)
         opened.replayed += 1
     opened.tail = engine.ledger["in"] - before
@@ -191,7 +203,7 @@ def _make_room(opened: Opened, config: Config, shard: int) -> None:
 
 def refold(engine: Engine, intake: Intake, record: TurnRecord) -> Outcome:
     """Fold a committed turn again."""
-    return engine.turn(intake.again(record), load_q=record.load_q, commands=record.commands, tick=record.tick)
+    return refold_without(engine, intake.again(record), record.commands, load_q=record.load_q, tick=record.tick)
 
 
 def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine, sent: Sequence[tuple[str, int, bytes]] = ()) -> None:

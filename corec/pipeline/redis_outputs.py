@@ -67,6 +67,7 @@ class Outputs(RetryingThread):
         self._behind = True     # whether the outbox may hold what was not sent
         self._marked_at = self._cached_at = self._saved_at = 0.0
         self.sent = 0
+        self._took = False  # whether the server took something in this pass
 
     def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
         """A turn is in the store; *cursor*: the newest entries of it, in the life *run* of the server."""
@@ -116,7 +117,9 @@ class Outputs(RetryingThread):
                 self._behind = False
             self._mark()
             self._cache()
-        self.problem = ""
+        if self._took:  # a pass that had nothing to write cannot tell whether the server takes it
+            self._works()
+        self._took = False
 
     def _failed(self, error: CoreCError) -> None:
         if isinstance(error, ServerError):
@@ -143,6 +146,7 @@ class Outputs(RetryingThread):
             position = int(pipe.get(key) or 0)
             rows = [row for row in rows if row[0] > position]
             if not rows:
+                self._took = True
                 return
             pipe.multi()
             for _, _, _, entry in rows:
@@ -156,6 +160,7 @@ class Outputs(RetryingThread):
                 self._send(stream, rows)
                 return
         self.sent += len(rows)
+        self._took = True
 
     def _refuse(self, stream: str, error: ResponseError) -> None:
         """Something else has the stream's name: its entries are let go, the other streams go on."""
@@ -175,9 +180,14 @@ class Outputs(RetryingThread):
             return
         self._marked_at = time.monotonic()
         with self._lock:
-            marks, self._marks = self._marks, {}
-        if marks:
-            self._link.client(self._mark_key).hset(self._mark_key, mapping=marks)
+            marks = self._marks
+        if not marks:
+            return
+        self._link.client(self._mark_key).hset(self._mark_key, mapping=marks)
+        self._took = True
+        with self._lock:
+            if self._marks is marks:
+                self._marks = {}
 
     def _cache(self) -> None:
         """The latest aggregates of blocks, for other programs to read; a few at a time, once a second all that changed."""
@@ -185,17 +195,20 @@ class Outputs(RetryingThread):
             self._cached_at, self._due = time.monotonic(), list(self._latest)
         if not self._due:
             return
-        chosen, self._due = self._due[:CACHE_BLOCKS], self._due[CACHE_BLOCKS:]
+        chosen = self._due[:CACHE_BLOCKS]
         names = self._block_ids()
         by_place: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
         for block in chosen:
             key = cache_key(names[block])
-            by_place.setdefault(self._link.place(key), []).append((key, self._latest.pop(block)))
+            by_place.setdefault(self._link.place(key), []).append((key, self._latest[block]))
         for rows in by_place.values():
             with self._link.client(rows[0][0]).pipeline(transaction=False) as pipe:
                 for key, row in rows:
                     pipe.hset(key, mapping={**{name: row[place] for name, place in PLACES}, "instance_id": self._instance})
                 pipe.execute()
+        self._took, self._due = True, self._due[CACHE_BLOCKS:]
+        for block in chosen:
+            del self._latest[block]
 
     def _saved_position(self) -> int:
         if self._file is None:

@@ -24,6 +24,7 @@ from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
 from corec.pipeline.plugin_entries import Outgoing, Sent
 from corec.pipeline.recovery import Opened, commit, name_blocks
+from corec.pipeline.unfoldable import Sieve, named
 from corec.storage.base import TurnRecord
 from corec.streams.base import Entry
 
@@ -104,6 +105,7 @@ class Pipeline:
         self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
+        self._sieve = Sieve()
         self._heard_at = time.monotonic()
         self._house_due = 0.0
         self.load = 0.0
@@ -244,7 +246,7 @@ class Pipeline:
         if (entries or self._out) and self._record is None:
             self._open_turn([])
         if entries:
-            self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
+            self._sieve.fold(self.engine.fold_batches, ((entry.payload, entry.arrival) for entry in entries))
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.counted = self._count_now()
@@ -261,7 +263,7 @@ class Pipeline:
         load_q = round(self.load * LOAD_STEPS)
         self._record = {"load_q": load_q, "commands": commands, "began": time.monotonic(), "config_hash": self.engine.config.digest,
                         "readings": self.engine.ledger["in"], "first": len(commands) - len(self._applied)}  # fmt: skip
-        self._turn_bytes = 0
+        self._turn_bytes, self._sieve = 0, Sieve()
         self.engine.begin_turn(load_q, commands)
 
     def _turn_is_over(self, now: float) -> bool:
@@ -298,9 +300,16 @@ class Pipeline:
         if self._record is not None:
             urgent, self._urgent = self._urgent, False
             self._note_what_was_read(self._record["commands"])
-            self._commit(self.engine.end_turn(tick), tick, urgent or bool(self._applied))
+            outcome = self.engine.end_turn(tick)
+            for each in self._sieve.left_out:
+                log.error("[Pipeline-%s] %s is put aside, with the cause %s", self._config.instance_id, named(each.frames, each.arrival),
+                          each.cause)  # fmt: skip
+            outcome.aside.extend(self._sieve.left_out)
+            self._commit(outcome, tick, urgent or bool(self._applied))
 
     def _note_what_was_read(self, commands: list[dict[str, Any]]) -> None:
+        if left_out := self._sieve.command():
+            commands.append(left_out)
         note = self._intake.note()
         if note:
             note |= self.engine.reached()

@@ -11,6 +11,7 @@ from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
 from corec.storage.sqlite.read import StoreReader
 from corec.streams.journal import Journal
+from corec.streams.redis import bare_stream
 from corec.streams.redis.keys import shard_key
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.servers.ports import free_port
@@ -110,6 +111,19 @@ def test_a_router_that_was_overtaken_routes_nothing_twice(redis_server):
     batches = [unpack_envelope(fields[b"m"]) for _, fields in client.xrange("{s00}:in")]
     assert [batch.count for batch in batches] == [5]
     assert client.get("{s00}:routed") == ids[-1]
+
+
+def test_an_entry_that_cannot_be_routed_holds_up_no_other(redis_server, tmp_path, monkeypatch, caplog):
+    # Given a mistake of ours at one bare frame
+    number_of = bare_stream.number_of
+    bad = redis_server.client().xadd("corec:in", {"m": readings([7])})
+    monkeypatch.setattr(bare_stream, "number_of", lambda id, epoch: 1 // 0 if id == bad else number_of(id, epoch))
+    for id in range(3):
+        redis_server.client().xadd("corec:in", {"m": readings([id])})
+    # When a node routes it, then it is told, and all are counted
+    with running(on(redis_server), tmp_path) as nucleus:
+        assert until(lambda: nucleus.store.state.ledger.get("in") == 4), nucleus.store.state
+        assert f"entry {bad.decode()} of corec:in cannot be routed" in caplog.text
 
 
 def test_a_router_killed_between_two_shards_goes_on_where_each_stands(redis_server):

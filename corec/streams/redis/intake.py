@@ -58,6 +58,7 @@ class RedisIntake:
         self._places: deque[tuple[int, dict[str, str]]] = deque()  # offset -> cursor, for trimming
         self._first = 1
         self._replay: _Replay | None = None
+        self._replayed = 0  # the turn read again last
 
     @property
     def pending(self) -> int:
@@ -133,6 +134,9 @@ class RedisIntake:
         note = read_note(record)
         if note is None:
             return
+        if record.turn <= self._replayed:  # once more from an earlier one
+            self._replay = None
+        self._replayed = record.turn
         self._replay = self._replay or _Replay(self._server, self._instance, self._given_up)
         for stream, first, last, count, *stand_in in note["runs"]:
             rows = self._spooled(stream, first, last) if stream.startswith(PREFIX) else self._replay.run(stream, first, last, count)

@@ -23,6 +23,15 @@ ANSWER_S = 3.0
 CONNECT_S = 1.0
 #: The longest that a read may wait at the server; well below ANSWER_S, or a quiet stream would look like a dead server.
 BLOCK_MS = 250
+_OF_PIPELINE = " of pipeline caused error: "
+#: What errors say, with the server's codes or as the driver puts them, and what to do.
+_HINTS = (
+    (("NOPERM", "WRONGPASS", "NOAUTH", "nvalid username", "no permissions"),
+     "check `username` and `password` in redis_config; docs/redis.md has the ACL that CoreC needs"),
+    (("OOM", "maxmemory"), "Redis has reached its `maxmemory`: raise it, or see why the node does not read"),
+    (("READONLY", "read only replica"), "redis_config names a replica, or a master that became one: name the master"),
+    (("MISCONF", "NOREPLICAS"), "Redis refuses to write by its own settings: see its log, and that its disk and its replicas are there"),
+)  # fmt: skip
 
 
 def connection_options(server: RedisServer) -> dict[str, Any]:
@@ -133,18 +142,20 @@ class Link:
 
 def explained(error: Exception, server: RedisServer, doing: str) -> ServerError:
     """An error of the driver or the server as ours."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = _reason(error)
     return ServerError(f"Redis at {server.address} did not {doing}: {text}", hint=_hint(error, text))
+
+
+def _reason(error: Exception) -> str:
+    """What the server or the driver says, without the command and its bytes, which a pipeline puts before it."""
+    text = str(error).rpartition(_OF_PIPELINE)[2]
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _hint(error: Exception, text: str) -> str:
     if isinstance(error, MovedError):
         return "the cluster is moving slots or has lost a master; it is asked again"
-    if "NOPERM" in text or "WRONGPASS" in text or "NOAUTH" in text or "nvalid username" in text:
-        return "check `username` and `password` in redis_config; docs/redis.md has the ACL that CoreC needs"
-    if "OOM" in text:
-        return "Redis has reached its `maxmemory`: raise it, or see why the node does not read"
-    return "see that it runs: redis-cli -h HOST -p PORT ping"
+    return next((hint for said, hint in _HINTS if any(part in text for part in said)), "see that it runs: redis-cli -h HOST -p PORT ping")
 
 
 def _field(info: bytes, name: bytes) -> str:

@@ -8,7 +8,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from redis.exceptions import ResponseError
 
 from corec.common.retrying_thread import RetryingThread
 from corec.common.trouble import Trouble
@@ -17,7 +20,7 @@ from corec.config.servers import RedisServer
 from corec.errors import StorageError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import BEGINNING, id_pair, payload_of
-from corec.streams.redis.link import BLOCK_MS, Link
+from corec.streams.redis.link import BLOCK_MS, Link, explained
 from corec.streams.redis.position import Loss, Position, look
 from corec.streams.redis.queue import Chunk, Queue
 from corec.streams.redis.spool import Spool, Spooled
@@ -58,6 +61,7 @@ class Reader(RetryingThread):
         self._look_due = 0.0
         self.ahead_bytes = AHEAD_BYTES
         self._spool_due = 0.0
+        self._write_trouble = Trouble(log, f"RedisReader-{instance}")
         self.spool_trouble = Trouble(log, f"Spool-{instance}")
         self._until = ""  # after a crash: what is on Redis before this entry comes first, then the spool
         self._begun: dict[str, str] = {}  # stream -> where this reader was told to begin
@@ -99,6 +103,7 @@ class Reader(RetryingThread):
     def _pass(self) -> None:
         with self._link.errors("give what it has"):
             self._work()
+        self._works(f"Redis at {self._link.server.address} answers again")
 
     def _end(self) -> None:
         self._link.close()
@@ -128,9 +133,6 @@ class Reader(RetryingThread):
                 self._lost(loss)
         self._checked = connections
         self.run = self._link.run_of(self._streams[0])
-        if self.problem:
-            log.warning("[RedisReader-%s] Redis at %s answers again", self._instance, self._link.server.address)
-        self.problem = ""
 
     def _read(self) -> list[tuple[Queue, list[Row]]]:
         wanted = [queue for queue in self.queues if self._spools(queue) or self._has_room(queue)]
@@ -218,9 +220,10 @@ class Reader(RetryingThread):
         ids = [row[0] for row in rows]
         position.advance(ids[-1].decode(), len(ids))
         gone = [*filter(None, [self._kept.encode()]), *ids[:-1]]
-        if gone:
-            self._link.client(position.stream).xdel(position.stream, *gone)
         self._kept = ids[-1].decode()
+        if gone:
+            with self._taken_out(position.stream):
+                self._link.client(position.stream).xdel(position.stream, *gone)
 
     def _spool_failed(self, error: StorageError) -> None:
         self.spool_trouble.met("entries stay on Redis", error)
@@ -248,7 +251,17 @@ class Reader(RetryingThread):
                 id, queue.trim_to = queue.trim_to, ""
                 if queue is not self.queues[0]:
                     self._trim_spool(id)
-                self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
+                with self._taken_out(queue.position.stream):
+                    self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
+
+    @contextmanager
+    def _taken_out(self, stream: str) -> Iterator[None]:
+        """A server that refuses to write can still be read: what was read stays there for now."""
+        try:
+            yield
+            self._write_trouble.over()
+        except ResponseError as error:
+            self._write_trouble.met(f"{stream} keeps what was read", explained(error, self._link.server, "take it out"))
 
     def _trim_spool(self, id: str) -> None:
         try:

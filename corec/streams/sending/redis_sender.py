@@ -93,6 +93,7 @@ class Sender(Carrier):
     def _pass(self) -> None:
         with self._link.errors("take batches"):
             self._work()
+        self._works(f"Redis at {self._link.server.address} answers again")
 
     def _work(self) -> None:
         if self._checked != self._connections:
@@ -119,9 +120,7 @@ class Sender(Carrier):
         else:
             self._link.client("corec").ping()
         self._sent = deque(sent._replace(run=self._link.run_of(sent.stream)) for sent in self._sent)
-        if self.problem:
-            log.warning("[Sender-%s] Redis at %s answers again", self._instance, self._link.server.address)
-        self.problem, self._checked = "", connections
+        self._checked = connections
 
     def _look(self) -> None:
         """Drop from the tail what nodes have committed; where the server has lost what it took, all that is not committed goes again.
