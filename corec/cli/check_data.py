@@ -15,12 +15,12 @@ from corec.errors import CoreCError, DamagedFile, StorageError
 from corec.pipeline.identity import require_one_node
 from corec.sources import names
 from corec.storage import disk
-from corec.storage.base import State
+from corec.storage.base import StoreState
 from corec.storage.folder import DataFolder, Layout, undisturbed
 from corec.storage.open_store import open_reader
 from corec.storage.snapshots import Snapshots
 from corec.storage.snapshots.files import Head
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.storage.sqlite.schema import connect, has_wal
 from corec.storage.sqlite.store import distrust_mark
 from corec.storage.sqlite.verify import verify as verify_store
@@ -42,7 +42,7 @@ class Verdict(NamedTuple):
 class Standing(NamedTuple):
     """Where a store stands, and whether its log is on a server."""
 
-    state: State
+    state: StoreState
     on_server: bool
 
 
@@ -118,7 +118,7 @@ def _store(path: Path, still: Path) -> tuple[Verdict, Standing | None]:
 def _standing(path: Path) -> Standing | None:
     """None where that cannot be read."""
     try:
-        with closing(StoreReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
+        with closing(SqliteReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
             state = reader.state
             recent = reader.turns(state.turn - RECENT_TURNS)
             return Standing(state, any(command["op"] == "read" for record in recent for command in record.commands))

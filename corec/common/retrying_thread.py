@@ -61,10 +61,10 @@ class RetryingThread:
         self._wake.clear()
 
     def _failed(self, error: CoreCError) -> None:
-        self._trouble.met("", error)
+        self._trouble.failed("", error)
         self.problem = error.text
 
     def _works(self, said: str = "") -> None:
         """*said*: what the line about that says."""
-        self._trouble.over(said)
+        self._trouble.recovered(said)
         self.problem = ""

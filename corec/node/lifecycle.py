@@ -102,7 +102,7 @@ class Lifecycle:
         self._after.send_to(self.redis)
 
     def _open_first(self) -> Opened:
-        journal = self.redis.publisher.tail.journal if self.reads_redis else None
+        journal = self.redis.publisher.unsent.journal if self.reads_redis else None
         try:
             return self._open(journal)
         except ServerAway as problem:
@@ -119,7 +119,7 @@ class Lifecycle:
         probe(self._config)
         opened = self._open(self.opened.journal)
         require_reach(self._config, opened, last)
-        trouble.over()
+        trouble.recovered()
         self._take(opened)
         self._fold()
 

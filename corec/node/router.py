@@ -19,7 +19,7 @@ from corec.errors import CoreCError, ServerError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.bare_stream import Routed, route
 from corec.streams.redis.keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, normal_stream, payload_of, shard_key
-from corec.streams.redis.link import BLOCK_MS, Link
+from corec.streams.redis.link import BLOCK_MS, RedisLink
 from corec.streams.redis.position import Position
 from corec.streams.sending.routing import Routing
 
@@ -39,7 +39,7 @@ class Router(RetryingThread):
 
     def __init__(self, config: Config) -> None:
         super().__init__("router", f"Router-{config.instance_id}", log)
-        self._link = Link(config.redis_config, on_connect=self._connected)
+        self._link = RedisLink(config.redis_config, on_connect=self._connected)
         self._instance, self._shards = config.instance_id, config.fragmentos
         self._routing = Routing(config.fragmentos, config)
         self._token = secrets.token_hex(8)

@@ -68,14 +68,14 @@ class Checkpoints:
     def make_room(self) -> None:
         """Between two turns, also while nothing comes: senders may be waiting for what a snapshot lets go of."""
         intake, since = self._opened.intake, time.monotonic() - self._began
-        if self.busy or since < ROOM_EVERY_S * self._flash.stretch or intake.fullness < FULL_SHARE:
+        if self.busy or since < ROOM_EVERY_S * self._flash.interval_factor or intake.fullness < FULL_SHARE:
             return
         if intake.first <= self._opened.store.state.offset:
             self.begin()
 
     def _is_due(self) -> bool:
         since = time.monotonic() - self._began
-        most = TAIL_READINGS * min(self._flash.stretch, MOST_TAILS)
+        most = TAIL_READINGS * min(self._flash.interval_factor, MOST_TAILS)
         return self._readings >= most or since >= LONGEST_S or self._journal_needs_room()
 
     def _journal_needs_room(self) -> bool:
@@ -163,11 +163,11 @@ class Checkpoints:
         try:
             if self._opened.store.note_snapshot(head.turn, head.offset, head.generation):
                 self._opened.intake.trim(self._opened.snapshots.safe_offset)
-            self.trouble.over()
+            self.trouble.recovered()
         except (DamagedFile, FenceLost):
             raise
         except CoreCError as error:
             self._failed(error)
 
     def _failed(self, error: CoreCError) -> None:
-        self.trouble.met("no snapshot this time, the journal is kept", error)
+        self.trouble.failed("no snapshot this time, the journal is kept", error)

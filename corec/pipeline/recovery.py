@@ -21,7 +21,7 @@ from corec.pipeline.identity import identify
 from corec.pipeline.restructure import carry_over, same_shape
 from corec.pipeline.unfoldable import refold_without
 from corec.storage.away import AwayStore
-from corec.storage.base import Base, Block, House, LateBatch, Store, TurnRecord
+from corec.storage.base import Block, LateBatch, Retention, Store, StoreBase, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.open_store import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
@@ -43,7 +43,7 @@ class Opened:
     journal: Journal | None  # where this node makes durable what its own sources bring
     intake: Intake  # what the pipeline reads
     store: SqliteStore
-    house: House
+    retention: Retention
     snapshots: Snapshots
     replayed: int = 0  # turns folded again
     tail: int = 0  # readings in them, which no snapshot holds yet
@@ -69,7 +69,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     return recover(config, snapshots, lambda base: open_store(config, folder.store, base=base, node=node), logs, shard=own)
 
 
-def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tuple[SqliteStore, House]],
+def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase], tuple[SqliteStore, Retention]],
             logs: Callable[[Store], tuple[Journal | None, Intake]], shard: int = 0) -> Opened:
     """The engine of *shard* as snapshots, store and log have it.
 
@@ -77,11 +77,11 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tup
     """
     name, saved = config.instance_id, snapshots.load()
     engine = _assembled(saved, config, shard)
-    store, house = store_at(_base(saved, engine))
+    store, retention = store_at(_base(saved, engine))
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
         saved = snapshots.load(upto_turn=store.state.turn)
         engine = _assembled(saved, config, shard)
-    opened = Opened(engine, *logs(store), store, house, snapshots)
+    opened = Opened(engine, *logs(store), store, retention, snapshots)
     if saved:
         _replay_all(opened, saved, config, shard)
     elif store.state.turn and opened.intake.first > 1:
@@ -134,8 +134,8 @@ def _assembled(saved: Snapshot | None, config: Config, shard: int) -> Engine:
     return Engine.assemble(saved.meta, saved.segments) if saved else Engine(config, shard=shard)
 
 
-def _base(saved: Snapshot | None, engine: Engine) -> Base:
-    return Base(saved.turn, saved.offset, engine.ledger) if saved else Base()
+def _base(saved: Snapshot | None, engine: Engine) -> StoreBase:
+    return StoreBase(saved.turn, saved.offset, engine.ledger) if saved else StoreBase()
 
 
 def _replay_all(opened: Opened, saved: Snapshot | None, config: Config, shard: int) -> None:

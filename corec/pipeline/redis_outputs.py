@@ -24,7 +24,7 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.plugin_entries import OWN_PREFIX, unpack_entry
 from corec.streams.redis.keys import FIELD, committed_key
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 
 log = logging.getLogger("corec.node.outputs")
 
@@ -52,7 +52,7 @@ class Outputs(RetryingThread):
         """store: asked for a reader of its own.  block_ids: gives the names of the blocks.  folder: None where none outlives us:
         then *position* is what `position` was, as far as somebody kept it."""
         super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store")
-        self._link = Link(server)
+        self._link = RedisLink(server)
         self._store, self._block_ids, self._instance = store, block_ids, instance
         self._file = folder and folder / "sent"
         self._mark_key = committed_key(shard)
@@ -197,11 +197,11 @@ class Outputs(RetryingThread):
             return
         chosen = self._due[:CACHE_BLOCKS]
         names = self._block_ids()
-        by_place: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
+        by_server: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
         for block in chosen:
             key = cache_key(names[block])
-            by_place.setdefault(self._link.place(key), []).append((key, self._latest[block]))
-        for rows in by_place.values():
+            by_server.setdefault(self._link.address_of(key), []).append((key, self._latest[block]))
+        for rows in by_server.values():
             with self._link.client(rows[0][0]).pipeline(transaction=False) as pipe:
                 for key, row in rows:
                     pipe.hset(key, mapping={**{name: row[place] for name, place in PLACES}, "instance_id": self._instance})

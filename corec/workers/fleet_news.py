@@ -14,7 +14,7 @@ from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 
 log = logging.getLogger("corec.workers.news")
 
@@ -31,7 +31,7 @@ def news_stream(fleet: str) -> str:
 class Teller:
     """The worker's end."""
 
-    def __init__(self, link: Link, fleet: str) -> None:
+    def __init__(self, link: RedisLink, fleet: str) -> None:
         self._link, self._stream = link, news_stream(fleet)
         self._held: Outcome | None = None   # its alerts were told before it is committed
 
@@ -63,7 +63,7 @@ class Listener(RetryingThread):
     def __init__(self, server: RedisServer, fleet: str, heard: Callable[[WorkerTurn], None]) -> None:
         """heard: gets what came of one turn."""
         super().__init__("fleet-news", f"FleetNews-{fleet}", log)
-        self._link, self._stream, self._heard = Link(server), news_stream(fleet), heard
+        self._link, self._stream, self._heard = RedisLink(server), news_stream(fleet), heard
         self._last = "$"
 
     def _pass(self) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from corec.config.servers import RedisServer
 from corec.errors import ServerError, UsageError
 from corec.streams.redis.keys import shard_key
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 
 #: How often a worker looks, and how long an answer is kept.
 LOOK_S = 0.1
@@ -19,7 +19,7 @@ KEPT_S = 60
 class Orders:
     """The worker's end."""
 
-    def __init__(self, link: Link, shard: int) -> None:
+    def __init__(self, link: RedisLink, shard: int) -> None:
         self._link, self._key = link, shard_key(shard, "orders")
         self._due = 0.0
 
@@ -50,7 +50,7 @@ class Orders:
 
 def order(server: RedisServer, shard: int, command: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
     """Have *command* carried out by whoever has the shard, in its next turn: {"turn": number}; UsageError where it cannot be."""
-    link, key, id = Link(server), shard_key(shard, "orders"), uuid.uuid4().hex
+    link, key, id = RedisLink(server), shard_key(shard, "orders"), uuid.uuid4().hex
     try:
         with link.errors("take an order"):
             client, document = link.client(key), msgspec.json.encode({"id": id, "command": command})

@@ -163,9 +163,9 @@ class ShardWorker:
         self._looked = time.monotonic()
         try:
             self._see_to_shards(self._leases.assignment())
-            self._trouble.over()
+            self._trouble.recovered()
         except ServerError as error:    # it keeps what it has: nobody else hears anything either
-            self._trouble.met("nobody tells who has which shard", error)
+            self._trouble.failed("nobody tells who has which shard", error)
 
     def _see_to_shards(self, assignment: Assignment) -> None:
         if not assignment.shards:   # Redis forgot, or no worker seemed to live: the fence keeps others' shards apart

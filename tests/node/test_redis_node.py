@@ -9,7 +9,7 @@ from corec._core.wire import pack_envelope, unpack_envelope
 from corec.node.router import LEASE, Router
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.streams.journal import Journal
 from corec.streams.redis import bare_stream
 from corec.streams.redis.keys import shard_key
@@ -165,7 +165,7 @@ def test_outputs_are_sent_once_each_and_the_latest_of_blocks_is_there(redis_serv
                 assert until(lambda reader=reader, start=start: len(reader.outbox("corec:alerts")) > start)
             assert until(lambda: client.hgetall("corec:bloque:sensores/0"))
     # Then what the store has in its outbox is in the streams, once
-    with closing(StoreReader(tmp_path / "store.db")) as reader:
+    with closing(SqliteReader(tmp_path / "store.db")) as reader:
         for stream in ("corec:alerts", "corec:messages:1"):
             entries = [fields[b"m"] for _, fields in client.xrange(stream)]
             assert entries == [frames for _, _, frames in reader.outbox(stream)] != []
@@ -230,7 +230,7 @@ def test_what_an_embedded_node_had_not_folded_is_folded_first_once(redis_server,
     # Then those were folded first, then Redis, each once
     assert nucleus.engine.ledger["in"] == 210
     assert nucleus.engine.marks.gaps == 0
-    turns = [turn for turn in StoreReader(tmp_path / "store.db").turns() if turn.to_offset > turn.from_offset]
+    turns = [turn for turn in SqliteReader(tmp_path / "store.db").turns() if turn.to_offset > turn.from_offset]
     assert [turn.to_offset for turn in turns][-1] == 4
     assert not any(command["op"] == "read" for command in turns[0].commands)
     # And its journal, which takes readings again once there is no Redis, misses nothing of what came from there

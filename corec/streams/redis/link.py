@@ -45,7 +45,7 @@ def connection_options(server: RedisServer) -> dict[str, Any]:
     return options
 
 
-class Link:
+class RedisLink:
     """The connections of one thread, one for each server it talks to.
 
     runs: server address -> its run id.  `on_connect` is told of each new connection, before its first command is sent.
@@ -56,14 +56,14 @@ class Link:
         self.runs: dict[str, str] = {}
         self._on_connect = on_connect
         self._clients: dict[str, redis.Redis] = {}
-        self._met: set[str] = set()  # servers of the cluster
+        self._cluster_addresses: set[str] = set()  # servers of the cluster
         self._slots: list[tuple[int, int, str]] | None = None  # None: not asked yet; empty: no cluster
 
     def client(self, key: str) -> redis.Redis:
         """The server that has *key*."""
-        return self._client_at(self.place(key))
+        return self._client_at(self.address_of(key))
 
-    def place(self, key: str) -> str:
+    def address_of(self, key: str) -> str:
         """The address of the server that has *key*: what may share a transaction has the same one."""
         if self._slots is None:
             self._slots = self._find_slots()
@@ -72,7 +72,7 @@ class Link:
 
     def run_of(self, key: str) -> str:
         """Which life of which server *key* is in: it changes when the server starts again and after a failover."""
-        return self.runs.get(self.place(key), "")
+        return self.runs.get(self.address_of(key), "")
 
     @property
     def is_cluster(self) -> bool:
@@ -124,7 +124,7 @@ class Link:
 
     def _find_slots(self) -> list[tuple[int, int, str]]:
         """Ask the configured server, or when that is away any other server of the cluster that was ever met."""
-        for address in (self._seed, *sorted(self._met - {self._seed})):
+        for address in (self._seed, *sorted(self._cluster_addresses - {self._seed})):
             try:
                 return self._slots_by(self._client_at(address))
             except (RedisError, OSError) as error:
@@ -136,7 +136,7 @@ class Link:
         if not client.info("cluster").get("cluster_enabled"):
             return []
         slots = [_slot_row(row, self.server) for row in _raw_rows(client.execute_command("CLUSTER SLOTS"))]
-        self._met |= {address for _, _, address in slots}
+        self._cluster_addresses |= {address for _, _, address in slots}
         return slots
 
 
