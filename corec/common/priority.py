@@ -1,4 +1,4 @@
-"""The lowest priority that a process can give itself without a right of its own."""
+"""The lowest priority that an unprivileged process can give itself."""
 import ctypes
 import os
 import platform
@@ -14,7 +14,7 @@ SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 
 
 def give_way() -> None:
-    """Let every other process come first; what a container forbids stays as it is."""
+    """Let every other process run first. Where a container forbids it, the priority stays as it is."""
     os.nice(NICE)
     with suppress(OSError, AttributeError):  # not allowed in some containers, not there on some systems
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it never interrupts another when it wakes up

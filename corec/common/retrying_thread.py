@@ -23,16 +23,15 @@ class RetryingThread:
         self._thread = threading.Thread(target=self._run, name=thread, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Stop soon."""
+        """Return at once; the thread ends after its current pass."""
         self._stop.set()
         self._wake.set()
 
     def stop(self) -> None:
-        """Stop; once it has, nothing is done any more."""
+        """Ask the thread to stop and wait for it, for up to `join_s` seconds."""
         self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(self.join_s)
@@ -53,10 +52,10 @@ class RetryingThread:
         raise NotImplementedError
 
     def _end(self) -> None:
-        """What is left to do in the thread once it stops."""
+        """Runs in the thread after the last pass. A subclass closes its connections here."""
 
     def _rest(self, seconds: float) -> None:
-        """Until somebody wakes it, or *seconds*."""
+        """Sleep for *seconds*, or until `_wake` is set."""
         self._wake.wait(seconds)
         self._wake.clear()
 

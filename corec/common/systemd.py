@@ -1,4 +1,7 @@
-"""Tells systemd that the node is ready, and that its turns go on (sd_notify(3)): datagrams to a socket that the environment names."""
+"""Messages to systemd: the node is ready, and its turns go on (sd_notify(3)).
+
+They are datagrams to the socket that the environment variable NOTIFY_SOCKET names.
+"""
 import os
 import socket
 import time
@@ -10,7 +13,7 @@ LOOK_S = 0.2
 
 
 class Supervisor:
-    """Whoever set NOTIFY_SOCKET; without it, nobody is told anything."""
+    """Sends to the socket in NOTIFY_SOCKET; without that variable every call does nothing."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -19,7 +22,7 @@ class Supervisor:
         self._due, self._seen = 0.0, -1
 
     def tell(self, text: str) -> None:
-        """Send one assignment, as READY=1."""
+        """Send one assignment, such as READY=1."""
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
@@ -27,7 +30,7 @@ class Supervisor:
             link.sendto(text.encode(), socket.MSG_DONTWAIT, address)
 
     def beat(self, moves: int) -> None:
-        """Twice a watchdog's time, say that the node lives: only where *moves* is another number than the last time."""
+        """Send WATCHDOG=1 twice in each watchdog interval, but only if *moves* has changed since the last one sent."""
         now = time.monotonic()
         if self._every and moves != self._seen and now >= self._due:
             self._due, self._seen = now + self._every, moves
@@ -35,7 +38,7 @@ class Supervisor:
 
 
 class NotifyReceiver:
-    """The other end: hears what one process tells, which finds it by `environment`."""
+    """The receiving end. A process finds it through the variables of `environment`."""
 
     def __init__(self) -> None:
         self._link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -43,12 +46,12 @@ class NotifyReceiver:
         self._link.setblocking(False)
 
     def environment(self, watchdog_s: float) -> dict[str, str]:
-        """What that process gets beside its own; it is to tell that it lives within *watchdog_s*."""
+        """Variables to add for that process. *watchdog_s*: the watchdog interval, within which it has to send a message."""
         name = self._link.getsockname()[1:].decode()
         return {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": str(round(watchdog_s * 1e6)), "WATCHDOG_PID": ""}
 
     def received(self) -> list[str]:
-        """What was told since the last time."""
+        """The messages since the last call; it does not wait."""
         told = []
         with suppress(BlockingIOError):
             while True:
@@ -56,12 +59,11 @@ class NotifyReceiver:
         return told
 
     def close(self) -> None:
-        """Hear no more."""
         self._link.close()
 
 
 def beat_always() -> None:
-    """For ever, say that the process lives: of a worker whose work may rightly take hours."""
+    """Send watchdog messages for ever: for a worker whose single task may take hours."""
     supervisor = Supervisor()
     while True:
         supervisor.beat(time.monotonic_ns())

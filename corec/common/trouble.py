@@ -1,4 +1,4 @@
-"""What goes wrong again and again: said once, then once a minute with its count, until it is over."""
+"""One log line for a failure that repeats: at once, then once a minute with a count, and one line when it is over."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ class Failure(NamedTuple):
 
 
 class Trouble:
-    """The trouble that one part of a node has with its disk or its server.  Its own thread tells; any may ask."""
+    """The current failure of one component with its disk or its server. One thread writes it; any thread may read `status`."""
 
     def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S, meanwhile: str = "") -> None:
         """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until it is over, at the end of each line."""
@@ -50,5 +50,5 @@ class Trouble:
         self._failure, self._said = None, False
 
     def status(self) -> dict[str, Any] | None:
-        """What is wrong now, as plain values."""
+        """The failure that goes on, as {since: ms, state, text}; None when there is none."""
         return self._failure._asdict() if self._failure else None

@@ -1,7 +1,4 @@
-"""The bytes of a snapshot file: header, meta, blobs, index, footer; every one under a checksum.
-
-See docs/formats.md.
-"""
+"""The bytes of a snapshot file: header, meta, blobs, index, footer, each with a checksum (docs/formats.md)."""
 
 import os
 import struct
@@ -25,7 +22,7 @@ _VERSION = 2
 
 
 class Extent(NamedTuple):
-    """Where a segment's blob is."""
+    """Where the blob of a segment is stored."""
 
     length: int
     version: int  # the generation in which the segment last changed
@@ -70,7 +67,7 @@ def _pack_entry(segment: int, extent: Extent) -> bytes:
 
 
 def read(path: Path) -> Generation:
-    """Header, meta and index, checked; DamagedFile otherwise.  The blobs are checked by `read_blob`."""
+    """Header, meta and index, checked; DamagedFile otherwise. `read_blob` checks the blobs."""
     try:
         data_fd = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -102,7 +99,7 @@ def _read(path: Path, fd: int, size: int) -> Generation:
 
 
 def read_node(path: Path) -> int:
-    """The node that the snapshot belongs to; 0 where it does not say, or is damaged."""
+    """Id of the node that the snapshot belongs to; 0 where it has none, or is damaged."""
     with path.open("rb") as stream:
         header = stream.read(HEADER_BYTES)
     body = header[: _HEADER.size]
@@ -122,7 +119,7 @@ def _checked(path: Path, data: bytes, part: str) -> bytes:
 
 
 def read_blob(folder: Path, fds: dict[int, int], segment: int, extent: Extent) -> bytes:
-    """A segment's blob, checked; *fds* keeps the files open between calls."""
+    """The blob of a segment, checked. *fds* keeps the files open between calls."""
     path = folder / file_name(extent.file)
     try:
         if extent.file not in fds:

@@ -1,6 +1,6 @@
-"""What a sender has not yet got rid of: numbered batches in a journal of their own, kept until a node has committed them.
+"""The unsent batches of a sender: numbered, in a journal of their own, kept until a node has committed them.
 
-A batch keeps its number for ever, so that it may be sent as often as need be.
+A batch keeps its number for ever, so it may be sent as often as necessary.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ CROWDED = 0.7
 
 
 class UnsentBatch(NamedTuple):
-    """One batch on its way to a stream."""
+    """One batch and the stream that it goes to."""
 
     offset: int
     stream: str
@@ -46,10 +46,10 @@ class SenderStats(NamedTuple):
 
 
 class Numbers:
-    """The numbering of what goes to one stream.
+    """The numbers of the batches for one stream.
 
-    Each stream has one of its own: two streams are read in no order, and what came later by number would make what came
-    before look like a repeat.
+    Each stream has its own: two streams are read in no fixed order, and with shared numbers a later batch would make an earlier
+    one look like a repeat.
     """
 
     def __init__(self, name: str, stream: str, epoch: int) -> None:
@@ -57,7 +57,7 @@ class Numbers:
         self.epoch, self.sequence = epoch, 0
 
     def pack(self, part: StreamPart, time_ms: int) -> bytes:
-        """The next batch."""
+        """The envelope of the next batch, with its number."""
         envelope = pack_envelope(part.frames, producer=self.producer, epoch=self.epoch, sequence=self.sequence, time=time_ms,
                                  offsets=part.offsets)  # fmt: skip
         self.sequence += len(part.frames) // FRAME_BYTES
@@ -69,7 +69,10 @@ class Unsent:
 
     def __init__(self, folder: Path, name: str, *, max_bytes: int, on_commit: Callable[[int], None],
                  epoch: int | None = None, instance: str = "corec1") -> None:
-        """epoch: tells one run of the sender from another; the clock gives it where none is given."""
+        """epoch: distinguishes one run of the sender from the next; taken from the clock by default.
+
+        FolderInUse when another process has the folder open.
+        """
         self._folder, self._name, self._max_bytes = Path(folder), name, max_bytes
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock_fd = self._take_lock()
@@ -83,7 +86,7 @@ class Unsent:
         self.trouble = Trouble(log, f"Tail-{instance}")
 
     def put(self, part: StreamPart, time_ms: int) -> "Future[int]":
-        """Number a batch and keep it; the future resolves once it is durable."""
+        """Number a batch and write it; the future resolves to its offset once it is durable."""
         with self._lock:
             numbers = self._numbers.get(part.stream)
             if numbers is None:
@@ -92,21 +95,20 @@ class Unsent:
             return self.committer.submit(record, readings=len(part.frames) // FRAME_BYTES, urgent=part.critical)
 
     def read(self, after: int, max_bytes: int) -> list[UnsentBatch]:
-        """What was kept behind *after*; one thread reads."""
+        """Batches behind offset *after*, about *max_bytes*. Only one thread may read."""
         return [_waiting(entry.offset, entry.payload) for entry in self.journal.read(after, max_bytes)]
 
     @property
     def last(self) -> int:
-        """The newest durable offset."""
         return self.journal.last
 
     @property
     def crowded(self) -> bool:
-        """Whether it is close to its bound."""
+        """Whether it takes more than CROWDED of its bound."""
         return self.journal.size_bytes > CROWDED * self._max_bytes
 
     def drop(self, upto: int) -> None:
-        """What is up to *upto* need not be sent again; a disk that cannot note it does not keep the rest from being sent."""
+        """Drop batches up to offset *upto*. A disk error here is logged and does not stop the sending."""
         if upto <= self.done:
             return
         self.done = upto
@@ -118,7 +120,7 @@ class Unsent:
             self.trouble.failed(f"the tail of {self._name!r} does not note what is done", error)
 
     def close(self) -> None:
-        """Make all durable and let go of the folder."""
+        """Make everything durable and unlock the folder."""
         self.committer.stop()
         self.journal.close()
         os.close(self._lock_fd)
@@ -157,12 +159,12 @@ def _waiting(offset: int, record: bytes) -> UnsentBatch:
 
 
 def readings_in(envelope: bytes) -> int:
-    """How many readings a batch has, by its header."""
+    """Number of readings in an envelope, from its header."""
     return int.from_bytes(envelope[4:8])
 
 
 def future_of(parts: "list[Future[int]]") -> "Future[int]":
-    """One future for several: it resolves when all have, to the last (0 for none); it fails as the first that failed."""
+    """One future for several. It resolves to the last result when all are done (0 for none); it fails as the first failure."""
     if len(parts) == 1:
         return parts[0]
     whole: Future[int] = Future()
