@@ -25,7 +25,7 @@ class FleetReader(PostgresReader):
         return StoreState(sum(turn for turn, _ in rows), 0, dict(ledger))
 
     def blocks(self, pattern: str = "*") -> list[Block]:
-        """Shard 0 is asked: every shard has the names of all blocks."""
+        """Every shard has the names of all blocks; each block comes once."""
         return sorted(set(super().blocks(pattern)))
 
     def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
