@@ -28,9 +28,9 @@ from corec.streams.sending.routing import Routing, StreamPart
 from corec.streams.sending.unsent import Unsent, future_of
 
 TAILS = "tails"
-#: How long `publish` waits for room before it says that there is none.
+#: Seconds that `publish` waits for room before it raises BackPressure.
 TIMEOUT_S = 10.0
-#: Disk for what waits to be sent.
+#: Disk bound for unsent batches.
 TAIL_MB = 256
 ROOM_S = 0.05
 

@@ -6,8 +6,8 @@ import struct
 from contextlib import suppress
 
 NICE = 19
-#: Nanoseconds it would like to run at once, the most there is: whoever asks for less and wakes up takes the core from it
-#: at once (Linux 6.12 and later; before, `SCHED_BATCH` and nice do that), where it would go on to the next tick else.
+#: Requested time slice in ns, the largest allowed. A process with a shorter slice that wakes up gets the core at once
+#: (Linux 6.12 and later; before, `SCHED_BATCH` and nice do that). Otherwise this one would run on to the next tick.
 SLICE_NS = 100_000_000
 #: The number of the call `sched_setattr`, which the C library does not have everywhere.
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}

@@ -1,4 +1,4 @@
-"""A thread that does its part again and again; what fails is tried again a little later, and told as every trouble is."""
+"""A thread that repeats one pass until it is stopped. After a failure, which is logged as a `Trouble`, the pass is tried again."""
 
 import logging
 import threading
@@ -9,13 +9,13 @@ from corec.errors import CoreCError, InternalError
 
 
 class RetryingThread:
-    """What it does stands in `_pass`, which takes a bounded time; it calls `_works` once it knows that what failed does not any more."""
+    """A subclass puts its work into `_pass`, which takes a bounded time. It calls `_recovered` once a failure is known to be over."""
 
-    again_s = 0.1  # between a failure and the next try
-    join_s: float | None = None  # how long `stop` waits for the pass that runs; None: to its end
+    again_s = 0.1  # seconds between a failure and the next try
+    join_s: float | None = None  # how long `stop` waits for the current pass; None: to its end
 
     def __init__(self, thread: str, who: str, log: logging.Logger, *, meanwhile: str = "") -> None:
-        """*who*: `Component-instance`, for the log.  *meanwhile*: what a line about a problem says that happens until it is over."""
+        """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until the failure is over, for the log line."""
         self._who, self._log = who, log
         self._trouble = Trouble(log, who, meanwhile=meanwhile)
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -43,7 +43,7 @@ class RetryingThread:
             except CoreCError as error:
                 self._failed(error)
                 self._stop.wait(self.again_s)
-            except Exception as error:  # a mistake of ours: told, and tried again, rather than a thread that is silently gone
+            except Exception as error:  # a bug of CoreC: log it and try again, instead of a thread that ends silently
                 self._failed(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
                 self._stop.wait(self.again_s)
         self._end()
@@ -63,7 +63,7 @@ class RetryingThread:
         self._trouble.failed("", error)
         self.problem = error.text
 
-    def _works(self, said: str = "") -> None:
-        """*said*: what the line about that says."""
-        self._trouble.recovered(said)
+    def _recovered(self, line: str = "") -> None:
+        """*line*: the text to log, instead of how long the failure took."""
+        self._trouble.recovered(line)
         self.problem = ""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-#: A beat that is due is late by this much at most.
+#: Seconds by which a watchdog message may be late.
 LOOK_S = 0.2
 
 
@@ -26,7 +26,7 @@ class Supervisor:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link, suppress(OSError):   # it went, or does not listen: the node goes on
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link, suppress(OSError):  # nobody listens: the node goes on
             link.sendto(text.encode(), socket.MSG_DONTWAIT, address)
 
     def beat(self, moves: int) -> None:
@@ -42,7 +42,7 @@ class NotifyReceiver:
 
     def __init__(self) -> None:
         self._link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._link.bind("")     # a name that nobody else has
+        self._link.bind("")     # the kernel chooses a unique name
         self._link.setblocking(False)
 
     def environment(self, watchdog_s: float) -> dict[str, str]:

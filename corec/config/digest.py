@@ -7,7 +7,7 @@ import msgspec
 from corec.config.blocks import BlockEntry
 from corec.config.organs import Auditoria
 
-#: What of an entry does not change the engine's results.
+#: Keys of an entry that do not change the engine's results.
 _NO_ENGINE_KEYS = {"ids", "max_size_mb"}
 
 

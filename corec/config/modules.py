@@ -6,7 +6,7 @@ from unicodedata import combining, normalize
 from corec.config.document import Document, show
 from corec.config.problem import did_you_mean
 
-#: Modules of the design; those that this version does not have yet are passed over by name.
+#: Modules of the design. Those that this version does not have yet are accepted and skipped.
 DESIGNED = ("registro", "ejecucion", "sincronizacion", "auditoria")
 _NO_MODULES = ("__init__", "base")
 

@@ -21,10 +21,10 @@ BUFFER_BYTES = 16 * MB
 SEGMENT_ENTITIES = 1000
 SEGMENT_HEADER_BYTES = 64
 BLOCK_HEADER_BYTES = 320
-#: Characters that names keep in a narrow bill.
+#: Characters that names keep in narrow output.
 LEAST_NAME = 6
 TILE_ENTITIES, TILE_BYTES = 8, 256
-#: A device's id and limits, its place in the index, its name and unit.
+#: A device's id and limits, its entry in the index, its name and unit.
 DEVICE_BYTES = 200
 
 

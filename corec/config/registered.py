@@ -12,7 +12,7 @@ from corec.config.document import Document
 from corec.config.ram_price import MB, admit, entry_bytes, price
 from corec.errors import ConfigError
 
-#: Wire ids of registered blocks start here, so that a configuration can grow without meeting them.
+#: First wire id of registered blocks, so that a configuration can grow without a conflict.
 FIRST_ID = 2**31
 
 
@@ -77,7 +77,7 @@ class RunningConfig:
 
     def _take(self, entries: tuple[BlockEntry, ...]) -> None:
         config = replace(self.config, bloques=entries)
-        vars(config)["digest"] = self._digest.hexdigest()  # what it would compute itself, entry by entry
+        vars(config)["digest"] = self._digest.hexdigest()  # the value that the property would compute from all entries
         self.config = config
 
 

@@ -6,10 +6,10 @@ from corec.config import Config, load
 from corec.config.types import CoreFile
 from corec.errors import UsageError
 
-#: What a running node takes over, of the top level and of each entry; all else waits for a restart.
+#: Keys, of the top level and of each entry, that take effect at once. All others need a restart.
 LIVE = ("hibernar_tras", "max_adelanto", "max_skew", "retraso_max")
 LIVE_ENTRY = ("autoreparacion", "filtro", "funcion", "intervalo", "limites", "silencio_max", "ventana")
-#: What of an entry says which entities there are; `ids` is compared by what it comes to.
+#: Keys of an entry that determine its entities. `ids` is compared by the resolved ids.
 SHAPE = ("canal", "entidades", "entidades_por_bloque", "first_id")
 
 

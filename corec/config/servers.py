@@ -16,7 +16,7 @@ from corec.config.document import Document
 from corec.config.types import CoreFile
 
 SECTIONS = ("db_config", "redis_config", "celery_config")
-#: What a container sets where its configuration says localhost, by the section's type.
+#: Variable in which a container gives the host to use instead of localhost, by the type of the section.
 ELSEWHERE = {"DbSection": "COREC_DB_HOST", "ReplicaSection": "COREC_REPLICA_HOST", "RedisSection": "COREC_REDIS_HOST"}
 LOCAL = ("localhost", "127.0.0.1", "::1")
 

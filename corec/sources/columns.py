@@ -13,7 +13,7 @@ from corec.config.problem import did_you_mean
 from corec.errors import UsageError
 from corec.sources.names import device_ids
 
-#: Columns named one by one in what is said about the mapping.
+#: Columns that the description of the mapping names.
 NAMED = 6
 
 

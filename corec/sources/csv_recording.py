@@ -20,7 +20,7 @@ from corec.sources.recording import Piece
 #: A column of one of these names holds the times; the first column does where none has such a name.
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "epoch", "unix", "fecha", "hora", "tiempo")
 DELIMITERS = ",;\t|"
-#: Cells of one piece.
+#: Cells in one piece.
 CELLS = 16_384
 #: Longest time that the 32-bit offsets of one batch reach.
 LONGEST_MS = 2**31 - 1

@@ -9,10 +9,10 @@ from corec.common.times import iso
 from corec.errors import DamagedBatch, FrameError
 from corec.sources.recording import Piece
 
-#: A .frames file begins with these bytes; behind them stand envelopes, one behind the other.
+#: First bytes of a .frames file. Envelopes follow.
 MAGIC = b"CCFRAME1"
 _ENVELOPE = b"CB\x01"
-#: Bare frames of one piece.
+#: Bare frames in one piece.
 BARE = 10_000
 
 

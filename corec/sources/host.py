@@ -16,9 +16,9 @@ from corec.sources.names import Names, NameTable
 
 log = logging.getLogger(__name__)
 
-#: Failed readings that a sensor which is gone still gives; afterwards it is silent.
-LAST_WORDS = 5
-#: Devices whose names are made up anew at every start, or that are no devices.
+#: Failed readings (NaN) of a sensor that has vanished; then it gives nothing.
+LAST_FAILURES = 5
+#: Devices whose names change at every start, or that are not hardware.
 PASSING_DEVICES = ("veth", "loop", "ram", "zram")
 
 
@@ -49,21 +49,21 @@ class HostSensors:
         self._rates.take(read_counters(), time.monotonic())
 
     def read(self) -> list[Value]:
-        """The value of every sensor. A sensor that vanished gives NaN for LAST_WORDS reads, then nothing."""
+        """The value of every sensor. A sensor that vanished gives NaN for LAST_FAILURES reads, then nothing."""
         found = [*read_values(), *self._rates.take(read_counters(), time.monotonic())]
         lost = self._lost({value.name for value in found})
         self._units |= {value.name: value.unit for value in found}
         return [*found, *lost]
 
     def _lost(self, found: set[str]) -> list[Value]:
-        """NaN for the sensors that vanished at most LAST_WORDS reads ago."""
+        """NaN for the sensors that vanished at most LAST_FAILURES reads ago."""
         lost = []
         for name in self._units:
             missed = 0 if name in found else self._missed.get(name, 0) + 1
             self._missed[name] = missed
             if missed == 1:
                 log.warning("[%s] %s has vanished", self._name, name)
-            if 0 < missed <= LAST_WORDS:
+            if 0 < missed <= LAST_FAILURES:
                 lost.append(Value(name, self._units[name], math.nan))
         return lost
 

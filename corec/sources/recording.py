@@ -19,12 +19,12 @@ class Piece(NamedTuple):
 class Recording(Protocol):
     """A file of readings, of any format."""
 
-    about: tuple[str, ...]  # what it was taken for
+    about: tuple[str, ...]  # how the file is interpreted, for the user
     size: int  # bytes
-    unit: str  # what it is made of: "row", "batch", "frame"
-    rows: int  # of them, read so far
+    unit: str  # "row", "batch" or "frame"
+    rows: int  # units read so far
     names: Mapping[int, str]  # wire id -> name, where it has some
-    damaged: bool  # bytes were met that are not what was written
+    damaged: bool  # damaged bytes were found so far
 
     def pieces(self, span: int | None = None) -> Iterator[Piece]:
         """All readings in order. No piece covers more than *span* ms."""

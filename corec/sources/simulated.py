@@ -16,13 +16,13 @@ from corec.config import Config, FuenteSimulada
 from corec.sources.base import Batch
 from corec.sources.fleet import Fleet
 
-#: Readings of a batch; at low rates, as many as come in a tenth of a second.
+#: Readings in a batch; at low rates, those of a tenth of a second.
 BATCH, LONGEST_BATCH_S = 1_000, 0.1
-#: Batches made in one go: NumPy's calls get cheap, their arrays stay in the cache.
+#: Batches computed together: NumPy's calls get cheap, and their arrays stay in the cache.
 AT_ONCE = 16
-#: Batches of one read, 15 ms of work; the rest comes with the next.
+#: Most batches of one read (15 ms of work); the next read gives the rest.
 MOST_AT_ONCE = 256
-#: Seconds of readings that may be owed when the node was held up; all of them are skipped beyond that.
+#: Seconds of readings that are caught up after a delay. After a longer one, all of them are skipped.
 MOST_OWED_S = 1.0
 #: Seconds between two reads: short beside a turn, long beside the work.
 READ_EVERY_S = 0.01

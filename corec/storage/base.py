@@ -8,9 +8,9 @@ import numpy as np
 
 from corec.common.units import MB
 
-#: Bound of the frames put aside as late; beyond it the oldest go.
+#: Bound of the frames put aside as late; beyond it the oldest are dropped.
 LATE_BYTES = 16 * MB
-#: Snapshots remembered; the turn records from the oldest of them on are kept.
+#: Snapshots noted. Turn records are kept from the oldest of them on.
 SNAPSHOTS_KEPT = 2
 
 

@@ -34,7 +34,7 @@ def _unwritten(buffers: list[bytes], written: int) -> list[bytes]:
 def read_at(fd: int, position: int, length: int) -> bytes:
     """*length* bytes at *position*, fewer at the end of the file. Short reads are continued."""
     pieces = []
-    end = min(position + length, os.fstat(fd).st_size)  # a damaged length must not ask for memory
+    end = min(position + length, os.fstat(fd).st_size)  # a damaged length must not allocate memory
     while position < end and (piece := os.pread(fd, end - position, position)):
         pieces.append(piece)
         position += len(piece)
@@ -51,7 +51,7 @@ def _set_aside(fd: int, size: int) -> None:
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
-        if error.errno in _NO_ROOM:  # anything else: this file system cannot, and the writes will tell
+        if error.errno in _NO_ROOM:  # other errors: this file system has no support, and the writes will fail if there is no room
             raise
 
 

@@ -13,7 +13,7 @@ from corec.common.units import MB
 from corec.errors import DiskFull, FolderInUse, StorageError
 from corec.storage import disk
 
-#: A node does not start with less room than this: two journal files and a store that can grow a little.
+#: Least free space to start with: two journal files, and a store that can grow a little.
 LEAST_FREE_BYTES = 64 * MB
 
 
@@ -120,13 +120,13 @@ class DataFolder(Layout):
     def note(self, state: str) -> None:
         """Write the state of this process into the lock file, for `holder`."""
         line = f"{os.getpid()} {state}\n".encode()
-        with suppress(OSError):  # of a full disk, too: the lock itself is the kernel's
+        with suppress(OSError):  # also on a full disk: the lock itself is held by the kernel
             os.pwrite(self._lock, line, 0)
             os.ftruncate(self._lock, len(line))
 
     def close(self) -> None:
         if self._lock >= 0:
-            with suppress(OSError):  # whoever holds the lock next without a word is not this process
+            with suppress(OSError):  # a later holder that writes nothing must not be taken for this process
                 os.ftruncate(self._lock, 0)
             os.close(self._lock)
         self._lock = -1

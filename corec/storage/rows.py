@@ -23,7 +23,7 @@ class RowFormat:
         self.dtype = np.dtype([*first, *rest])
         self.key = tuple(name for name, _ in first[:key])
         self._floats = [name for name in self.dtype.names if self.dtype[name].kind == "f"]
-        #: SQLite's reals are doubles: read as such, so that a change in bits a float does not have shows.
+        #: SQLite's reals are doubles. They are read as doubles, to detect changes in bits that a float does not have.
         self._as_read = np.dtype([(name, "<f8" if name in self._floats else self.dtype[name]) for name in self.dtype.names])
         columns = ", ".join(f'"{name}"' for name in self.dtype.names)
         marks = ", ".join("?" * (len(self.dtype.names) + 1))
@@ -103,6 +103,6 @@ def is_sound(row: tuple[Any, ...]) -> bool:
 
 _WINDOW = (("window", "<i8"), ("block", "<u4"), ("turn", "<i8"))
 WINDOWS = RowFormat("windows", _WINDOW, AGGREGATE)
-#: `turn` is the newest that went into the minute.
+#: `turn` is the newest turn in the minute.
 MINUTES = RowFormat("minutes", _WINDOW, AGGREGATE, key=2)
 ALERTS = RowFormat("alerts", (("time", "<i8"), ("turn", "<i8"), ("row", "<u4")), ALERT)

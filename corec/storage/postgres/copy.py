@@ -90,6 +90,6 @@ _ALERT = ("id", "canal", "kind", "valor", "limit", "block")
 BLOQUES = CopyForm("bloques", AGGREGATE, "window", _MEASURES, counted=True)
 ALERTS = CopyForm("alerts", ALERT, "time", _ALERT, counted=False, numbered=True)
 
-#: Rows of an embedded store on their way into this one.
+#: Rows moved from an embedded store.
 MOVED_WINDOWS = CopyForm("bloques", WINDOWS.dtype, "window", ("turn", *_MEASURES), counted=True)
 MOVED_ALERTS = CopyForm("alerts", EMBEDDED_ALERTS.dtype, "time", ("turn", "row", *_ALERT), counted=False)

@@ -16,7 +16,7 @@ log = logging.getLogger("corec.storage.postgres_keep")
 #: Seconds between two looks at the partitions.
 EVERY_S = 600.0
 RETRY_S = 10.0
-#: A node's clock may be ahead of the server's by so much: rows of a day that is further off are put aside.
+#: How far a node's clock may be ahead of the server's. Rows beyond that go to the `_aside` table.
 AHEAD = datetime.timedelta(days=1)
 _EPOCH = np.datetime64("1970-01-01", "M")
 _BY_MONTH = ("bloques", "alerts", "historia")
@@ -38,7 +38,7 @@ class PostgresRetention:
         self._drop_due = time.monotonic() + every_s
         self._make_trouble, self._drop_trouble = Trouble(log, f"Store-{key[0]}"), Trouble(log, f"Store-{key[0]}")
         self._known: set[tuple[str, int]] = set()  # (table, months since 1970)
-        self._first = self._last = 0  # months that rows may have
+        self._first = self._last = 0  # first and last month that rows may have
 
     def make_ahead(self) -> None:
         """Make the partitions of this month and the next, and of today and the two days that follow."""
@@ -109,7 +109,7 @@ class PostgresRetention:
         oldest = self._today() - self._days
         for table in _BY_MONTH:
             self._drop_before(table, oldest)
-        if log_first <= 1:  # a log that reaches back to the first reading is played again from there where no snapshot is sound
+        if log_first <= 1:  # the log reaches back to the first reading: without a sound snapshot it is replayed from there
             return
         needed = self._session.query(_NEEDED, (max(1, int(self._days.days)),))[0][0]
         if needed is not None:

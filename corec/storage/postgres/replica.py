@@ -8,7 +8,7 @@ from corec.storage.postgres.session import Session, where
 
 log = logging.getLogger("corec.storage.postgres_replica")
 
-#: A replica that is further behind is not read while the server itself can be.
+#: A replica that is further behind is not read while the primary answers.
 MOST_BEHIND_S = 10.0
 # With a connection to the server, and all of what came over it replayed, silence is no lag: nothing was committed.
 _LAG = """SELECT pg_is_in_recovery(), CASE

@@ -16,21 +16,21 @@ from corec.errors import CoreCError, DiskFull, ServerAway, ServerError, StorageE
 log = logging.getLogger("corec.storage.postgres_session")
 
 CONNECT_S = 5
-#: A transaction that has not ended by then is given up, and its connection with it.
+#: A transaction that takes longer is given up, and its connection is closed.
 LONGEST_S = 30.0
 WATCH_S = 1.0
-#: Whoever watches over that goes when there was nothing to watch for so long.
+#: The thread that watches the deadline ends after this long without a transaction.
 QUIET_S = 5.0
-#: What the server and the network wait for us: a connection whose other end is gone must not hold a row's lock for long.
+#: Time limits of the server and the network: a dead connection must not hold the lock of a row for long.
 SETTINGS = "-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c client_min_messages=warning"
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 
-#: Answers at connecting that no waiting will change.
+#: Errors at connecting that do not pass by waiting.
 _HOPELESS = re.compile(r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied|SSL")
 _BUSY = ("40001", "40P01", "55P03", "57014")
 _NO_ROOM = ("53100", "53200")
 _AWAY = ("08", "57P", "53300", "25006")
-_OUR_BYTES = "08P01"  # what was sent is not what the protocol says: nothing that waiting mends
+_OUR_BYTES = "08P01"  # protocol violation: it does not pass by waiting
 
 
 class Session:
@@ -133,7 +133,7 @@ class Session:
         try:
             if self._connection is not None and not self._connection.closed:
                 self._cursor.execute("ROLLBACK")
-        except Exception:  # the first error is the one to tell
+        except Exception:  # the first error is the one to report
             self.close()
 
     def _explained(self, error: Any) -> CoreCError:

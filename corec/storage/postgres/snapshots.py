@@ -23,7 +23,7 @@ KEPT = 2
 _HEADS = "SELECT generation, turn, to_offset, created, meta, crc, live FROM snapshot_heads WHERE instance_id = %s AND shard = %s"
 _SEGMENTS = """SELECT DISTINCT ON (segment) segment, blob, crc FROM snapshot_segments
  WHERE instance_id = %s AND shard = %s AND generation <= %s ORDER BY segment, generation DESC"""
-#: Blobs that a newer one replaced before the oldest head that is kept.
+#: Deletes blobs that a newer blob replaced before the oldest kept head.
 _PRUNE = """DELETE FROM snapshot_segments AS old WHERE instance_id = %s AND shard = %s AND EXISTS (SELECT FROM snapshot_segments AS new
  WHERE new.instance_id = old.instance_id AND new.shard = old.shard AND new.segment = old.segment AND new.generation > old.generation
  AND new.generation <= %s)"""
@@ -35,9 +35,9 @@ class PostgresSnapshots:
     def __init__(self, server: DbServer, *, instance: str, shard: int = 0) -> None:
         self._server, self._key = server, (instance, shard)
         self._name = f"{instance}.s{shard:02d}"
-        self._heads: list[Head] = []    # newest first, those that are kept
-        self._segments: set[int] = set()    # of the newest
-        self.epoch: int | None = None   # of the store whose turns these are of, once it is open
+        self._heads: list[Head] = []    # the kept ones, newest first
+        self._segments: set[int] = set()    # of the newest generation
+        self.epoch: int | None = None   # fence epoch of the store, once it is open
         self.problems: list[str] = []
         self.owed: frozenset[int] = frozenset()
 

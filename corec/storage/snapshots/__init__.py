@@ -23,7 +23,7 @@ log = logging.getLogger("corec.storage.snapshots")
 
 #: A generation spread over more files than this is written whole again.
 MOST_FILES = 64
-#: Files and indexes aside, this much garbage is not worth writing a whole generation for.
+#: Bytes of garbage that are not worth writing a whole generation for.
 LITTLE_GARBAGE = MB
 
 
@@ -67,7 +67,7 @@ class Snapshots:
         """*node*: the id of the node, written into its snapshots."""
         self.folder, self._little_garbage = Path(folder), little_garbage
         self._instance, self._node = instance, node
-        self._last: Generation | None = None  # what unchanged segments are unchanged since
+        self._last: Generation | None = None  # the generation that unchanged segments are compared with
         self._before: Generation | None = None
         self.problems: list[str] = []
         self.owed: frozenset[int] = frozenset()

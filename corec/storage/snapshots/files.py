@@ -35,7 +35,7 @@ class Head(NamedTuple):
     generation: int
     turn: int
     offset: int
-    node: int  # whose it is; 0 where the file does not say
+    node: int  # id of its node; 0 where it has none
 
 
 class Generation(NamedTuple):
@@ -85,7 +85,7 @@ def _read(path: Path, fd: int, size: int) -> Generation:
     magic, version, *head, meta_length, meta_crc = _HEADER.unpack(header)
     if magic != _MAGIC or not 0 < version <= _VERSION:
         raise _damaged(path, f"expected {_MAGIC!r} version {_VERSION}, got {magic!r} version {version}")
-    head[3] *= version == _VERSION  # the time of creation before
+    head[3] *= version == _VERSION  # before version 2 the field was the time of creation
     footer = _checked(path, disk.read_at(fd, size - FOOTER_BYTES, FOOTER_BYTES), "footer")
     _, index_crc, position, count = _FOOTER.unpack(footer)
     if position + count * _ENTRY.size + FOOTER_BYTES != size:

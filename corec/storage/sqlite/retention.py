@@ -7,19 +7,19 @@ from corec.storage.outbox import count_drop
 from corec.storage.sqlite.roll_up import RollUp
 from corec.storage.sqlite.store import SqliteStore
 
-#: Windows stay as they were closed for this long, if there is room.
+#: Windows are rolled up into minutes after this long, if there is room until then.
 ROLL_UP_AFTER_MS = 3_600_000
-#: No minute is rolled up sooner: its last windows may still be open.
+#: Least age of a minute that is rolled up: its last windows may still be open.
 SETTLED_MS = 10_000
 #: Rows of one slice: about 3 ms of reading, or 1 ms of deleting.
 SLICE_ROWS = 1_000
-#: Share of the bound at which rows begin to go.  Pages freed are used again, so the file stops growing there.
+#: Share of the bound above which rows are dropped. Freed pages are reused, so the file stops growing there.
 FULL_SHARE = 0.85
 #: Share of the bound that windows may take once it is full.
 WINDOWS_SHARE = 0.5
 #: Measured: what a row of `windows` takes on disk, tree included.
 WINDOW_ROW_BYTES = 92
-#: Turn records are deleted this many at a time or not at all: a handful is not worth a sync.
+#: Turn records are deleted in slices of this many: fewer are not worth a sync.
 TURNS_SLICE = 500
 VACUUM_PAGES = 64
 

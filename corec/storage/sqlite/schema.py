@@ -16,14 +16,14 @@ from corec.storage.rows import ALERTS, MINUTES, WINDOWS, is_sound, sealed
 
 APPLICATION_ID = 0x436F7243  # "CorC"
 FORMAT = 2
-#: There will never be as many; a number beyond it is damage.
+#: A larger format number is damage.
 FORMATS = 1_000
 #: What to do about damage that a start may not look at.
 REPAIR = "`corec check --data DIR` says what is damaged; with --repair the next start builds the store anew from the rest"
 PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
-#: A WAL that a long reader has let grow is cut back to this.
+#: Size to which a WAL is cut back after a long reader has let it grow.
 WAL_KEPT_BYTES = 8 * MB
 
 _VIEW = """CREATE VIEW bloques AS
@@ -120,12 +120,12 @@ def create(
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
-        epoch = str(wall_ms())  # no owner of an earlier store in this place has it
+        epoch = str(wall_ms())  # no owner of an earlier store at this path has this epoch
         for key, value in (("instance", instance), ("epoch", epoch), ("base", json.dumps(base))):
             put_meta(db, key, value)
         if fill:
             fill(db)
-    for suffix in ("-wal", "-shm"):  # of a store that was here before: SQLite would take them for the new one's
+    for suffix in ("-wal", "-shm"):  # files of an earlier store: SQLite would take them for those of the new one
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     disk.publish(unfinished, path)
 

@@ -20,9 +20,9 @@ from corec.streams.redis.keys import FRONT_DOOR, id_pair, normal_stream
 from corec.streams.redis.stamps import stamps_of
 from corec.streams.sending.routing import Routing
 
-#: Bits of a number that tell entries of one millisecond apart.
+#: Bits of a number for the entries within one millisecond.
 SEQUENCE_BITS = 20
-#: Ids count from here, so that ms and bits fit into 63 until the year 2299; what does not fit is numbered in an epoch of its own.
+#: Ids are counted from here, so that ms and sequence fit into 63 bits until 2299. An id that does not fit gets an epoch of its own.
 ZERO_MS = 1_577_836_800_000
 REACH_MS = (1 << 63 - SEQUENCE_BITS) - 1
 

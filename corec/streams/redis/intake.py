@@ -27,15 +27,15 @@ log = logging.getLogger("corec.streams.redis_intake")
 
 #: Lanes, as indexes into `RedisIntake.streams` and `RedisReader.queues`.
 FAST, NORMAL = 0, 1
-#: Of every read this share is left to ordinary channels, however much comes on the critical ones.
+#: One in this many bytes of each read is reserved for ordinary channels, however much comes on the critical ones.
 NORMAL_SHARE = 4
-#: Entries fetched at once for a replay.
+#: Entries fetched with one command for a replay.
 AGAIN_COUNT = 500
 WAIT_S = 0.1
 #: A server that answers nothing for this long is away.
 WITHIN_S = 1.0
 
-#: [stream, first id, last id, entries], read one after the other; where ids are no times, also the ms that stand in for them.
+#: [stream, first id, last id, number of entries] read in sequence; with ids that are not times also the stand-in in ms.
 Run = list[Any]
 
 
@@ -49,13 +49,13 @@ class RedisIntake:
         given_up: asked while a replay waits for a server that is away; True ends the wait with ServerAway.
         """
         self.streams = (fast_stream(shard), normal_stream(shard))
-        kept = min(keep_bytes, server.max_mb << 19)  # half of its bound at most, or senders would wait for ever
+        kept = min(keep_bytes, server.max_mb << 19)  # at most half of its bound, or senders would wait for ever
         self.reader = RedisReader(server, self.streams, instance, keep_bytes=kept, spool=spool)
         self.offset = 0
         self._lead_ms = 1000 * lead_s
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []
-        self._joins = False  # the last run may go on: no bare frame stands at its end
+        self._joins = False  # the last run may be extended: it does not end with a bare frame
         self._clocks = [StampClock(), StampClock()]
         self._noted_losses = 0
         self._cursor: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-#: Channels that travel on streams of their own, read first: security, AI, alerts.
+#: Channels with a stream of their own, which is read first: security, AI, alerts.
 CRITICAL_CHANNELS = (2, 3, 5)
 #: Field of an entry that holds the envelope or the frame.
 FIELD = b"m"

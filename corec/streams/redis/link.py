@@ -18,10 +18,10 @@ from redis.retry import Retry
 from corec.config.servers import RedisServer
 from corec.errors import ServerError
 
-#: An answer that takes longer than this does not come: the connection is given up.
+#: Seconds to wait for an answer before the connection is given up.
 ANSWER_S = 3.0
 CONNECT_S = 1.0
-#: The longest that a read may wait at the server; well below ANSWER_S, or a quiet stream would look like a dead server.
+#: Longest blocking read. It has to be well below ANSWER_S, or a quiet stream would look like a dead server.
 BLOCK_MS = 250
 _OF_PIPELINE = " of pipeline caused error: "
 #: What errors say, with the server's codes or as the driver puts them, and what to do.
@@ -144,13 +144,13 @@ class RedisLink:
 
 
 def explained(error: Exception, server: RedisServer, doing: str) -> ServerError:
-    """An error of the driver or the server as ours."""
+    """An error of the driver or the server as ServerError."""
     text = _reason(error)
     return ServerError(f"Redis at {server.address} did not {doing}: {text}", hint=_hint(error, text))
 
 
 def _reason(error: Exception) -> str:
-    """What the server or the driver says, without the command and its bytes, which a pipeline puts before it."""
+    """The error text of the server or the driver. A pipeline puts the command and its bytes before it; they are left out."""
     text = str(error).rpartition(_OF_PIPELINE)[2]
     return text.splitlines()[0] if text else type(error).__name__
 

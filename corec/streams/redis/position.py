@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from corec.streams.redis.keys import BEGINNING, id_pair
 
-#: Earlier places remembered for each stream: one that is still there says that the stream is the same.
+#: Earlier ids remembered for each stream. If one of them still exists, the stream is the same.
 ANCHORS = 32
 
 
@@ -21,7 +21,7 @@ class Life(NamedTuple):
     last: str  # the newest id given
     added: int | None  # entries since it was made; None before Redis 7
     length: int
-    deleted: str | None = None  # the newest entry that was taken out by its id; None before Redis 7
+    deleted: str | None = None  # the newest entry that was deleted by its id; None before Redis 7
 
 
 def cursor_text(id: str, seen: int | None, run: str) -> str:
@@ -34,7 +34,7 @@ class Loss(NamedTuple):
 
     stream: str
     after: str  # id of the last entry read
-    entries: int | None  # None: nobody knows how many
+    entries: int | None  # None: unknown
     why: str
 
     def __str__(self) -> str:
@@ -48,11 +48,11 @@ class Position:
 
     stream: str
     id: str = BEGINNING
-    run: str = ""  # the life of the server in which it was read
-    seen: int | None = 0  # entries up to there since the stream was made
-    added: int | None = None  # entries ever added, when the server was asked last
+    run: str = ""  # run id of the server at the last comparison
+    seen: int | None = 0  # entries up to there since the stream began; None: unknown
+    added: int | None = None  # entries ever added, at the last look
     anchors: list[str] = field(default_factory=list)
-    _loss_after: str = ""  # the last entry read when a loss that nobody can count was told
+    _loss_after: str = ""  # id behind which a loss of unknown size was reported
 
     @classmethod
     def parse(cls, stream: str, text: str) -> "Position":

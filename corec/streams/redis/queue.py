@@ -12,7 +12,7 @@ from corec.streams.redis.keys import id_ms, id_pair
 from corec.streams.redis.position import Position, cursor_text
 from corec.streams.redis.stamps import is_moment
 
-#: Where the header of an envelope has its time (docs/formats.md).
+#: Position of the time in the header of an envelope (docs/formats.md).
 TIME_AT = 32
 _TIME = struct.Struct("!q")
 
@@ -22,23 +22,23 @@ class Chunk(NamedTuple):
 
     rows: deque[Row]
     seen: int | None  # entries of the stream before the first of them
-    run: str  # the life of the server
-    source: str  # what turn records call it: the stream, or a record of the spool
+    run: str  # run id of the server
+    source: str  # its name in turn records: the stream, or a record of the spool
 
 
 class Queue:
     """The read-ahead of one stream: where reading stands, and where taking stands."""
 
     def __init__(self, position: Position) -> None:
-        self.position = position  # of reading; the reader's thread moves it
-        self.taken = ""  # of taking, as a cursor has it
+        self.position = position  # read position; only the reader's thread moves it
+        self.taken = ""  # take position, as `cursor_text`
         before = id_pair(position.id)[0]
-        self.reached = before if is_moment(before) else 0  # ms of the entry taken last
-        self.behind = True  # whether the server may have more than was read: until a read says that it does not
+        self.reached = before if is_moment(before) else 0  # time (ms) of the entry taken last
+        self.behind = True  # whether the server may have more: until a read has reached the end
         self.bytes = self.waiting = 0
         self.taken_at = time.monotonic()
         self.trim_to = ""
-        self.length = self.memory = 0  # at the server, when it was asked last
+        self.length = self.memory = 0  # of the stream on the server, at the last look
         self._chunks: deque[Chunk] = deque()
 
     def put(self, rows: list[Row]) -> None:

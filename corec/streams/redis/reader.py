@@ -27,17 +27,17 @@ from corec.streams.redis.spool import Spool, Spooled
 
 log = logging.getLogger("corec.streams.redis_reader")
 
-#: Bytes read ahead of each stream; then that stream is left out of reads until some are taken.
+#: Bytes read ahead of each stream. Beyond it the stream is not read until some are taken.
 AHEAD_BYTES = 8 * MB
 #: Bytes that one read of a stream should bring, and the bounds of COUNT that follow from it.
 READ_BYTES = MB
 COUNTS = (64, 8192)
-#: How long a read waits while some stream is left out of it.
+#: How long a read blocks while one of the streams is not read.
 SHORT_BLOCK_MS = 5
-#: Nobody has taken anything for this long, and what may be read ahead is read: the store does not take turns.
+#: Seconds without a take, with a full read-ahead, after which rows go to the spool: the store commits no turns.
 SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
-#: A spool that could not be written is tried again after this long.
+#: Seconds until the next try after the spool could not be written.
 SPOOL_AGAIN_S = 1.0
 
 
@@ -54,7 +54,7 @@ class RedisReader(RetryingThread):
         """
         super().__init__("redis-reader", f"RedisReader-{instance}", log)
         self.spool = spool
-        self._newest_spooled = ""  # the newest entry in the spool, which stays on Redis: it says that the stream is the same
+        self._newest_spooled = ""  # id of the newest entry in the spool. It stays on Redis, as a proof that the stream is the same
         self._keep_bytes = keep_bytes
         self._link = RedisLink(server, on_connect=self._connected)
         self._instance = instance
@@ -68,8 +68,8 @@ class RedisReader(RetryingThread):
         self._spool_due = 0.0
         self._write_trouble = Trouble(log, f"RedisReader-{instance}")
         self.spool_trouble = Trouble(log, f"Spool-{instance}")
-        self._spool_begins_at = ""  # after a crash: what is on Redis before this entry comes first, then the spool
-        self._started_behind: dict[str, str] = {}  # stream -> where this reader was told to begin
+        self._spool_begins_at = ""  # after a crash: entries on Redis before this id come first, then the spool
+        self._started_behind: dict[str, str] = {}  # stream -> id behind which this reader began
         self._count = COUNTS[0]
         self.losses: list[Loss] = []
         self.run = ""
@@ -132,7 +132,7 @@ class RedisReader(RetryingThread):
         for queue in self.queues:
             stream = queue.position.stream
             client = self._link.client(stream)
-            client.ping()  # connects, and so learns which life it is
+            client.ping()  # connects, which fetches the run id of the server
             loss = queue.position.compare(client, self._link.run_of(stream))
             if loss:
                 self._lost(loss)
@@ -147,7 +147,7 @@ class RedisReader(RetryingThread):
         waits = len(wanted) < len(self.queues) or (self.spool is not None and self.spool.waiting)
         block = SHORT_BLOCK_MS if waits else BLOCK_MS
         names = [queue.position.stream for queue in wanted]
-        # named so, redis-py has no callback for it and leaves the rows as they came
+        # under this name redis-py has no callback, so the rows stay as they came
         reply = self._link.client(names[0]).execute_command(
             "XREAD COUNT", self._count, "BLOCK", block, "STREAMS", *names, *(queue.position.id for queue in wanted)
         )

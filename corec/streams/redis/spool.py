@@ -24,7 +24,7 @@ class Spooled(NamedTuple):
     """One record: the rows of one read."""
 
     seen: int | None  # entries of the stream before the first of them
-    run: str  # the life of the server
+    run: str  # run id of the server
     rows: list[Row]
 
 
@@ -33,7 +33,7 @@ class Spool:
 
     def __init__(self, folder: Path, *, max_bytes: int, instance: str) -> None:
         self._journal = Journal(folder, max_bytes=max_bytes, instance=instance)
-        self._piece: list[Entry] = []  # what one read of the journal gave, all that stands behind offset _after up to its last
+        self._piece: list[Entry] = []  # what one read of the journal gave: the records behind offset _after
         self._after = 0
         self._read_to = self._journal.first - 1
         self._ends: deque[tuple[int, str]] = deque()  # offset, id of its last entry

@@ -26,7 +26,7 @@ log = logging.getLogger("corec.streams.sender")
 
 #: Bytes of batches in one transaction.
 SEND_BYTES = 1 << 18
-#: Between two looks at what nodes have committed, and at how large the streams are.
+#: Seconds between two looks at the commit marks, and between two at the size of the streams.
 LOOK_S = 0.3
 SIZE_S = 0.1
 IDLE_S = 0.2
@@ -102,7 +102,7 @@ class Sender(Carrier):
             self._check()
         elif time.monotonic() >= self._look_due:
             self._look()
-        if self._unsent.crowded:  # room for what comes goes before safety from a server that forgets
+        if self._unsent.crowded:  # room for new batches matters more than safety from a server that loses its memory
             self._drop(self._position)
         batches = self._unsent.read(self._position, SEND_BYTES)
         if not batches:
@@ -166,7 +166,7 @@ class Sender(Carrier):
         life = look(client, sent.stream)
         if life is None or id_pair(life.last) < id_pair(sent.id):
             return True
-        if life.deleted is None:  # before Redis 7: nobody says who took it out
+        if life.deleted is None:  # before Redis 7 the server does not say whether it was deleted by its id
             return sent.run != self._link.run_of(sent.stream)
         return id_pair(life.deleted) < id_pair(sent.id)
 
@@ -193,7 +193,7 @@ class Sender(Carrier):
         for shard, group in groupby(batches, key=lambda batch: shard_of(batch.stream)):
             part = list(group)
             ids = self._added(shard, part)
-            if ids is None:  # somebody has emptied it
+            if ids is None:  # the streams are not the ones of before
                 self._look_due = 0.0
                 return
             self._took(part, ids)
@@ -209,7 +209,7 @@ class Sender(Carrier):
         if shard not in self._lives:
             client.set(key, secrets.token_hex(8), nx=True)
             self._lives[shard] = (client.get(key) or b"").decode()
-        # A transaction: one refused in the middle, for want of memory, must not let later ones pass it
+        # A transaction: if one batch is refused for lack of memory, later ones must not overtake it
         with client.pipeline(transaction=True) as pipe:
             pipe.watch(key)
             if (pipe.get(key) or b"").decode() != self._lives[shard]:

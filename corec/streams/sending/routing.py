@@ -20,7 +20,7 @@ class StreamPart(NamedTuple):
     frames: bytes
     offsets: np.ndarray | None
     critical: bool
-    first: int  # place of its first frame in the batch that it is part of
+    first: int  # index of its first frame in the whole batch
 
 
 class Routing:
@@ -36,7 +36,7 @@ class Routing:
 
         offsets: int32[n], ms, or None.
         """
-        rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)    # of bytes: chosen twice as fast as of FRAME
+        rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)    # rows of bytes: twice as fast to select as FRAME
         offsets = None if offsets is None else np.asarray(offsets, np.int32)
         lanes = _CRITICAL[channels_of(frames)]    # a negative channel indexes from the end
         if self.shards > 1:

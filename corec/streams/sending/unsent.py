@@ -24,9 +24,9 @@ from corec.streams.sending.routing import StreamPart
 
 log = logging.getLogger("corec.streams.tail")
 
-#: A file that says up to where batches need not be sent again.
+#: File with the offset up to which batches need not be sent again.
 POSITION = "done"
-#: Share of the bound from which on it counts as crowded.
+#: Share of the bound above which `crowded` is true.
 CROWDED = 0.7
 
 
@@ -40,8 +40,8 @@ class UnsentBatch(NamedTuple):
 
 class SenderStats(NamedTuple):
     sent: int  # readings since the start, repeats included
-    waiting: int  # batches in the tail that the server does not have
-    kept: int  # batches in the tail that it has and no node has committed
+    waiting: int  # batches that the server does not have
+    kept: int  # batches that it has and no node has committed
     problem: str
 
 
@@ -76,7 +76,7 @@ class Unsent:
         self._folder, self._name, self._max_bytes = Path(folder), name, max_bytes
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock_fd = self._take_lock()
-        self._lock = threading.Lock()  # a batch gets its number and its place together
+        self._lock = threading.Lock()  # a batch gets its number and its offset together
         self._epoch = time.time_ns() // 1000 if epoch is None else epoch
         self._numbers: dict[str, Numbers] = {}
         self.done = self._read_position()
@@ -116,7 +116,7 @@ class Unsent:
             self.journal.trim(upto)
             self._write_position()
             self.trouble.recovered()
-        except StorageError as error:  # the next start sends more than it must, and the node drops it by its numbers
+        except StorageError as error:  # the next start sends these batches again, and the node drops the repeats
             self.trouble.failed(f"the tail of {self._name!r} does not note what is done", error)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Unsent:
         try:
             return int((self._folder / POSITION).read_text())
         except (FileNotFoundError, ValueError):
-            return 0  # everything kept is sent again, and dropped by its numbers
+            return 0  # everything is sent again, and the node drops the repeats
 
     def _write_position(self) -> None:
         unfinished = self._folder / (POSITION + ".part")
