@@ -21,7 +21,7 @@ class Supervisor:
         self._every = int(environment.get("WATCHDOG_USEC", "0")) / 2e6 if own else 0.0
         self._due, self._seen = 0.0, -1
 
-    def tell(self, text: str) -> None:
+    def send(self, text: str) -> None:
         """Send one assignment, such as READY=1."""
         if not self._address:
             return
@@ -34,7 +34,7 @@ class Supervisor:
         now = time.monotonic()
         if self._every and moves != self._seen and now >= self._due:
             self._due, self._seen = now + self._every, moves
-            self.tell("WATCHDOG=1")
+            self.send("WATCHDOG=1")
 
 
 class NotifyReceiver:
@@ -52,11 +52,11 @@ class NotifyReceiver:
 
     def received(self) -> list[str]:
         """The messages since the last call; it does not wait."""
-        told = []
+        messages = []
         with suppress(BlockingIOError):
             while True:
-                told.append(self._link.recv(4096).decode())
-        return told
+                messages.append(self._link.recv(4096).decode())
+        return messages
 
     def close(self) -> None:
         self._link.close()

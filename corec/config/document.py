@@ -46,7 +46,6 @@ class Document:
         return ConfigError(f"{self.source}: expected {expected}, got {got} - at {where}", hint=hint)
 
     def value(self, path: KeyPath) -> Any:
-        """The value at *path*."""
         here = self.tree
         for key in path:
             here = here[key]

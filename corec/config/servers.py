@@ -41,7 +41,7 @@ class Secret:
 
 
 class DbServer(Struct, frozen=True, kw_only=True):
-    """Where PostgreSQL is, resolved."""
+    """The section of PostgreSQL with its variables and files read."""
 
     dbname: str
     user: str
@@ -55,7 +55,7 @@ class DbServer(Struct, frozen=True, kw_only=True):
 
 
 class RedisServer(Struct, frozen=True, kw_only=True):
-    """Where Redis is, resolved."""
+    """The section of Redis with its variables and files read."""
 
     host: str = "localhost"
     port: int = 6379

@@ -34,7 +34,7 @@ _OUR_BYTES = "08P01"  # protocol violation: it does not pass by waiting
 
 
 class Session:
-    """For one thread at a time.  *read_only*: statements run outside transactions, and nothing can be written."""
+    """For one thread at a time.  *read_only*: nothing can be written."""
 
     def __init__(self, server: DbServer, *, name: str, read_only: bool = False, longest_s: float | None = None) -> None:
         """*longest_s*: time limit of a transaction, LONGEST_S by default."""

@@ -95,7 +95,7 @@ class Sender(Carrier):
     def _pass(self) -> None:
         with self._link.errors("take batches"):
             self._work()
-        self._works(f"Redis at {self._link.server.address} answers again")
+        self._recovered(f"Redis at {self._link.server.address} answers again")
 
     def _work(self) -> None:
         if self._checked != self._connections:
