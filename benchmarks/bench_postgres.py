@@ -14,7 +14,7 @@ import pytest
 from benchmarks.harness import race
 from corec._core.dtypes import AGGREGATE
 from corec.config.servers import DbServer
-from corec.storage.base import Block, TurnRecord
+from corec.storage.base import StoredBlock, TurnRecord
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.copy import BLOQUES
 from corec.storage.postgres.store import PostgresStore
@@ -42,7 +42,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def blocks():
-    return [Block(index, f"enjambre_sensor/{index}", 1, 1000) for index in range(BLOCKS)]
+    return [StoredBlock(index, f"enjambre_sensor/{index}", 1, 1000) for index in range(BLOCKS)]
 
 
 @pytest.fixture(scope="module")

@@ -124,9 +124,9 @@ class Publisher:
             from corec.control.node_sender import NodeSender
 
             return NodeSender(data, self._unsent, instance=self.config.instance_id)
-        from corec.streams.sending.redis_sender import Sender  # redis is loaded only where it is configured
+        from corec.streams.sending.redis_sender import RedisSender  # redis is loaded only where it is configured
 
-        return Sender(self.config.redis_config, self._unsent, instance=self.config.instance_id)
+        return RedisSender(self.config.redis_config, self._unsent, instance=self.config.instance_id)
 
 
 def publish(readings: bytes | Iterable[Reading], *, time: int | None = None, config: Config | str | Path = "configs",

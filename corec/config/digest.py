@@ -19,7 +19,7 @@ class ConfigDigest:
 
     def __init__(self, audit: Auditoria | None, settings: Mapping[str, Any], entries: Iterable[BlockEntry]) -> None:
         """settings: the other top-level keys that count. They sort behind `bloques`."""
-        self._head, self._tail = _json({"auditoria": audit})[:-1] + b',"bloques":[', b"]," + _json(settings)[1:]
+        self._head, self._rest = _json({"auditoria": audit})[:-1] + b',"bloques":[', b"]," + _json(settings)[1:]
         self._entries = [_meaning(entry) for entry in entries]
         self._begin()
 
@@ -36,7 +36,7 @@ class ConfigDigest:
 
     def hexdigest(self) -> str:
         state = self._state.copy()
-        state.update(self._tail)
+        state.update(self._rest)
         return state.hexdigest()
 
     def _begin(self) -> None:

@@ -29,7 +29,7 @@ DEVICE_BYTES = 200
 
 
 @dataclass(frozen=True)
-class Row:
+class PriceRow:
     """One line of the calculation."""
 
     name: str
@@ -47,7 +47,7 @@ class Row:
 class Price:
     """The calculated RAM, and the limit `max_ram_mb`."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[PriceRow, ...]
     limit_bytes: int
 
     @property
@@ -60,7 +60,7 @@ class Price:
 
     def lines(self, width: int | None = None) -> list[str]:
         """The calculation as text: one line for each row, and the total. Names are shortened to fit *width* columns."""
-        rows = [*self.rows, Row("total", self.total_bytes, f"of max_ram_mb {amount(self.limit_bytes)}")]
+        rows = [*self.rows, PriceRow("total", self.total_bytes, f"of max_ram_mb {amount(self.limit_bytes)}")]
         amounts = [amount(row.bytes) for row in rows]
         second = max(map(len, amounts)) + 2
         first = max(len(row.name) for row in rows)
@@ -72,8 +72,8 @@ class Price:
 def price(config: Config) -> Price:
     """The RAM that *config* needs, row by row."""
     rows = (
-        Row("node", BASE_BYTES, "interpreter, NumPy, compiled core"),
-        Row("journal and commits", BUFFER_BYTES, "buffers"),
+        PriceRow("node", BASE_BYTES, "interpreter, NumPy, compiled core"),
+        PriceRow("journal and commits", BUFFER_BYTES, "buffers"),
         *(row for entry in config.bloques for row in _entry_rows(entry)),
     )
     return Price(rows, config.max_ram_mb * MB)
@@ -115,7 +115,7 @@ def _touched(entities: int, page: int) -> int:
     return -(-tiles * TILE_BYTES // page) * page
 
 
-def _entry_rows(entry: BlockEntry) -> Iterator[Row]:
+def _entry_rows(entry: BlockEntry) -> Iterator[PriceRow]:
     if entry.retirado:
         return
     size = min(entry.entidades, entry.entidades_por_bloque)
@@ -125,8 +125,8 @@ def _entry_rows(entry: BlockEntry) -> Iterator[Row]:
         f"{counted(entry.blocks, 'block')} of {size:,},"
         f" {block_bytes(size):,} B each, {cost / entry.entidades:.1f} B an entity"
     )
-    yield Row(entry.id, cost, arithmetic, entry.entidades)
+    yield PriceRow(entry.id, cost, arithmetic, entry.entidades)
     if entry.table is not None:
         devices = len(entry.table)
         arithmetic = f"{counted(devices, 'device')}, {DEVICE_BYTES} B each"
-        yield Row(f"{entry.id} devices", devices * DEVICE_BYTES, arithmetic)
+        yield PriceRow(f"{entry.id} devices", devices * DEVICE_BYTES, arithmetic)

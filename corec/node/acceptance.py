@@ -16,7 +16,7 @@ from corec.node.refused import FLOOD, Refused
 from corec.pipeline.turns import Pipeline
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GROUP_BYTES, GroupCommitter
-from corec.streams.reach import Piece, cut_to_reach
+from corec.streams.reach import EnvelopePiece, cut_to_reach
 from corec.streams.redis.keys import CRITICAL_CHANNELS
 from corec.streams.sending.producer import Producer
 from corec.streams.sending.unsent import future_of
@@ -76,7 +76,7 @@ class Acceptance:
         """Make durable what was handed in, and take nothing more."""
         self.committer.stop()
 
-    def _keep(self, piece: Piece, producer: Producer) -> "Future[int]":
+    def _keep(self, piece: EnvelopePiece, producer: Producer) -> "Future[int]":
         frames, readings = piece.frames, len(piece.frames) // FRAME_BYTES
         urgent = bool(np.isin(channels_of(frames), CRITICAL).any())
         ticket = producer.send(frames, piece.time, piece.offsets, lambda envelope: self.committer.submit(

@@ -21,7 +21,7 @@ from corec.pipeline.identity import identify
 from corec.pipeline.restructure import carry_over, same_shape
 from corec.pipeline.unfoldable import refold_without
 from corec.storage.away import AwayStore
-from corec.storage.base import Block, LateBatch, Retention, Store, StoreBase, TurnRecord
+from corec.storage.base import LateBatch, Retention, Store, StoreBase, StoredBlock, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.open_store import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
@@ -229,10 +229,10 @@ def name_blocks(store: Store, engine: Engine) -> None:
     store.set_blocks(_blocks(engine, 0))
 
 
-def _blocks(engine: Engine, first: int) -> list[Block]:
+def _blocks(engine: Engine, first: int) -> list[StoredBlock]:
     """The blocks from index *first* on, as a store has them."""
     rows = engine.blocks[first:]
-    return [Block(index, name, canal, entities) for index, name, canal, entities in
+    return [StoredBlock(index, name, canal, entities) for index, name, canal, entities in
             zip(count(first), engine.block_ids[first:], rows["canal"].tolist(), rows["entities"].tolist())]  # fmt: skip
 
 

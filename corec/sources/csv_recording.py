@@ -15,7 +15,7 @@ from corec.config import Config
 from corec.errors import FrameError
 from corec.sources.base import Batch
 from corec.sources.columns import map_columns
-from corec.sources.recording import Piece
+from corec.sources.recording import RecordingPiece
 
 #: A column of one of these names holds the times; the first column does where none has such a name.
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "epoch", "unix", "fecha", "hora", "tiempo")
@@ -54,7 +54,7 @@ class CsvRecording:
         self.failures = np.zeros(len(self.columns.names), np.int64)
         self.about = (f"{path}: times in column {names[self._time_column]}, {self._format.about}", *self.columns.about)
 
-    def pieces(self, span: int | None = None) -> Iterator[Piece]:
+    def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """All rows. Rows that cannot be read are counted and left out."""
         most = max(1, CELLS // len(self.columns.names))
         with self._opened() as stream:
@@ -63,7 +63,7 @@ class CsvRecording:
                 self.rows += len(rows)
                 if batch.readings:
                     times = [time for time, _ in rows]
-                    yield Piece(batch, min(times), max(times), batch.readings, stream.buffer.tell())
+                    yield RecordingPiece(batch, min(times), max(times), batch.readings, stream.buffer.tell())
 
     def notes(self) -> list[str]:
         """What was not read as a value so far, for the user."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from corec._core.wire import FRAME_BYTES, HEADER, envelope_head, pack_envelope
 from corec.common.times import iso
 from corec.errors import DamagedBatch, FrameError
-from corec.sources.recording import Piece
+from corec.sources.recording import RecordingPiece
 
 #: First bytes of a .frames file. Envelopes follow.
 MAGIC = b"CCFRAME1"
@@ -37,7 +37,7 @@ class FramesRecording:
         """Whether bytes were found that belong to no sound batch."""
         return self.damaged_bytes > 0
 
-    def pieces(self, span: int | None = None) -> Iterator[Piece]:
+    def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """One piece for each batch. *span* does not cut it, because a batch was sent at one moment."""
         with self._path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             position = len(MAGIC)
@@ -49,7 +49,7 @@ class FramesRecording:
                 position += len(envelope)
                 self.rows += 1
                 _, count, _, _, _, time = envelope_head(envelope)
-                yield Piece(envelope, time, time, count, position)
+                yield RecordingPiece(envelope, time, time, count, position)
 
     def notes(self) -> list[str]:
         """How many bytes were damaged, if any."""
@@ -86,13 +86,13 @@ class BareRecording:
                 f"{path}: expected whole frames of {FRAME_BYTES} bytes, got {self.size:,} bytes", hint=hint
             )
 
-    def pieces(self, span: int | None = None) -> Iterator[Piece]:
+    def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         with self._path.open("rb") as stream:
             while frames := stream.read(BARE * FRAME_BYTES):
                 count = len(frames) // FRAME_BYTES
                 envelope = pack_envelope(frames, producer=0, epoch=0, sequence=self.rows, time=self._at)
                 self.rows += count
-                yield Piece(envelope, self._at, self._at, count, stream.tell())
+                yield RecordingPiece(envelope, self._at, self._at, count, stream.tell())
 
     def notes(self) -> list[str]:
         """Always empty: the engine counts bad frames."""

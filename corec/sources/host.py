@@ -44,7 +44,7 @@ class HostSensors:
         self._name = name
         self._units: dict[str, str] = {}
         self._missed: dict[str, int] = {}
-        self._rates = Rates()
+        self._rates = CounterRates()
         psutil.cpu_percent(percpu=True)  # counts from here on
         self._rates.take(read_counters(), time.monotonic())
 
@@ -130,7 +130,7 @@ class HostSource:
             log.log(level, "[HostSource-%s] %s has no place for %s", self._instance, self._entry.id, ", ".join(without))
 
 
-class Rates:
+class CounterRates:
     """Growth per second of counters, from one reading to the next."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from corec.sources.base import Batch
 
 
-class Piece(NamedTuple):
+class RecordingPiece(NamedTuple):
     """Successive readings of a recording."""
 
     content: Batch | bytes  # bytes: an envelope
@@ -26,7 +26,7 @@ class Recording(Protocol):
     names: Mapping[int, str]  # wire id -> name, where it has some
     damaged: bool  # damaged bytes were found so far
 
-    def pieces(self, span: int | None = None) -> Iterator[Piece]:
+    def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """All readings in order. No piece covers more than *span* ms."""
 
     def notes(self) -> list[str]:

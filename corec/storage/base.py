@@ -58,7 +58,7 @@ class StoreState(NamedTuple):
     ledger: Mapping[str, int]
 
 
-class Block(NamedTuple):
+class StoredBlock(NamedTuple):
     index: int
     id: str
     canal: int
@@ -83,7 +83,7 @@ class Store(Protocol):
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
         events: Sequence[tuple[Any, ...]] = (),
-        blocks: Sequence[Block] = (),
+        blocks: Sequence[StoredBlock] = (),
     ) -> None:
         """Make a turn and all its results durable in one transaction. FenceLost when another owner took over.
 
@@ -95,7 +95,7 @@ class Store(Protocol):
     def named(self) -> int:
         """Number of blocks whose names the store has: those with the lowest indexes."""
 
-    def set_blocks(self, blocks: Sequence[Block]) -> None:
+    def set_blocks(self, blocks: Sequence[StoredBlock]) -> None:
         """Write the names of the blocks. Aggregates refer to blocks by index."""
 
     def note_snapshot(self, turn: int, offset: int, generation: int) -> None:

@@ -15,7 +15,7 @@ from corec.errors import FrameError
 REACH_MS = 2**31 - 1
 
 
-class Piece(NamedTuple):
+class EnvelopePiece(NamedTuple):
     """Readings that fit into one envelope."""
 
     frames: bytes
@@ -23,7 +23,7 @@ class Piece(NamedTuple):
     offsets: np.ndarray | None  # int32[n], ms to `time`
 
 
-def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[Piece]:
+def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[EnvelopePiece]:
     """The readings of a batch as pieces. They are sorted by time where their times are too far apart for one envelope.
 
     offsets: integers[n], ms to *time*; FrameError when their number is not that of the frames.
@@ -31,19 +31,19 @@ def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[Piec
     readings = len(frames) // FRAME_BYTES
     if offsets is None:
         for start in range(0, readings, MAX_FRAMES):
-            yield Piece(frames[start * FRAME_BYTES : (start + MAX_FRAMES) * FRAME_BYTES], time, None)
+            yield EnvelopePiece(frames[start * FRAME_BYTES : (start + MAX_FRAMES) * FRAME_BYTES], time, None)
         return
     given = np.asarray(offsets, np.int64)
     if given.shape != (readings,):
         raise FrameError(f"expected one offset for each of {readings:,} readings, got an array of {given.shape}")
     if readings <= MAX_FRAMES and np.abs(given).max(initial=0) <= REACH_MS:
-        yield Piece(frames, time, given.astype(np.int32))
+        yield EnvelopePiece(frames, time, given.astype(np.int32))
         return
     order = np.argsort(given, kind="stable")
     rows, times = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)[order], given[order]
     for run in runs_in_reach(times.tolist()):
         first = int(times[run.start])
-        yield Piece(rows[run].tobytes(), time + first, (times[run] - first).astype(np.int32))
+        yield EnvelopePiece(rows[run].tobytes(), time + first, (times[run] - first).astype(np.int32))
 
 
 def runs_in_reach(times: Sequence[int]) -> Iterator[slice]:

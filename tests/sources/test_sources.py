@@ -17,7 +17,7 @@ from corec.errors import ConfigError
 from corec.sources import host, simulated
 from corec.sources.base import Batch
 from corec.sources.fleet import Fleet
-from corec.sources.host import LAST_FAILURES, Counter, HostSource, Rates, Value
+from corec.sources.host import LAST_FAILURES, Counter, CounterRates, HostSource, Value
 from corec.sources.names import FILE, NameTable, kept_names
 from corec.sources.opening import open_sources
 from corec.sources.simulated import DRIFT, DROP_OUT, FAULT_EVERY_MS, FAULTS, SPIKE, STUCK, SimulatedSource
@@ -225,7 +225,7 @@ def test_sensor_that_cannot_be_read_does_not_stop_the_others(monkeypatch):
 
 
 def test_rates_are_growth_per_second():
-    rates = Rates()
+    rates = CounterRates()
     assert rates.take([Counter("a", "B/s", 1000)], at=10.0) == []
     assert rates.take([Counter("a", "B/s", 3000), Counter("b", "B/s", 7)], at=12.0) == [Value("a", "B/s", 1000.0)]
     # a counter that begins again has no growth; it has not vanished

@@ -11,7 +11,7 @@ import pytest
 from corec._core.dtypes import AGGREGATE, ALERT, ALERT_MUTED
 from corec.config.servers import DbServer
 from corec.errors import FenceLost, InternalError, ServerAway, ServerError, StorageError
-from corec.storage.base import Block, LateBatch, StoreBase, StoreState
+from corec.storage.base import LateBatch, StoreBase, StoredBlock, StoreState
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.session import Session
 from corec.storage.postgres.snapshots import PostgresSnapshots
@@ -459,7 +459,7 @@ def test_readers_of_other_threads_see_what_is_committed(store):
 
 
 def test_blocks_may_be_named_anew(store):
-    store.set_blocks([Block(1, "other/0", 4, 12), Block(9, "far/0", 1, 1)])
+    store.set_blocks([StoredBlock(1, "other/0", 4, 12), StoredBlock(9, "far/0", 1, 1)])
     assert [block.id for block in store.blocks()] == ["enjambre_sensor/0", "other/0", "nodo/0", "far/0"]
     store.commit(record(1), aggregates=rows(block=[1, 9, 11], canal=[4, 1, 1], window=[START] * 3))
     assert len(store.history("far/*")) == 1

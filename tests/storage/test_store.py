@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec._core.wire import decode_frames
 from corec.errors import DamagedFile, DiskFull, FenceLost, InternalError, StorageError
-from corec.storage.base import Block, LateBatch, StoreBase, StoreState
+from corec.storage.base import LateBatch, StoreBase, StoredBlock, StoreState
 from corec.storage.moments import merge_windows
 from corec.storage.sqlite.read import SqliteReader
 from corec.storage.sqlite.recovery import open_store
@@ -160,7 +160,7 @@ def test_history_is_chosen_by_block_and_time(store):
 
 
 def test_history_of_many_blocks_is_the_same_as_of_each(store):
-    store.set_blocks([Block(i, f"b/{i}", 1, 10) for i in range(3, 80)])
+    store.set_blocks([StoredBlock(i, f"b/{i}", 1, 10) for i in range(3, 80)])
     for turn in range(1, 6):
         store.commit(record(turn), aggregates=second(turn, 80))
     many = store.history("b/*")
@@ -353,7 +353,7 @@ def test_the_file_stays_within_its_bound(path):
     # Given a store of at most 4 MB and five times as much to keep
     bound = 4 << 20
     store = SqliteStore(path, messages_bytes=50_000, late_bytes=50_000)
-    store.set_blocks([Block(i, f"b/{i}", 1, 10) for i in range(200)])
+    store.set_blocks([StoredBlock(i, f"b/{i}", 1, 10) for i in range(200)])
     retention = SqliteRetention(store, max_bytes=bound, slice_rows=500)
     largest = 0
     for turn in range(1, 1_200):

@@ -4,11 +4,11 @@ import math
 import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT, MESSAGE
-from corec.storage.base import Block, LateBatch, TurnRecord
+from corec.storage.base import LateBatch, StoredBlock, TurnRecord
 from corec.storage.sqlite.store import SqliteStore
 
 START = 1_700_000_000_000 // 60_000 * 60_000
-BLOCKS = [Block(0, "enjambre_sensor/0", 1, 1000), Block(1, "enjambre_sensor/1", 1, 1000), Block(2, "nodo/0", 2, 500)]
+BLOCKS = [StoredBlock(0, "enjambre_sensor/0", 1, 1000), StoredBlock(1, "enjambre_sensor/1", 1, 1000), StoredBlock(2, "nodo/0", 2, 500)]
 
 
 def record(turn: int) -> TurnRecord:

@@ -9,7 +9,7 @@ from corec._core.dtypes import AGGREGATE
 from corec.cli import main
 from corec.config import parse
 from corec.errors import ServerError, UsageError
-from corec.storage.base import Block, StoreBase, TurnRecord
+from corec.storage.base import StoreBase, StoredBlock, TurnRecord
 from corec.storage.open_store import open_shard_store
 from corec.storage.postgres.schema import migrate_if_allowed
 from corec.storage.sqlite.store import SqliteStore
@@ -40,7 +40,8 @@ def fleet(database):
         store.commit(turn, aggregates=np.concatenate([np.zeros(0, AGGREGATE), *rows]), events=events)
 
     for store in stores:
-        store.set_blocks([Block(block, f"s/{block}" if block < 10 else f"p/{block - 10}", 1 + block // 10, 20) for block in range(12)])
+        names = [*(f"s/{number}" for number in range(10)), "p/0", "p/1"]
+        store.set_blocks([StoredBlock(index, name, 1 + index // 10, 20) for index, name in enumerate(names)])
     yield config, commit
     for store in stores:
         store.close()
@@ -145,7 +146,7 @@ def history(tmp_path):
     for at, score in ((300, 6.0), (600, 12.0), (900, 20.0)):
         rows["score"][at] = score
     store = SqliteStore(tmp_path / "store.db", instance="corec1")
-    store.set_blocks([Block(0, "s/0", 1, 20)])
+    store.set_blocks([StoredBlock(0, "s/0", 1, 20)])
     store.commit(TurnRecord(1, 0, 0, 0, 0, [], "hash", now_ms()), aggregates=rows)
     store.close()
     return config, tmp_path
@@ -177,7 +178,7 @@ def test_windows_without_a_score_leave_what_is_configured(tmp_path):
     rows = np.zeros(10, AGGREGATE)
     rows["canal"], rows["count"], rows["window"] = 1, 20, SINCE + 3000 * np.arange(10)
     store = SqliteStore(tmp_path / "store.db", instance="corec1")
-    store.set_blocks([Block(0, "s/0", 1, 20)])
+    store.set_blocks([StoredBlock(0, "s/0", 1, 20)])
     store.commit(TurnRecord(1, 0, 0, 0, 0, [], "hash", now_ms()), aggregates=rows)
     store.close()
     # When a threshold is asked for, then it is not one that any window would exceed

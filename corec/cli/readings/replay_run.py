@@ -20,7 +20,7 @@ from corec.engine import Engine
 from corec.engine.outcome import Outcome, kind_name
 from corec.errors import FrameError
 from corec.sources.names import NameTable
-from corec.sources.recording import Piece
+from corec.sources.recording import RecordingPiece
 from corec.sources.replay import fold, open_recording
 
 TOP_ALERTS = 10
@@ -84,7 +84,7 @@ class ReplayRun:
             *([f"kept in {self._into}: corec query --data {self._into}"] if self._into else []),
         ]
 
-    def _take(self, piece: Piece) -> None:
+    def _take(self, piece: RecordingPiece) -> None:
         self._first = min(self._first, piece.start) if self._readings else piece.start
         self._last = max(self._last, piece.time)
         self._readings += piece.readings

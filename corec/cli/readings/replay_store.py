@@ -10,7 +10,7 @@ from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import StorageError
 from corec.pipeline.recovery import commit
-from corec.storage.base import Block, TurnRecord
+from corec.storage.base import StoredBlock, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.snapshots import Snapshots
 from corec.storage.sqlite.store import SqliteStore
@@ -41,7 +41,7 @@ class ReplayStore:
         blocks = engine.blocks
         self._store.set_blocks(
             [
-                Block(i, name, int(blocks[i]["canal"]), int(blocks[i]["entities"]))
+                StoredBlock(i, name, int(blocks[i]["canal"]), int(blocks[i]["entities"]))
                 for i, name in enumerate(engine.block_ids)
             ]
         )

@@ -14,7 +14,7 @@ from corec.common.units import MB
 from corec.config import Config
 from corec.errors import BackPressure, FrameError
 from corec.publish import Publisher, Reading
-from corec.sources.recording import Piece
+from corec.sources.recording import RecordingPiece
 from corec.sources.replay import open_recording
 
 #: Lines that come within this time go out together.
@@ -76,7 +76,7 @@ def content_number(file: Path) -> int:
     return int.from_bytes(digest.digest()) or 1
 
 
-def _unpacked(piece: Piece) -> tuple[bytes, int, Any]:
+def _unpacked(piece: RecordingPiece) -> tuple[bytes, int, Any]:
     if isinstance(piece.content, bytes):
         batch = unpack_envelope(piece.content)
         return bytes(batch.frames), batch.time, batch.offsets

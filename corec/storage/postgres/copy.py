@@ -10,7 +10,7 @@ import numpy as np
 from corec._core import copyrows
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.common.units import MB
-from corec.storage.base import Block
+from corec.storage.base import StoredBlock
 from corec.storage.rows import ALERTS as EMBEDDED_ALERTS
 from corec.storage.rows import WINDOWS
 
@@ -41,7 +41,7 @@ class CopyForm:
         self.columns = [*shared, *block, "timestamp", *own] + ["row"] * numbered
         self._listed = ", ".join(f'"{name}"' for name in self.columns)
 
-    def names(self, blocks: Sequence[Block], newest: int = -1) -> tuple[np.ndarray, bytes]:
+    def names(self, blocks: Sequence[StoredBlock], newest: int = -1) -> tuple[np.ndarray, bytes]:
         """The block columns for `pack`, made once. Blocks up to index *newest* without a name become `?`."""
         by_index = {block.index: block for block in blocks}
         fields = [self._block_fields(by_index.get(index)) for index in range(max(newest, *by_index, -1) + 1)]
@@ -49,7 +49,7 @@ class CopyForm:
         np.cumsum([len(each) for each in fields], out=starts[1:])
         return starts, b"".join(fields)
 
-    def _block_fields(self, block: Block | None) -> bytes:
+    def _block_fields(self, block: StoredBlock | None) -> bytes:
         name = text(block.id if block else "?")
         return name + (integer(block.entities if block else 0) if self._counted else b"")
 

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from corec.config.servers import DbServer
-from corec.storage.base import Block, StoreState
+from corec.storage.base import StoredBlock, StoreState
 from corec.storage.postgres.read import PostgresReader
 
 
@@ -24,7 +24,7 @@ class FleetReader(PostgresReader):
             ledger.update(json.loads(document))
         return StoreState(sum(turn for turn, _ in rows), 0, dict(ledger))
 
-    def blocks(self, pattern: str = "*") -> list[Block]:
+    def blocks(self, pattern: str = "*") -> list[StoredBlock]:
         """Every shard has the names of all blocks; each block comes once."""
         return sorted(set(super().blocks(pattern)))
 

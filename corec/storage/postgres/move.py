@@ -48,7 +48,7 @@ class Move:
         self._store, self._server, self._slice = store, server, slice_rows
         self._key = (instance, 0)
         self._session = Session(server, name=f"{instance} move", longest_s=LONGEST_S)
-        self._keeper = PostgresRetention(self._session, self._key, server.particion_canales, days)
+        self._retention = PostgresRetention(self._session, self._key, server.particion_canales, days)
         self._blocks = store.blocks()
         self._done = 0
         self._all = sum(store.totals.get(name, 0) for name in ("windows", "minutes", "alerts"))
@@ -57,7 +57,7 @@ class Move:
     def run(self) -> None:
         """Move everything, unless it was moved already."""
         instance = self._key[0]
-        self._keeper.make_ahead()
+        self._retention.make_ahead()
         try:
             with self._session.transaction() as cursor:
                 if self._is_done(cursor):
@@ -65,7 +65,7 @@ class Move:
                 log.info("[Store-%s] moving the embedded store to %s: %d rows", instance, where(self._server), self._all)
                 self._move_rows(cursor)
                 self._move_rest(cursor)
-                self._stand(cursor)
+                self._write_state(cursor)
         finally:
             self._session.close()
         log.info("[Store-%s] moved: the store goes on at turn %d", instance, self._store.state.turn)
@@ -106,7 +106,7 @@ class Move:
 
     def _copy(self, cursor: Any, form: CopyForm, rows: np.ndarray, span: int) -> None:
         shared = form.shared(*self._key, span=span)
-        for part, is_aside in zip(self._keeper.split(form, rows), (False, True), strict=True):
+        for part, is_aside in zip(self._retention.split(form, rows), (False, True), strict=True):
             if len(part):
                 names = form.names(self._blocks, int(part["block"].max()))
                 form.copy(cursor, form.pack(part, names, shared, aside=is_aside), aside=is_aside)
@@ -125,7 +125,7 @@ class Move:
             while rows := blobs.fetchmany(BLOBS):
                 postgres_queue.insert(cursor, table, self._key, [row[:-1] for row in rows])
 
-    def _stand(self, cursor: Any) -> None:
+    def _write_state(self, cursor: Any) -> None:
         state, totals = self._store.state, self._store.totals
         cursor.execute(_STAND, (*self._key, state.turn, state.offset, json.dumps(dict(state.ledger)), json.dumps(totals),
                                 self.mark["store"], json.dumps(self.mark)))  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.config.servers import DbServer
 from corec.errors import StorageError
-from corec.storage.base import Block, LateBatch, StoreState, TurnRecord
+from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
 from corec.storage.historia import Happening
 from corec.storage.moments import merge_windows
 from corec.storage.postgres.session import Session, where
@@ -61,9 +61,9 @@ class PostgresReader:
                 yield TurnRecord(*row[:5], json.loads(row[5]), *row[6:])
             after = rows[-1][0]
 
-    def blocks(self, pattern: str = "*") -> list[Block]:
+    def blocks(self, pattern: str = "*") -> list[StoredBlock]:
         rows = self._query(f"SELECT block, id, canal, entities FROM blocks WHERE {_OWN} ORDER BY block")
-        return [Block(*row) for row in rows if fnmatchcase(row[1], pattern)]
+        return [StoredBlock(*row) for row in rows if fnmatchcase(row[1], pattern)]
 
     def history(
         self, pattern: str = "*", since: int = 0, until: int = FOREVER, resolution: str = "finest"

@@ -14,7 +14,7 @@ from corec.common.units import MB
 from corec.config.servers import DbServer
 from corec.errors import CoreCError, FenceLost, InternalError, StorageError
 from corec.storage import outbox
-from corec.storage.base import EMPTY_BASE, LATE_BYTES, SNAPSHOTS_KEPT, Block, LateBatch, StoreBase, StoreState, TurnRecord
+from corec.storage.base import EMPTY_BASE, LATE_BYTES, SNAPSHOTS_KEPT, LateBatch, StoreBase, StoredBlock, StoreState, TurnRecord
 from corec.storage.postgres import queue as postgres_queue
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.copy import ALERTS, BLOQUES, CopyForm
@@ -106,7 +106,7 @@ class PostgresStore(PostgresReader):
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
         events: Sequence[tuple[Any, ...]] = (),
-        blocks: Sequence[Block] = (),
+        blocks: Sequence[StoredBlock] = (),
     ) -> None:
         try:
             self._commit(record, aggregates, alerts, late, messages, dict(ledger or {}), sent, events, blocks)
@@ -116,7 +116,7 @@ class PostgresStore(PostgresReader):
 
     def _commit(self, record: TurnRecord, aggregates: np.ndarray | None, alerts: np.ndarray | None, late: Sequence[LateBatch],
                 messages: np.ndarray | None, ledger: dict[str, int], sent: Sequence[tuple[str, int, bytes]],
-                events: Sequence[tuple[Any, ...]], blocks: Sequence[Block]) -> None:  # fmt: skip
+                events: Sequence[tuple[Any, ...]], blocks: Sequence[StoredBlock]) -> None:  # fmt: skip
         self.retention.look()
         totals = dict(self.totals)
         split = {form: self.retention.split(form, rows) for form, rows in ((BLOQUES, aggregates), (ALERTS, alerts)) if _any(rows)}
@@ -133,19 +133,19 @@ class PostgresStore(PostgresReader):
                           postgres_queue.append(cursor, "late", self.key, set_aside, self._bounds["late"], totals),
                           postgres_queue.append(cursor, "outbox", self.key, out, self._bounds["outbox"], totals), aside)  # fmt: skip
                 postgres_queue.note(cursor, self.key, record.turn, events, totals)
-                self._name(cursor, blocks)
+                self._write_names(cursor, blocks)
                 self._write_turn(cursor, record, counts, ledger, totals)
             self.session.after_commit(lambda: self._committed(StoreState(record.turn, record.to_offset, ledger), totals, blocks))
 
-    def set_blocks(self, blocks: Sequence[Block]) -> None:
+    def set_blocks(self, blocks: Sequence[StoredBlock]) -> None:
         changed = [block for block in blocks if self._blocks.get(block.index) != block]
         if changed:
             with self.write() as cursor:
-                self._name(cursor, changed)
+                self._write_names(cursor, changed)
             self._keep_names(changed)
         self.named = len(blocks)
 
-    def _name(self, cursor: Any, blocks: Sequence[Block]) -> None:
+    def _write_names(self, cursor: Any, blocks: Sequence[StoredBlock]) -> None:
         if not blocks:
             return
         from psycopg2.extras import execute_values
@@ -154,7 +154,7 @@ class PostgresStore(PostgresReader):
                        " ON CONFLICT (instance_id, shard, block) DO UPDATE SET id = excluded.id, canal = excluded.canal,"
                        " entities = excluded.entities", [(*self.key, *block) for block in blocks], page_size=1000)  # fmt: skip
 
-    def _keep_names(self, blocks: Sequence[Block]) -> None:
+    def _keep_names(self, blocks: Sequence[StoredBlock]) -> None:
         self._blocks.update({block.index: block for block in blocks})
         self._names = {}
 
@@ -239,7 +239,7 @@ class PostgresStore(PostgresReader):
         state = (record.turn, record.to_offset, _compact(ledger), _compact(totals))
         cursor.execute(_TURN, (*self.key, *fields, *state, *self.key))
 
-    def _committed(self, state: StoreState, totals: dict[str, int], blocks: Sequence[Block]) -> None:
+    def _committed(self, state: StoreState, totals: dict[str, int], blocks: Sequence[StoredBlock]) -> None:
         self._state, self.totals = state, totals
         if blocks:
             self._keep_names(blocks)

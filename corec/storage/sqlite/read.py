@@ -12,7 +12,7 @@ import numpy as np
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.errors import DamagedFile, StorageError
 from corec.storage import historia
-from corec.storage.base import Block, LateBatch, StoreState, TurnRecord
+from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
 from corec.storage.moments import merge_windows
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
 from corec.storage.sqlite import schema
@@ -84,11 +84,11 @@ class SqliteReader:
             self._require_sound(row, "turns")
             yield turn_record(row)
 
-    def blocks(self, pattern: str = "*") -> list[Block]:
+    def blocks(self, pattern: str = "*") -> list[StoredBlock]:
         rows = self._query("SELECT block, id, canal, entities, crc FROM blocks WHERE id GLOB ? ORDER BY block", (pattern,))
         for row in rows:
             self._require_sound(row, "blocks")
-        return [Block(*row[:-1]) for row in rows]
+        return [StoredBlock(*row[:-1]) for row in rows]
 
     def history(
         self, pattern: str = "*", since: int = 0, until: int = FOREVER, resolution: str = "finest"

@@ -13,7 +13,7 @@ import numpy as np
 from corec.common.units import MB
 from corec.errors import DamagedFile, FenceLost, InternalError
 from corec.storage import historia, outbox
-from corec.storage.base import EMPTY_BASE, LATE_BYTES, SNAPSHOTS_KEPT, Block, LateBatch, StoreBase, StoreState, TurnRecord
+from corec.storage.base import EMPTY_BASE, LATE_BYTES, SNAPSHOTS_KEPT, LateBatch, StoreBase, StoredBlock, StoreState, TurnRecord
 from corec.storage.rows import ALERTS, WINDOWS, RowFormat, sealed
 from corec.storage.sqlite import schema, wal
 from corec.storage.sqlite.read import SqliteReader, format_node
@@ -78,7 +78,7 @@ class SqliteStore(SqliteReader):
         ledger: Mapping[str, int] | None = None,
         sent: Sequence[tuple[str, int, bytes]] = (),
         events: Sequence[tuple[Any, ...]] = (),
-        blocks: Sequence[Block] = (),
+        blocks: Sequence[StoredBlock] = (),
     ) -> None:
         totals = dict(self.totals)
         ledger = dict(ledger or {})
@@ -94,7 +94,7 @@ class SqliteStore(SqliteReader):
                 outbox.append(self.db, "outbox", out, self._bounds["outbox"], totals),
             )
             historia.append(self.db, record.turn, events, totals)
-            self._name(blocks)
+            self._write_names(blocks)
             documents = (schema.compact(ledger), schema.compact(totals))
             fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)
             self.db.execute(_INSERT_TURN, sealed(*fields))
@@ -102,15 +102,15 @@ class SqliteStore(SqliteReader):
         self._state = StoreState(record.turn, record.to_offset, ledger)
         self.named += len(blocks)
 
-    def set_blocks(self, blocks: Sequence[Block]) -> None:
+    def set_blocks(self, blocks: Sequence[StoredBlock]) -> None:
         known = {block.index: block for block in self.blocks()}
         changed = [block for block in blocks if known.get(block.index) != block]
         if changed:
             with self.write():
-                self._name(changed)
+                self._write_names(changed)
         self.named = len(blocks)
 
-    def _name(self, blocks: Sequence[Block]) -> None:
+    def _write_names(self, blocks: Sequence[StoredBlock]) -> None:
         self.db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", [sealed(*block) for block in blocks])
 
     def note_snapshot(self, turn: int, offset: int, generation: int, created: int = 0) -> bool:
@@ -225,10 +225,10 @@ class SqliteStore(SqliteReader):
         with schema.transaction(self.db, self.path):
             epoch = int(schema.get_meta(self.db, "epoch", self.path) or 0) + 1
             schema.put_meta(self.db, "epoch", str(epoch))
-            self._sign()
+            self._note_owner()
         return epoch
 
-    def _sign(self) -> None:
+    def _note_owner(self) -> None:
         """Note the instance and the node, inside a transaction."""
         wanted = {"instance": self._instance, "node": format_node(self._node) if self._node else ""}
         for key, value in wanted.items():

@@ -35,7 +35,7 @@ class Routed(NamedTuple):
     source: str  # id of the newest entry in it
 
 
-class Number(NamedTuple):
+class EntryNumber(NamedTuple):
     """The number of an entry within its epoch. Ids grow by at least one, and so do these numbers."""
 
     epoch: int
@@ -47,7 +47,7 @@ class Bare(NamedTuple):
 
     id: bytes
     frame: bytes
-    number: Number
+    number: EntryNumber
     stamp: int  # ms
 
 
@@ -67,14 +67,14 @@ def route(rows: Iterable[Row], routing: Routing, epoch: int, stand_in: int) -> I
                 yield from _batch(row, routing)
 
 
-def number_of(id: bytes, epoch: int) -> Number:
+def number_of(id: bytes, epoch: int) -> EntryNumber:
     """The number of an entry, computed from its id alone: no two ids of one *epoch* share a number."""
     ms, sequence = id_pair(id)
     beyond, ms = divmod(ms - ZERO_MS, REACH_MS)
     above, sequence = divmod(sequence, 1 << SEQUENCE_BITS)
     if beyond or above:
         epoch = int.from_bytes(blake2b(f"{epoch}|{beyond}|{above}".encode(), digest_size=8).digest())
-    return Number(epoch, ORDER_NUMBERS | ms << SEQUENCE_BITS | sequence)
+    return EntryNumber(epoch, ORDER_NUMBERS | ms << SEQUENCE_BITS | sequence)
 
 
 def producer_on(stream: str, producer: int = 0) -> int:

@@ -117,7 +117,7 @@ class RedisIntake:
             source, rows = self.reader.take(lane, max_bytes, self._read_limit(lane))
             if not rows:
                 break
-            entries += self._taken(lane, source, rows)
+            entries += self._entries_of(lane, source, rows)
             max_bytes -= sum(len(payload) for _, payload in rows)
         return entries
 
@@ -171,7 +171,7 @@ class RedisIntake:
                 pass
         self.reader.spool = None
 
-    def _taken(self, lane: int, source: str, rows: list[Row]) -> list[Entry]:
+    def _entries_of(self, lane: int, source: str, rows: list[Row]) -> list[Entry]:
         if not rows:
             return []
         stand_in = self._stand_in(lane, rows)

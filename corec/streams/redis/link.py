@@ -68,7 +68,7 @@ class RedisLink:
         if self._slots is None:
             self._slots = self._find_slots()
         slot = key_slot(key.encode())
-        return next((address for first, last, address in self._slots if first <= slot <= last), self._seed)
+        return next((address for first, last, address in self._slots if first <= slot <= last), self._configured_address)
 
     def run_of(self, key: str) -> str:
         """Run id of the server that has *key*. It changes at a restart and at a failover."""
@@ -98,26 +98,26 @@ class RedisLink:
             client.close()
 
     @property
-    def _seed(self) -> str:
+    def _configured_address(self) -> str:
         return self.server.address
 
     def _client_at(self, address: str) -> redis.Redis:
         if address not in self._clients:
-            self._clients[address] = self._made(address)
+            self._clients[address] = self._new_client(address)
         return self._clients[address]
 
-    def _made(self, address: str) -> redis.Redis:
+    def _new_client(self, address: str) -> redis.Redis:
         options = connection_options(self.server)
-        if self.server.unix_socket and address == self._seed:
+        if self.server.unix_socket and address == self._configured_address:
             options = {key: value for key, value in options.items() if not key.startswith("ssl")}
             where: dict[str, Any] = {"unix_socket_path": address}
         else:
             host, _, port = address.rpartition(":")
             where = {"host": host, "port": int(port)}
         return redis.Redis(**options, **where, retry=Retry(NoBackoff(), 0), max_connections=2,
-                           redis_connect_func=lambda connection: self._greet(address, connection))  # fmt: skip
+                           redis_connect_func=lambda connection: self._fetch_run_id(address, connection))  # fmt: skip
 
-    def _greet(self, address: str, connection: Any) -> None:
+    def _fetch_run_id(self, address: str, connection: Any) -> None:
         """Ask each new connection for the run id of its server. redis-py reconnects silently, and this covers that too."""
         connection.on_connect()
         connection.send_command("INFO", "server", check_health=False)
@@ -127,7 +127,7 @@ class RedisLink:
 
     def _find_slots(self) -> list[tuple[int, int, str]]:
         """Ask the configured server for its slots, or another known server of the cluster when that is away."""
-        for address in (self._seed, *sorted(self._cluster_addresses - {self._seed})):
+        for address in (self._configured_address, *sorted(self._cluster_addresses - {self._configured_address})):
             try:
                 return self._slots_by(self._client_at(address))
             except (RedisError, OSError) as error:

@@ -121,7 +121,7 @@ class RedisReader(RetryingThread):
         self._refill()
         rows = self._read()
         if self._checked == self._connections:  # else the connection was made anew on the way: what it gave may be of another life
-            self._put(rows)
+            self._distribute(rows)
 
     def _connected(self, address: str) -> None:
         self._connections += 1
@@ -140,7 +140,7 @@ class RedisReader(RetryingThread):
         self.run = self._link.run_of(self._streams[0])
 
     def _read(self) -> list[tuple[Queue, list[Row]]]:
-        wanted = [queue for queue in self.queues if self._spools(queue) or self._has_room(queue)]
+        wanted = [queue for queue in self.queues if self._goes_to_spool(queue) or self._has_room(queue)]
         if not wanted:
             self._stop.wait(SHORT_BLOCK_MS / 1000)
             return []
@@ -158,10 +158,10 @@ class RedisReader(RetryingThread):
                 return []
         return [(queue, [(row[0], payload_of(row[1])) for row in found.get(name, [])]) for queue, name in zip(wanted, names, strict=True)]
 
-    def _put(self, found: list[tuple[Queue, list[Row]]]) -> None:
+    def _distribute(self, found: list[tuple[Queue, list[Row]]]) -> None:
         direct = []
         for queue, rows in found:
-            if rows and self._spools(queue):
+            if rows and self._goes_to_spool(queue):
                 self._to_spool(queue, rows)
             else:
                 direct.append((queue, rows))
@@ -193,7 +193,7 @@ class RedisReader(RetryingThread):
 
     # -- the spool
 
-    def _spools(self, queue: Queue) -> bool:
+    def _goes_to_spool(self, queue: Queue) -> bool:
         """Whether rows read now go to the spool: the pipeline takes none, or the spool holds older rows."""
         if self.spool is None or queue is self.queues[0] or self._spool_begins_at or time.monotonic() < self._spool_due:
             return False
@@ -243,10 +243,10 @@ class RedisReader(RetryingThread):
         while self.spool and self.spool.waiting and not self._spool_begins_at and queue.bytes < self.ahead_bytes // 2:
             name, record = self.spool.next()
             with self.lock:
-                queue.add(self._behind(queue, Chunk(deque(record.rows), record.seen, record.run, name)))
+                queue.add(self._without_taken(queue, Chunk(deque(record.rows), record.seen, record.run, name)))
             self.on_rows(False)
 
-    def _behind(self, queue: Queue, chunk: Chunk) -> Chunk:
+    def _without_taken(self, queue: Queue, chunk: Chunk) -> Chunk:
         """The chunk without the rows that were taken before a crash."""
         while chunk.rows and id_pair(chunk.rows[0][0]) <= id_pair(self._started_behind.get(queue.position.stream, BEGINNING)):
             chunk.rows.popleft()

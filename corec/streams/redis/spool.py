@@ -75,7 +75,7 @@ class Spool:
 
     def next(self) -> tuple[str, Spooled] | None:
         """(name, content) of the next record."""
-        entry = self._behind(self._read_to)
+        entry = self._first_record_behind(self._read_to)
         if entry is None:
             return None
         self._read_to = entry.offset
@@ -84,10 +84,10 @@ class Spool:
     def again(self, name: str) -> list[Row]:
         """The rows of the record *name*, for a replay; [] when it is gone."""
         offset = int(name.removeprefix(PREFIX))
-        entry = self._behind(offset - 1)
+        entry = self._first_record_behind(offset - 1)
         return _record(entry.payload).rows if entry and entry.offset == offset else []
 
-    def _behind(self, offset: int) -> Entry | None:
+    def _first_record_behind(self, offset: int) -> Entry | None:
         """The first record behind *offset*. The journal is read a piece at a time."""
         if not self._piece or not self._after <= offset < self._piece[-1].offset:
             self._piece, self._after = self._journal.read(offset), offset

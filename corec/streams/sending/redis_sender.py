@@ -41,7 +41,7 @@ class Sent(NamedTuple):
     run: str
 
 
-class Sender(Carrier):
+class RedisSender(Carrier):
     """One thread between the unsent batches and the server."""
 
     def __init__(self, server: RedisServer, unsent: Unsent, *, instance: str = "corec1") -> None:
@@ -135,7 +135,7 @@ class Sender(Carrier):
         lost: list[str] = []
         for shard in {*self._lives, *map(shard_of, newest)}:
             mine = [sent for sent in newest.values() if shard_of(sent.stream) == shard]
-            life, found = self._asked(shard)
+            life, found = self._read_marks(shard)
             is_another = self._lives.setdefault(shard, life) != life
             if is_another:
                 del self._lives[shard]
@@ -144,12 +144,12 @@ class Sender(Carrier):
         if lost:
             self._send_again(lost)
         else:
-            self._let_go(marks)
+            self._drop_committed(marks)
         with self._progress:
             self._looks += 1
             self._progress.notify_all()
 
-    def _asked(self, shard: str) -> tuple[str, dict[str, str]]:
+    def _read_marks(self, shard: str) -> tuple[str, dict[str, str]]:
         """(life of the shard's keys, stream -> committed id)."""
         key = f"{shard}:committed"
         with self._link.client(key).pipeline(transaction=True) as pipe:
@@ -176,7 +176,7 @@ class Sender(Carrier):
         with self._progress:
             self._position = self._unsent.done
 
-    def _let_go(self, marks: dict[str, str]) -> None:
+    def _drop_committed(self, marks: dict[str, str]) -> None:
         upto = self._unsent.done
         while self._sent and self._is_committed(self._sent[0], marks):
             upto = self._sent.popleft().offset
@@ -192,13 +192,13 @@ class Sender(Carrier):
     def _send(self, batches: list[UnsentBatch]) -> None:
         for shard, group in groupby(batches, key=lambda batch: shard_of(batch.stream)):
             part = list(group)
-            ids = self._added(shard, part)
+            ids = self._add_batches(shard, part)
             if ids is None:  # the streams are not the ones of before
                 self._look_due = 0.0
                 return
-            self._took(part, ids)
+            self._note_sent(part, ids)
 
-    def _added(self, shard: str, part: list[UnsentBatch]) -> list[bytes] | None:
+    def _add_batches(self, shard: str, part: list[UnsentBatch]) -> list[bytes] | None:
         """Add *part* to its streams and return the ids. None, with nothing added, where the streams are not the same any more.
 
         Then the lost batches go first: behind newer ones they would count as repeats.
@@ -224,7 +224,7 @@ class Sender(Carrier):
             except WatchError:
                 return None
 
-    def _took(self, batches: list[UnsentBatch], ids: list[bytes]) -> None:
+    def _note_sent(self, batches: list[UnsentBatch], ids: list[bytes]) -> None:
         runs = {batch.stream: self._link.run_of(batch.stream) for batch in batches}
         for batch, id in zip(batches, ids, strict=True):
             self._sent.append(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream]))

@@ -45,7 +45,7 @@ class SenderStats(NamedTuple):
     problem: str
 
 
-class Numbers:
+class BatchNumbers:
     """The numbers of the batches for one stream.
 
     Each stream has its own: two streams are read in no fixed order, and with shared numbers a later batch would make an earlier
@@ -78,7 +78,7 @@ class Unsent:
         self._lock_fd = self._take_lock()
         self._lock = threading.Lock()  # a batch gets its number and its offset together
         self._epoch = time.time_ns() // 1000 if epoch is None else epoch
-        self._numbers: dict[str, Numbers] = {}
+        self._numbers: dict[str, BatchNumbers] = {}
         self.done = self._read_position()
         self.journal = Journal(self._folder, floor=self.done, max_bytes=max_bytes, instance=instance)
         self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance)
@@ -90,7 +90,7 @@ class Unsent:
         with self._lock:
             numbers = self._numbers.get(part.stream)
             if numbers is None:
-                numbers = self._numbers[part.stream] = Numbers(self._name, part.stream, self._epoch)
+                numbers = self._numbers[part.stream] = BatchNumbers(self._name, part.stream, self._epoch)
             record = _record(part.stream, numbers.pack(part, time_ms))
             return self.committer.submit(record, readings=len(part.frames) // FRAME_BYTES, urgent=part.critical)
 

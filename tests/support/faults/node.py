@@ -14,7 +14,7 @@ import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT, MESSAGE
 from corec.errors import CoreCError
-from corec.storage.base import Block, LateBatch, StoreBase, TurnRecord
+from corec.storage.base import LateBatch, StoreBase, StoredBlock, TurnRecord
 from corec.storage.snapshots import Snapshots
 from corec.storage.sqlite.recovery import open_store
 from corec.storage.sqlite.retention import SqliteRetention
@@ -100,7 +100,7 @@ class Node:
         if self.snapshot and self.snapshot.turn > self.store.state.turn:
             self.snapshot = self.snapshots.load(self.store.state.turn)
         self.journal = Journal(folder / "journal", floor=self.store.state.offset, segment_bytes=SEGMENT_BYTES)
-        self.store.set_blocks([Block(i, f"enjambre/{i}", 1, 1000) for i in range(BLOCKS)])
+        self.store.set_blocks([StoredBlock(i, f"enjambre/{i}", 1, 1000) for i in range(BLOCKS)])
         self.retention = SqliteRetention(self.store, roll_up_after_ms=120_000, slice_rows=8)
 
     def run(self, turns: int) -> None:
