@@ -10,7 +10,7 @@ from corec.config.ram_price import (
     BUFFER_BYTES,
     MB,
     Price,
-    Row,
+    PriceRow,
     admit,
     amount,
     block_bytes,
@@ -107,8 +107,8 @@ def test_configuration_at_its_limit_is_admitted_and_one_above_is_not():
 
 
 def test_bill_of_exactly_the_limit_fits():
-    assert Price((Row("node", MB, ""),), MB).fits
-    assert not Price((Row("node", MB + 1, ""),), MB).fits
+    assert Price((PriceRow("node", MB, ""),), MB).fits
+    assert not Price((PriceRow("node", MB + 1, ""),), MB).fits
 
 
 def test_refusal_carries_the_arithmetic_and_the_way_out():
