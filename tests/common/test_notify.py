@@ -1,4 +1,4 @@
-"""What a supervisor is told: that the node is ready, that its turns go on, that it stops."""
+"""Messages to systemd: the node is ready, its turns go on, it stops."""
 import os
 import signal
 import socket
@@ -36,15 +36,15 @@ def heard(link):
 
 
 def test_a_node_says_that_it_is_ready_alive_and_stopping(supervisor, tmp_path):
-    # Given a node under a supervisor that wants to hear of it every 0.6 s
+    # Given a node under a supervisor with a watchdog interval of 0.6 s
     link, name = supervisor
     env = {**os.environ, "NOTIFY_SOCKET": name, "WATCHDOG_USEC": "600000"}
     command = [sys.executable, "-m", "corec", "run", "--data", tmp_path / "data", "--config", "configs/demo"]
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as node:
         try:
-            # Then it is told once the node runs, and again and again
-            told = [link.recv(200).decode() for _ in range(4)]
-            assert told == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]
+            # Then messages come once the node runs, and again and again
+            messages = [link.recv(200).decode() for _ in range(4)]
+            assert messages == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]
             # And when the node is asked to stop, that it does
             node.send_signal(signal.SIGTERM)
             assert node.wait(60) == 0

@@ -33,7 +33,7 @@ def test_a_problem_is_told_once_and_tried_again_until_it_is_over(caplog):
     fetcher.start()
     try:
         until(lambda: fetcher.passes > 5)
-        # Then its problem is known and was told once
+        # Then its problem is set and was logged once
         assert fetcher.problem == "nobody answers"
         assert [record.getMessage() for record in caplog.records] == ["[Fetcher-n1] nobody answers; the rest waits"]
         # When the server is back, then it works

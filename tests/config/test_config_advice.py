@@ -42,7 +42,7 @@ def test_modules_of_the_design_are_known_by_every_spelling(read, name):
 
 
 def test_file_and_entry_point_make_a_module_known(read, tmp_path, monkeypatch):
-    # Given a module of somebody's own, offered by an installed package
+    # Given a module that an installed package provides
     package = tmp_path / "own-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")

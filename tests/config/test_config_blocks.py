@@ -135,7 +135,7 @@ def test_table_of_devices_has_no_contiguous_ids():
     # Given an entry of sparse devices between two others
     blocks = [block(), block(id="b", ids={"device": [90_000, 80_000]}), block(id="c")]
     config = parse(node(*blocks))
-    # Then it moves nobody's ids, and plugins start above its largest
+    # Then no other ids move, and blocks of plugins start above its largest
     assert wire_ranges(config) == [(0, 0, 1000), (2, 1000, 1000)]
     assert config.bloques[1].first_id is None
     assert config.bloques[1].table.device.tolist() == [90_000, 80_000]

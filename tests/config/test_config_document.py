@@ -1,4 +1,4 @@
-"""corec.config.document: JSON mistakes are told by line, and every path knows its place."""
+"""corec.config.document: errors in JSON name their line, and every path has its offset in the text."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""corec.config.plugins: plugins_config.json, a plugin's own file, and who wins."""
+"""corec.config.plugins: plugins_config.json, a plugin's own file, and which of them wins."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_merging_changes_neither_file():
 
 
 def test_keys_of_plugins_that_are_not_installed_are_never_refused(plugins):
-    # Given sections and keys that CoreC knows nothing of
+    # Given sections and keys that are not CoreC's
     config = plugins('{"$schema": "x", "no_such": {"db": {"dbname": "trading_db"}, "n": null}}')
     # Then they pass as they are
     assert config.plugins == {"no_such": {"db": {"dbname": "trading_db"}, "n": None}}

@@ -1,4 +1,4 @@
-"""corec.config.problem: every mistake in a configuration is refused, and told where and how."""
+"""corec.config.problem: every mistake in a configuration is refused, with its path and its reason."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""corec.config.ram_price: the bill of a configuration, and the refusal of one that cannot fit."""
+"""corec.config.ram_price: the RAM that a configuration needs, and the refusal of one that does not fit."""
 
 import pytest
 from hypothesis import given, settings

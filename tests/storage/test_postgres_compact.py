@@ -46,7 +46,7 @@ def insert(cursor, rows):
 
 @pytest.mark.parametrize("canales", [[], [1, 2]])
 def test_a_month_keeps_a_row_a_minute(server, postgres, canales):
-    # Given a month of windows, parted by channel or not
+    # Given a month of windows, partitioned by channel or not
     rows = some_windows()
     with postgres.connected(server.dbname) as cursor:
         cursor.execute("SELECT corec_make_month('bloques', '2025-04-01', %s::smallint[])", (canales,))

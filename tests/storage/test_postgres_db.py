@@ -120,12 +120,12 @@ def test_documented_user_is_told_of_a_better_one(locked, tmp_path):
 
 
 def test_migrate_brings_an_older_database_on(here, locked, monkeypatch):
-    # Given a database of this version, and a CoreC that knows one migration more
+    # Given a database of this version, and a CoreC with one migration more
     corec("db", "init")
     for module in (postgres_schema,):
         monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, "ALTER TABLE shards ADD colour text"))
         monkeypatch.setattr(module, "NEWEST", module.NEWEST + 1)
-    # When a node starts as the writer, then it is told what to do, and `corec db migrate` does it
+    # When a node starts as the writer, then the error says what to do, and `corec db migrate` does it
     with pytest.raises(ServerError, match="expected tables of version") as caught:
         PostgresStore(here, instance="node1")
     assert "corec db migrate" in caught.value.hint

@@ -71,7 +71,7 @@ def test_both_stores_hold_the_same_after_the_same_turns(store, tmp_path):
 
 
 def test_people_find_the_documented_columns(store, postgres):
-    # Given a turn, when somebody asks with SQL, then the table and its columns are those of the documentation
+    # Given a turn, when it is read with SQL, then the table and its columns are those of the documentation
     fill(store, 1)
     with postgres.connected(store.server.dbname) as cursor:
         cursor.execute("SELECT id, canal, num_entidades, fitness, timestamp, instance_id FROM bloques_2023_11 ORDER BY id")
@@ -124,7 +124,7 @@ def test_a_turn_that_fails_leaves_no_trace(store, postgres):
 
 
 def test_the_later_owner_wins(server, store):
-    # Given two owners of one instance, when the first writes again, then it is told to stop, and by whom
+    # Given two owners of one instance, when the first writes again, then it gets FenceLost with the name of the second
     fill(store, 1)
     later = opened(server)
     with pytest.raises(FenceLost, match="took over") as caught:
@@ -383,7 +383,7 @@ def test_old_months_are_dropped_whole(server, postgres):
     now = int(time.time()) * 1000
     store.commit(record(1), aggregates=rows(block=[0, 1], canal=[1, 1], window=[START, now], mean=[1, 2]), alerts=some_alerts(1))
     store.close()
-    # When a node that keeps 40 days keeps house, then the old months are gone and what is newer stays
+    # When the retention of a node that keeps 40 days runs, then the old months are gone and what is newer stays
     keeper = opened(server, days=40, keep_every_s=0)
     keeper.retention.run(now, 2)
     assert keeper.history()["mean"].tolist() == [2] and len(keeper.alerts()) == 0
@@ -398,7 +398,7 @@ def test_turn_records_before_the_older_snapshot_are_dropped_by_the_day(store, se
         cursor.execute("SELECT corec_make_turns(now()::date - 3)")
         cursor.execute("UPDATE turns SET committed = now() - interval '3 days' WHERE turn = 1")
     assert [turn.turn for turn in store.turns()] == [1, 2]
-    # When the store keeps house, then they stay as long as the log could be played from its beginning, and go after that
+    # When the retention runs, then they stay as long as the log can be replayed from its beginning, and go after that
     store.note_snapshot(1, 10, 1)
     store.note_snapshot(2, 20, 2)
     for log_first, left in ((1, [1, 2]), (5, [1, 2])):

@@ -185,11 +185,11 @@ def test_what_stood_stands(written):
         with nucleus.store.reader() as reader:
             known = [[each.turn, each.row, each.what, each.block, each.reason, each.subject] for each in reader.happenings()]
         assert sorted(known)[: len(expected["happenings"])] == expected["happenings"]
-        # And entities have heard what was folded, and what was not
+        # And entities have received what was folded, and what was not
         assert folded(nucleus, written.accepted)
         values = expected["after"]["entities"]
         assert {id: float(engine.entity(int(id))["valor"]) for id in values} == values
-        # When entities cross their limits, then the alert of the muted block is told to nobody
+        # When entities cross their limits, then no subscriber gets the alert of the muted block
         muted = nucleus.status()["alerts"]["muted"]
         send(nucleus, [1700], 500.0, 4)
         send(nucleus, [400], 500.0, 1)

@@ -1,4 +1,4 @@
-"""Group commit: a ticket resolves once its batch is durable, whatever else is going on."""
+"""Group commit: a ticket resolves once its batch is durable."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The journal: what was accepted is there, in order, whatever happened to the files."""
+"""The journal keeps every accepted batch, in order, whatever happens to its files."""
 
 import errno
 import os
@@ -213,7 +213,7 @@ def test_a_group_that_lost_its_middle_goes_as_a_whole(folder):
     path = files(folder)[0]
     position = path.read_bytes().index(payload(4)) - HEADER_BYTES
     _write(path, position, bytes(HEADER_BYTES + 40))
-    # When the journal is opened, nobody can have been told that it was accepted
+    # When the journal is opened, the cut-off batch counts as never accepted
     journal = Journal(folder)
     # Then what is left of it ends before the hole: kept, 5 would make 4, sent again, look like a repeat
     assert (journal.last, journal.gaps) == (3, [])
@@ -509,7 +509,7 @@ def test_other_logs_are_asked_for_only_where_offsets_are_missing(folder):
     # Given a journal that ends at 3
     asked = []
     fill(Journal(folder), 1, 3)
-    # When it is opened for a store that has no more, Then nobody asks for another log; when the store is ahead, somebody does
+    # When it is opened for a store that has no more, Then no other log is asked for; when the store is ahead, one is
     for floor, questions, gaps in ((3, 0, 0), (9, 1, 0)):
         journal = Journal(folder, floor=floor, elsewhere=lambda: asked.append(True) or True)
         assert (len(asked), len(journal.gaps)) == (questions, gaps)

@@ -1,4 +1,4 @@
-"""corec.publish and `corec send`: what a sender is told, what it keeps, and that nothing it sends counts twice."""
+"""corec.publish and `corec send`: errors, unsent batches on disk, and readings that never count twice."""
 import json
 import os
 import signal
@@ -98,7 +98,7 @@ def test_two_senders_of_one_name_are_told_apart(tmp_path):
 def test_a_sender_that_has_no_room_is_told(tmp_path):
     # Given a sender whose node is away, and little disk
     with Publisher(small(), name="s", data=tmp_path, max_disk_mb=1) as publisher:
-        # When it goes on sending, then it is told after its patience
+        # When it goes on sending, then it gets BackPressure after its timeout
         with pytest.raises(BackPressure, match="took nothing for 0.2 s"):
             for _ in range(2000):
                 publisher.publish(os.urandom(10_000), time=now_ms(), timeout=0.2)
@@ -110,7 +110,7 @@ def test_a_sender_that_has_no_room_is_told(tmp_path):
 
 
 def test_redis_that_has_no_memory_left_makes_senders_wait(redis_server, tmp_path):
-    # Given a stream that may take a megabyte, and nobody who reads it
+    # Given a stream of at most a megabyte without a reader
     config = small(redis_config={**redis_server.section, "max_mb": 1})
     with Publisher(config, name="s", folder=tmp_path, max_disk_mb=1) as publisher:
         with pytest.raises(BackPressure) as caught:
@@ -165,7 +165,7 @@ def test_a_sender_that_is_killed_and_started_again_loses_and_doubles_nothing(red
         # When it is started once more and closed
         with Publisher(small(redis_config=redis_server.section), name="killed", folder=tmp_path / "tail") as publisher:
             assert publisher.flush(60)
-        # Then what it was told to be kept has arrived, once; at each kill one more batch may have been kept untold
+        # Then every batch that was acknowledged has arrived once; at each kill one more may have been kept without an acknowledgement
         assert until(lambda: count(nucleus) >= sent)
         time.sleep(0.3)
         assert sent <= count(nucleus) <= sent + 4 * 20
@@ -181,7 +181,7 @@ def test_send_is_given_again_without_doubling(tmp_path, monkeypatch):
     Path("log.csv").write_text("time,a,b\n" + "".join(f"{start + n},{n},{n + 1}\n" for n in range(-5, 5)))
     runner = CliRunner()
     with running(small(), tmp_path / "data") as nucleus:
-        # When it is sent twice, then it counts once; --again sends it anew; lines of standard input are readings too
+        # When it is sent twice, then it counts once; --again sends it once more; lines of standard input are readings too
         for arguments, total in ((["log.csv"], 20), (["log.csv"], 20), (["log.csv", "--again", "--now"], 40)):
             done = runner.invoke(main, ["send", *arguments], catch_exceptions=False)
             assert (done.exit_code, done.stdout) == (0, "20 readings sent\n"), done.output

@@ -1,4 +1,4 @@
-"""Readings whose times are further apart than one envelope reaches, and more of them than it holds: cut, none lost."""
+"""Readings that do not fit into one envelope, by their times or their number, are cut into several; none is lost."""
 from contextlib import closing
 
 import numpy as np
@@ -68,7 +68,7 @@ def test_bare_frames_of_30_days_become_batches_of_their_own_times():
 
 
 def test_a_publisher_keeps_times_that_one_envelope_does_not_reach(tmp_path):
-    # Given a device that held its oldest readings for 30 days
+    # Given a device that sends readings 30 days after they were taken
     now = now_ms()
     offsets = np.array([-30 * DAY_MS, 0, -60 * DAY_MS, 0])
     with Publisher(small(), name="gate", data=tmp_path, folder=tmp_path / "tail") as publisher:
