@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from corec.cli.check_fit import Span, misfits
+from corec.cli.check_fit import JournalSpan, misfits
 from corec.common.text import amount, counted
 from corec.config import Config
 from corec.errors import CoreCError, DamagedFile, StorageError
@@ -30,7 +30,7 @@ from corec.streams import journal
 RECENT_TURNS = 50
 
 
-class Verdict(NamedTuple):
+class PartCheck(NamedTuple):
     """What one part of a data folder holds, everything wrong with it, and what to do about that."""
 
     name: str
@@ -39,14 +39,14 @@ class Verdict(NamedTuple):
     remedy: str = ""
 
 
-class Standing(NamedTuple):
+class StoreState(NamedTuple):
     """Where a store stands, and whether its log is on a server."""
 
     state: State
     on_server: bool
 
 
-def verify_folder(data: Path, config: Config | None = None) -> Iterator[Verdict]:
+def verify_folder(data: Path, config: Config | None = None) -> Iterator[PartCheck]:
     """Read all of it; FolderInUse while a node runs there."""
     layout = require_data_folder(data)
     with undisturbed(layout), _still(layout.store) as still:
@@ -80,12 +80,12 @@ def mark_store(data: Path, reason: str) -> None:
         distrust_mark(folder.store).write_text(reason + "\n")
 
 
-def _together(standing: Standing | None, span: Span | None, heads: list[Head]) -> Iterator[Verdict]:
+def _together(standing: StoreState | None, span: JournalSpan | None, heads: list[Head]) -> Iterator[PartCheck]:
     state, on_server = standing or (None, False)
     wrong = list(misfits(state, span, heads, on_server=on_server))
     to_fold = 0 if on_server or not span else span.last - max((head.offset for head in heads), default=0)
     found = "do not fit" if wrong else "fit" + (f", a start folds {counted(to_fold, 'batch')}" if to_fold > 0 else "")
-    yield Verdict("together", f"store, journal and snapshots {found}", wrong)
+    yield PartCheck("together", f"store, journal and snapshots {found}", wrong)
 
 
 @contextmanager
@@ -101,49 +101,49 @@ def _still(path: Path) -> Iterator[Path]:
         yield Path(place) / path.name
 
 
-def _store(path: Path, still: Path) -> tuple[Verdict, Standing | None]:
+def _store(path: Path, still: Path) -> tuple[PartCheck, StoreState | None]:
     if not path.exists():
-        return Verdict("store", "none", []), None
+        return PartCheck("store", "none", []), None
     size = amount(path.stat().st_size)
     problems = [problem.replace(str(still), str(path)) for problem in verify_store(still, at_rest=True)]
-    standing = _standing(still)
+    standing = _store_state(still)
     if distrust_mark(path).exists():
-        return Verdict("store", size, ["it is marked: the next start builds it anew from its sound rows"]), standing
+        return PartCheck("store", size, ["it is marked: the next start builds it anew from its sound rows"]), standing
     if problems or standing is None:
         remedy = "`corec check --data DIR --repair` marks the store: the next start builds it anew, without what is damaged"
-        return Verdict("store", size, problems, remedy), standing
-    return Verdict("store", f"{size}, up to turn {standing.state.turn:,}", []), standing
+        return PartCheck("store", size, problems, remedy), standing
+    return PartCheck("store", f"{size}, up to turn {standing.state.turn:,}", []), standing
 
 
-def _standing(path: Path) -> Standing | None:
+def _store_state(path: Path) -> StoreState | None:
     """None where that cannot be read."""
     try:
         with closing(StoreReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
             state = reader.state
             recent = reader.turns(state.turn - RECENT_TURNS)
-            return Standing(state, any(command["op"] == "read" for record in recent for command in record.commands))
+            return StoreState(state, any(command["op"] == "read" for record in recent for command in record.commands))
     except (DamagedFile, sqlite3.Error, ValueError, KeyError):
         return None
 
 
-def _server(config: Config, data: Path) -> tuple[Verdict, Standing]:
+def _server(config: Config, data: Path) -> tuple[PartCheck, StoreState]:
     from corec.storage.postgres.session import where
     from corec.storage.postgres.verify import verify
 
     with open_reader(config, data) as reader:
         state = reader.state
         found = f"PostgreSQL, {where(reader.server)}, up to turn {state.turn:,}"
-        return Verdict("store", found, verify(reader)), Standing(state, config.redis_config is not None)
+        return PartCheck("store", found, verify(reader)), StoreState(state, config.redis_config is not None)
 
 
-def _journal(name: str, folder: Path) -> tuple[Verdict, Span | None]:
+def _journal(name: str, folder: Path) -> tuple[PartCheck, JournalSpan | None]:
     files = journal.list_files(folder)
     if not files:
-        return Verdict(name, "none", []), None
+        return PartCheck(name, "none", []), None
     scan = journal.scan_newest(files)
     found = f"{counted(len(files), 'file')}, {amount(sum(file.size for file in files))}"
     remedy = "a start steps over damage in a journal; what it took stays lost, and is named until the journal is trimmed behind it"
-    return Verdict(name, found, [_gap_text(gap) for gap in journal.verify(folder)], remedy), Span(files[0].first, scan.last)
+    return PartCheck(name, found, [_gap_text(gap) for gap in journal.verify(folder)], remedy), JournalSpan(files[0].first, scan.last)
 
 
 def _gap_text(gap: "journal.Gap") -> str:
@@ -152,18 +152,18 @@ def _gap_text(gap: "journal.Gap") -> str:
     return f"damage in {gap.file} at byte {gap.position:,}: {counted(gap.lost, 'batch')} lost"
 
 
-def _snapshots(folder: Path) -> tuple[Verdict, list[Head]]:
+def _snapshots(folder: Path) -> tuple[PartCheck, list[Head]]:
     files = list(folder.glob("*.snap"))
     if not files:
-        return Verdict("snapshots", "none", []), []
+        return PartCheck("snapshots", "none", []), []
     heads, problems = Snapshots(folder).inspect()
     found = f"{counted(len(files), 'file')}, {amount(sum(file.stat().st_size for file in files))}"
-    return Verdict("snapshots", found, problems, "a start puts a damaged snapshot aside and takes the one before it"), heads
+    return PartCheck("snapshots", found, problems, "a start puts a damaged snapshot aside and takes the one before it"), heads
 
 
-def _names(data: Path) -> Verdict:
+def _names(data: Path) -> PartCheck:
     try:
         entries = names.read_names(data / names.FILE)
     except CoreCError as error:
-        return Verdict("names", names.FILE, [error.text], "a start puts the file aside, and names get their ids anew")
-    return Verdict("names", counted(sum(len(rows) for _, rows in entries.values()), "sensor"), [])
+        return PartCheck("names", names.FILE, [error.text], "a start puts the file aside, and names get their ids anew")
+    return PartCheck("names", counted(sum(len(rows) for _, rows in entries.values()), "sensor"), [])

@@ -8,14 +8,14 @@ from corec.storage.base import State
 from corec.storage.snapshots.files import Head
 
 
-class Span(NamedTuple):
+class JournalSpan(NamedTuple):
     """The batches of a journal; none where *last* is below *first*."""
 
     first: int
     last: int
 
 
-def misfits(store: State | None, journal: Span | None, snapshots: Sequence[Head], *, on_server: bool = False) -> Iterator[str]:
+def misfits(store: State | None, journal: JournalSpan | None, snapshots: Sequence[Head], *, on_server: bool = False) -> Iterator[str]:
     """What one part lacks that another one stands on.
 
     store, journal: None where it is not there.  on_server: the log is on a server, so the journal says nothing.
@@ -32,7 +32,7 @@ def misfits(store: State | None, journal: Span | None, snapshots: Sequence[Head]
         yield _no_snapshot(store, journal, on_server)
 
 
-def _without_store(journal: Span | None, snapshots: Sequence[Head]) -> Iterator[str]:
+def _without_store(journal: JournalSpan | None, snapshots: Sequence[Head]) -> Iterator[str]:
     base = max(snapshots, key=lambda head: head.turn, default=None)
     if base and base.turn:
         yield (f"the store is missing, the newest snapshot is of turn {base.turn:,}: unless a server has it, a start begins"
@@ -42,7 +42,7 @@ def _without_store(journal: Span | None, snapshots: Sequence[Head]) -> Iterator[
         yield f"the store is missing: unless a server has it, a start makes a new one{_folding(journal, journal.first - 1)}; {lost}"
 
 
-def _folding(journal: Span | None, after: int) -> str:
+def _folding(journal: JournalSpan | None, after: int) -> str:
     if journal is None or journal.last <= after:
         return ", with nothing to fold again"
     return f" and folds batches {max(after + 1, journal.first):,} to {journal.last:,} of the journal again"
@@ -56,9 +56,9 @@ def _ahead(store: State, snapshots: Sequence[Head], usable: Sequence[Head]) -> I
                    f" a start puts it aside and {instead}")  # fmt: skip
 
 
-def _journal(store: State, journal: Span | None, base: Head | None) -> Iterator[str]:
+def _journal(store: State, journal: JournalSpan | None, base: Head | None) -> Iterator[str]:
     """What the store has folded and the journal does not hold any more, though it should."""
-    have = journal or Span(store.offset + 1, 0)
+    have = journal or JournalSpan(store.offset + 1, 0)
     if have.last < store.offset:
         what = f"ends at batch {have.last:,}" if journal else "is missing"
         yield (f"the journal {what}, the store has folded up to batch {store.offset:,}: a start goes on behind that one; what was accepted"
@@ -68,12 +68,12 @@ def _journal(store: State, journal: Span | None, base: Head | None) -> Iterator[
                f" is there; entities lack {counted(have.first - 1 - base.offset, 'batch')}; rows and ledger stay")  # fmt: skip
 
 
-def _state_without(store: State, have: Span, base: Head | None) -> str:
+def _state_without(store: State, have: JournalSpan, base: Head | None) -> str:
     lacking = store.offset - max(have.last, base.offset) if base else 0
     return f"; entities lack the last {counted(lacking, 'batch')}; rows and ledger stay" if lacking else ""
 
 
-def _no_snapshot(store: State, journal: Span | None, on_server: bool) -> str:
+def _no_snapshot(store: State, journal: JournalSpan | None, on_server: bool) -> str:
     if not on_server and journal and journal.first == 1 and journal.last >= store.offset:
         return (f"there is no snapshot, the store stands at turn {store.turn:,}: a start folds batches 1 to {store.offset:,} again;"
                 " nothing is lost")  # fmt: skip

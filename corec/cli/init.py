@@ -61,8 +61,8 @@ def configs() -> dict[Path, bytes]:
 
 def plugins() -> dict[Path, bytes]:
     """The files of the plugins that come with CoreC."""
-    home = bundled_plugins()
-    return {Path("plugins", file.relative_to(home)): file.read_bytes() for file in _visible(home)}
+    folder = bundled_plugins()
+    return {Path("plugins", file.relative_to(folder)): file.read_bytes() for file in _visible(folder)}
 
 
 def bundled_plugins() -> Path:
@@ -71,9 +71,9 @@ def bundled_plugins() -> Path:
     return installed if installed.is_dir() else PACKAGED.parents[2] / "plugins"
 
 
-def _visible(home: Path) -> Iterator[Path]:
-    for file in sorted(home.rglob("*")):
-        hidden = any(part == "__pycache__" or part.startswith(".") for part in file.relative_to(home).parts)
+def _visible(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part == "__pycache__" or part.startswith(".") for part in file.relative_to(folder).parts)
         if file.is_file() and not hidden:
             yield file
 

@@ -17,7 +17,7 @@ class NodeNotRunning(UsageError):
     """Nobody listens on the control socket of this data folder."""
 
 
-class Refused(UsageError):
+class RequestRefused(UsageError):
     """What a running node would not do; it ends a command with the code that it would have had here."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ def ask(data: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
         raise _silent(data, str(error)) from error
     answer = _parsed(data, line)
     if "error" in answer:
-        raise Refused(answer)
+        raise RequestRefused(answer)
     return answer
 
 

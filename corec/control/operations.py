@@ -22,7 +22,7 @@ Request = Mapping[str, Any]
 Answer = dict[str, Any]
 
 
-class Node(Protocol):
+class ControlledNode(Protocol):
     """What the operations ask of a node."""
 
     config: Config
@@ -41,7 +41,7 @@ class Node(Protocol):
     def ask_to_stop(self) -> None: ...
 
 
-def answer(node: Node, request: Request) -> Answer:
+def answer(node: ControlledNode, request: Request) -> Answer:
     """Carry out a request, one of OPERATIONS by its "op"; CoreCError says why not."""
     operation = request["op"]
     if operation not in OPERATIONS:
@@ -53,7 +53,7 @@ class Operation(NamedTuple):
     """One thing that may be asked."""
 
     about: str
-    carry_out: Callable[[Node, Request], Answer]
+    carry_out: Callable[[ControlledNode, Request], Answer]
 
 
 def _command(about: str, *takes: str) -> Operation:
@@ -61,7 +61,7 @@ def _command(about: str, *takes: str) -> Operation:
     return Operation(about, lambda node, request: node.command({key: request[key] for key in ("op", *takes) if key in request}))
 
 
-def _submit(node: Node, request: Request) -> Answer:
+def _submit(node: ControlledNode, request: Request) -> Answer:
     if node.redis:
         raise UsageError("this node reads from Redis", hint="publish with its configuration: the batches then go to its streams")
     return take_batches(node.committer, request["batches"])
@@ -79,7 +79,7 @@ def take_batches(committer: GroupCommitter, batches: list[str]) -> Answer:
     return {"accepted": readings}
 
 
-def _acknowledge(node: Node, request: Request) -> Answer:
+def _acknowledge(node: ControlledNode, request: Request) -> Answer:
     """Alerts are named TURN.ROW; UsageError where the store has no such alert."""
     alerts = request.get("alerts")
     wanted = [str(alert) for alert in alerts] if isinstance(alerts, list) else []
@@ -92,7 +92,7 @@ def _acknowledge(node: Node, request: Request) -> Answer:
     return node.command({"op": "ack", "alerts": names, "why": str(request.get("why") or "")})
 
 
-def _reload(node: Node, _: Request) -> Answer:
+def _reload(node: ControlledNode, _: Request) -> Answer:
     """Everything is checked before anything changes."""
     running, started = node.engine.config, node.config
     wanted = read_again(started)
@@ -106,7 +106,7 @@ def _reload(node: Node, _: Request) -> Answer:
     return {"turn": done["turn"], "source": wanted.source, "changed": changed, "waiting": waiting(started, wanted)}
 
 
-def _stop(node: Node, _: Request) -> Answer:
+def _stop(node: ControlledNode, _: Request) -> Answer:
     node.ask_to_stop()
     return {"stopping": True}
 

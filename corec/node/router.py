@@ -1,8 +1,8 @@
-"""The front door: `corec:in` to the streams of the shards, by one node at a time.
+"""Routes the bare stream `corec:in` to the streams of the shards; one node does it at a time.
 
-How far a shard was served stands in `{sNN}:routed`, in the slot of its streams, and moves in the transaction that adds the
-batches: a router killed anywhere has done both or neither.  The transaction watches that key, so one that was held up and
-overtaken changes nothing; the lease only keeps two from working at the same time for nothing.
+`{sNN}:routed`, in the slot of the shard's streams, holds how far the shard was served.  It moves in the transaction that adds the
+batches, so a router that is killed has done both or neither.  The transaction watches that key: a router that was overtaken changes
+nothing.  The lease only avoids wasted work.
 """
 
 import logging
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 LEASE = "corec:router"
 LEASE_MS = 1500
 COUNT = 2_000
-#: Between two looks at whether the front door is still the same.
+#: Seconds between two checks that the bare stream is still the same.
 LOOK_S = 1.0
-#: Entries stay at the front door for so long after they were routed: a replica that takes over may have missed them.
+#: Seconds that routed entries stay in the bare stream: a replica that takes over may have missed them.
 KEEP_S = 10.0
 
 
 class Router(RetryingThread):
-    """One thread; it works while it has the lease.  Once it stops, another router goes on at once."""
+    """A thread that routes while it has the lease.  `stop` ends the lease, so another router can go on at once."""
 
     def __init__(self, config: Config) -> None:
         super().__init__("router", f"Router-{config.instance_id}", log)
@@ -91,7 +91,7 @@ class Router(RetryingThread):
         self._link.close()
 
     def _begin(self) -> None:
-        """Where every shard stands, and whether the front door is still the same."""
+        """Read how far every shard was served, and check the bare stream."""
         connections = self._connections
         self._served = {shard: self._asked(shard) for shard in range(self._shards)}
         if (id := min(self._served.values(), key=id_pair)) != self._position.id:
@@ -101,7 +101,7 @@ class Router(RetryingThread):
         self._checked = connections
 
     def _look(self) -> None:
-        """Whether the front door is the one that was read: somebody may empty it."""
+        """Log a loss where the bare stream was emptied or replaced."""
         self._look_due = time.monotonic() + LOOK_S
         loss = self._position.compare(self._link.client(FRONT_DOOR), self._link.run_of(FRONT_DOOR))
         if loss:
@@ -133,13 +133,13 @@ class Router(RetryingThread):
             by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):
-                self._served = {}  # somebody else was here: look again who has what
+                self._served = {}  # another router served this shard: read all positions again
                 return
         self._position.advance(newest, len(rows))
         self._done.append((time.monotonic(), newest))
 
     def _serve(self, shard: int, batches: list[Routed], newest: str) -> bool:
-        """Batches for one shard and how far it is served, together; False when another router has moved it."""
+        """Add the batches of one shard and move its position, in one transaction; False where another router has moved it."""
         key, before = shard_key(shard, "routed"), self._served[shard]
         behind = [batch for batch in batches if id_pair(batch.source) > id_pair(before)]
         with self._link.client(key).pipeline(transaction=True) as pipe:

@@ -13,13 +13,13 @@ from corec.storage.snapshots import SnapshotWriter
 log = logging.getLogger("corec.node.checkpoints")
 
 #: Readings whose replay takes about a third of a second.
-TAIL_READINGS = 3_000_000
+REPLAYED_READINGS = 3_000_000
 #: Where a budget of flash makes writes rarer, a tail may take so many times longer to replay.
-MOST_TAILS = 10.0
+MOST_REPLAY_FACTOR = 10.0
 #: A node that hears little still takes a snapshot this often, so that the journal can be trimmed.
 LONGEST_S = 600.0
 #: A stop leaves a tail of this many readings, a hundredth of a second of replay, without a snapshot.
-LITTLE_TAIL = 100_000
+FEW_READINGS = 100_000
 #: A journal with a bound is trimmed behind a snapshot when it is this full ...
 FULL_SHARE = 0.7
 #: ... and this share of it is new since the last one.
@@ -68,14 +68,14 @@ class Checkpoints:
     def make_room(self) -> None:
         """Between two turns, also while nothing comes: senders may be waiting for what a snapshot lets go of."""
         intake, since = self._opened.intake, time.monotonic() - self._began
-        if self.busy or since < ROOM_EVERY_S * self._flash.stretch or intake.fullness < FULL_SHARE:
+        if self.busy or since < ROOM_EVERY_S * self._flash.interval_factor or intake.fullness < FULL_SHARE:
             return
         if intake.first <= self._opened.store.state.offset:
             self.begin()
 
     def _is_due(self) -> bool:
         since = time.monotonic() - self._began
-        most = TAIL_READINGS * min(self._flash.stretch, MOST_TAILS)
+        most = REPLAYED_READINGS * min(self._flash.interval_factor, MOST_REPLAY_FACTOR)
         return self._readings >= most or since >= LONGEST_S or self._journal_needs_room()
 
     def _journal_needs_room(self) -> bool:
@@ -108,7 +108,7 @@ class Checkpoints:
 
         whole: of a little tail too, where the log may be lost meanwhile.
         """
-        little = 1 if whole else LITTLE_TAIL
+        little = 1 if whole else FEW_READINGS
         while (left := by - time.monotonic()) > 0 and (self.busy or self._readings >= little):
             if not self.busy:
                 self.begin()

@@ -12,7 +12,7 @@ log = logging.getLogger("corec.node.flash")
 #: Written bytes are looked at this often.
 LOOK_EVERY_S = 10.0
 #: Commits and syncs come at most so many times rarer: a turn of half a second takes 30 s, a group of 10 ms 0.6 s.
-MOST_STRETCH = 60.0
+MOST_FACTOR = 60.0
 #: They grow more frequent again by at most this factor at each look.
 EASE = 0.5
 IO = Path("/proc/self/io")
@@ -30,14 +30,14 @@ def written_bytes() -> int | None:
 class FlashBudget:
     """Paces writes so that a day of UTC, or what is left of it at the start, stays within its share of the cap.
 
-    One thread calls `look`; others may read `stretch`.
+    One thread calls `look`; others may read `interval_factor`.
     """
 
     def __init__(self, cap_mb: int, instance: str, *, now: Callable[[], float] = time.time,
                  written: Callable[[], int | None] = written_bytes) -> None:  # fmt: skip
         self._cap, self._instance, self._now, self._read = cap_mb * MB, instance, now, written
-        self.stretch = 1.0
-        self._told = False
+        self.interval_factor = 1.0
+        self._warned = False
         self._begin_day(now(), written())
         self._seen = (now(), self._first)
         if cap_mb and self._first is None:
@@ -61,21 +61,21 @@ class FlashBudget:
         if total is None or self._first is None:
             return None
         return {"written_bytes": total - self._first, "since": int(self._since * 1000), "cap_bytes_per_day": self._cap,
-                "allowed_bytes": round(self._allowed), "stretch": self.stretch}  # fmt: skip
+                "allowed_bytes": round(self._allowed), "stretch": self.interval_factor}  # fmt: skip
 
     def _begin_day(self, now: float, total: int | None) -> None:
         self._day, self._since, self._first = now // DAY_S, now, total
         self._ends = (self._day + 1) * DAY_S
         self._allowed = self._cap * (self._ends - now) / DAY_S
-        self._told = False
+        self._warned = False
 
     def _pace(self, rate: float, now: float, total: int) -> None:
         """Twice too fast is to be twice as rare; what does not get less by that is asked again at the next look."""
         left = self._allowed - (total - self._first)
         may = left / max(self._ends - now, LOOK_EVERY_S)
-        wanted = self.stretch * rate / may if may > 0 else MOST_STRETCH
-        self.stretch = min(MOST_STRETCH, max(1.0, wanted, self.stretch * EASE))
-        if left < 0 and not self._told:
-            self._told = True
+        wanted = self.interval_factor * rate / may if may > 0 else MOST_FACTOR
+        self.interval_factor = min(MOST_FACTOR, max(1.0, wanted, self.interval_factor * EASE))
+        if left < 0 and not self._warned:
+            self._warned = True
             log.warning("[FlashBudget-%s] this day's share of max_flash_mb_per_day, %.0f MB, is written; nothing is refused, commits stay"
                         " as rare as they get until midnight UTC", self._instance, self._allowed / MB)  # fmt: skip

@@ -8,17 +8,17 @@ from corec.engine import Engine
 from corec.engine.outcome import kind_name
 
 #: Lines of one turn.
-HELD_LINES = 10
+MOST_LINES = 10
 
 
-def tell_held(log: logging.Logger, who: str, alerts: np.ndarray, name_of: Callable[[int], tuple[str, str]]) -> None:
+def log_provisional(log: logging.Logger, who: str, alerts: np.ndarray, name_of: Callable[[int], tuple[str, str]]) -> None:
     """A line for each alert, up to a bound.  name_of: (name, unit) of an entity by its wire id."""
-    for alert in alerts[:HELD_LINES]:
+    for alert in alerts[:MOST_LINES]:
         name, unit = name_of(int(alert["id"]))
         log.warning("[%s] %s: %s at %g%s, limit %g; provisional: its turn is not committed yet", who,
                     kind_name(int(alert["kind"])), name, alert["valor"], f" {unit}" if unit else "", alert["limit"])  # fmt: skip
-    if len(alerts) > HELD_LINES:
-        log.warning("[%s] and %d more alerts of that turn", who, len(alerts) - HELD_LINES)
+    if len(alerts) > MOST_LINES:
+        log.warning("[%s] and %d more alerts of that turn", who, len(alerts) - MOST_LINES)
 
 
 def place_name(engine: Engine, id: int) -> str:

@@ -41,7 +41,7 @@ CACHE_BLOCKS, CACHE_PAUSE_S = 24, 0.004
 #: Where a cursor keeps the position of a shard's outputs, beside those of streams.
 SENT = "sent"
 COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "messages", "fitness", "score")
-PLACES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
+COLUMN_INDEXES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
 
 
 class Outputs(RetryingThread):
@@ -187,14 +187,14 @@ class Outputs(RetryingThread):
             return
         chosen, self._due = self._due[:CACHE_BLOCKS], self._due[CACHE_BLOCKS:]
         names = self._block_ids()
-        by_place: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
+        by_node: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
         for block in chosen:
             key = cache_key(names[block])
-            by_place.setdefault(self._link.place(key), []).append((key, self._latest.pop(block)))
-        for rows in by_place.values():
+            by_node.setdefault(self._link.place(key), []).append((key, self._latest.pop(block)))
+        for rows in by_node.values():
             with self._link.client(rows[0][0]).pipeline(transaction=False) as pipe:
                 for key, row in rows:
-                    pipe.hset(key, mapping={**{name: row[place] for name, place in PLACES}, "instance_id": self._instance})
+                    pipe.hset(key, mapping={**{name: row[index] for name, index in COLUMN_INDEXES}, "instance_id": self._instance})
                 pipe.execute()
 
     def _saved_position(self) -> int:

@@ -273,7 +273,7 @@ class Pipeline:
 
     def _due(self) -> float:
         """When the open turn is committed, whatever is in it."""
-        return self._record["began"] + COMMIT_EVERY_S * self.flash.stretch
+        return self._record["began"] + COMMIT_EVERY_S * self.flash.interval_factor
 
     def _tick_if_quiet(self, now: float) -> None:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""

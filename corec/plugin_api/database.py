@@ -27,7 +27,7 @@ class _Backend(Protocol):
     def close(self) -> None: ...
 
 
-class Base:
+class PluginDatabase:
     """What `abrir_base` gives.  `tipo` is "postgresql" or "sqlite"; values stand where the statement has `?`."""
 
     def __init__(self, tipo: str, make: Callable[[], _Backend]) -> None:
@@ -60,7 +60,7 @@ class Base:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def abrir_base(nucleus: Any, config: Mapping[str, Any]) -> Base:
+def abrir_base(nucleus: Any, config: Mapping[str, Any]) -> PluginDatabase:
     """The database that a plugin's configuration names.
 
     `"db_config": {...}`, as in corec_config.json, is PostgreSQL; without it `"base": "name"` is the file
@@ -70,12 +70,12 @@ def abrir_base(nucleus: Any, config: Mapping[str, Any]) -> Base:
     name = config.get("base")
     if config.get("db_config") is not None:
         server = _server(config["db_config"])
-        return Base("postgresql", lambda: _Postgres(server))
+        return PluginDatabase("postgresql", lambda: _Postgres(server))
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise PluginError(f'expected "base" to be a name of letters, digits, - and _, got {name!r}',
                           hint='"base": "trading", or a "db_config" of the plugin\'s own')  # fmt: skip
     path = Path(nucleus.data) / FOLDER / f"{name}.db"
-    return Base("sqlite", lambda: _Sqlite(path))
+    return PluginDatabase("sqlite", lambda: _Sqlite(path))
 
 
 def _plain(values: Sequence[Any]) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from corec.pipeline.turns import Pipeline
 
 #: Places in streams that are remembered, so that who reads on does not read all again.
-MOST_PLACES = 256
+MOST_POSITIONS = 256
 STREAM_COMMANDS = "xadd, xlen, xrange, xread, xtrim, xdel"
 HINT = "embedded nodes have streams only; name a server in `redis_config` for the rest of Redis"
 
@@ -29,7 +29,7 @@ class EmbeddedRedis:
     def __init__(self, pipeline: Any) -> None:
         self._pipeline_of = pipeline  # a function: a node that recovers gets a new pipeline
         self._lock = threading.Lock()
-        self._places: dict[tuple[str, str], int] = {}   # (stream, id that `xread` gave last) -> its number in the outbox
+        self._read_positions: dict[tuple[str, str], int] = {}   # (stream, id that `xread` gave last) -> its number in the outbox
         self.corec_put_out = StreamWriter(pipeline).add
 
     @property
@@ -75,7 +75,7 @@ class EmbeddedRedis:
 
     def _behind(self, stream: str, after: str, count: int | None) -> list[Entry]:
         """Entries behind the id *after*; from where it was given on, nothing before it is read again."""
-        rows = self._pipeline.read_out(stream, self._places.get((stream, after), 0))
+        rows = self._pipeline.read_out(stream, self._read_positions.get((stream, after), 0))
         numbered = ((row[0], _entry(stream, row)) for row in rows)
         low = _bound(after, (2**63, 2**63))
         newer = list(itertools.islice((pair for pair in numbered if _pair(pair[1][0]) > low), count))
@@ -83,12 +83,12 @@ class EmbeddedRedis:
             self._remember((stream, as_text(newer[-1][1][0])), newer[-1][0])
         return [entry for _, entry in newer]
 
-    def _remember(self, place: tuple[str, str], number: int) -> None:
+    def _remember(self, position: tuple[str, str], number: int) -> None:
         with self._lock:
-            self._places.pop(place, None)   # the newest stand last
-            self._places[place] = number
-            if len(self._places) > MOST_PLACES:
-                del self._places[next(iter(self._places))]
+            self._read_positions.pop(position, None)   # the newest stand last
+            self._read_positions[position] = number
+            if len(self._read_positions) > MOST_POSITIONS:
+                del self._read_positions[next(iter(self._read_positions))]
 
 
 def _entry(stream: str, row: tuple[int, int, bytes]) -> Entry:

@@ -16,11 +16,11 @@ class LeftBehind(BaseException):
 WHATEVER = (Exception, SystemExit, LeftBehind)
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error of a plugin's, with the line of the plugin's code that it came from."""
-    places = [(Path(frame.f_code.co_filename).name, line) for frame, line in walk_tb(error.__traceback__)
+    lines = [(Path(frame.f_code.co_filename).name, line) for frame, line in walk_tb(error.__traceback__)
               if str(frame.f_globals.get("__name__")).startswith(PREFIX)]  # fmt: skip
-    where = " ({}:{})".format(*places[-1]) if places else ""
+    where = " ({}:{})".format(*lines[-1]) if lines else ""
     if isinstance(error, CoreCError):
         first, *rest = str(error).split("\n", 1)
         return "\n".join([first + where, *rest])

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugin_api.subscriptions import StreamEntry, Subscription
 from corec.streams.sending.producer import Producer
 
 
@@ -43,7 +43,7 @@ class Nucleus(Protocol):
     def registrar_plugin(self, name: str, plugin: Any) -> None:
         """Record a plugin; its `inicializar` is awaited once all modules run.  PluginError where it is none, or the name is taken."""
 
-    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+    def suscribir(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         """Have *handler* called with every entry of *stream* from now on; `cancel` of what is returned ends it.
 
         Streams: `corec:in`, `corec:messages:<canal>`, `corec:alerts`, and those that plugins name.

@@ -20,21 +20,21 @@ TARGETS = {"ram_kb": [10, 20], "cpu_percent": [0.001, 0.01], "mb_s": 0.01}
 #: Rates are means over this many seconds, and a bound may be used up for this many in one go.
 RATE_S, BURST_S = 30.0, 2.0
 #: A plugin that floods is told of this often.
-TELL_EVERY_S = 60.0
+LOG_EVERY_S = 60.0
 
 
 class Meter:
     """The bill of one plugin; safe for use by several threads."""
 
-    def __init__(self, name: str, max_mb_s: float = 1.0, *, tells: bool = True) -> None:
-        """tells: whether it logs that its plugin floods; in a process of its own the node does."""
-        self.name, self.most_bytes_s, self._tells = name, max_mb_s * MB, tells
+    def __init__(self, name: str, max_mb_s: float = 1.0, *, logs: bool = True) -> None:
+        """logs: whether it logs that its plugin floods; in a process of its own the node does."""
+        self.name, self.most_bytes_s, self._logs = name, max_mb_s * MB, logs
         self.cpu_s = 0.0
         self.bytes_in = self.bytes_out = self.dropped = self.dropped_bytes = 0
         self.ram_bytes: int | None = None  # without its blocks; None as long as nobody looked
         self._lock = threading.Lock()
         self._room, self._filled = self.most_bytes_s * BURST_S, time.monotonic()
-        self._told = -TELL_EVERY_S
+        self._logged_at = -LOG_EVERY_S
         self._marks: deque[tuple[float, float, int, int]] = deque([(self._filled, 0.0, 0, 0)])
 
     def took(self, size: int) -> None:
@@ -54,18 +54,18 @@ class Meter:
             else:
                 self.dropped, self.dropped_bytes = self.dropped + 1, self.dropped_bytes + size
         if not fits:
-            self._tell(now)
+            self._log_flood(now)
         return fits
 
     def was_refused(self, count: int, size: int) -> None:
         """Count what its process kept back already."""
         with self._lock:
             self.dropped, self.dropped_bytes = self.dropped + count, self.dropped_bytes + size
-        self._tell(time.monotonic())
+        self._log_flood(time.monotonic())
 
-    def _tell(self, now: float) -> None:
-        if self._tells and now - self._told >= TELL_EVERY_S:
-            self._told = now
+    def _log_flood(self, now: float) -> None:
+        if self._logs and now - self._logged_at >= LOG_EVERY_S:
+            self._logged_at = now
             log.error("[PluginManager] plugin %s floods: more than %.3g MB/s; what is above is dropped, %d so far",
                       self.name, self.most_bytes_s / MB, self.dropped)  # fmt: skip
 

@@ -28,7 +28,7 @@ from corec._core.wire import unpack_envelope
 from corec.engine.outcome import Outcome
 from corec.errors import DamagedBatch, PluginError
 from corec.pipeline.plugin_entries import unpack_entry
-from corec.plugin_api.failures import WHATEVER, told
+from corec.plugin_api.failures import WHATEVER, describe_error
 from corec.plugin_api.metering import CURRENT, Meter, Timed
 from corec.storage.outbox import ALERT_STREAM, message_stream
 from corec.storage.outbox import entries as output_entries
@@ -41,11 +41,11 @@ MOST_WAITING = 1_000
 #: Seconds that one call of an async handler may take.
 CALL_LIMIT_S = 10.0
 #: A handler that fails is told of this often.
-TELL_EVERY_S = 60.0
+LOG_EVERY_S = 60.0
 _SHARD = re.compile(r"\{s\d+\}:(in|fast)")
 
 
-class Entry(NamedTuple):
+class StreamEntry(NamedTuple):
     """One entry of a stream, with redis-py's types."""
 
     stream: str
@@ -61,15 +61,15 @@ class Entry(NamedTuple):
 class Subscription:
     """The handle of one subscriber; `cancel` ends it."""
 
-    def __init__(self, stream: str, handler: Callable[[Entry], Any], meter: Meter | None) -> None:
+    def __init__(self, stream: str, handler: Callable[[StreamEntry], Any], meter: Meter | None) -> None:
         self.stream, self.meter = stream, meter
         self.delivered = self.dropped = self.failures = 0
         self.active = True
         self._handler = handler
-        self._waiting: deque[Entry] = deque()
-        self._home: asyncio.AbstractEventLoop | None = None
-        self._there = asyncio.Event()
-        self._told = -TELL_EVERY_S
+        self._waiting: deque[StreamEntry] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._arrived = asyncio.Event()
+        self._logged_at = -LOG_EVERY_S
 
     def cancel(self) -> None:
         """Deliver nothing more; from any thread."""
@@ -77,7 +77,7 @@ class Subscription:
         self._waiting.clear()
         self._wake()
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: StreamEntry) -> None:
         """Queue an entry, in place of the oldest where the queue is full; from any thread."""
         if not self.active:
             return
@@ -89,25 +89,25 @@ class Subscription:
             self._wake()
 
     def _wake(self) -> None:
-        home = self._home
-        if home is not None and not home.is_closed():
-            home.call_soon_threadsafe(self._there.set)
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._arrived.set)
 
     async def run(self) -> None:
         """Call the handler with every entry, in a loop; a later loop takes over from one that was left behind."""
-        home = asyncio.get_running_loop()
-        if self._home is home:
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
             return
-        self._home, self._there = home, asyncio.Event()
+        self._loop, self._arrived = loop, asyncio.Event()
         CURRENT.set(self.meter)
-        while self.active and self._home is home:
+        while self.active and self._loop is loop:
             while self._waiting and self.active:
                 await self._deliver(self._waiting.popleft())
             if self.active:
-                await self._there.wait()
-                self._there.clear()
+                await self._arrived.wait()
+                self._arrived.clear()
 
-    async def _deliver(self, entry: Entry) -> None:
+    async def _deliver(self, entry: StreamEntry) -> None:
         if self.meter:
             self.meter.took(sum(map(len, entry.fields.values())))
         try:
@@ -116,17 +116,17 @@ class Subscription:
         except TimeoutError:
             self._failed(f"took more than {CALL_LIMIT_S:g} s")
         except WHATEVER as error:  # a plugin's code may raise
-            self._failed(told(error))
+            self._failed(describe_error(error))
 
-    async def _called(self, entry: Entry) -> None:
+    async def _called(self, entry: StreamEntry) -> None:
         result = self._handler(entry)
         if inspect.isawaitable(result):
             await asyncio.wait_for(result, CALL_LIMIT_S)
 
     def _failed(self, problem: str) -> None:
         self.failures += 1
-        if time.monotonic() - self._told >= TELL_EVERY_S:
-            self._told = time.monotonic()
+        if time.monotonic() - self._logged_at >= LOG_EVERY_S:
+            self._logged_at = time.monotonic()
             owner = f"plugin {self.meter.name}" if self.meter else "the program"
             log.error("[Subscriptions] the handler of %s for %s failed, %d times so far: %s", owner, self.stream, self.failures, problem)
 
@@ -143,7 +143,7 @@ class Subscriptions:
         self._lock = threading.Lock()
         self._by_stream: dict[str, tuple[Subscription, ...]] = {}
         self._number = 0
-        self._held: Outcome | None = None  # its alerts were told before it is committed
+        self._provisional: Outcome | None = None  # its alerts were told before it is committed
 
     def add(self, stream: Any, handler: Any, kind: type[Subscription] = Subscription) -> Subscription:
         """Subscribe *handler*; PluginError where the stream is none that this node has, or it cannot be called."""
@@ -175,7 +175,7 @@ class Subscriptions:
         """Hand entries (id, fields) to all who listen to *stream*."""
         for number, fields in entries:
             for each in self._by_stream.get(stream, ()):
-                each.put(Entry(stream, number, fields))
+                each.put(StreamEntry(stream, number, fields))
 
     # --- what the pipeline tells ---------------------------------------------------------------
 
@@ -189,18 +189,18 @@ class Subscriptions:
         if not self._by_stream:
             return
         messages = outcome.messages[self._listened(outcome.messages["canal"])]
-        alerts = outcome.alerts if outcome is not self._held and self.wants(ALERT_STREAM) else None
+        alerts = outcome.alerts if outcome is not self._provisional and self.wants(ALERT_STREAM) else None
         for _, stream, moment, frames in output_entries(0, messages, alerts):
             self.publish(stream, [(self._id(moment), {FIELD: frames})])
         for stream, _, blob in sent:
             if self.wants(stream):
                 self.publish(stream, [unpack_entry(blob)])
 
-    def held(self, outcome: Outcome) -> None:
+    def provisional(self, outcome: Outcome) -> None:
         """A turn waits for the store: its alerts are told now, as provisional, and not once more when it is durable."""
         if not self.wants(ALERT_STREAM):
             return
-        self._held = outcome
+        self._provisional = outcome
         self.alerted(outcome.alerts, provisional=True)
 
     def alerted(self, alerts: np.ndarray, *, provisional: bool) -> None:

@@ -17,7 +17,7 @@ from corec.common.units import MB
 from corec.config import load_plugin_config, merge_plugin_config
 from corec.config.plugins import settings_of
 from corec.errors import PluginError
-from corec.plugin_api.failures import PREFIX, WHATEVER, told
+from corec.plugin_api.failures import PREFIX, WHATEVER, describe_error
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter, Timed
 from corec.plugins.footprint import walk
@@ -70,7 +70,7 @@ class PluginManager:
         except TimeoutError:
             self.not_loaded(main.parent.name, f"inicializar(nucleus, config) took more than {START_LIMIT_S:g} s")
         except WHATEVER as error:  # a plugin's code may raise; the others go on
-            self.not_loaded(main.parent.name, told(error))
+            self.not_loaded(main.parent.name, describe_error(error))
 
     def not_loaded(self, folder: str, problem: str) -> None:
         """Name a plugin that the node goes on without; the first reason stays."""
@@ -127,9 +127,9 @@ class PluginManager:
         except TimeoutError:
             running.gave_up(f"inicializar took more than {START_LIMIT_S:g} s")
         except WHATEVER as error:  # a plugin's code may raise
-            running.gave_up(f"inicializar: {told(error)}")
+            running.gave_up(f"inicializar: {describe_error(error)}")
 
-    def tell_absent(self) -> None:
+    def warn_of_absent(self) -> None:
         """Warn of entries of `bloques` whose plugin does not run: they are stored, filtered and judged like any other."""
         there = {*self.plugins, *(running.folder for running in self.plugins.values())}
         for entry in self._nucleus.config.bloques:
@@ -146,7 +146,7 @@ class PluginManager:
         return asyncio.get_running_loop().create_task(self._run(running), name=f"plugin-{running.name}", context=context)
 
     async def _run(self, running: Running) -> None:
-        home = running.home = asyncio.get_running_loop()
+        loop = running.loop = asyncio.get_running_loop()
         weigh_at = 0.0
         await asyncio.sleep(running.wait_s)
         while running.ready:
@@ -155,7 +155,7 @@ class PluginManager:
                 pause = running.still_stuck()
             else:
                 problem, heavy = await self._pass(running), ""
-                if running.home is not home:
+                if running.loop is not loop:
                     return
                 if time.monotonic() >= weigh_at:
                     weigh_at = time.monotonic() + WEIGH_EVERY_S
@@ -167,14 +167,14 @@ class PluginManager:
         """Give the plugin one pass; what went wrong, or nothing."""
         datos, running.since = self._nucleus.news(running.since)
         running.meter.took(datos["bloques"].nbytes + datos["alertas"].nbytes)
-        running.held_up_s = 0.0
+        running.blocked_s = 0.0
         try:
             await asyncio.wait_for(Timed(lambda: self._called(running, datos), running.meter), running.limit)
         except TimeoutError:
             return f"procesar took more than {running.limit:g} s"
         except WHATEVER as error:  # a plugin's code may raise
-            return f"procesar: {told(error)}"
-        return f"procesar blocked the loop for {running.held_up_s:.1f} s" if running.held_up_s else ""
+            return f"procesar: {describe_error(error)}"
+        return f"procesar blocked the loop for {running.blocked_s:.1f} s" if running.blocked_s else ""
 
     async def _called(self, running: Running, datos: dict[str, Any]) -> None:
         result = running.plugin.procesar(datos, self._nucleus.load)

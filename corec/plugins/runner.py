@@ -17,7 +17,7 @@ from typing import Any
 from corec.errors import ConfigError
 from corec.modules.base import ModuloBase
 from corec.plugin_api.interface import Nucleus
-from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
+from corec.plugin_api.subscriptions import StreamEntry, Subscription, Subscriptions
 from corec.plugins.isolated.calls import BlockIdsOf, IsolatedHost
 from corec.plugins.loop_thread import LoopThread, short_turns
 from corec.plugins.manager import PluginManager
@@ -27,9 +27,9 @@ log = logging.getLogger("corec.organism")
 EVERY_S = 1.0
 #: A start waits for plugins for this long; those that take longer go on starting behind it.
 START_WAIT_S = 5.0
-#: The loop is looked at this often; it is held up when it does not answer for so long, and left behind after so long.
+#: The loop is looked at this often; it is blocked when it does not answer for so long, and left behind after so long.
 LOOK_EVERY_S = 0.5
-HELD_UP_S = 0.5
+BLOCKED_AFTER_S = 0.5
 HOLD_LIMIT_S = 10.0
 #: A stop waits for plugins and modules for this long.
 STOP_WAIT_S = 0.5
@@ -51,7 +51,7 @@ class ExtensionRunner:
         self._watch = threading.Thread(target=self._start_and_watch, name="organism-watch", daemon=True)
         self._started, self._stopping, self._moving = threading.Event(), threading.Event(), threading.Lock()
         self._main: asyncio.Task | None = None
-        self.held_up_s = 0.0  # for how long the loop has not answered; 0 while it does
+        self.blocked_s = 0.0  # for how long the loop has not answered; 0 while it does
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class ExtensionRunner:
             log.exception("[%s] a module failed to stop", self._name)
         self._loop_thread.abandon()
 
-    def subscribe(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+    def subscribe(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         """Have *handler* called in the loop with the entries of *stream*."""
         found = self._subscriptions.add(stream, handler)
         self._loop_thread.submit(found.run)
@@ -143,59 +143,59 @@ class ExtensionRunner:
     def _start_and_watch(self) -> None:
         for main in self.manager.found():
             folder = main.parent.name
-            self._see_through(self.manager.load, main, lambda problem, folder=folder: self.manager.not_loaded(folder, problem))
+            self._finish_step(self.manager.load, main, lambda problem, folder=folder: self.manager.not_loaded(folder, problem))
         for running in [each for each in list(self.manager.plugins.values()) if not each.isolated]:
-            self._see_through(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
+            self._finish_step(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
         if not self._stopping.is_set():
-            self.manager.tell_absent()
+            self.manager.warn_of_absent()
             self._loop_thread.submit(self._resume)
         self._started.set()
         while not self._stopping.wait(LOOK_EVERY_S):
             self._look()
 
-    def _see_through(self, make: Callable, what: Any, give_up: Callable[[str], None]) -> None:
+    def _finish_step(self, make: Callable, what: Any, give_up: Callable[[str], None]) -> None:
         """Run one step of the start to its end, or leave it behind with the loop that it blocks."""
         done: Future = self._loop_thread.submit(make, what)
         while not self._stopping.is_set() and not _is_done(done, LOOK_EVERY_S):
-            held = self._hold_up(HOLD_LIMIT_S)
-            if held >= HOLD_LIMIT_S:
-                give_up(f"inicializar blocked its thread for {held:.0f} s")
+            blocked_s = self._wait_while_blocked(HOLD_LIMIT_S)
+            if blocked_s >= HOLD_LIMIT_S:
+                give_up(f"inicializar blocked its thread for {blocked_s:.0f} s")
                 self._move()
                 return
 
     def _look(self) -> None:
         """See whether the loop answers; one that does not for too long is left behind, with the plugin that blocks it."""
         folder, _ = self._loop_thread.holder()
-        held = self._hold_up(HOLD_LIMIT_S)
-        if held < HOLD_LIMIT_S:
+        blocked_s = self._wait_while_blocked(HOLD_LIMIT_S)
+        if blocked_s < HOLD_LIMIT_S:
             return
         folder, _ = self._loop_thread.holder()
         guilty, thread = list(self.manager.of_folder(folder)), self._loop_thread
         if folder is None or not self._move():
             return  # a module, or something that has no name: nothing to take out of the way
         for running in guilty:
-            running.left_behind(thread, f"it blocked its thread for {held:.0f} s")
+            running.left_behind(thread, f"it blocked its thread for {blocked_s:.0f} s")
         self.modulos["registro"].abandon(folder)
         self._subscriptions.cancel_of(folder)
         self._loop_thread.submit(self._resume)
 
-    def _hold_up(self, most: float) -> float:
+    def _wait_while_blocked(self, most: float) -> float:
         """For how long the loop does not answer from now on, *most* at most; who is to blame is named."""
         began, named = time.monotonic(), False
         with short_turns() as shorten:
-            while not self._loop_thread.answers(HELD_UP_S) and not self._stopping.is_set():
+            while not self._loop_thread.answers(BLOCKED_AFTER_S) and not self._stopping.is_set():
                 shorten()
-                self.held_up_s = time.monotonic() - began
+                self.blocked_s = time.monotonic() - began
                 named = named or self._name_holder()
-                if self.held_up_s >= most:
+                if self.blocked_s >= most:
                     break
-        held, self.held_up_s = self.held_up_s, 0.0
-        return held
+        blocked_s, self.blocked_s = self.blocked_s, 0.0
+        return blocked_s
 
     def _name_holder(self) -> bool:
         folder, stack = self._loop_thread.holder()
         for running in self.manager.of_folder(folder):
-            running.held_up_s = self.held_up_s
+            running.blocked_s = self.blocked_s
         log.error("[%s] %s holds the loop of modules and plugins up, here:\n%s", self._name,
                   f"plugin {folder}" if folder else "something", stack)  # fmt: skip
         return True

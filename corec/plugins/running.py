@@ -30,8 +30,8 @@ class Running:
         self.pause = FIRST_PAUSE_S
         self.state, self.problem = "starting", ""
         self.isolated, self.pid = False, None  # in a process of its own, which is this one now
-        self.held_up_s = 0.0  # for how long this pass blocked the loop
-        self.home: Any = None  # the loop that its passes run in
+        self.blocked_s = 0.0  # for how long this pass blocked the loop
+        self.loop: Any = None  # the loop that its passes run in
         self._stuck: LoopThread | None = None  # the thread that it blocked and that was left behind
         self._resumes = 0.0
 
@@ -47,7 +47,7 @@ class Running:
 
     def left_behind(self, thread: LoopThread, problem: str) -> None:
         """It blocked its thread for too long; suspended until that ends, and a pause at least."""
-        self._stuck, self.home = thread, None
+        self._stuck, self.loop = thread, None
         self.failed(problem, at_once=True)
 
     def rest(self, problem: str, pause: float) -> None:

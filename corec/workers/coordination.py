@@ -12,7 +12,7 @@ from corec.errors import CoreCError, ServerError
 from corec.pipeline.recent_rows import WorkerTurn
 from corec.workers.celery_app import EXPIRES_S, app_of, require_plain_broker
 from corec.workers.coordinator import Coordinator
-from corec.workers.fleet_news import Listener
+from corec.workers.fleet_news import NewsReader
 from corec.workers.leases import RENEW_S, Lease, Leases
 from corec.workers.long_work import LostWork, give_back
 from corec.workers.orders import order
@@ -25,8 +25,8 @@ class Coordination(RetryingThread):
 
     again_s, join_s = RENEW_S, 2.0
 
-    def __init__(self, config: Config, heard: Callable[[WorkerTurn], None]) -> None:
-        """heard: gets what came of each turn of a worker."""
+    def __init__(self, config: Config, on_turn: Callable[[WorkerTurn], None]) -> None:
+        """on_turn: gets what came of each turn of a worker."""
         super().__init__("coordination", "ModuloEjecucion", log)
         self._config = config
         self._app = app_of(config)
@@ -34,12 +34,12 @@ class Coordination(RetryingThread):
         self.coordinator = Coordinator(self._leases, config.instance_id, shards=config.fragmentos, config=without_registered(config),
                                        send=self._send, drop=self._drop)  # fmt: skip
         self._lost_work = LostWork(self._leases, partial(give_back, self._app))
-        self._listener = Listener(config.redis_config, config.flota, heard)
+        self._news = NewsReader(config.redis_config, config.flota, on_turn)
 
     def start(self) -> None:
         """Begin to lead, or to stand by."""
         super().start()
-        self._listener.start()
+        self._news.start()
 
     def take_config(self, config: Config) -> None:
         """Have the workers take over *config*."""
@@ -52,13 +52,13 @@ class Coordination(RetryingThread):
     def stop(self) -> None:
         """Let another node lead."""
         self.ask_to_stop()
-        self._listener.stop()
+        self._news.stop()
         super().stop()
 
     def status(self) -> dict[str, Any]:
         """Who leads and who has what."""
         coordinator = self.coordinator
-        workers = [{"name": lease.name, "pid": lease.pid, "host": lease.host, "shards": list(lease.held), "opening": list(lease.opening),
+        workers = [{"name": lease.name, "pid": lease.pid, "host": lease.host, "shards": list(lease.shards), "opening": list(lease.opening),
                     "turns": lease.began, **lease.stats} for lease in coordinator.workers.values()]  # fmt: skip
         return {"leads": coordinator.leads, "problem": self.problem, "shards": self._config.fragmentos, "workers": workers}
 

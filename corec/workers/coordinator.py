@@ -33,7 +33,7 @@ class Coordinator:
         self._leases, self._name, self._shards, self.config = leases, name, shards, config
         self._send, self._drop = send, drop
         self._sent: dict[str, int] = {}     # queue -> turns sent
-        self._heard: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when that was news)
+        self._progress: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when that was news)
         self._still: set[str] = set()
         self._stepped: float | None = None
         self._decide_from = 0.0
@@ -50,7 +50,7 @@ class Coordinator:
         live = self._leases.live()
         self.workers = self._at_work(live)
         if leads:
-            if self._knows_who_lives():
+            if self._leases_are_current():
                 self._decide()
             self._forget(live)
             for lease in live.values():
@@ -65,10 +65,10 @@ class Coordinator:
         decided = Assignment(assign(self._shards, self.workers), self.config)
         if msgspec.json.encode(decided) != msgspec.json.encode(self._leases.assignment()):
             self._leases.assign(decided)
-            self._tell(decided.shards)
+            self._log_assigned(decided.shards)
         self.shards = decided.shards
 
-    def _tell(self, shards: dict[int, str]) -> None:
+    def _log_assigned(self, shards: dict[int, str]) -> None:
         each = ", ".join(f"{name}: {sorted(Assignment(shards).of(name))}" for name in sorted(set(shards.values())))
         log.info("[ModuloEjecucion] fragmentos asignados: %s", each or "ninguno, no hay workers")
 
@@ -80,7 +80,7 @@ class Coordinator:
         self._still = live.keys() - working.keys()
         return working or live
 
-    def _knows_who_lives(self) -> bool:
+    def _leases_are_current(self) -> bool:
         """Leases end while Redis is away, or while we do not run: workers get the time to renew them."""
         now, last, self._stepped = time.monotonic(), self._stepped, time.monotonic()
         if last is not None and now - last > LEASE_MS / 1000:
@@ -91,9 +91,9 @@ class Coordinator:
         """Whether it works on the turns that it was given."""
         now = time.monotonic()
         done = lease.began, lease.steps
-        heard, since = self._heard.setdefault(lease.queue, (done, now))
-        if done != heard or self._sent.get(lease.queue, 0) <= lease.began:
-            self._heard[lease.queue] = (done, now)
+        before, since = self._progress.setdefault(lease.queue, (done, now))
+        if done != before or self._sent.get(lease.queue, 0) <= lease.began:
+            self._progress[lease.queue] = (done, now)
             return True
         return now - since < STALLED_S
 
@@ -101,14 +101,14 @@ class Coordinator:
         queues = {lease.queue for lease in live.values()}
         for queue in self._sent.keys() - queues:
             del self._sent[queue]
-            self._heard.pop(queue, None)
+            self._progress.pop(queue, None)
             self._drop(queue)
 
     def _keep_busy(self, lease: Lease) -> None:
         sent = self._sent.setdefault(lease.queue, lease.began)
-        if time.monotonic() - self._heard[lease.queue][1] > LOST_S:     # lost with the broker, say: count anew
+        if time.monotonic() - self._progress[lease.queue][1] > LOST_S:     # lost with the broker, say: count anew
             sent = lease.began
-            self._heard[lease.queue] = (self._heard[lease.queue][0], time.monotonic() - STALLED_S)
+            self._progress[lease.queue] = (self._progress[lease.queue][0], time.monotonic() - STALLED_S)
         for _ in range(max(0, lease.began + QUEUED - sent)):
             self._send(lease)
             sent += 1

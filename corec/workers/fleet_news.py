@@ -28,23 +28,23 @@ def news_stream(fleet: str) -> str:
     return f"corec:{fleet}:news"
 
 
-class Teller:
+class NewsWriter:
     """The worker's end."""
 
     def __init__(self, link: Link, fleet: str) -> None:
         self._link, self._stream = link, news_stream(fleet)
-        self._held: Outcome | None = None   # its alerts were told before it is committed
+        self._provisional: Outcome | None = None   # its alerts were told before it is committed
 
-    def tell(self, outcome: Outcome) -> None:
+    def committed(self, outcome: Outcome) -> None:
         """One committed turn, unless nothing came of it; a server that is away is told nothing."""
         if len(outcome.aggregates) or len(outcome.alerts):
-            self._send(WorkerTurn(outcome.aggregates, outcome.alerts, alerted_before=outcome is self._held))
-        self._held = None
+            self._send(WorkerTurn(outcome.aggregates, outcome.alerts, alerted_before=outcome is self._provisional))
+        self._provisional = None
 
-    def hold(self, outcome: Outcome) -> None:
+    def provisional(self, outcome: Outcome) -> None:
         """The alerts of a turn that the store does not take for now."""
         if len(outcome.alerts) and self._send(WorkerTurn(outcome.aggregates[:0], outcome.alerts, provisional=True)):
-            self._held = outcome
+            self._provisional = outcome
 
     def _send(self, turn: WorkerTurn) -> bool:
         fields = {b"rows": turn.rows.tobytes(), b"alerts": turn.alerts.tobytes(), b"provisional": int(turn.provisional),
@@ -55,15 +55,15 @@ class Teller:
         return False
 
 
-class Listener(RetryingThread):
+class NewsReader(RetryingThread):
     """The node's end: a thread that hands on what is told from now on."""
 
     again_s, join_s = 0.5, 2.0
 
-    def __init__(self, server: RedisServer, fleet: str, heard: Callable[[WorkerTurn], None]) -> None:
-        """heard: gets what came of one turn."""
+    def __init__(self, server: RedisServer, fleet: str, on_turn: Callable[[WorkerTurn], None]) -> None:
+        """on_turn: gets what came of one turn."""
         super().__init__("fleet-news", f"FleetNews-{fleet}", log)
-        self._link, self._stream, self._heard = Link(server), news_stream(fleet), heard
+        self._link, self._stream, self._on_turn = Link(server), news_stream(fleet), on_turn
         self._last = "$"
 
     def _pass(self) -> None:
@@ -84,7 +84,7 @@ class Listener(RetryingThread):
         for _, entries in client.xread({self._stream: self._last}, block=BLOCK_MS) or ():
             for number, fields in entries:
                 self._last = number.decode()
-                self._heard(_turn_of(fields))
+                self._on_turn(_turn_of(fields))
 
 
 def _turn_of(fields: dict[bytes, bytes]) -> WorkerTurn:

@@ -33,7 +33,7 @@ class Lease(msgspec.Struct, frozen=True):
     host: str
     began: int = 0  # turns begun
     steps: int = 0  # of its shards, in these turns
-    held: tuple[int, ...] = ()  # shards that it folds
+    shards: tuple[int, ...] = msgspec.field(default=(), name="held")  # that it folds
     opening: tuple[int, ...] = ()
     stats: dict[str, int | float] = {}
 

@@ -19,7 +19,7 @@ AGAIN_S, LONGEST_S = 1.0, 60.0
 WELL_S = 60.0
 #: A warm shutdown ends the turn and gives the shards back; a worker that takes longer is killed.
 STOP_S = 15.0
-#: One that ran and has not told for this long that its turns go on is killed, and started again.
+#: One that ran and has not notified for this long is killed and started again.
 SILENT_S = 30.0
 LOOK_S = 0.2
 
@@ -39,11 +39,11 @@ class Worker:
                              **self._ear.environment(silent_s)}  # fmt: skip
         self._process: subprocess.Popen | None = None
         self.ready = False
-        self._told_at = 0.0
+        self._notified_at = 0.0
         self._began = self._due = 0.0
         self._pause = again_s
 
-    def see_to(self) -> None:
+    def keep_alive(self) -> None:
         """Start it, if it does not run and the pause is over."""
         self._listen()
         if self._process and self._process.poll() is not None:
@@ -56,8 +56,8 @@ class Worker:
     def _listen(self) -> None:
         for text in self._ear.heard():
             self.ready = self.ready or text == "READY=1"
-            self._told_at = time.monotonic()
-        if self._process and self.ready and time.monotonic() - self._told_at > self._silent_s:
+            self._notified_at = time.monotonic()
+        if self._process and self.ready and time.monotonic() - self._notified_at > self._silent_s:
             log.error("[Workers] %s has stood still for %.0f s and is killed; its shards are elsewhere", self.name, self._silent_s)
             self._process.kill()
             self._process.wait()
@@ -84,15 +84,15 @@ class Worker:
         log.error("[Workers] %s ended with %d; it is started again in %.0f s", self.name, code, self._pause)
 
 
-def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, told: Callable[[str], None],
+def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, say: Callable[[str], None],
                  command: Sequence[str] = ()) -> None:  # fmt: skip
     """Keep *count* workers running until *over* is set, then stop them."""
     workers = [Worker(number, config, rol, loglevel, command=command) for number in range(1, count + 1)]
     supervisor, ready = Supervisor(), False
-    told(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
+    say(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
     while not over.is_set():
         for worker in workers:
-            worker.see_to()
+            worker.keep_alive()
         if not ready and all(worker.ready for worker in workers):
             supervisor.tell("READY=1")
             ready = True

@@ -14,14 +14,14 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, UsageError
 from corec.pipeline.fusion_rule import FusionRule, log_fusion
 from corec.pipeline.plugin_entries import Sent
-from corec.pipeline.provisional import place_name, tell_held
+from corec.pipeline.provisional import log_provisional, place_name
 from corec.pipeline.recovery import Opened, recover
 from corec.pipeline.redis_outputs import SENT, Outputs
 from corec.pipeline.turns import Pipeline, PipelineListener
 from corec.storage.open_store import open_shard_snapshots, open_shard_store
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import Link
-from corec.workers.fleet_news import Teller
+from corec.workers.fleet_news import NewsWriter
 from corec.workers.orders import Orders
 
 #: Fusions of the shard are looked at this often.
@@ -39,9 +39,9 @@ class Shard(PipelineListener):
         self._name = f"{config.flota}.s{number:02d}"
         self._pipeline = Pipeline(opened, config, self, woken=woken)
         self._link = Link(config.redis_config)
-        self._orders, self._news = Orders(self._link, number), Teller(self._link, config.flota)
+        self._orders, self._news = Orders(self._link, number), NewsWriter(self._link, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
-        self._heard = opened.engine.blocks["last_tick"].copy()
+        self._last_ticks = opened.engine.blocks["last_tick"].copy()
         self._before = opened.engine.ledger["in"]
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=None, instance=self._name, shard=number,
@@ -56,7 +56,7 @@ class Shard(PipelineListener):
         busy = self._pipeline.has_work
         began = time.monotonic()
         for order in self._orders.due():
-            self._obey(order)
+            self._carry_out(order)
         self._propose_fusions()
         self._pipeline.step()
         self._pipeline.measure_load(time.monotonic() - began if busy else 0.0, time.monotonic() - began)
@@ -105,14 +105,14 @@ class Shard(PipelineListener):
         self._link.close()
         self._opened.store.close()
 
-    def _obey(self, order: dict[str, Any]) -> None:
+    def _carry_out(self, order: dict[str, Any]) -> None:
         try:
             done = self._pipeline.command(order["command"])
-            done.add_done_callback(lambda turn: self._tell(order, turn))
+            done.add_done_callback(lambda turn: self._answer(order, turn))
         except CoreCError as error:
             self._orders.answer(order, refusal(error))
 
-    def _tell(self, order: dict[str, Any], turn: "Future[int]") -> None:
+    def _answer(self, order: dict[str, Any], turn: "Future[int]") -> None:
         """In which turn it was done, or why not; an order that the shard leaves undone is the next owner's."""
         if turn.cancelled():
             self._orders.put_back(order)
@@ -145,16 +145,16 @@ class Shard(PipelineListener):
 
     def waits(self, pipeline: Pipeline, outcome: Outcome) -> None:
         """The store does not take a turn for now: its alerts need not wait for that."""
-        tell_held(log, f"Worker-{self._name}", outcome.alerts, lambda id: (place_name(self._opened.engine, id), ""))
-        self._news.hold(outcome)
+        log_provisional(log, f"Worker-{self._name}", outcome.alerts, lambda id: (place_name(self._opened.engine, id), ""))
+        self._news.provisional(outcome)
 
     def committed(self, pipeline: Pipeline, outcome: Outcome, sent: list[Sent]) -> None:
         engine = self._opened.engine
         self._counts["turns"] += 1
-        heard = engine.blocks["last_tick"]
-        self._counts["block_turns"] += int(np.count_nonzero(heard != self._heard))
-        self._heard = heard.copy()
-        self._news.tell(outcome)
+        last_ticks = engine.blocks["last_tick"]
+        self._counts["block_turns"] += int(np.count_nonzero(last_ticks != self._last_ticks))
+        self._last_ticks = last_ticks.copy()
+        self._news.committed(outcome)
         if self._fusions:
             self._fusions.judge(outcome.aggregates)
         self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run)

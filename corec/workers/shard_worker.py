@@ -143,8 +143,8 @@ class ShardWorker:
         return not still
 
     def _lease(self) -> Lease:
-        held = [*self.shards, *(number for number, leaving in list(self._leaving.items()) if not leaving.done())]
-        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(held)),
+        shards = [*self.shards, *(number for number, leaving in list(self._leaving.items()) if not leaving.done())]
+        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(shards)),
                      tuple(sorted(list(self._opening))), {**self.counts(), "busy_s": round(self._busy_s, 3)})  # fmt: skip
 
     def counts(self) -> dict[str, int]:
@@ -162,12 +162,12 @@ class ShardWorker:
             return
         self._looked = time.monotonic()
         try:
-            self._see_to_shards(self._leases.assignment())
+            self._follow(self._leases.assignment())
             self._trouble.over()
         except ServerError as error:    # it keeps what it has: nobody else hears anything either
             self._trouble.met("nobody tells who has which shard", error)
 
-    def _see_to_shards(self, assignment: Assignment) -> None:
+    def _follow(self, assignment: Assignment) -> None:
         if not assignment.shards:   # Redis forgot, or no worker seemed to live: the fence keeps others' shards apart
             return
         mine = assignment.of(self.name)
@@ -178,7 +178,7 @@ class ShardWorker:
         self._open(mine, assignment.config)
 
     def _open(self, mine: set[int], config: dict[str, Any]) -> None:
-        now, elsewhere = time.monotonic(), self._held_elsewhere()
+        now, elsewhere = time.monotonic(), self._shards_elsewhere()
         for number in mine - self.shards.keys() - self._opening.keys():
             since = self._wanted_since.setdefault(number, now)
             if (number not in elsewhere or now - since > HANDOVER_S) and now >= self._not_before.get(number, 0.0):
@@ -191,8 +191,8 @@ class ShardWorker:
                 shard.reload(config)
         self._config = config or self._config
 
-    def _held_elsewhere(self) -> set[int]:
-        return {shard for lease in self._leases.live().values() if lease.name != self.name for shard in lease.held}
+    def _shards_elsewhere(self) -> set[int]:
+        return {shard for lease in self._leases.live().values() if lease.name != self.name for shard in lease.shards}
 
     def _adopt(self) -> None:
         for number, opening in list(self._opening.items()):

@@ -254,7 +254,7 @@ def test_the_tail_does_not_grow_from_start_to_start(tmp_path, monkeypatch, caplo
     caplog.set_level(logging.INFO)
     # Given a node that was killed, so to say, before each snapshot
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "LITTLE_TAIL", 1 << 60)
+        patch.setattr(checkpoints, "FEW_READINGS", 1 << 60)
         for _ in range(2):
             with running(small(), tmp_path) as nucleus:
                 tail(nucleus, 60)

@@ -151,7 +151,7 @@ def test_files_of_a_newer_corec_are_refused_and_left_alone(two, change):
 
 def test_committed_ledger_is_kept_when_the_journal_is_lost(tmp_path, caplog, monkeypatch):
     # Given a node that committed more than its last snapshot holds
-    monkeypatch.setattr("corec.pipeline.checkpoints.LITTLE_TAIL", 1 << 60)
+    monkeypatch.setattr("corec.pipeline.checkpoints.FEW_READINGS", 1 << 60)
     with running(small(), tmp_path) as nucleus:
         for _ in range(4):
             nucleus.submit(readings(range(100)), time=now_ms()).result(60)

@@ -8,8 +8,8 @@ import pytest
 
 from corec.errors import PluginError
 from corec.plugin_api import subscriptions
-from corec.plugin_api.subscriptions import Entry
-from corec.plugins import runner as organism
+from corec.plugin_api.subscriptions import StreamEntry
+from corec.plugins import runner
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.plugin_nodes import Node
 
@@ -152,7 +152,7 @@ def test_plugin_and_its_block_hear_what_others_say(tmp_path):
 
 def test_subscribers_move_with_the_others_when_a_handler_blocks(tmp_path, monkeypatch, caplog):
     # Given a plugin whose handler blocks the loop, and a subscriber of the program's
-    monkeypatch.setattr(organism, "HOLD_LIMIT_S", 0.5)
+    monkeypatch.setattr(runner, "HOLD_LIMIT_S", 0.5)
     node, heard = Node(tmp_path), []
     node.plugin("bad", """
         import time
@@ -169,5 +169,5 @@ def test_subscribers_move_with_the_others_when_a_handler_blocks(tmp_path, monkey
         # Then the handler is cancelled with its plugin, and the other hears
         assert until(lambda: nucleus.status()["plugins"][0]["state"] == "suspended")
         nucleus.subscriptions.publish("x", [(b"2-0", {})])
-        assert until(lambda: Entry("x", b"2-0", {}) in heard)
+        assert until(lambda: StreamEntry("x", b"2-0", {}) in heard)
         assert [each["by"] for each in nucleus.status()["subscriptions"]] == ["program"]

@@ -113,7 +113,7 @@ class Fleet:
         """Shard -> pids of the workers that say they fold it."""
         held = {}
         for lease in self.leases.live().values():
-            for shard in lease.held:
+            for shard in lease.shards:
                 held.setdefault(shard, []).append(lease.pid)
         return held
 

@@ -36,7 +36,7 @@ def fleet(tmp_path_factory, postgres):
 
 def test_two_workers_share_the_shards(fleet):
     # Given a node and two workers, then each has some of the shards
-    counts = [len(lease.held) for lease in fleet.leases.live().values()]
+    counts = [len(lease.shards) for lease in fleet.leases.live().values()]
     assert sorted(counts) in ([3, 5], [4, 4])
 
 

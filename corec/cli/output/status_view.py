@@ -25,7 +25,7 @@ CHART = 20
 STYLES = {"": "", "strong": "bold", "faint": "dim", "good": "green", "warning": "yellow", "bad": "bold red"}
 
 
-class Node(Protocol):
+class ShownNode(Protocol):
     """What a view looks at."""
 
     state: str
@@ -34,16 +34,16 @@ class Node(Protocol):
         """What the node does now."""
 
 
-class View(ABC):
+class StatusView(ABC):
     """Looks at a node again and again in a thread, from entering to leaving."""
 
-    def __init__(self, node: Node, first: float, every: float) -> None:
+    def __init__(self, node: ShownNode, first: float, every: float) -> None:
         """*first*, *every*: seconds to the first look, and between two."""
         self._node, self._first, self._every = node, first, every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status-view", daemon=True)
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "StatusView":
         self._thread.start()
         return self
 
@@ -78,10 +78,10 @@ class View(ABC):
             log.debug("[StatusView] %s: %s", type(error).__name__, error)
 
 
-class LineView(View):
+class LineView(StatusView):
     """A line every few seconds on standard output, and the newest alerts by name."""
 
-    def __init__(self, node: Node, *, first: float = FIRST_LINE_S, every: float = LINE_S) -> None:
+    def __init__(self, node: ShownNode, *, first: float = FIRST_LINE_S, every: float = LINE_S) -> None:
         super().__init__(node, first, every)
         self._shown = 0  # alerts
 
@@ -104,10 +104,10 @@ class LineView(View):
         print(f"[Status-{name}] {one_line(status)}", flush=True)
 
 
-class LiveView(View):
+class LiveView(StatusView):
     """A status that is redrawn in place; log lines go above it."""
 
-    def __init__(self, node: Node, console: Any = None, *, first: float = FIRST_DRAW_S, every: float = REDRAW_S) -> None:
+    def __init__(self, node: ShownNode, console: Any = None, *, first: float = FIRST_DRAW_S, every: float = REDRAW_S) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -116,7 +116,7 @@ class LiveView(View):
         self._live = Live(console=self.console, auto_refresh=False)
         self._rates: deque[float] = deque(maxlen=CHART)
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "StatusView":
         self._live.start()
         logs.setup(logs.CallHandler(self._show_log))
         return super().__enter__()

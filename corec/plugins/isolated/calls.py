@@ -13,7 +13,7 @@ from corec.errors import CoreCError
 from corec.plugin_api.embedded_redis import EmbeddedRedis
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter
-from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
+from corec.plugin_api.subscriptions import StreamEntry, Subscription, Subscriptions
 from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.running import Running
 from corec.streams.sending.producer import Producer
@@ -55,10 +55,10 @@ class Forwarded(Subscription):
     """A subscription whose handler is in the child."""
 
     number = 0
-    waiting: "deque[tuple[int, Entry]]"
+    waiting: "deque[tuple[int, StreamEntry]]"
     wake: Callable[[], None]
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: StreamEntry) -> None:
         """Queue an entry for the pipe; from any thread."""
         if not self.active:
             return
@@ -77,7 +77,7 @@ class Answers:
         self._host, self._nucleus, self._running, self._pipe, self._wake = host, host.nucleus, running, pipe, wake
         self._producers: dict[int, Producer] = {}
         self._subscriptions: dict[int, Forwarded] = {}
-        self._waiting: deque[tuple[int, Entry]] = deque()
+        self._waiting: deque[tuple[int, StreamEntry]] = deque()
         CURRENT.set(running.meter)  # this thread works for nobody else
         self._kinds = {
             "call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe, "shed": host.shed,

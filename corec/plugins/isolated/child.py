@@ -15,11 +15,11 @@ from typing import Any
 
 from corec.common.priority import give_way
 from corec.common.units import MB
-from corec.plugin_api.failures import WHATEVER, told
+from corec.plugin_api.failures import WHATEVER, describe_error
 from corec.plugin_api.metering import Meter
 from corec.plugin_api.stream_writer import REFUSED_S
-from corec.plugin_api.subscriptions import Entry
-from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy, datos_of
+from corec.plugin_api.subscriptions import StreamEntry
+from corec.plugins.isolated.nucleus_proxy import Budget, NodeCalls, NucleusProxy, datos_of
 from corec.plugins.isolated.pipe import Closed, Pipe
 from corec.plugins.loading import entry_point, imported
 
@@ -36,15 +36,15 @@ EVERY_S = 1.0
 class ToNode(logging.Handler):
     """Log records, on their way to the node's log."""
 
-    def __init__(self, link: Link, budget: Budget) -> None:
+    def __init__(self, node: NodeCalls, budget: Budget) -> None:
         super().__init__()
-        self._link, self._budget = link, budget
+        self._node, self._budget = node, budget
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one on."""
         text = self.format(record)[:MOST_TEXT]
         if self._budget.allows(len(text)):
-            self._link.send("log", record.name, record.levelno, text)
+            self._node.send("log", record.name, record.levelno, text)
         else:
             time.sleep(REFUSED_S)
 
@@ -71,14 +71,14 @@ class Child:
 
     def __init__(self, pipe: Pipe, start: dict[str, Any]) -> None:
         self._pipe, self._start = pipe, start
-        self._link = Link(pipe)
-        self._budget = Budget(self._link, Meter(start["folder"], start["max_mb_s"], tells=False))
-        self.nucleus = NucleusProxy(self._link, start["instance_id"], Path(start["data"]), start["block_ids"], self._budget)
+        self._node = NodeCalls(pipe)
+        self._budget = Budget(self._node, Meter(start["folder"], start["max_mb_s"], logs=False))
+        self.nucleus = NucleusProxy(self._node, start["instance_id"], Path(start["data"]), start["block_ids"], self._budget)
 
     def take_over_output(self) -> None:
         """Logs and prints go to the node."""
         root = logging.getLogger()
-        root.handlers[:], root.level = [ToNode(self._link, self._budget)], logging.INFO
+        root.handlers[:], root.level = [ToNode(self._node, self._budget)], logging.INFO
         sys.stdout = sys.stderr = Printed(logging.getLogger(self._start["folder"]))
 
     async def run(self) -> None:
@@ -89,13 +89,13 @@ class Child:
         try:
             await self._load()
         except WHATEVER as error:  # a plugin's code may raise
-            self._link.send("failed", told(error))
+            self._node.send("failed", describe_error(error))
             return
-        self._link.send("ready", list(self.nucleus.plugins))
+        self._node.send("ready", list(self.nucleus.plugins))
         steps = asyncio.create_task(self._step_blocks())
         while (message := await self._passes.get()) is not None:
-            self._link.send("passed", await self._pass(*message))
-            self._budget.tell()
+            self._node.send("passed", await self._pass(*message))
+            self._budget.report()
         steps.cancel()
 
     async def _load(self) -> None:
@@ -122,7 +122,7 @@ class Child:
         except TimeoutError:
             return f"procesar took more than {self._start['limit']:g} s"
         except WHATEVER as error:  # a plugin's code may raise
-            return f"procesar: {told(error)}"
+            return f"procesar: {describe_error(error)}"
         return ""
 
     async def _step_blocks(self) -> None:
@@ -133,7 +133,7 @@ class Child:
                 try:
                     await registro.step(key, self.nucleus.load)
                 except Exception as error:  # a block's code may raise; the others go on
-                    logging.getLogger("ModuloRegistro").error("%s: %s", key, told(error))
+                    logging.getLogger("ModuloRegistro").error("%s: %s", key, describe_error(error))
             await asyncio.sleep(EVERY_S)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -141,19 +141,19 @@ class Child:
         try:
             while True:
                 for message in self._pipe.messages():
-                    self._heard(loop, *message)
+                    self._received(loop, *message)
                 self._pipe.read()
         except Closed:
             os._exit(0)
 
-    def _heard(self, loop: asyncio.AbstractEventLoop, kind: str, *rest: Any) -> None:
+    def _received(self, loop: asyncio.AbstractEventLoop, kind: str, *rest: Any) -> None:
         if kind == "answer":
-            self._link.answered(*rest)
+            self._node.answered(*rest)
         elif kind == "entry":
             number, id, fields = rest
             found = self.nucleus.subscriptions.get(number)
             if found:
-                found.put(Entry(found.stream, id, fields))
+                found.put(StreamEntry(found.stream, id, fields))
         else:
             loop.call_soon_threadsafe(self._passes.put_nowait, rest if kind == "pass" else None)
 

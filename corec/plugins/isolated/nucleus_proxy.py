@@ -20,7 +20,7 @@ from corec.plugin_api.embedded_redis import HINT, STREAM_COMMANDS
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import Meter
 from corec.plugin_api.stream_writer import as_entry, as_text, paced
-from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugin_api.subscriptions import StreamEntry, Subscription
 from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.loading import check_plugin
 from corec.streams.sending.producer import Producer
@@ -28,10 +28,10 @@ from corec.streams.sending.producer import Producer
 #: Seconds that the node may take to answer a call.
 ANSWER_S = 30.0
 #: The node is told so often of what was dropped here.
-TELL_EVERY_S = 0.1
+REPORT_EVERY_S = 0.1
 
 
-class Link:
+class NodeCalls:
     """Calls to the node and its answers."""
 
     def __init__(self, pipe: Pipe) -> None:
@@ -66,23 +66,23 @@ class Link:
 class Budget:
     """What the plugin may send: what the node would drop never leaves its process, and is told of now and then."""
 
-    def __init__(self, link: Link, meter: Meter) -> None:
-        self._link, self._meter = link, meter
-        self._told, self._tell_at = (0, 0), 0.0
+    def __init__(self, node: NodeCalls, meter: Meter) -> None:
+        self._node, self._meter = node, meter
+        self._reported, self._report_at = (0, 0), 0.0
 
     def allows(self, size: int) -> bool:
         """Whether *size* bytes may leave."""
         fits = self._meter.may_send(size)
-        if time.monotonic() >= self._tell_at:
-            self.tell()
+        if time.monotonic() >= self._report_at:
+            self.report()
         return fits
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Tell the node what was dropped since it was told last."""
-        dropped, before = (self._meter.dropped, self._meter.dropped_bytes), self._told
+        dropped, before = (self._meter.dropped, self._meter.dropped_bytes), self._reported
         if dropped != before:
-            self._told, self._tell_at = dropped, time.monotonic() + TELL_EVERY_S
-            self._link.send("dropped", dropped[0] - before[0], dropped[1] - before[1])
+            self._reported, self._report_at = dropped, time.monotonic() + REPORT_EVERY_S
+            self._node.send("dropped", dropped[0] - before[0], dropped[1] - before[1])
 
 
 class Missing:
@@ -102,8 +102,8 @@ class Streams(Missing):
 
     _what, takes_urgent = "redis_client", True
 
-    def __init__(self, link: Link, budget: Budget) -> None:
-        self._link, self._budget = link, budget
+    def __init__(self, node: NodeCalls, budget: Budget) -> None:
+        self._node, self._budget = node, budget
 
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
@@ -135,7 +135,7 @@ class Streams(Missing):
         return 0
 
     async def _asked(self, operation: str, *arguments: Any) -> Any:
-        return await asyncio.wrap_future(self._link.ask(operation, *arguments))
+        return await asyncio.wrap_future(self._node.ask(operation, *arguments))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -152,7 +152,7 @@ class Settings(Missing):
         self.instance_id = instance_id
 
 
-class EngineView(Missing):
+class BlockNames(Missing):
     """`nucleus.engine`: the names of blocks, by index."""
 
     _what = "nucleus.engine"
@@ -164,17 +164,17 @@ class EngineView(Missing):
 class NucleusProxy(Missing, Nucleus):
     """The node as an isolated plugin sees it; what it cannot have is named by a PluginError."""
 
-    def __init__(self, link: Link, instance_id: str, data: Path, block_ids: Sequence[str], budget: Budget) -> None:
-        self._link, self.data = link, data
-        self.config, self._engine = Settings(instance_id), EngineView(block_ids)
-        self.redis_client, self._load = Streams(link, budget), 0.0
+    def __init__(self, node: NodeCalls, instance_id: str, data: Path, block_ids: Sequence[str], budget: Budget) -> None:
+        self._node, self.data = node, data
+        self.config, self._engine = Settings(instance_id), BlockNames(block_ids)
+        self.redis_client, self._load = Streams(node, budget), 0.0
         self._producer = Producer(f"{instance_id}/submit/{os.getpid()}")
         self.plugins: dict[str, Any] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self._modulos = {"registro": ModuloRegistro()}
 
     @property
-    def engine(self) -> EngineView:
+    def engine(self) -> BlockNames:
         return self._engine
 
     @property
@@ -197,42 +197,42 @@ class NucleusProxy(Missing, Nucleus):
             raise PluginError(f"there is a plugin {name!r} already: the first one stays", hint="register each plugin under its own name")
         self.plugins[name] = plugin
 
-    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+    def suscribir(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         if not callable(handler):
             raise PluginError(f"expected a handler that can be called with an entry, got {handler!r:.60}")
-        number = self._link.call("subscribe", stream)
-        found = self.subscriptions[number] = Remote(stream, handler, lambda: self._link.send("unsubscribe", number))
+        number = self._node.call("subscribe", stream)
+        found = self.subscriptions[number] = Remote(stream, handler, lambda: self._node.send("unsubscribe", number))
         found.task = asyncio.get_running_loop().create_task(found.run())
         return found
 
     def entity_name(self, id: int) -> tuple[str, str]:
-        return tuple(self._link.call("entity_name", id))
+        return tuple(self._node.call("entity_name", id))
 
     def claim_block(self, block: str, canal: int, names: Sequence[str]) -> np.ndarray:
-        return np.frombuffer(self._link.call("claim", block, canal, list(names)), np.uint32)
+        return np.frombuffer(self._node.call("claim", block, canal, list(names)), np.uint32)
 
     def block_names(self, block: str) -> Sequence[str]:
-        return self._link.call("names", block)
+        return self._node.call("names", block)
 
     def release_block(self, block: str) -> None:
-        self._link.call("release", block)
+        self._node.call("release", block)
 
     def submit(self, frames: bytes, *, time: int, producer: Producer | None = None) -> None:
         """They are on their way to the node; what it has no room for counts as shed there."""
-        self._link.send("frames", (producer or self._producer).id, bytes(frames), time)
+        self._node.send("frames", (producer or self._producer).id, bytes(frames), time)
 
     def shed(self, frames: bytes) -> None:
-        self._link.send("shed", channel_counts(frames))
+        self._node.send("shed", channel_counts(frames))
 
     def note_repair(self, block: str, *, entities: int, inherited: int, why: str) -> None:
-        self._link.send("repaired", block, entities, inherited, why)
+        self._node.send("repaired", block, entities, inherited, why)
 
     def fuse(self, block: str, host: str, why: str) -> Future:
-        return self._link.ask("fuse", block, host, why)
+        return self._node.ask("fuse", block, host, why)
 
     def news(self, since: int) -> tuple[dict[str, Any], int]:
         """Waits for the node's answer; `procesar` gets the same without."""
-        number, now, aggregates, alerts = self._link.call("news", since)
+        number, now, aggregates, alerts = self._node.call("news", since)
         return datos_of(now, aggregates, alerts), number
 
     def take_worker_turn(self, turn: WorkerTurn) -> None:
@@ -249,7 +249,7 @@ def datos_of(now: int, aggregates: bytes, alerts: bytes) -> dict[str, Any]:
 class Remote(Subscription):
     """A subscription whose entries come over the pipe."""
 
-    def __init__(self, stream: str, handler: Callable[[Entry], Any], on_cancel: Callable[[], None]) -> None:
+    def __init__(self, stream: str, handler: Callable[[StreamEntry], Any], on_cancel: Callable[[], None]) -> None:
         super().__init__(stream, handler, None)
         self._on_cancel = on_cancel
         self.task: asyncio.Task | None = None

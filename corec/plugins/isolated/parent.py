@@ -177,7 +177,7 @@ class _Life:
         self._sent_at: float | None = None  # when the pass on its way was sent
         self._look_at = self._weigh_at = 0.0
         self._ready = False
-        self._blocks_told = len(owner.block_ids)
+        self._blocks_sent = len(owner.block_ids)
         self._room_at, self._room = time.monotonic(), 0.0
 
     def run(self) -> str:
@@ -255,9 +255,9 @@ class _Life:
 
     def _new_blocks(self) -> list[str] | None:
         names = self._owner.block_ids
-        if len(names) == self._blocks_told:
+        if len(names) == self._blocks_sent:
             return None
-        self._blocks_told = len(names)
+        self._blocks_sent = len(names)
         return list(names)
 
     def _overdue(self) -> str:
