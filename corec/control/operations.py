@@ -1,4 +1,4 @@
-"""All that may be asked of a running node, in one table: the command line and other faces have no second way to ask."""
+"""All requests to a running node, in one table.  The command line and every other interface use it."""
 import base64
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -23,7 +23,7 @@ Answer = dict[str, Any]
 
 
 class ControlledNode(Protocol):
-    """What the operations ask of a node."""
+    """The part of a node that the operations use."""
 
     config: Config
     engine: Engine
@@ -42,7 +42,7 @@ class ControlledNode(Protocol):
 
 
 def answer(node: ControlledNode, request: Request) -> Answer:
-    """Carry out a request, one of OPERATIONS by its "op"; CoreCError says why not."""
+    """Carry out a request, by its "op"; CoreCError where it is refused."""
     operation = request["op"]
     if operation not in OPERATIONS:
         raise UsageError(f"expected one of {', '.join(OPERATIONS)}, got {operation!r}")
@@ -50,7 +50,7 @@ def answer(node: ControlledNode, request: Request) -> Answer:
 
 
 class Operation(NamedTuple):
-    """One thing that may be asked."""
+    """One kind of request: a line about it, and the function that carries it out."""
 
     about: str
     carry_out: Callable[[ControlledNode, Request], Answer]
@@ -68,9 +68,9 @@ def _submit(node: ControlledNode, request: Request) -> Answer:
 
 
 def take_batches(committer: GroupCommitter, batches: list[str]) -> Answer:
-    """Put envelopes (base64) into a node's journal, in order, all or none.
+    """Put envelopes (base64) into a node's journal, in order, all or none; returns once they are durable.
 
-    None: one refused in the middle would come again behind later numbers, and count as a repeat.
+    Not some of them: one refused in the middle would be sent again behind later numbers, and count as a repeat.
     """
     envelopes = [base64.b64decode(batch, validate=True) for batch in batches]
     heads = [envelope_head(envelope) for envelope in envelopes]

@@ -1,7 +1,7 @@
-"""Modules and plugins of a node, in an asyncio loop of their own thread: what they do holds no reading up.
+"""Runs modules and plugins in an asyncio loop of a thread of its own, so that they cannot delay readings.
 
-A thread beside it starts plugins one after the other and then watches: whoever blocks the loop is named with its stack,
-and after a while the loop is left behind with its thread; everybody else goes on in a new one.
+A second thread starts the plugins one after the other and then watches the loop.  Where a plugin blocks the loop, its stack is
+logged.  After HOLD_LIMIT_S the loop is abandoned with its thread, and all others go on in a new one.
 """
 import asyncio
 import importlib
@@ -25,13 +25,13 @@ from corec.plugins.manager import PluginManager
 log = logging.getLogger("corec.organism")
 
 EVERY_S = 1.0
-#: A start waits for plugins for this long; those that take longer go on starting behind it.
+#: Seconds that a start waits for plugins; slower ones go on starting behind it.
 START_WAIT_S = 5.0
-#: The loop is looked at this often; it is blocked when it does not answer for so long, and left behind after so long.
+#: Seconds between two checks of the loop; without an answer after which it is blocked; and after which it is abandoned.
 LOOK_EVERY_S = 0.5
 BLOCKED_AFTER_S = 0.5
 HOLD_LIMIT_S = 10.0
-#: A stop waits for plugins and modules for this long.
+#: Seconds that a stop waits for plugins and modules.
 STOP_WAIT_S = 0.5
 
 
@@ -40,7 +40,7 @@ class ExtensionRunner:
 
     def __init__(self, nucleus: Nucleus, block_ids: BlockIdsOf, subscriptions: Subscriptions, plugins: Path | None, *,
                  shed: Callable[[Mapping[int, int]], None], is_over: Callable[[], bool]) -> None:  # fmt: skip
-        """shed: counts readings by channel as refused.  is_over: whether the node is asked to stop while plugins are still starting."""
+        """shed: counts readings by channel as refused.  is_over: whether the node is to stop; polled while plugins start."""
         self._nucleus, self._subscriptions, self._is_over = nucleus, subscriptions, is_over
         self._name = f"CoreCNucleus-{nucleus.config.instance_id}"
         self.modulos: dict[str, ModuloBase] = {}
@@ -56,7 +56,7 @@ class ExtensionRunner:
     # --- life ----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Load and begin everything; returns when the plugins are loaded, or take too long, or the node is to stop."""
+        """Load and start modules and plugins.  Returns once they are loaded, after START_WAIT_S, or when the node is to stop."""
         config = self._nucleus.config
         for name in dict.fromkeys(("registro", *config.modules)):
             if name != "auditoria" or config.audits:
@@ -71,7 +71,7 @@ class ExtensionRunner:
                 return
 
     def stop(self) -> None:
-        """Stop plugins, then modules; a plugin that holds the loop up is left behind after a moment."""
+        """Stop plugins, then modules.  A loop that is still blocked after STOP_WAIT_S is abandoned."""
         with self._moving:
             self._stopping.set()
         if not self._loop_thread.alive:
@@ -83,7 +83,7 @@ class ExtensionRunner:
         except TimeoutError:
             folder, _ = self._loop_thread.holder()
             log.error("[%s] %s holds its loop up and is left behind", self._name, f"plugin {folder}" if folder else "a module")
-        except Exception:  # a module of somebody's own
+        except Exception:  # modules of third parties may raise anything
             log.exception("[%s] a module failed to stop", self._name)
         self._loop_thread.abandon()
 
@@ -94,7 +94,7 @@ class ExtensionRunner:
         return found
 
     def submit(self, make: Callable, *arguments: Any) -> Future:
-        """Run something in the loop, from another thread."""
+        """Run `make(*arguments)` as a task in the loop, from another thread."""
         return self._loop_thread.submit(make, *arguments)
 
     def _load_module(self, name: str) -> None:
@@ -111,7 +111,7 @@ class ExtensionRunner:
             await modulo.inicializar(self._nucleus)
 
     async def _resume(self) -> None:
-        """Begin the passes of modules and plugins, at the start and in every loop that follows one left behind."""
+        """Begin the passes of modules and plugins, in the first loop and in each that replaces an abandoned one."""
         self._main = asyncio.create_task(self._run())
         self.manager.run_passes()
         for each in self._subscriptions.all():
@@ -128,7 +128,7 @@ class ExtensionRunner:
     async def _step(self, name: str, modulo: ModuloBase, datos: dict[str, Any]) -> None:
         try:
             await modulo.ejecutar(datos, self._nucleus.load)
-        except Exception:  # a module of somebody's own may raise anything; the others go on
+        except Exception:  # modules of third parties may raise anything; the others go on
             log.exception("[%s] module %s failed", self._name, name)
 
     async def _end(self) -> None:
@@ -154,7 +154,7 @@ class ExtensionRunner:
             self._look()
 
     def _finish_step(self, make: Callable, what: Any, give_up: Callable[[str], None]) -> None:
-        """Run one step of the start to its end, or leave it behind with the loop that it blocks."""
+        """Run one step of the start to its end, or abandon the loop where the step blocks it for too long."""
         done: Future = self._loop_thread.submit(make, what)
         while not self._stopping.is_set() and not _is_done(done, LOOK_EVERY_S):
             blocked_s = self._wait_while_blocked(HOLD_LIMIT_S)
@@ -164,7 +164,7 @@ class ExtensionRunner:
                 return
 
     def _look(self) -> None:
-        """See whether the loop answers; one that does not for too long is left behind, with the plugin that blocks it."""
+        """Check that the loop answers.  Where it does not for HOLD_LIMIT_S, abandon it with the plugin that blocks it."""
         folder, _ = self._loop_thread.holder()
         blocked_s = self._wait_while_blocked(HOLD_LIMIT_S)
         if blocked_s < HOLD_LIMIT_S:
@@ -172,7 +172,7 @@ class ExtensionRunner:
         folder, _ = self._loop_thread.holder()
         guilty, thread = list(self.manager.of_folder(folder)), self._loop_thread
         if folder is None or not self._move():
-            return  # a module, or something that has no name: nothing to take out of the way
+            return  # a module blocks it, or code of no plugin: nothing to take out
         for running in guilty:
             running.left_behind(thread, f"it blocked its thread for {blocked_s:.0f} s")
         self.modulos["registro"].abandon(folder)
@@ -180,7 +180,7 @@ class ExtensionRunner:
         self._loop_thread.submit(self._resume)
 
     def _wait_while_blocked(self, most: float) -> float:
-        """For how long the loop does not answer from now on, *most* at most; who is to blame is named."""
+        """Seconds that the loop does not answer from now on, at most *most*; the plugin that blocks it is logged once."""
         began, named = time.monotonic(), False
         with short_turns() as shorten:
             while not self._loop_thread.answers(BLOCKED_AFTER_S) and not self._stopping.is_set():
@@ -201,7 +201,7 @@ class ExtensionRunner:
         return True
 
     def _move(self) -> bool:
-        """Leave the loop behind, unless all stops; what follows runs in a new one."""
+        """Abandon the loop and start a new one; False where the node stops."""
         with self._moving:
             if self._stopping.is_set():
                 return False

@@ -1,4 +1,4 @@
-"""The process of a plugin with `aislado`: `python -m corec.plugins.isolated.child FD`, started by the node, never by hand."""
+"""The process of an isolated plugin: `python -m corec.plugins.isolated.child FD`.  The node starts it, with a socket as FD."""
 import asyncio
 import ctypes
 import inspect
@@ -23,9 +23,9 @@ from corec.plugins.isolated.nucleus_proxy import Budget, NodeCalls, NucleusProxy
 from corec.plugins.isolated.pipe import Closed, Pipe
 from corec.plugins.loading import entry_point, imported
 
-#: The first to go where memory runs out.
+#: Where memory runs out, the kernel kills this process first.
 OOM_SCORE = "1000"
-#: Data beyond `max_ram_mb` at which an allocation fails: the node looks at what is resident, and less often.
+#: Bytes beyond `max_ram_mb` at which an allocation fails; the node checks resident memory, but only now and then.
 HEADROOM = 256 * MB
 PR_SET_PDEATHSIG = 1
 #: Longest log line that is passed on.
@@ -34,14 +34,13 @@ EVERY_S = 1.0
 
 
 class ToNode(logging.Handler):
-    """Log records, on their way to the node's log."""
+    """Sends log records to the node, within the plugin's budget."""
 
     def __init__(self, node: NodeCalls, budget: Budget) -> None:
         super().__init__()
         self._node, self._budget = node, budget
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one on."""
         text = self.format(record)[:MOST_TEXT]
         if self._budget.allows(len(text)):
             self._node.send("log", record.name, record.levelno, text)
@@ -50,24 +49,23 @@ class ToNode(logging.Handler):
 
 
 class Printed:
-    """Standard output of the plugin, line by line into its log."""
+    """Standard output of the plugin: each line goes into its log."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._rest = log, ""
 
     def write(self, text: str) -> int:
-        """Log whole lines."""
         *lines, self._rest = (self._rest + text)[-MOST_TEXT:].split("\n")
         for line in lines:
             self._log.info("%s", line)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits but an unfinished line."""
+        """Do nothing: an unfinished line waits for its end."""
 
 
 class Child:
-    """One plugin folder and its passes."""
+    """Loads one plugin folder and runs its passes as the node sends them."""
 
     def __init__(self, pipe: Pipe, start: dict[str, Any]) -> None:
         self._pipe, self._start = pipe, start
@@ -76,13 +74,13 @@ class Child:
         self.nucleus = NucleusProxy(self._node, start["instance_id"], Path(start["data"]), start["block_ids"], self._budget)
 
     def take_over_output(self) -> None:
-        """Logs and prints go to the node."""
+        """Send log records and printed text to the node."""
         root = logging.getLogger()
         root.handlers[:], root.level = [ToNode(self._node, self._budget)], logging.INFO
         sys.stdout = sys.stderr = Printed(logging.getLogger(self._start["folder"]))
 
     async def run(self) -> None:
-        """Load, then pass after pass until the node says stop."""
+        """Load the plugin, then run passes until the node sends "stop"."""
         self._passes: asyncio.Queue = asyncio.Queue()
         threading.Thread(target=self._listen, args=(asyncio.get_running_loop(),), daemon=True).start()
         await self.nucleus.modulos["registro"].inicializar(self.nucleus)
@@ -110,7 +108,7 @@ class Child:
                 await result
 
     async def _pass(self, load: float, now: int, aggregates: bytes, alerts: bytes, block_ids: list[str] | None) -> str:
-        """One pass of each plugin; what went wrong, or nothing."""
+        """Run one pass of each registered plugin; returns what went wrong, or ""."""
         self.nucleus.begin_pass(load, block_ids)
         datos = datos_of(now, aggregates, alerts)
         try:
@@ -126,7 +124,7 @@ class Child:
         return ""
 
     async def _step_blocks(self) -> None:
-        """Step the blocks that the plugin leaves alone, as the node does with those of others."""
+        """Step the blocks that the plugin does not step itself, as the node does in its own process."""
         registro = self.nucleus.modulos["registro"]
         while True:
             for key in registro.left_alone():
@@ -137,7 +135,7 @@ class Child:
             await asyncio.sleep(EVERY_S)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answers and entries as they come, whatever the loop does; the end of the node is the end of this process."""
+        """Receive messages in a thread, also while the loop is busy.  Exit the process when the node closes the pipe."""
         try:
             while True:
                 for message in self._pipe.messages():
@@ -159,7 +157,7 @@ class Child:
 
 
 def protect(max_ram: int) -> None:
-    """Never outlive the node, never come before it, never take more than was said."""
+    """End with the node, run at a lower priority than it, and use at most *max_ram* bytes and HEADROOM."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node stops its children itself
     give_way()
@@ -168,7 +166,7 @@ def protect(max_ram: int) -> None:
     try:
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     except OSError:
-        pass  # not ours to set in some containers
+        pass  # some containers forbid it
 
 
 def main(fd: int) -> None:
@@ -184,7 +182,7 @@ def main(fd: int) -> None:
         asyncio.run(child.run())
     except Closed:
         pass
-    os._exit(0)  # threads of the plugin's hold nobody up
+    os._exit(0)  # does not wait for threads of the plugin
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a plugin in a process of its own gets for `nucleus`: the same door, carried over a pipe to the node."""
+"""The `nucleus` of an isolated plugin: the plugin API, whose calls go over a pipe to the node."""
 import asyncio
 import itertools
 import os
@@ -27,12 +27,12 @@ from corec.streams.sending.producer import Producer
 
 #: Seconds that the node may take to answer a call.
 ANSWER_S = 30.0
-#: The node is told so often of what was dropped here.
+#: Seconds between two reports to the node of what was dropped here.
 REPORT_EVERY_S = 0.1
 
 
 class NodeCalls:
-    """Calls to the node and its answers."""
+    """Sends calls to the node and matches its answers."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe, self._numbers = pipe, itertools.count(1)
@@ -40,22 +40,22 @@ class NodeCalls:
         self._lock = threading.Lock()
 
     def send(self, *message: Any) -> None:
-        """Tell the node something."""
+        """Send a message that has no answer."""
         self._pipe.send(*message)
 
     def ask(self, operation: str, *arguments: Any) -> Future:
-        """Ask the node for something."""
+        """Call an operation of the node; the future gets the value, or a PluginError."""
         number, answer = next(self._numbers), Future()
         self._open[number] = answer
         self.send("call", number, operation, arguments)
         return answer
 
     def call(self, operation: str, *arguments: Any) -> Any:
-        """Ask and wait."""
+        """Call an operation and wait for its value; TimeoutError after ANSWER_S."""
         return self.ask(operation, *arguments).result(ANSWER_S)
 
     def answered(self, number: int, problem: str, value: Any) -> None:
-        """The node's answer to a call."""
+        """Settle the call *number*.  problem: "" where it succeeded."""
         answer = self._open.pop(number)
         if problem:
             answer.set_exception(PluginError(problem))
@@ -64,21 +64,21 @@ class NodeCalls:
 
 
 class Budget:
-    """What the plugin may send: what the node would drop never leaves its process, and is told of now and then."""
+    """The plugin's bound on sent bytes.  What the node would drop is dropped here, and reported to it now and then."""
 
     def __init__(self, node: NodeCalls, meter: Meter) -> None:
         self._node, self._meter = node, meter
         self._reported, self._report_at = (0, 0), 0.0
 
     def allows(self, size: int) -> bool:
-        """Whether *size* bytes may leave."""
+        """Count *size* bytes to be sent; False where the plugin may not send them."""
         fits = self._meter.may_send(size)
         if time.monotonic() >= self._report_at:
             self.report()
         return fits
 
     def report(self) -> None:
-        """Tell the node what was dropped since it was told last."""
+        """Report to the node what was dropped since the last report."""
         dropped, before = (self._meter.dropped, self._meter.dropped_bytes), self._reported
         if dropped != before:
             self._reported, self._report_at = dropped, time.monotonic() + REPORT_EVERY_S
@@ -86,7 +86,7 @@ class Budget:
 
 
 class Missing:
-    """Names what an isolated plugin cannot have."""
+    """Raises a PluginError for a name that an isolated plugin cannot have."""
 
     _what = "nucleus"
 
@@ -98,7 +98,7 @@ class Missing:
 
 
 class Streams(Missing):
-    """`nucleus.redis_client`: the stream commands, carried out by the node."""
+    """The `nucleus.redis_client` of an isolated plugin: stream commands, which the node carries out."""
 
     _what, takes_urgent = "redis_client", True
 
@@ -107,7 +107,7 @@ class Streams(Missing):
 
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
-        """Add an entry; its id, or None, after a moment, where the plugin sends more than it may."""
+        """Add an entry; returns its id, or None after a pause where the plugin sends more than it may."""
         entry = as_entry(fields, id)
         if not self._budget.allows(sum(len(key) + len(value) for key, value in entry.items())):
             return await paced(None)
@@ -144,7 +144,7 @@ class Streams(Missing):
 
 
 class Settings(Missing):
-    """`nucleus.config`: what is safe to hand out."""
+    """The `nucleus.config` of an isolated plugin: `instance_id` only, since the rest may hold secrets."""
 
     _what = "nucleus.config"
 
@@ -153,7 +153,7 @@ class Settings(Missing):
 
 
 class BlockNames(Missing):
-    """`nucleus.engine`: the names of blocks, by index."""
+    """The `nucleus.engine` of an isolated plugin: `block_ids` only."""
 
     _what = "nucleus.engine"
 
@@ -162,7 +162,7 @@ class BlockNames(Missing):
 
 
 class NucleusProxy(Missing, Nucleus):
-    """The node as an isolated plugin sees it; what it cannot have is named by a PluginError."""
+    """The plugin API in an isolated plugin's process.  A name that it cannot have raises a PluginError."""
 
     def __init__(self, node: NodeCalls, instance_id: str, data: Path, block_ids: Sequence[str], budget: Budget) -> None:
         self._node, self.data = node, data
@@ -186,7 +186,7 @@ class NucleusProxy(Missing, Nucleus):
         return self._load
 
     def begin_pass(self, load: float, block_ids: Sequence[str] | None) -> None:
-        """Take over what the node told with a pass; *block_ids* where they changed."""
+        """Take over what came with a pass.  block_ids: None where they have not changed."""
         self._load = load
         if block_ids is not None:
             self._engine.block_ids = tuple(block_ids)
@@ -218,7 +218,7 @@ class NucleusProxy(Missing, Nucleus):
         self._node.call("release", block)
 
     def submit(self, frames: bytes, *, time: int, producer: Producer | None = None) -> None:
-        """They are on their way to the node; what it has no room for counts as shed there."""
+        """Send frames to the node without waiting; those it has no room for count as shed there."""
         self._node.send("frames", (producer or self._producer).id, bytes(frames), time)
 
     def shed(self, frames: bytes) -> None:
@@ -231,7 +231,7 @@ class NucleusProxy(Missing, Nucleus):
         return self._node.ask("fuse", block, host, why)
 
     def news(self, since: int) -> tuple[dict[str, Any], int]:
-        """Waits for the node's answer; `procesar` gets the same without."""
+        """Asks the node and waits; the *datos* that `procesar` gets are the same."""
         number, now, aggregates, alerts = self._node.call("news", since)
         return datos_of(now, aggregates, alerts), number
 
@@ -241,7 +241,7 @@ class NucleusProxy(Missing, Nucleus):
 
 
 def datos_of(now: int, aggregates: bytes, alerts: bytes) -> dict[str, Any]:
-    """What `procesar` gets, from bytes of the pipe."""
+    """The *datos* of `procesar`, from the bytes of packed rows (dtypes.AGGREGATE, dtypes.ALERT) and a time in ms."""
     return {"bloques": np.frombuffer(aggregates, dtypes.AGGREGATE).copy(), "alertas": np.frombuffer(alerts, dtypes.ALERT).copy(),
             "ahora": now}  # fmt: skip
 
@@ -255,6 +255,5 @@ class Remote(Subscription):
         self.task: asyncio.Task | None = None
 
     def cancel(self) -> None:
-        """Deliver nothing more."""
         super().cancel()
         self._on_cancel()
