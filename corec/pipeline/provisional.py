@@ -1,4 +1,4 @@
-"""Alerts of a turn that the store does not take for now: they are told in the log, and need not wait for that."""
+"""Logs the alerts of a turn that the store does not take for now."""
 import logging
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ import numpy as np
 from corec.engine import Engine
 from corec.engine.outcome import kind_name
 
-#: Lines of one turn.
+#: Most lines for one turn.
 MOST_LINES = 10
 
 
 def log_provisional(log: logging.Logger, who: str, alerts: np.ndarray, name_of: Callable[[int], tuple[str, str]]) -> None:
-    """A line for each alert, up to a bound.  name_of: (name, unit) of an entity by its wire id."""
+    """Log a line for each of *alerts* (dtypes.ALERT), MOST_LINES at most.  name_of: wire id -> (name, unit) of the entity."""
     for alert in alerts[:MOST_LINES]:
         name, unit = name_of(int(alert["id"]))
         log.warning("[%s] %s: %s at %g%s, limit %g; provisional: its turn is not committed yet", who,
@@ -22,6 +22,6 @@ def log_provisional(log: logging.Logger, who: str, alerts: np.ndarray, name_of: 
 
 
 def place_name(engine: Engine, id: int) -> str:
-    """An entity that nobody has named: its block and its place in it."""
+    """A name for an entity that has none: its configured block and its slot, as `block:slot`."""
     segment, slot = engine.locate(id)
     return f"{engine.block_ids[engine.configured_block_of(segment)]}:{slot}"

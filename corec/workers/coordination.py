@@ -1,4 +1,4 @@
-"""The thread of a node that coordinates, and what it needs of Celery."""
+"""Runs a coordinator in a thread of a node, and sends its turns with Celery."""
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class Coordination(RetryingThread):
-    """Steps a coordinator; a server that is away only makes it wait.  Once it stops, another node may lead."""
+    """Steps a coordinator, and tries again where a server is away.  `stop` gives up the lead at once."""
 
     again_s, join_s = RENEW_S, 2.0
 
     def __init__(self, config: Config, on_turn: Callable[[WorkerTurn], None]) -> None:
-        """on_turn: gets what came of each turn of a worker."""
+        """on_turn: called with each turn of a worker, in a thread of its own."""
         super().__init__("coordination", "ModuloEjecucion", log)
         self._config = config
         self._app = app_of(config)
@@ -37,26 +37,25 @@ class Coordination(RetryingThread):
         self._news = NewsReader(config.redis_config, config.flota, on_turn)
 
     def start(self) -> None:
-        """Begin to lead, or to stand by."""
+        """Begin to coordinate and to read the turns of workers."""
         super().start()
         self._news.start()
 
     def take_config(self, config: Config) -> None:
-        """Have the workers take over *config*."""
+        """Send *config* to the workers with the next assignment."""
         self.coordinator.config = without_registered(config)
 
     def order(self, shard: int, command: dict[str, Any]) -> dict[str, Any]:
-        """Have a command carried out by whoever has the shard."""
+        """Have the worker of the shard carry out a command; see `corec.workers.orders.order`."""
         return order(self._config.redis_config, shard, command)
 
     def stop(self) -> None:
-        """Let another node lead."""
         self.ask_to_stop()
         self._news.stop()
         super().stop()
 
     def status(self) -> dict[str, Any]:
-        """Who leads and who has what."""
+        """The lead, the workers and their shards, for the node's status."""
         coordinator = self.coordinator
         workers = [{"name": lease.name, "pid": lease.pid, "host": lease.host, "shards": list(lease.shards), "opening": list(lease.opening),
                     "turns": lease.began, **lease.stats} for lease in coordinator.workers.values()]  # fmt: skip

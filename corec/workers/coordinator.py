@@ -1,6 +1,6 @@
-"""Assigns shards to the workers that live, and keeps each of them in turns.
+"""Assigns shards to the workers whose leases are current, and keeps turns in their queues.
 
-Every node whose `ejecucion` runs on Celery may coordinate; one leads, the others stand by and take over when its lease ends.
+Every node with `celery_config` may coordinate.  One leads; another takes over when its lease ends.
 """
 import logging
 import time
@@ -14,11 +14,11 @@ from corec.workers.leases import LEASE_MS, Assignment, Lease, Leases
 
 log = logging.getLogger(__name__)
 
-#: Turns that wait or run for each worker: the gap between two stays below what a message takes.
+#: Turns that wait or run for each worker, so that a worker need not wait for the next message.
 QUEUED = 2
-#: A worker that has turns and does nothing of them for this long has no shards, whatever its lease says.
+#: A worker that has turns and makes no progress for this long gets no shards, even with a current lease.
 STALLED_S = 2.0
-#: Messages that nobody has begun by then are taken for lost.
+#: Messages that were not begun after this many seconds count as lost.
 LOST_S = 3.0
 
 
@@ -33,7 +33,7 @@ class Coordinator:
         self._leases, self._name, self._shards, self.config = leases, name, shards, config
         self._send, self._drop = send, drop
         self._sent: dict[str, int] = {}     # queue -> turns sent
-        self._progress: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when that was news)
+        self._progress: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when they last changed)
         self._still: set[str] = set()
         self._stepped: float | None = None
         self._decide_from = 0.0
@@ -42,7 +42,7 @@ class Coordinator:
         self.shards: dict[int, str] = {}
 
     def step(self) -> None:
-        """Lead or stand by."""
+        """Take or renew the lead.  With the lead, assign shards and send turns."""
         leads = self._leases.lead(self._name)
         if leads and not self.leads:
             log.info("[ModuloEjecucion] %s coordina %d fragmentos", self._name, self._shards)
@@ -57,7 +57,7 @@ class Coordinator:
                 self._keep_busy(lease)
 
     def stop(self) -> None:
-        """Let another node lead."""
+        """Give up the lead, so that another node can take it at once."""
         self._leases.resign(self._name)
         self.leads = False
 
@@ -73,7 +73,7 @@ class Coordinator:
         log.info("[ModuloEjecucion] fragmentos asignados: %s", each or "ninguno, no hay workers")
 
     def _at_work(self, live: dict[str, Lease]) -> dict[str, Lease]:
-        """Those that work; all, where none does: what they wait for then, they wait for together."""
+        """The workers that make progress; all of them where none does, since they then wait for the same server."""
         working = {name: lease for name, lease in live.items() if self._goes_on(lease)}
         for name in live.keys() - working.keys() - self._still:
             log.warning("[ModuloEjecucion] %s does nothing of its turns for %.0f s", name, STALLED_S)
@@ -81,14 +81,14 @@ class Coordinator:
         return working or live
 
     def _leases_are_current(self) -> bool:
-        """Leases end while Redis is away, or while we do not run: workers get the time to renew them."""
+        """Whether workers had time to renew their leases, which end while Redis is away or this process is paused."""
         now, last, self._stepped = time.monotonic(), self._stepped, time.monotonic()
         if last is not None and now - last > LEASE_MS / 1000:
             self._decide_from = now + LEASE_MS / 1000
         return now >= self._decide_from
 
     def _goes_on(self, lease: Lease) -> bool:
-        """Whether it works on the turns that it was given."""
+        """Whether it makes progress on its turns, or has none to do."""
         now = time.monotonic()
         done = lease.began, lease.steps
         before, since = self._progress.setdefault(lease.queue, (done, now))
@@ -106,7 +106,7 @@ class Coordinator:
 
     def _keep_busy(self, lease: Lease) -> None:
         sent = self._sent.setdefault(lease.queue, lease.began)
-        if time.monotonic() - self._progress[lease.queue][1] > LOST_S:     # lost with the broker, say: count anew
+        if time.monotonic() - self._progress[lease.queue][1] > LOST_S:     # the broker may have lost them: count anew
             sent = lease.began
             self._progress[lease.queue] = (self._progress[lease.queue][0], time.monotonic() - STALLED_S)
         for _ in range(max(0, lease.began + QUEUED - sent)):

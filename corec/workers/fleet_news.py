@@ -1,6 +1,6 @@
-"""What the workers of a fleet commit, told to its nodes: plugins and the live status see the whole fleet by it.
+"""A Redis stream with the turns that workers commit, so that plugins and the live status of nodes see the whole fleet.
 
-A bounded stream of packed rows; who is too slow misses the oldest.  What counts stands in the database.
+The stream is bounded: a reader that is too slow misses the oldest turns.  The database has all of them.
 """
 import logging
 from collections.abc import Callable
@@ -24,25 +24,25 @@ BLOCK_MS = 500
 
 
 def news_stream(fleet: str) -> str:
-    """The stream of one fleet."""
+    """The name of a fleet's stream of news."""
     return f"corec:{fleet}:news"
 
 
 class NewsWriter:
-    """The worker's end."""
+    """Adds the turns of one shard to the stream."""
 
     def __init__(self, link: Link, fleet: str) -> None:
         self._link, self._stream = link, news_stream(fleet)
-        self._provisional: Outcome | None = None   # its alerts were told before it is committed
+        self._provisional: Outcome | None = None   # a turn whose alerts were sent before its commit
 
     def committed(self, outcome: Outcome) -> None:
-        """One committed turn, unless nothing came of it; a server that is away is told nothing."""
+        """Send a committed turn, unless it is empty.  It is lost where the server is away."""
         if len(outcome.aggregates) or len(outcome.alerts):
             self._send(WorkerTurn(outcome.aggregates, outcome.alerts, alerted_before=outcome is self._provisional))
         self._provisional = None
 
     def provisional(self, outcome: Outcome) -> None:
-        """The alerts of a turn that the store does not take for now."""
+        """Send the alerts of a turn that the store does not take for now."""
         if len(outcome.alerts) and self._send(WorkerTurn(outcome.aggregates[:0], outcome.alerts, provisional=True)):
             self._provisional = outcome
 
@@ -56,12 +56,12 @@ class NewsWriter:
 
 
 class NewsReader(RetryingThread):
-    """The node's end: a thread that hands on what is told from now on."""
+    """A thread of a node that passes on each turn that is added from now on."""
 
     again_s, join_s = 0.5, 2.0
 
     def __init__(self, server: RedisServer, fleet: str, on_turn: Callable[[WorkerTurn], None]) -> None:
-        """on_turn: gets what came of one turn."""
+        """on_turn: called in this thread with each turn."""
         super().__init__("fleet-news", f"FleetNews-{fleet}", log)
         self._link, self._stream, self._on_turn = Link(server), news_stream(fleet), on_turn
         self._last = "$"
@@ -71,14 +71,14 @@ class NewsReader(RetryingThread):
             self._listen()
 
     def _failed(self, error: CoreCError) -> None:
-        """Who coordinates tells of a server that is away."""
+        """Log nothing: the coordinator logs that the server is away."""
 
     def _end(self) -> None:
         self._link.close()
 
     def _listen(self) -> None:
         client = self._link.client(self._stream)
-        if self._last == "$":       # a position of our own: nothing is missed between two reads
+        if self._last == "$":       # with a fixed position nothing is missed between two reads
             newest = client.xrevrange(self._stream, count=1)
             self._last = newest[0][0].decode() if newest else "0-0"
         for _, entries in client.xread({self._stream: self._last}, block=BLOCK_MS) or ():
