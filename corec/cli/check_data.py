@@ -1,4 +1,4 @@
-"""Every check that the files of a data folder can be put to, while no node works on them; none of them is changed."""
+"""Verifies all files of a data folder while no node works on it; none of them is changed."""
 
 import shutil
 import sqlite3
@@ -26,12 +26,12 @@ from corec.storage.sqlite.store import distrust_mark
 from corec.storage.sqlite.verify import verify as verify_store
 from corec.streams import journal
 
-#: Turns in which a note of what was read from a server is looked for.
+#: Newest turns that are searched for a record of streams read from a server.
 RECENT_TURNS = 50
 
 
 class PartCheck(NamedTuple):
-    """What one part of a data folder holds, everything wrong with it, and what to do about that."""
+    """The result for one part of a data folder: what it holds, all problems, and the remedy."""
 
     name: str
     found: str
@@ -40,14 +40,14 @@ class PartCheck(NamedTuple):
 
 
 class StoreState(NamedTuple):
-    """Where a store stands, and whether its log is on a server."""
+    """The newest turn of a store, and whether its log of readings is on a server."""
 
     state: State
     on_server: bool
 
 
 def verify_folder(data: Path, config: Config | None = None) -> Iterator[PartCheck]:
-    """Read all of it; FolderInUse while a node runs there."""
+    """Yields a result for each part of the folder; FolderInUse while a node runs there."""
     layout = require_data_folder(data)
     with undisturbed(layout), _still(layout.store) as still:
         require_one_node(layout, still)
@@ -64,7 +64,7 @@ def verify_folder(data: Path, config: Config | None = None) -> Iterator[PartChec
 
 
 def require_data_folder(data: Path) -> Layout:
-    """The layout of a folder in which a node has worked."""
+    """The layout of a data folder; StorageError where no node has worked in it."""
     layout = Layout(data)
     if not layout.exists:
         what = "which holds no store, journal or snapshot of one" if data.is_dir() else "which is none"
@@ -75,7 +75,7 @@ def require_data_folder(data: Path) -> Layout:
 
 
 def mark_store(data: Path, reason: str) -> None:
-    """Have the next start build the store anew from its sound rows; *reason* is for who finds the mark."""
+    """Have the next start build the store anew from its sound rows.  reason: text of the mark's file."""
     with DataFolder(data, least_free=0) as folder:
         distrust_mark(folder.store).write_text(reason + "\n")
 
@@ -90,7 +90,7 @@ def _together(standing: StoreState | None, span: JournalSpan | None, heads: list
 
 @contextmanager
 def _still(path: Path) -> Iterator[Path]:
-    """The store, or a copy of one whose node was killed: SQLite would make files beside it."""
+    """Yields the store, or a copy of it where its node was killed, since SQLite would then write files beside it."""
     if not has_wal(path):
         yield path
         return
@@ -116,7 +116,7 @@ def _store(path: Path, still: Path) -> tuple[PartCheck, StoreState | None]:
 
 
 def _store_state(path: Path) -> StoreState | None:
-    """None where that cannot be read."""
+    """The state of the store; None where it cannot be read."""
     try:
         with closing(StoreReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
             state = reader.state

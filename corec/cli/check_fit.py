@@ -1,4 +1,4 @@
-"""Do the parts of a data folder fit each other?  What is missing, and what a start would do about it."""
+"""Checks that store, journal and snapshots of a data folder fit each other; says what a start would do."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from corec.storage.snapshots.files import Head
 
 
 class JournalSpan(NamedTuple):
-    """The batches of a journal; none where *last* is below *first*."""
+    """The first and last batch of a journal; *last* below *first* means none."""
 
     first: int
     last: int
 
 
 def misfits(store: State | None, journal: JournalSpan | None, snapshots: Sequence[Head], *, on_server: bool = False) -> Iterator[str]:
-    """What one part lacks that another one stands on.
+    """Yields a sentence for each thing that one part lacks and another needs.
 
-    store, journal: None where it is not there.  on_server: the log is on a server, so the journal says nothing.
+    store, journal: None where it is missing.  on_server: the log is on a server, so the journal is not checked.
     """
     if store is None:
         yield from _without_store(journal, snapshots)
@@ -57,7 +57,7 @@ def _ahead(store: State, snapshots: Sequence[Head], usable: Sequence[Head]) -> I
 
 
 def _journal(store: State, journal: JournalSpan | None, base: Head | None) -> Iterator[str]:
-    """What the store has folded and the journal does not hold any more, though it should."""
+    """Batches that the store has folded, or a snapshot needs, and that the journal has lost."""
     have = journal or JournalSpan(store.offset + 1, 0)
     if have.last < store.offset:
         what = f"ends at batch {have.last:,}" if journal else "is missing"

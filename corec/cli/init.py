@@ -40,7 +40,7 @@ def init(folder: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> bool:
-    """Write a file unless it exists; whether it was written."""
+    """Write a file unless it exists; returns whether it was written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("xb") as file:
@@ -66,7 +66,7 @@ def plugins() -> dict[Path, bytes]:
 
 
 def bundled_plugins() -> Path:
-    """Where they are: in the package as it is installed, in a checkout beside it."""
+    """The folder of the plugins that come with CoreC: in the installed package, or beside it in a checkout."""
     installed = PACKAGED / "plugins"
     return installed if installed.is_dir() else PACKAGED.parents[2] / "plugins"
 

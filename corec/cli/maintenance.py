@@ -1,4 +1,4 @@
-"""`corec mute` and `corec ack`: alerts that nobody needs to hear, and alerts that somebody saw to."""
+"""`corec mute` and `corec ack`: silence alerts for a time, and acknowledge alerts."""
 
 from pathlib import Path
 

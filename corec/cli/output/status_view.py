@@ -1,4 +1,4 @@
-"""What `corec run` shows while it runs: a live status on a terminal, lines elsewhere."""
+"""The output of `corec run`: a live status on a terminal, lines elsewhere."""
 
 import logging
 import threading
@@ -15,9 +15,9 @@ log = logging.getLogger("corec.cli.status_view")
 
 #: Seconds between two looks at the node on a terminal, and between two lines elsewhere.
 REDRAW_S, LINE_S = 1.0, 5.0
-#: Seconds between two looks whether it has started.
+#: Seconds between two checks whether the node has started.
 START_S = 0.05
-#: The first one comes sooner: it says that things work.
+#: Seconds to the first one, which comes sooner to show that the node works.
 FIRST_DRAW_S, FIRST_LINE_S = 0.2, 1.0
 ALERTS_A_LINE = 5
 CHART = 20
@@ -26,19 +26,19 @@ STYLES = {"": "", "strong": "bold", "faint": "dim", "good": "green", "warning": 
 
 
 class ShownNode(Protocol):
-    """What a view looks at."""
+    """The part of a node that a view uses."""
 
     state: str
 
     def status(self) -> dict[str, Any]:
-        """What the node does now."""
+        """The document of `corec status --json`."""
 
 
 class StatusView(ABC):
-    """Looks at a node again and again in a thread, from entering to leaving."""
+    """A context in which a thread shows a node's status again and again."""
 
     def __init__(self, node: ShownNode, first: float, every: float) -> None:
-        """*first*, *every*: seconds to the first look, and between two."""
+        """first: seconds to the first look; every: seconds between two."""
         self._node, self._first, self._every = node, first, every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status-view", daemon=True)
@@ -55,7 +55,7 @@ class StatusView(ABC):
 
     @abstractmethod
     def show(self, status: dict[str, Any]) -> None:
-        """Show one status."""
+        """Show a status; called in the view's thread."""
 
     def _run(self) -> None:
         while self._node.state != "running" and not self._over.wait(START_S):
@@ -67,26 +67,26 @@ class StatusView(ABC):
             pause = self._every
 
     def _look(self, *, shown: bool = True) -> None:
-        """Look at the node if it runs; whatever goes wrong in showing it must not touch it."""
+        """Show the node if it runs; errors are logged, since they must not reach the node."""
         if self._node.state != "running":
             return
         try:
             status = self._node.status()
             if shown:
                 self.show(status)
-        except Exception as error:  # the node is more than its picture
+        except Exception as error:  # the node goes on without its display
             log.debug("[StatusView] %s: %s", type(error).__name__, error)
 
 
 class LineView(StatusView):
-    """A line every few seconds on standard output, and the newest alerts by name."""
+    """Prints a line every few seconds, and the newest alerts by name."""
 
     def __init__(self, node: ShownNode, *, first: float = FIRST_LINE_S, every: float = LINE_S) -> None:
         super().__init__(node, first, every)
         self._shown = 0  # alerts
 
     def show(self, status: dict[str, Any]) -> None:
-        """Print it; the node goes on when nobody reads it any more."""
+        """Print the lines; the node goes on where the reader of the output is gone."""
         try:
             self._print(status)
         except BrokenPipeError:
@@ -127,7 +127,6 @@ class LiveView(StatusView):
         logs.setup()
 
     def show(self, status: dict[str, Any]) -> None:
-        """Redraw it."""
         self._rates.append(status["readings"]["per_s"])
         # one line less than there are: the cursor stands below the last one
         lines = status_lines(status, self._rates, width=self.console.width, height=self.console.height - 1)
