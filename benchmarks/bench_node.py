@@ -48,7 +48,7 @@ def ended(process):
         process.communicate()
 
 
-def told(*arguments):
+def last_line_of(*arguments):
     """The line of JSON that a child says, the last thing it prints."""
     output, _ = spawn(*arguments).communicate(timeout=600)
     try:
@@ -148,7 +148,7 @@ def recovered_in(config, remains, data, readings):
 def test_sustained(report, quick, tmp_path):
     """Uniform random ids, 1,000 a batch, accepted and committed, with snapshots and trimming."""
     seconds = 8 if quick else 60
-    found = told("-m", "benchmarks.child_node", "sustain", tmp_path / "data", MILLION, seconds, OFFERED)
+    found = last_line_of("-m", "benchmarks.child_node", "sustain", tmp_path / "data", MILLION, seconds, OFFERED)
     ledger = found["ledger"]
     assert ledger["in"] == found["sent"] == sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
     assert found["snapshots"] and (quick or found["trimmed"]), f"expected snapshots and a trimmed journal, got {found}"
@@ -164,5 +164,5 @@ def test_memory(report, quick, tmp_path, entities):
     """A node all of whose entities were heard."""
     if quick and entities > MILLION:
         pytest.skip("only in the full form")
-    rss, limit = told("-m", "benchmarks.child_node", "weigh", tmp_path / "data", entities)["rss"], NODE_MB[entities]
+    rss, limit = last_line_of("-m", "benchmarks.child_node", "weigh", tmp_path / "data", entities)["rss"], NODE_MB[entities]
     report.judge("node", f"{entities:,} entities, all heard", f"{rss / MB:.0f} MB RSS", f"<= {limit} MB", rss <= limit * MB)

@@ -28,7 +28,7 @@ class BlockIds:
     def claim(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
         """uint32[len(names)]: the wire id of each entity.  A block that was registered before gets its old ids.
 
-        PluginError where the block is held already, or does not fit what it was before.
+        PluginError where the block has a holder already, or does not fit what it was before.
         """
         with self._one_at_a_time:   # ids are given in turn
             if block in self._holders:

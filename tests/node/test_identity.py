@@ -144,8 +144,8 @@ def test_files_of_a_newer_corec_are_refused_and_left_alone(two, change):
     with pytest.raises(StorageError, match="a newer CoreC wrote it") as caught:
         start(two / "a")
     assert caught.value.exit_code == ExitCode.DATA and "this is CoreC" in caught.value.hint
-    told = CliRunner().invoke(main, ["check", "--data", str(two / "a")])
-    assert told.exit_code == ExitCode.DATA and "a newer CoreC wrote it" in told.output
+    shown = CliRunner().invoke(main, ["check", "--data", str(two / "a")])
+    assert shown.exit_code == ExitCode.DATA and "a newer CoreC wrote it" in shown.output
     assert names == sorted(path.name for path in (two / "a").rglob("*"))
 
 

@@ -109,7 +109,7 @@ class Fleet:
         self._over.set()
         self._sender.join()
 
-    def held(self):
+    def owners(self):
         """Shard -> pids of the workers that say they fold it."""
         held = {}
         for lease in self.leases.live().values():
@@ -130,27 +130,27 @@ class Fleet:
 
     def folded_by(self, pids):
         """Whether each shard is folded by exactly one worker, all of them among *pids*."""
-        return self._is_folded_by(pids, self.held())
+        return self._is_folded_by(pids, self.owners())
 
     def _is_folded_by(self, pids, held):
         return len(held) == self.config["fragmentos"] and all(len(each) == 1 and each[0] in pids for each in held.values())
 
     def shared_by(self, *names):
         """The same, and none of these workers is without."""
-        held, pids = self.held(), self.pid(*names)      # of one moment
+        owners, pids = self.owners(), self.pid(*names)      # of one moment
         return self._is_folded_by(pids, held) and {pid for [pid] in held.values()} == pids
 
-    def wait(self, done, seconds, told=lambda: ""):
+    def wait(self, done, seconds, detail=lambda: ""):
         """Seconds until *done*."""
         began = time.monotonic()
         while not done():
-            assert time.monotonic() - began < seconds, f"after {seconds} s: {told()} {self.held()}\n" + self.logs()
+            assert time.monotonic() - began < seconds, f"after {seconds} s: {detail()} {self.owners()}\n" + self.logs()
             time.sleep(0.02)
         return time.monotonic() - began
 
     def shards_of(self, name):
         """Those that a worker folds."""
-        return {shard for shard, pids in self.held().items() if pids == [self.processes[name].pid]}
+        return {shard for shard, pids in self.owners().items() if pids == [self.processes[name].pid]}
 
     def pid(self, *names):
         return {self.processes[name].pid for name in names}

@@ -172,7 +172,7 @@ class _Life:
         self._running = owner.running
         self._passes: deque[tuple[Any, ...]] = deque()
         self._began = self._due = time.monotonic()
-        self._sent_at: float | None = None  # when the pass on its way was sent
+        self._sent_at: float | None = None  # when the pass under way was sent
         self._look_at = self._weigh_at = 0.0
         self._ready = False
         self._blocks_sent = len(owner.block_ids)

@@ -32,7 +32,7 @@ def milliseconds(seconds):
 
 
 def judged(report, what, best, most):
-    report.judge("organism", what, milliseconds(best), f"< {milliseconds(most)}", best < most)
+    report.judge("blocks", what, milliseconds(best), f"< {milliseconds(most)}", best < most)
 
 
 def commanded(engine, command, *, failing):
