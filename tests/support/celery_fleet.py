@@ -111,11 +111,11 @@ class Fleet:
 
     def owners(self):
         """Shard -> pids of the workers that say they fold it."""
-        held = {}
+        owners = {}
         for lease in self.leases.live().values():
             for shard in lease.shards:
-                held.setdefault(shard, []).append(lease.pid)
-        return held
+                owners.setdefault(shard, []).append(lease.pid)
+        return owners
 
     def turns(self):
         """Shard -> its last committed turn."""
@@ -132,13 +132,13 @@ class Fleet:
         """Whether each shard is folded by exactly one worker, all of them among *pids*."""
         return self._is_folded_by(pids, self.owners())
 
-    def _is_folded_by(self, pids, held):
-        return len(held) == self.config["fragmentos"] and all(len(each) == 1 and each[0] in pids for each in held.values())
+    def _is_folded_by(self, pids, owners):
+        return len(owners) == self.config["fragmentos"] and all(len(each) == 1 and each[0] in pids for each in owners.values())
 
     def shared_by(self, *names):
         """The same, and none of these workers is without."""
         owners, pids = self.owners(), self.pid(*names)      # of one moment
-        return self._is_folded_by(pids, held) and {pid for [pid] in held.values()} == pids
+        return self._is_folded_by(pids, owners) and {pid for [pid] in owners.values()} == pids
 
     def wait(self, done, seconds, detail=lambda: ""):
         """Seconds until *done*."""
