@@ -18,7 +18,8 @@
     │       ├── DiskFull           no room left to write
     │       └── FenceLost          another node took over; this one has to stop
     └── Bug                    ours: please report it
-        └── InternalError        a promise of CoreC to itself that does not hold
+        ├── InternalError        a promise of CoreC to itself that does not hold
+        └── UnfoldableEntry      folding failed at one entry of the log, which is put aside
 
 An `InputError` is shown as its text; a `Bug` is shown with its traceback.
 """
@@ -46,6 +47,7 @@ __all__ = [
     "ServerAway",
     "ServerError",
     "StorageError",
+    "UnfoldableEntry",
     "UsageError",
     "exit_code",
 ]
@@ -181,6 +183,10 @@ class Bug(CoreCError):
 
 class InternalError(Bug):
     """A promise of CoreC to itself that does not hold."""
+
+
+class UnfoldableEntry(Bug):
+    """Folding failed at one entry of the log, which is put aside."""
 
 
 def exit_code(error: BaseException) -> ExitCode:

@@ -219,7 +219,7 @@ class CoreCNucleus(Nucleus):
     @property
     def heals(self) -> int:
         """Damaged stores that this run replaced."""
-        return self._life.heals
+        return self._life.heals.total()
 
     # --- readings ------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ from corec.common.units import MB
 from corec.config import Config, load
 from corec.errors import BackPressure, DiskFull, FrameError, InputError
 from corec.streams.reach import cut_to_reach
-from corec.streams.sending.routing import Part, Routing
-from corec.streams.sending.unsent import Tail, future_of
+from corec.streams.sending.routing import Routing, StreamPart
+from corec.streams.sending.unsent import Unsent, future_of
 
 TAILS = "tails"
 #: How long `publish` waits for room before it says that there is none.
@@ -42,12 +42,12 @@ class Publisher:
 
     def __init__(self, config: Config | str | Path = "configs", *, name: str, data: Path | str = "data", folder: Path | None = None,
                  max_disk_mb: int = TAIL_MB, epoch: int | None = None) -> None:
-        """data: the node's folder; the tail is kept there unless *folder* names another.  epoch: see `Tail`."""
+        """data: the node's folder; the tail is kept there unless *folder* names another.  epoch: see `Unsent`."""
         self.config = config if isinstance(config, Config) else load(config)
         self.name = name
         self._routing = Routing(self.config.fragmentos, self.config)
         folder = folder or Path(data) / TAILS / name.replace("/", "_")
-        self._tail = Tail(folder, name, max_bytes=max_disk_mb * MB, on_commit=lambda _: self.sender.more(), epoch=epoch,
+        self._unsent = Unsent(folder, name, max_bytes=max_disk_mb * MB, on_commit=lambda _: self.sender.more(), epoch=epoch,
                           instance=self.config.instance_id)  # fmt: skip
         self.sender = self._make_sender(Path(data))
         self.sender.start()
@@ -59,9 +59,9 @@ class Publisher:
         self.close()
 
     @property
-    def tail(self) -> Tail:
+    def unsent(self) -> Unsent:
         """What it has not got rid of."""
-        return self._tail
+        return self._unsent
 
     def publish(self, readings: bytes | Iterable[Reading], *, time: int | None = None, offsets: Any = None,
                 timeout: float = TIMEOUT_S) -> None:
@@ -85,28 +85,28 @@ class Publisher:
         """
         tickets = []
         for part, moment in self._parts(frames, time, offsets):
-            tickets.append(self._tail.put(part, moment))
+            tickets.append(self._unsent.put(part, moment))
             tickets[-1].add_done_callback(lambda done, part=part: refused(part.frames) if isinstance(done.exception(), DiskFull) else None)
         return future_of(tickets)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the server, or the node, has everything; False when *timeout* ran out before."""
-        return self.sender.wait_sent(self._tail.last, timeout)
+        return self.sender.wait_sent(self._unsent.last, timeout)
 
     def close(self, timeout: float = 1.0) -> None:
         """Send what goes within *timeout*; the rest is sent by the next start under this name."""
         self.flush(timeout)
         self.sender.stop()
-        self._tail.close()
+        self._unsent.close()
 
-    def _parts(self, frames: bytes, time: int, offsets: Any) -> list[tuple[Part, int]]:
+    def _parts(self, frames: bytes, time: int, offsets: Any) -> list[tuple[StreamPart, int]]:
         """Readings as envelopes take them, each with its time in ms."""
         return [(part, piece.time) for piece in cut_to_reach(frames, time, offsets)
                 for part in self._routing.split(piece.frames, piece.offsets)]  # fmt: skip
 
-    def _refused(self, parts: list[tuple[Part, int]], timeout: float) -> list[tuple[Part, int]]:
+    def _refused(self, parts: list[tuple[StreamPart, int]], timeout: float) -> list[tuple[StreamPart, int]]:
         """Keep the parts; those for which there was no room."""
-        tickets = [(part, self._tail.put(*part)) for part in parts]
+        tickets = [(part, self._unsent.put(*part)) for part in parts]
         return [part for part, ticket in tickets if isinstance(_problem(ticket, timeout), DiskFull)]
 
     def _no_room(self, timeout: float) -> BackPressure:
@@ -118,10 +118,10 @@ class Publisher:
         if self.config.redis_config is None:
             from corec.control.node_sender import NodeSender
 
-            return NodeSender(data, self._tail, instance=self.config.instance_id)
+            return NodeSender(data, self._unsent, instance=self.config.instance_id)
         from corec.streams.sending.redis_sender import Sender  # redis is loaded only where it is configured
 
-        return Sender(self.config.redis_config, self._tail, instance=self.config.instance_id)
+        return Sender(self.config.redis_config, self._unsent, instance=self.config.instance_id)
 
 
 def publish(readings: bytes | Iterable[Reading], *, time: int | None = None, config: Config | str | Path = "configs",

@@ -15,12 +15,12 @@ from corec.errors import CoreCError, DamagedFile, StorageError
 from corec.pipeline.identity import require_one_node
 from corec.sources import names
 from corec.storage import disk
-from corec.storage.base import State
+from corec.storage.base import StoreState
 from corec.storage.folder import DataFolder, Layout, undisturbed
 from corec.storage.open_store import open_reader
 from corec.storage.snapshots import Snapshots
 from corec.storage.snapshots.files import Head
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.storage.sqlite.schema import connect, has_wal
 from corec.storage.sqlite.store import distrust_mark
 from corec.storage.sqlite.verify import verify as verify_store
@@ -39,10 +39,10 @@ class PartCheck(NamedTuple):
     remedy: str = ""
 
 
-class StoreState(NamedTuple):
+class FoundStore(NamedTuple):
     """The newest turn of a store, and whether its log of readings is on a server."""
 
-    state: State
+    state: StoreState
     on_server: bool
 
 
@@ -80,7 +80,7 @@ def mark_store(data: Path, reason: str) -> None:
         distrust_mark(folder.store).write_text(reason + "\n")
 
 
-def _together(standing: StoreState | None, span: JournalSpan | None, heads: list[Head]) -> Iterator[PartCheck]:
+def _together(standing: FoundStore | None, span: JournalSpan | None, heads: list[Head]) -> Iterator[PartCheck]:
     state, on_server = standing or (None, False)
     wrong = list(misfits(state, span, heads, on_server=on_server))
     to_fold = 0 if on_server or not span else span.last - max((head.offset for head in heads), default=0)
@@ -101,12 +101,12 @@ def _still(path: Path) -> Iterator[Path]:
         yield Path(place) / path.name
 
 
-def _store(path: Path, still: Path) -> tuple[PartCheck, StoreState | None]:
+def _store(path: Path, still: Path) -> tuple[PartCheck, FoundStore | None]:
     if not path.exists():
         return PartCheck("store", "none", []), None
     size = amount(path.stat().st_size)
     problems = [problem.replace(str(still), str(path)) for problem in verify_store(still, at_rest=True)]
-    standing = _store_state(still)
+    standing = _found_store(still)
     if distrust_mark(path).exists():
         return PartCheck("store", size, ["it is marked: the next start builds it anew from its sound rows"]), standing
     if problems or standing is None:
@@ -115,25 +115,25 @@ def _store(path: Path, still: Path) -> tuple[PartCheck, StoreState | None]:
     return PartCheck("store", f"{size}, up to turn {standing.state.turn:,}", []), standing
 
 
-def _store_state(path: Path) -> StoreState | None:
+def _found_store(path: Path) -> FoundStore | None:
     """The state of the store; None where it cannot be read."""
     try:
-        with closing(StoreReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
+        with closing(SqliteReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
             state = reader.state
             recent = reader.turns(state.turn - RECENT_TURNS)
-            return StoreState(state, any(command["op"] == "read" for record in recent for command in record.commands))
+            return FoundStore(state, any(command["op"] == "read" for record in recent for command in record.commands))
     except (DamagedFile, sqlite3.Error, ValueError, KeyError):
         return None
 
 
-def _server(config: Config, data: Path) -> tuple[PartCheck, StoreState]:
+def _server(config: Config, data: Path) -> tuple[PartCheck, FoundStore]:
     from corec.storage.postgres.session import where
     from corec.storage.postgres.verify import verify
 
     with open_reader(config, data) as reader:
         state = reader.state
         found = f"PostgreSQL, {where(reader.server)}, up to turn {state.turn:,}"
-        return PartCheck("store", found, verify(reader)), StoreState(state, config.redis_config is not None)
+        return PartCheck("store", found, verify(reader)), FoundStore(state, config.redis_config is not None)
 
 
 def _journal(name: str, folder: Path) -> tuple[PartCheck, JournalSpan | None]:

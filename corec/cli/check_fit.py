@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from corec.common.text import counted
-from corec.storage.base import State
+from corec.storage.base import StoreState
 from corec.storage.snapshots.files import Head
 
 
@@ -15,7 +15,7 @@ class JournalSpan(NamedTuple):
     last: int
 
 
-def misfits(store: State | None, journal: JournalSpan | None, snapshots: Sequence[Head], *, on_server: bool = False) -> Iterator[str]:
+def misfits(store: StoreState | None, journal: JournalSpan | None, snapshots: Sequence[Head], *, on_server: bool = False) -> Iterator[str]:
     """Yields a sentence for each thing that one part lacks and another needs.
 
     store, journal: None where it is missing.  on_server: the log is on a server, so the journal is not checked.
@@ -48,7 +48,7 @@ def _folding(journal: JournalSpan | None, after: int) -> str:
     return f" and folds batches {max(after + 1, journal.first):,} to {journal.last:,} of the journal again"
 
 
-def _ahead(store: State, snapshots: Sequence[Head], usable: Sequence[Head]) -> Iterator[str]:
+def _ahead(store: StoreState, snapshots: Sequence[Head], usable: Sequence[Head]) -> Iterator[str]:
     for head in snapshots:
         if head.turn > store.turn:
             instead = "takes the one before it" if usable else "begins without one"
@@ -56,7 +56,7 @@ def _ahead(store: State, snapshots: Sequence[Head], usable: Sequence[Head]) -> I
                    f" a start puts it aside and {instead}")  # fmt: skip
 
 
-def _journal(store: State, journal: JournalSpan | None, base: Head | None) -> Iterator[str]:
+def _journal(store: StoreState, journal: JournalSpan | None, base: Head | None) -> Iterator[str]:
     """Batches that the store has folded, or a snapshot needs, and that the journal has lost."""
     have = journal or JournalSpan(store.offset + 1, 0)
     if have.last < store.offset:
@@ -68,12 +68,12 @@ def _journal(store: State, journal: JournalSpan | None, base: Head | None) -> It
                f" is there; entities lack {counted(have.first - 1 - base.offset, 'batch')}; rows and ledger stay")  # fmt: skip
 
 
-def _state_without(store: State, have: JournalSpan, base: Head | None) -> str:
+def _state_without(store: StoreState, have: JournalSpan, base: Head | None) -> str:
     lacking = store.offset - max(have.last, base.offset) if base else 0
     return f"; entities lack the last {counted(lacking, 'batch')}; rows and ledger stay" if lacking else ""
 
 
-def _no_snapshot(store: State, journal: JournalSpan | None, on_server: bool) -> str:
+def _no_snapshot(store: StoreState, journal: JournalSpan | None, on_server: bool) -> str:
     if not on_server and journal and journal.first == 1 and journal.last >= store.offset:
         return (f"there is no snapshot, the store stands at turn {store.turn:,}: a start folds batches 1 to {store.offset:,} again;"
                 " nothing is lost")  # fmt: skip

@@ -27,7 +27,7 @@ class Process:
         """None while it runs; below zero for a signal."""
         return self._process.poll()
 
-    def told(self) -> str:
+    def exit_reason(self) -> str:
         """How it ended."""
         code = self._process.wait()
         return f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended with {code}"

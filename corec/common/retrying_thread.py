@@ -1,20 +1,23 @@
-"""A thread that does its part again and again: what fails is told once and tried again a little later, until it is stopped."""
+"""A thread that does its part again and again; what fails is tried again a little later, and told as every trouble is."""
 
 import logging
 import threading
+import traceback
 
-from corec.errors import CoreCError
+from corec.common.trouble import Trouble
+from corec.errors import CoreCError, InternalError
 
 
 class RetryingThread:
-    """What it does stands in `_pass`, which takes a bounded time; it sets `problem` back once it knows that things work."""
+    """What it does stands in `_pass`, which takes a bounded time; it calls `_works` once it knows that what failed does not any more."""
 
     again_s = 0.1  # between a failure and the next try
     join_s: float | None = None  # how long `stop` waits for the pass that runs; None: to its end
 
     def __init__(self, thread: str, who: str, log: logging.Logger, *, meanwhile: str = "") -> None:
         """*who*: `Component-instance`, for the log.  *meanwhile*: what a line about a problem says that happens until it is over."""
-        self._who, self._log, self._meanwhile = who, log, meanwhile and f"; {meanwhile}"
+        self._who, self._log = who, log
+        self._trouble = Trouble(log, who, meanwhile=meanwhile)
         self._wake, self._stop = threading.Event(), threading.Event()
         self.problem = ""
         self._thread = threading.Thread(target=self._run, name=thread, daemon=True)
@@ -41,6 +44,9 @@ class RetryingThread:
             except CoreCError as error:
                 self._failed(error)
                 self._stop.wait(self.again_s)
+            except Exception as error:  # a mistake of ours: told, and tried again, rather than a thread that is silently gone
+                self._failed(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
+                self._stop.wait(self.again_s)
         self._end()
 
     def _pass(self) -> None:
@@ -55,6 +61,10 @@ class RetryingThread:
         self._wake.clear()
 
     def _failed(self, error: CoreCError) -> None:
-        if not self.problem:
-            self._log.error("[%s] %s%s", self._who, error, self._meanwhile)
+        self._trouble.failed("", error)
         self.problem = error.text
+
+    def _works(self, said: str = "") -> None:
+        """*said*: what the line about that says."""
+        self._trouble.recovered(said)
+        self.problem = ""

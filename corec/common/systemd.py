@@ -34,7 +34,7 @@ class Supervisor:
             self.tell("WATCHDOG=1")
 
 
-class Ear:
+class NotifyReceiver:
     """The other end: hears what one process tells, which finds it by `environment`."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Ear:
         name = self._link.getsockname()[1:].decode()
         return {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": str(round(watchdog_s * 1e6)), "WATCHDOG_PID": ""}
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """What was told since the last time."""
         told = []
         with suppress(BlockingIOError):

@@ -11,7 +11,7 @@ from corec.errors import DiskFull, ServerAway
 EVERY_S = 60.0
 
 
-class Met(NamedTuple):
+class Failure(NamedTuple):
     since: int  # ms
     state: str  # "full", "away" or "failing"
     text: str
@@ -20,35 +20,35 @@ class Met(NamedTuple):
 class Trouble:
     """The trouble that one part of a node has with its disk or its server.  Its own thread tells; any may ask."""
 
-    def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S) -> None:
-        """*who*: `Component-instance`, for the log."""
-        self._log, self._who, self._every = log, who, every_s
+    def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S, meanwhile: str = "") -> None:
+        """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until it is over, at the end of each line."""
+        self._log, self._who, self._every, self._meanwhile = log, who, every_s, meanwhile and f"; {meanwhile}"
         self._due = 0.0
         self._unsaid = 0
         self._said = False
-        self._met: Met | None = None
+        self._failure: Failure | None = None
 
-    def met(self, what: str, error: Exception, count: int = 1) -> None:
-        """*what* failed with *error*, *count* times."""
-        since = self._met.since if self._met else wall_ms()
+    def failed(self, what: str, error: Exception, count: int = 1) -> None:
+        """*what* failed with *error*, *count* times; no *what* where the error says it."""
+        since = self._failure.since if self._failure else wall_ms()
         state = "full" if isinstance(error, DiskFull) else "away" if isinstance(error, ServerAway) else "failing"
-        self._met = Met(since, state, getattr(error, "text", str(error)))
+        self._failure = Failure(since, state, getattr(error, "text", str(error)))
         if time.monotonic() < self._due:
             self._unsaid += count
             return
         more = f" (and {self._unsaid:,} more since the last such line)" if self._unsaid else ""
-        self._log.error("[%s] %s%s: %s", self._who, what, more, error)
+        self._log.error("[%s] %s%s%s%s", self._who, f"{what}{more}: " if what else "", error, self._meanwhile, "" if what else more)
         self._due, self._unsaid, self._said = time.monotonic() + self._every, 0, True
 
-    def over(self) -> None:
-        """It works again."""
-        if self._met is None:
+    def recovered(self, said: str = "") -> None:
+        """It works again; *said*: what the line about that says."""
+        if self._failure is None:
             return
         if self._said:
-            seconds = (wall_ms() - self._met.since) / 1000
-            self._log.warning("[%s] works again, after %.1f s", self._who, seconds)
-        self._met, self._said = None, False
+            seconds = (wall_ms() - self._failure.since) / 1000
+            self._log.warning("[%s] %s", self._who, said or f"works again, after {seconds:.1f} s")
+        self._failure, self._said = None, False
 
     def status(self) -> dict[str, Any] | None:
         """What is wrong now, as plain values."""
-        return self._met._asdict() if self._met else None
+        return self._failure._asdict() if self._failure else None

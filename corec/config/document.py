@@ -55,7 +55,7 @@ class Document:
     def _line_note(self, path: KeyPath, occurrence: int) -> str:
         if self.text is None:
             return ""
-        offsets = [offset for place, offset in places(self.text) if place == path]
+        offsets = [offset for found, offset in value_offsets(self.text) if found == path]
         if not offsets:
             return ""
         return f" (line {_line(self.text, offsets[occurrence])})"
@@ -105,7 +105,7 @@ def kind(value: Any) -> str:
     return _KINDS.get(type(value), "a number")
 
 
-def places(text: str) -> Iterator[tuple[KeyPath, int]]:
+def value_offsets(text: str) -> Iterator[tuple[KeyPath, int]]:
     """The path and offset of every key and list item of a valid JSON *text*, in order."""
     path: list[str | int | None] = []  # None: an object's next key is not read yet
     for token in _TOKEN.finditer(text):
@@ -115,10 +115,10 @@ def places(text: str) -> Iterator[tuple[KeyPath, int]]:
         elif mark == ",":
             path[-1] = path[-1] + 1 if isinstance(path[-1], int) else None
         elif mark != ":":
-            yield from _value_place(path, token)
+            yield from _value_offset(path, token)
 
 
-def _value_place(path: list, token: re.Match) -> Iterator[tuple[KeyPath, int]]:
+def _value_offset(path: list, token: re.Match) -> Iterator[tuple[KeyPath, int]]:
     if path and path[-1] is None:
         path[-1] = json.loads(token[0])
         yield tuple(path), token.start()
@@ -157,7 +157,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _duplicate_error(text: str, document: Document) -> ConfigError:
     seen: dict[KeyPath, int] = {}
-    for path, offset in places(text):
+    for path, offset in value_offsets(text):
         if path in seen:
             hint = f"the first one stands in line {_line(text, seen[path])}; keep one of the two"
             return document.error(

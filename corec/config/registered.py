@@ -94,11 +94,11 @@ def names_of(entry: BlockEntry) -> Sequence[str] | None:
     return entry.nombres
 
 
-def name_at(entry: BlockEntry, place: int) -> str:
+def name_at(entry: BlockEntry, slot: int) -> str:
     """The name of one of them, "" where it has none."""
     if isinstance(entry.nombres, str):
-        return f"{entry.nombres}{place}"
-    return entry.nombres[place] if entry.nombres else ""
+        return f"{entry.nombres}{slot}"
+    return entry.nombres[slot] if entry.nombres else ""
 
 
 def keeping_registered(config: Config, running: Config) -> Config:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corec.control.client import ask
 from corec.streams.sending.carrier import Carrier
-from corec.streams.sending.unsent import Tail, readings_in
+from corec.streams.sending.unsent import Unsent, readings_in
 
 log = logging.getLogger("corec.node.submit")
 
@@ -22,16 +22,16 @@ class NodeSender(Carrier):
 
     again_s = 0.2
 
-    def __init__(self, data: Path, tail: Tail, *, instance: str = "corec1") -> None:
-        super().__init__(tail, thread="node-sender", instance=instance, log=log)
+    def __init__(self, data: Path, unsent: Unsent, *, instance: str = "corec1") -> None:
+        super().__init__(unsent, thread="node-sender", instance=instance, log=log)
         self._data = data
 
     def _pass(self) -> None:
-        batches = self._tail.read(self._tail.done, ASK_BYTES)
+        batches = self._unsent.read(self._unsent.done, ASK_BYTES)
         if not batches:
             self._rest(IDLE_S)
             return
         ask(self._data, {"op": "submit", "batches": [base64.b64encode(batch.envelope).decode() for batch in batches]}, ANSWER_S)
-        self.problem = ""
+        self._works()
         self.readings += sum(readings_in(batch.envelope) for batch in batches)
         self._drop(batches[-1].offset)

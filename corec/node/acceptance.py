@@ -43,11 +43,11 @@ class Acceptance:
         """Take readings into *journal*, or where the node has a Redis hand them to its *publisher*."""
         self._publisher = publisher
         if reads_redis:
-            self.committer = publisher.tail.committer
+            self.committer = publisher.unsent.committer
         else:
             self.committer = GroupCommitter(journal, on_commit=lambda _: self._pipeline().accepted(), instance=self._config.instance_id,
                                             group_bytes=min(GROUP_BYTES, self._config.max_disk_mb * MB // 8))  # fmt: skip
-        self.committer.stretch = lambda: self._pipeline().flash.interval_factor
+        self.committer.interval_factor = lambda: self._pipeline().flash.interval_factor
 
     def submit(self, frames: bytes, time: int, offsets: Any = None, producer: Producer | None = None) -> "Future[int]":
         """Hand in frames (n * 10 bytes) of *time* ms; the future resolves once they are durable.

@@ -1,6 +1,7 @@
 """Opens the parts a node works on, waits for the store's server, replaces a damaged store, and closes everything."""
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from corec.common.times import iso, wall_ms
 from corec.common.units import DAY_S
 from corec.config import Config
 from corec.engine import Engine
-from corec.errors import CoreCError, DamagedFile, ServerAway
+from corec.errors import CoreCError, DamagedFile, ServerAway, UnfoldableEntry
 from corec.node.after_commit import AfterCommit
 from corec.node.pipeline_thread import PipelineThread
 from corec.node.store_wait import StoreWait
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("corec.nucleus")
 
-#: Damaged stores that one run replaces before it ends with the error.
-MOST_HEALS = 3
+#: Errors that one run recovers from -> how often, before it ends with the error.
+MOST_HEALS = {DamagedFile: 3, UnfoldableEntry: 100}
 #: A warning is logged where the engine's clock is ahead by more than `max_adelanto` and this.
 AHEAD_S = 60
 #: States in which `begin_stop` has something to stop.
@@ -52,7 +53,7 @@ class Lifecycle:
         self._name = f"CoreCNucleus-{config.instance_id}"
         self.state = "new"
         self.over = threading.Event()  # set when a stop is asked for, or the pipeline cannot go on
-        self.heals = 0
+        self.heals: Counter[type[BaseException]] = Counter()
         self.redis: RedisSide | None = None
         self.shed_before: dict[str, dict[str, int]] | None = None  # what earlier starts counted as shed; None while waiting
         self._waiting: StoreWait | None = None
@@ -102,7 +103,7 @@ class Lifecycle:
         self._after.send_to(self.redis)
 
     def _open_first(self) -> Opened:
-        journal = self.redis.publisher.tail.journal if self.reads_redis else None
+        journal = self.redis.publisher.unsent.journal if self.reads_redis else None
         try:
             return self._open(journal)
         except ServerAway as problem:
@@ -119,7 +120,7 @@ class Lifecycle:
         probe(self._config)
         opened = self._open(self.opened.journal)
         require_reach(self._config, opened, last)
-        trouble.over()
+        trouble.recovered()
         self._take(opened)
         self._fold()
 
@@ -153,20 +154,23 @@ class Lifecycle:
         return self.opened.store.state.turn
 
     def _pipeline_failed(self, error: BaseException) -> None:
-        """Replace a damaged store while readings are still accepted; end the node on any other error."""
-        if isinstance(error, DamagedFile) and self.heals < MOST_HEALS and self.state != "stopping":
-            threading.Thread(target=self._heal, name="heal").start()
+        """Replace a damaged store, or an engine that an entry has spoilt, while readings are accepted; else end the node."""
+        bound = next((bound for kind, bound in MOST_HEALS.items() if isinstance(error, kind)), 0)
+        if self.heals[type(error)] < bound and self.state != "stopping":
+            self.heals[type(error)] += 1
+            threading.Thread(target=self._heal, args=(error,), name="heal").start()
         else:
             self.over.set()
 
-    def _heal(self) -> None:
-        self.state, self.heals = "recovering", self.heals + 1
+    def _heal(self, cause: BaseException) -> None:
+        self.state = "recovering"
         try:
             self.opened.store.close()
             self._take(self._open(self.opened.journal))
             self._thread.start()
             self.state = "running"
-            log.warning("[%s] recovered from a damaged store, at turn %d", self._name, self.turn)
+            what = "an entry that could not be folded" if isinstance(cause, UnfoldableEntry) else "a damaged store"
+            log.warning("[%s] recovered from %s, at turn %d", self._name, what, self.turn)
         except CoreCError as error:
             log.error("[%s] no recovery: %s", self._name, error)
             self.over.set()

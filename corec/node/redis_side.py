@@ -19,7 +19,7 @@ from corec.plugin_api.stream_writer import StreamWriter
 from corec.publish import Publisher
 from corec.streams.journal import Journal
 from corec.streams.redis.intake import RedisIntake
-from corec.streams.redis.link import Link, connection_options
+from corec.streams.redis.link import RedisLink, connection_options
 from corec.streams.redis.moved_intake import MovedIntake
 from corec.streams.redis.spool import Spool
 
@@ -94,7 +94,7 @@ class RedisSide:
 
     def troubles(self) -> dict[str, Trouble]:
         """The trouble of each file that it keeps on the local disk, by name."""
-        return {"tail": self.publisher.tail.trouble} | ({"spool": self.intake.reader.spool_trouble} if self.intake else {})
+        return {"tail": self.publisher.unsent.trouble} | ({"spool": self.intake.reader.spool_trouble} if self.intake else {})
 
     def status(self) -> dict[str, Any]:
         """Positions and counts as plain values, for the node's status."""
@@ -134,10 +134,10 @@ def _client(config: Config) -> Any:
 
 
 def _is_cluster(config: Config) -> bool:
-    link = Link(config.redis_config)
+    link = RedisLink(config.redis_config)
     try:
         with link.errors("say what it is"):
-            link.place("corec")
+            link.address_of("corec")
         return link.is_cluster
     except ServerError as error:
         log.error("[CoreCNucleus-%s] %s", config.instance_id, error)

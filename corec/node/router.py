@@ -16,9 +16,10 @@ from corec.common.retrying_thread import RetryingThread
 from corec.common.times import wall_ms
 from corec.config import Config
 from corec.errors import CoreCError, ServerError
+from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.bare_stream import Routed, route
-from corec.streams.redis.keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, payload_of, shard_key
-from corec.streams.redis.link import BLOCK_MS, Link
+from corec.streams.redis.keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, normal_stream, payload_of, shard_key
+from corec.streams.redis.link import BLOCK_MS, RedisLink
 from corec.streams.redis.position import Position
 from corec.streams.sending.routing import Routing
 
@@ -38,7 +39,7 @@ class Router(RetryingThread):
 
     def __init__(self, config: Config) -> None:
         super().__init__("router", f"Router-{config.instance_id}", log)
-        self._link = Link(config.redis_config, on_connect=self._connected)
+        self._link = RedisLink(config.redis_config, on_connect=self._connected)
         self._instance, self._shards = config.instance_id, config.fragmentos
         self._routing = Routing(config.fragmentos, config)
         self._token = secrets.token_hex(8)
@@ -54,7 +55,7 @@ class Router(RetryingThread):
     def _pass(self) -> None:
         with self._link.errors("route what came to corec:in"):
             self._work()
-        self.problem = ""
+        self._works()
 
     def _failed(self, error: CoreCError) -> None:
         super()._failed(error)
@@ -129,7 +130,7 @@ class Router(RetryingThread):
         newest = rows[-1][0].decode()
         epoch = int(self._link.run_of(FRONT_DOOR)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
-        for routed in route(rows, self._routing, epoch, wall_ms()):
+        for routed in self._routed(rows, epoch):
             by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):
@@ -137,6 +138,18 @@ class Router(RetryingThread):
                 return
         self._position.advance(newest, len(rows))
         self._done.append((time.monotonic(), newest))
+
+    def _routed(self, rows: list[Row], epoch: int) -> list[Routed]:
+        """*rows* as shards take them; one at which routing fails, by a mistake of ours, goes on as it came and holds up no other."""
+        try:
+            return list(route(rows, self._routing, epoch, wall_ms()))
+        except Exception as error:
+            if len(rows) > 1:
+                return [routed for row in rows for routed in self._routed([row], epoch)]
+            id, payload = rows[0]
+            log.error("[Router-%s] entry %s of %s cannot be routed and goes to the first shard as it came: %s: %s", self._instance,
+                      id.decode(), FRONT_DOOR, type(error).__name__, error)  # fmt: skip
+            return [Routed(normal_stream(0), payload, id.decode())]
 
     def _serve(self, shard: int, batches: list[Routed], newest: str) -> bool:
         """Add the batches of one shard and move its position, in one transaction; False where another router has moved it."""

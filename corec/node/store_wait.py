@@ -34,7 +34,7 @@ class StoreWait:
     def _run(self) -> None:
         problem: CoreCError = self._problem
         while isinstance(problem, ServerAway):
-            self._trouble.met("the store is waited for, readings are accepted meanwhile", problem)
+            self._trouble.failed("the store is waited for, readings are accepted meanwhile", problem)
             if self._over.wait(EVERY_S):
                 return
             try:

@@ -163,11 +163,11 @@ class Checkpoints:
         try:
             if self._opened.store.note_snapshot(head.turn, head.offset, head.generation):
                 self._opened.intake.trim(self._opened.snapshots.safe_offset)
-            self.trouble.over()
+            self.trouble.recovered()
         except (DamagedFile, FenceLost):
             raise
         except CoreCError as error:
             self._failed(error)
 
     def _failed(self, error: CoreCError) -> None:
-        self.trouble.met("no snapshot this time, the journal is kept", error)
+        self.trouble.failed("no snapshot this time, the journal is kept", error)

@@ -12,7 +12,7 @@ log = logging.getLogger("corec.node.flash")
 #: Seconds between two looks at the written bytes.
 LOOK_EVERY_S = 10.0
 #: Largest factor for the intervals of commits and syncs: a turn of 0.5 s then takes 30 s, a group of 10 ms 0.6 s.
-MOST_FACTOR = 60.0
+MOST_INTERVAL_FACTOR = 60.0
 #: At each look the factor falls to this share of itself at the least.
 EASE = 0.5
 IO = Path("/proc/self/io")
@@ -73,8 +73,8 @@ class FlashBudget:
         """Raise the factor in proportion to *rate* (bytes/s) above what is left of the day; let it fall by EASE at most."""
         left = self._allowed - (total - self._first)
         may = left / max(self._ends - now, LOOK_EVERY_S)
-        wanted = self.interval_factor * rate / may if may > 0 else MOST_FACTOR
-        self.interval_factor = min(MOST_FACTOR, max(1.0, wanted, self.interval_factor * EASE))
+        wanted = self.interval_factor * rate / may if may > 0 else MOST_INTERVAL_FACTOR
+        self.interval_factor = min(MOST_INTERVAL_FACTOR, max(1.0, wanted, self.interval_factor * EASE))
         if left < 0 and not self._warned:
             self._warned = True
             log.warning("[FlashBudget-%s] this day's share of max_flash_mb_per_day, %.0f MB, is written; nothing is refused, commits stay"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from corec.errors import ConfigError, DamagedFile, StorageError
 from corec.storage.folder import Layout
 from corec.storage.snapshots import files as snapshot_files
-from corec.storage.sqlite.read import StoreReader, format_node
+from corec.storage.sqlite.read import SqliteReader, format_node
 from corec.storage.sqlite.schema import connect
 from corec.streams.journal import files as journal_files
 
@@ -70,7 +70,7 @@ def _owner(store: Path) -> Owner:
     if not store.exists():
         return Owner()
     try:
-        with closing(StoreReader(store, db=connect(store, read_only=True, at_rest=True))) as reader:
+        with closing(SqliteReader(store, db=connect(store, read_only=True, at_rest=True))) as reader:
             return Owner(reader.node, reader.instance)
     except (DamagedFile, sqlite3.Error, ValueError):
         return Owner()

@@ -16,11 +16,12 @@ from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
-from corec.errors import ServerAway, StorageError
+from corec.errors import ServerAway, StorageError, UnfoldableEntry
 from corec.pipeline.identity import identify
 from corec.pipeline.restructure import carry_over, same_shape
+from corec.pipeline.unfoldable import refold_without
 from corec.storage.away import AwayStore
-from corec.storage.base import Base, Block, House, LateBatch, Store, TurnRecord
+from corec.storage.base import Block, LateBatch, Retention, Store, StoreBase, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.open_store import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
@@ -42,7 +43,7 @@ class Opened:
     journal: Journal | None  # where this node makes durable what its own sources bring
     intake: Intake  # what the pipeline reads
     store: SqliteStore
-    house: House
+    retention: Retention
     snapshots: Snapshots
     replayed: int = 0  # turns folded again
     tail: int = 0  # readings in them, which no snapshot holds yet
@@ -68,7 +69,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
     return recover(config, snapshots, lambda base: open_store(config, folder.store, base=base, node=node), logs, shard=own)
 
 
-def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tuple[SqliteStore, House]],
+def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase], tuple[SqliteStore, Retention]],
             logs: Callable[[Store], tuple[Journal | None, Intake]], shard: int = 0) -> Opened:
     """The engine of *shard* as snapshots, store and log have it.
 
@@ -76,17 +77,17 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[Base], tup
     """
     name, saved = config.instance_id, snapshots.load()
     engine = _assembled(saved, config, shard)
-    store, house = store_at(_base(saved, engine))
+    store, retention = store_at(_base(saved, engine))
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
         saved = snapshots.load(upto_turn=store.state.turn)
         engine = _assembled(saved, config, shard)
-    opened = Opened(engine, *logs(store), store, house, snapshots)
+    opened = Opened(engine, *logs(store), store, retention, snapshots)
     if saved:
-        _replay(opened, saved.turn, name)
+        _replay_all(opened, saved, config, shard)
     elif store.state.turn and opened.intake.first > 1:
         _without_snapshot(opened, name)
     elif store.state.turn:      # no snapshot, but the journal reaches back to the first reading
-        _replay(opened, 0, name)
+        _replay_all(opened, None, config, shard)
         _take_snapshot(opened)
     else:       # replay must know the configuration that the first turns were folded under
         _take_snapshot(opened)
@@ -133,8 +134,19 @@ def _assembled(saved: Snapshot | None, config: Config, shard: int) -> Engine:
     return Engine.assemble(saved.meta, saved.segments) if saved else Engine(config, shard=shard)
 
 
-def _base(saved: Snapshot | None, engine: Engine) -> Base:
-    return Base(saved.turn, saved.offset, engine.ledger) if saved else Base()
+def _base(saved: Snapshot | None, engine: Engine) -> StoreBase:
+    return StoreBase(saved.turn, saved.offset, engine.ledger) if saved else StoreBase()
+
+
+def _replay_all(opened: Opened, saved: Snapshot | None, config: Config, shard: int) -> None:
+    """Fold again what was committed behind *saved*; from there once more without an entry that cannot be folded."""
+    while True:
+        try:
+            _replay(opened, saved.turn if saved else 0, config.instance_id)
+            return
+        except UnfoldableEntry as error:
+            log.error("[Recovery-%s] %s", config.instance_id, error)
+            opened.engine, opened.replayed = _assembled(saved, config, shard), 0
 
 
 def _replay(opened: Opened, after: int, name: str) -> None:
@@ -143,7 +155,7 @@ def _replay(opened: Opened, after: int, name: str) -> None:
     for record in store.turns(after):
         refold(engine, intake, record)
         opened.replayed += 1
-    for record in store.salvaged:
+    for record in [record for record in store.salvaged if record.turn > store.state.turn]:
         commit(store, record, refold(engine, intake, record), engine)
         opened.replayed += 1
     opened.tail = engine.ledger["in"] - before
@@ -191,7 +203,7 @@ def _make_room(opened: Opened, config: Config, shard: int) -> None:
 
 def refold(engine: Engine, intake: Intake, record: TurnRecord) -> Outcome:
     """Fold a committed turn again."""
-    return engine.turn(intake.again(record), load_q=record.load_q, commands=record.commands, tick=record.tick)
+    return refold_without(engine, intake.again(record), record.commands, load_q=record.load_q, tick=record.tick)
 
 
 def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine, sent: Sequence[tuple[str, int, bytes]] = ()) -> None:

@@ -24,7 +24,7 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.plugin_entries import OWN_PREFIX, unpack_entry
 from corec.streams.redis.keys import FIELD, committed_key
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 
 log = logging.getLogger("corec.node.outputs")
 
@@ -52,7 +52,7 @@ class Outputs(RetryingThread):
         """store: returns the store.  block_ids: returns the ids of the blocks.  folder: for the file with the position; without a
         folder, *position* is the last known one."""
         super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store")
-        self._link = Link(server)
+        self._link = RedisLink(server)
         self._store, self._block_ids, self._instance = store, block_ids, instance
         self._file = folder and folder / "sent"
         self._mark_key = committed_key(shard)
@@ -67,6 +67,7 @@ class Outputs(RetryingThread):
         self._behind = True     # whether the outbox may hold what was not sent
         self._marked_at = self._cached_at = self._saved_at = 0.0
         self.sent = 0
+        self._took = False  # whether the server took something in this pass
 
     def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
         """Send the results of a durable turn.  cursor: stream -> newest entry; run: the id of the server's run, "" without intake."""
@@ -116,7 +117,9 @@ class Outputs(RetryingThread):
                 self._behind = False
             self._mark()
             self._cache()
-        self.problem = ""
+        if self._took:  # a pass that had nothing to write cannot tell whether the server takes it
+            self._works()
+        self._took = False
 
     def _failed(self, error: CoreCError) -> None:
         if isinstance(error, ServerError):
@@ -143,6 +146,7 @@ class Outputs(RetryingThread):
             position = int(pipe.get(key) or 0)
             rows = [row for row in rows if row[0] > position]
             if not rows:
+                self._took = True
                 return
             pipe.multi()
             for _, _, _, entry in rows:
@@ -156,6 +160,7 @@ class Outputs(RetryingThread):
                 self._send(stream, rows)
                 return
         self.sent += len(rows)
+        self._took = True
 
     def _refuse(self, stream: str, error: ResponseError) -> None:
         """Drop the entries of a stream whose key holds another type; the other streams go on."""
@@ -175,9 +180,14 @@ class Outputs(RetryingThread):
             return
         self._marked_at = time.monotonic()
         with self._lock:
-            marks, self._marks = self._marks, {}
-        if marks:
-            self._link.client(self._mark_key).hset(self._mark_key, mapping=marks)
+            marks = self._marks
+        if not marks:
+            return
+        self._link.client(self._mark_key).hset(self._mark_key, mapping=marks)
+        self._took = True
+        with self._lock:
+            if self._marks is marks:
+                self._marks = {}
 
     def _cache(self) -> None:
         """Write the latest rows of changed blocks to hashes, once a second, CACHE_BLOCKS at a time."""
@@ -185,17 +195,20 @@ class Outputs(RetryingThread):
             self._cached_at, self._due = time.monotonic(), list(self._latest)
         if not self._due:
             return
-        chosen, self._due = self._due[:CACHE_BLOCKS], self._due[CACHE_BLOCKS:]
+        chosen = self._due[:CACHE_BLOCKS]
         names = self._block_ids()
-        by_node: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
+        by_server: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
         for block in chosen:
             key = cache_key(names[block])
-            by_node.setdefault(self._link.place(key), []).append((key, self._latest.pop(block)))
-        for rows in by_node.values():
+            by_server.setdefault(self._link.address_of(key), []).append((key, self._latest[block]))
+        for rows in by_server.values():
             with self._link.client(rows[0][0]).pipeline(transaction=False) as pipe:
                 for key, row in rows:
                     pipe.hset(key, mapping={**{name: row[index] for name, index in COLUMN_INDEXES}, "instance_id": self._instance})
                 pipe.execute()
+        self._took, self._due = True, self._due[CACHE_BLOCKS:]
+        for block in chosen:
+            del self._latest[block]
 
     def _saved_position(self) -> int:
         if self._file is None:

@@ -24,6 +24,7 @@ from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
 from corec.pipeline.plugin_entries import Outgoing, Sent
 from corec.pipeline.recovery import Opened, commit, name_blocks
+from corec.pipeline.unfoldable import Sieve, named
 from corec.storage.base import TurnRecord
 from corec.streams.base import Entry
 
@@ -46,7 +47,7 @@ TURN_SHARE = 1 / 8
 #: Entries of an output stream read at once.
 MOST_READ = 100_000
 #: Old rows are rolled up and dropped this often.
-HOUSE_EVERY_S = 0.5
+RETENTION_EVERY_S = 0.5
 #: Pause before a commit that failed is tried again.
 RETRY_S = 0.5
 #: Commands after which blocks have other entities.
@@ -98,14 +99,15 @@ class Pipeline:
         self._turn_bytes = 0
         self._most_bytes = min(TURN_BYTES, config.max_disk_mb * MB * TURN_SHARE)
         self.trouble = Trouble(log, f"Pipeline-{config.instance_id}")
-        self._house_trouble = Trouble(log, f"Housekeeping-{config.instance_id}")
+        self._retention_trouble = Trouble(log, f"Housekeeping-{config.instance_id}")
         self._snapshots: deque[Future] = deque()
         self._out = Outgoing()
         self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
+        self._sieve = Sieve()
         self._heard_at = time.monotonic()
-        self._house_due = 0.0
+        self._retention_due = 0.0
         self.load = 0.0
         self.passes = 0     # grows while the thread lives, also while it waits for a disk
         self.counted = self._count_now()    # between folds, when the ledger balances
@@ -187,7 +189,7 @@ class Pipeline:
         self._tick_if_quiet(began)
         if self._turn_is_over(began):
             self.end_turn()
-        self._see_to_snapshots()
+        self._update_snapshots()
 
     def rest_s(self, busy: float) -> float:
         """How long the driver may wait before the next step, after one that took *busy* seconds."""
@@ -221,7 +223,7 @@ class Pipeline:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _see_to_snapshots(self) -> None:
+    def _update_snapshots(self) -> None:
         if self._snapshots and not self.checkpoints.busy and not self._asked:
             self.end_turn()
             self._asked = [self._snapshots.popleft() for _ in range(len(self._snapshots))]
@@ -244,7 +246,7 @@ class Pipeline:
         if (entries or self._out) and self._record is None:
             self._open_turn([])
         if entries:
-            self.engine.fold_batches((entry.payload, entry.arrival) for entry in entries)
+            self._sieve.fold(self.engine.fold_batches, ((entry.payload, entry.arrival) for entry in entries))
             self._heard_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.counted = self._count_now()
@@ -261,7 +263,7 @@ class Pipeline:
         load_q = round(self.load * LOAD_STEPS)
         self._record = {"load_q": load_q, "commands": commands, "began": time.monotonic(), "config_hash": self.engine.config.digest,
                         "readings": self.engine.ledger["in"], "first": len(commands) - len(self._applied)}  # fmt: skip
-        self._turn_bytes = 0
+        self._turn_bytes, self._sieve = 0, Sieve()
         self.engine.begin_turn(load_q, commands)
 
     def _turn_is_over(self, now: float) -> bool:
@@ -298,9 +300,16 @@ class Pipeline:
         if self._record is not None:
             urgent, self._urgent = self._urgent, False
             self._note_what_was_read(self._record["commands"])
-            self._commit(self.engine.end_turn(tick), tick, urgent or bool(self._applied))
+            outcome = self.engine.end_turn(tick)
+            for each in self._sieve.left_out:
+                log.error("[Pipeline-%s] %s is put aside, with the cause %s", self._config.instance_id, named(each.frames, each.arrival),
+                          each.cause)  # fmt: skip
+            outcome.aside.extend(self._sieve.left_out)
+            self._commit(outcome, tick, urgent or bool(self._applied))
 
     def _note_what_was_read(self, commands: list[dict[str, Any]]) -> None:
+        if left_out := self._sieve.command():
+            commands.append(left_out)
         note = self._intake.note()
         if note:
             note |= self.engine.reached()
@@ -319,7 +328,7 @@ class Pipeline:
         self._record = None
         self._quiet_until = 0
         self.counted = self._count_now()
-        self._keep_house()
+        self._run_retention()
         self._count(outcome)
         self._name_blocks(record["commands"])
         self._answer(turn.turn, outcome, record.get("first", 0))
@@ -352,12 +361,12 @@ class Pipeline:
         while True:
             try:
                 commit(self._store, turn, outcome, self.engine, sent)
-                self.trouble.over()
+                self.trouble.recovered()
                 return
             except (DamagedFile, FenceLost):
                 raise
             except CoreCError as error:
-                self.trouble.met(f"turn {turn.turn} is not committed yet", error)
+                self.trouble.failed(f"turn {turn.turn} is not committed yet", error)
                 if self.stopping:
                     raise type(error)(f"turn {turn.turn} was not committed before the stop; the journal holds its readings",
                                       detail=error.text, hint=error.hint) from error  # fmt: skip
@@ -367,15 +376,15 @@ class Pipeline:
             self.passes += 1
             time.sleep(RETRY_S)
 
-    def _keep_house(self) -> None:
+    def _run_retention(self) -> None:
         """Roll up and drop old rows, a slice now and then, between two turns."""
-        if time.monotonic() >= self._house_due:
-            self._house_due = time.monotonic() + HOUSE_EVERY_S
+        if time.monotonic() >= self._retention_due:
+            self._retention_due = time.monotonic() + RETENTION_EVERY_S
             try:
-                self._opened.house.run(self.engine.clock, self._intake.first)
-                self._house_trouble.over()
+                self._opened.retention.run(self.engine.clock, self._intake.first)
+                self._retention_trouble.recovered()
             except DiskFull as error:
-                self._house_trouble.met("old rows stay for now", error)
+                self._retention_trouble.failed("old rows stay for now", error)
 
     def _count(self, outcome: Outcome) -> None:
         self.totals["messages"] += len(outcome.messages)

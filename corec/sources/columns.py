@@ -37,8 +37,8 @@ class Target(NamedTuple):
 
     def wire_id(self, number: int) -> int:
         """Id on the wire of its entity *number*."""
-        place = self.first + number
-        return self.entry.first_id + place if self.entry.table is None else int(self.entry.table.device[place])
+        slot = self.first + number
+        return self.entry.first_id + slot if self.entry.table is None else int(self.entry.table.device[slot])
 
 
 def map_columns(file: str, names: list[str], config: Config, block: str | None) -> Columns:
@@ -79,8 +79,8 @@ def _entry_target(entry: BlockEntry) -> Target:
 
 def _block_target(entry: BlockEntry, index: int) -> Target:
     first = index * entry.entidades_por_bloque
-    places = entry.entidades if entry.table is None else len(entry.table)
-    return Target(f"{entry.id}/{index}", entry, first, max(0, min(entry.sizes[index], places - first)))
+    entities = entry.entidades if entry.table is None else len(entry.table)
+    return Target(f"{entry.id}/{index}", entry, first, max(0, min(entry.sizes[index], entities - first)))
 
 
 def _devices(config: Config) -> dict[str, tuple[int, int]]:

@@ -21,36 +21,36 @@ class Fleet:
         self._starts = np.cumsum([0, *counts[:-1]]).astype(np.uint32)
         self._shifts = np.array([_first(entry) for entry in entries], np.int64) - self._starts.astype(np.int64)
         self._canales = np.array([entry.canal for entry in entries], np.int8)
-        self._tables = {place: entry.table.device for place, entry in enumerate(entries) if entry.table is not None}
+        self._tables = {number: entry.table.device for number, entry in enumerate(entries) if entry.table is not None}
         self._even = not self._tables and len(set(self._shifts.tolist())) == 1
 
     def addresses(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(wire ids, channels) of entities."""
-        place = np.searchsorted(self._starts[1:], index, side="right")
+        entry = np.searchsorted(self._starts[1:], index, side="right")
         if self._even:
-            return index + np.uint32(self._shifts[0]), self._canales[place]
-        ids = (index + self._shifts[place]).astype(np.uint32)
+            return index + np.uint32(self._shifts[0]), self._canales[entry]
+        ids = (index + self._shifts[entry]).astype(np.uint32)
         for table, devices in self._tables.items():
-            here = place == table
+            here = entry == table
             ids[here] = devices[index[here] - self._starts[table]]
-        return ids, self._canales[place]
+        return ids, self._canales[entry]
 
     def indexes(self, ids: np.ndarray) -> np.ndarray:
         """Entities of wire ids that are known to exist."""
         ids = np.asarray(ids, np.uint32)
         starts = self._starts.tolist()
         index = np.zeros(ids.shape, np.uint32)
-        for place, (start, end) in enumerate(zip(starts, [*starts[1:], self.count], strict=True)):
-            candidates = self._candidates(place, ids, start)
+        for entry, (start, end) in enumerate(zip(starts, [*starts[1:], self.count], strict=True)):
+            candidates = self._candidates(entry, ids, start)
             here = (candidates >= start) & (candidates < end)
             index[here] = candidates[here]
         return index
 
-    def _candidates(self, place: int, ids: np.ndarray, start: int) -> np.ndarray:
+    def _candidates(self, entry: int, ids: np.ndarray, start: int) -> np.ndarray:
         """Indexes that *ids* would have, were they of this entry; -1 where a device table lacks them."""
-        if place not in self._tables:
-            return ids.astype(np.int64) - self._shifts[place]
-        devices = self._tables[place]
+        if entry not in self._tables:
+            return ids.astype(np.int64) - self._shifts[entry]
+        devices = self._tables[entry]
         order = np.argsort(devices)
         found = order[np.minimum(np.searchsorted(devices, ids, sorter=order), len(devices) - 1)]
         return np.where(devices[found] == ids, found + start, -1)

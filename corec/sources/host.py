@@ -80,9 +80,9 @@ class HostSource:
         self._instance = config.instance_id
         self._ids: dict[str, int] = {}
         self._units: dict[str, str] = {}
-        self._unplaced: set[str] = set()
+        self._without_id: set[str] = set()
         self._sensors = HostSensors(f"HostSource-{self._instance}")
-        self._place(list(read_values()))
+        self._assign_ids(list(read_values()))
 
     @property
     def entities(self) -> int:
@@ -98,27 +98,27 @@ class HostSource:
     def detail(self) -> str:
         """What it reads, and what it has no place for."""
         text = f"this machine, into {self._entry.id}"
-        return f"{text}; {len(self._unplaced)} without a place" if self._unplaced else text
+        return f"{text}; {len(self._without_id)} without a place" if self._without_id else text
 
     def read(self, now_ms: int) -> list[Batch]:
         """One batch with every sensor."""
         values = self._sensors.read()
-        self._place(values)
-        placed = [value for value in values if value.name in self._ids]
-        if not placed:
+        self._assign_ids(values)
+        known = [value for value in values if value.name in self._ids]
+        if not known:
             return []
-        ids = np.array([self._ids[value.name] for value in placed], np.uint32)
-        valores = np.array([value.valor for value in placed], np.float32)
+        ids = np.array([self._ids[value.name] for value in known], np.uint32)
+        valores = np.array([value.valor for value in known], np.float32)
         return [Batch(ids, self._entry.canal, valores, ~np.isnan(valores), now_ms)]
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _place(self, values: list[Value]) -> None:
+    def _assign_ids(self, values: list[Value]) -> None:
         new = [
             (value.name, value.unit)
             for value in values
-            if value.name not in self._ids and value.name not in self._unplaced
+            if value.name not in self._ids and value.name not in self._without_id
         ]
         if not new:
             return
@@ -127,7 +127,7 @@ class HostSource:
         self._ids = self._ids | self._slots.assign(self._entry.id, new)
         without = [name for name, _ in new if name not in self._ids]
         if without:
-            self._unplaced.update(without)
+            self._without_id.update(without)
             level = logging.WARNING if self._entry.table is None else logging.INFO  # a device table names what is wanted
             log.log(level, "[HostSource-%s] %s has no place for %s", self._instance, self._entry.id, ", ".join(without))
 

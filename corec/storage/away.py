@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from corec.errors import ServerAway
-from corec.storage.base import State, TurnRecord
+from corec.storage.base import StoreState, TurnRecord
 
 
 class AwayStore:
     """Stands in until the server comes; nothing is folded meanwhile, so nothing is committed."""
 
-    state = State(0, 0, {})
+    state = StoreState(0, 0, {})
     salvaged: Sequence[TurnRecord] = ()
 
     def __init__(self, problem: ServerAway) -> None:

@@ -36,7 +36,7 @@ class LateBatch(NamedTuple):
     cause: str
 
 
-class Base(NamedTuple):
+class StoreBase(NamedTuple):
     """Where a store starts: after this turn and journal offset."""
 
     turn: int = 0
@@ -47,10 +47,10 @@ class Base(NamedTuple):
         return {"turn": self.turn, "offset": self.offset, "ledger": dict(self.ledger)}
 
 
-BEGINNING = Base()
+EMPTY_BASE = StoreBase()
 
 
-class State(NamedTuple):
+class StoreState(NamedTuple):
     """Where a store stands."""
 
     turn: int
@@ -69,7 +69,7 @@ class Store(Protocol):
     """One owner at a time writes; any number of processes may read."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> StoreState:
         """The last committed turn, its offset and its ledger."""
 
     def commit(
@@ -110,14 +110,14 @@ class Store(Protocol):
     def alerts(self, since: int, until: int) -> np.ndarray:
         """Alerts in [since, until)."""
 
-    def reader(self) -> AbstractContextManager["Reader"]:
+    def reader(self) -> AbstractContextManager["OutboxReader"]:
         """A reader of its own, for another thread."""
 
     def close(self) -> None:
         """Let go of the store."""
 
 
-class Reader(Protocol):
+class OutboxReader(Protocol):
     """Looks at what is committed."""
 
     def outbox(self, stream: str, after: int = 0, limit: int = 1000) -> list[tuple[int, int, bytes]]:
@@ -127,7 +127,7 @@ class Reader(Protocol):
         """(number, stream, time, entry) of all output streams behind *number*, in order."""
 
 
-class House(Protocol):
+class Retention(Protocol):
     """Keeps a store in its bounds, a slice at a time, in the thread that commits."""
 
     def run(self, now: int, log_first: int) -> None:

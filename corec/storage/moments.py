@@ -53,6 +53,6 @@ def _merge_moments(merged: np.ndarray, rows: np.ndarray, at: np.ndarray) -> None
 
 
 def _first_measured(means: np.ndarray, measured: np.ndarray, group: np.ndarray, at: np.ndarray) -> np.ndarray:
-    place = np.where(measured, np.arange(len(means)), len(means))
-    first = np.minimum.reduceat(place, at)
+    first_index = np.where(measured, np.arange(len(means)), len(means))
+    first = np.minimum.reduceat(first_index, at)
     return np.append(means, 0.0)[np.minimum(first, len(means))]

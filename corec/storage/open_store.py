@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from corec.common.units import MB
 from corec.config import Config
-from corec.storage.base import Base, House, TurnRecord
-from corec.storage.sqlite.read import StoreReader, format_node
+from corec.storage.base import Retention, StoreBase, TurnRecord
+from corec.storage.sqlite.read import SqliteReader, format_node
 from corec.storage.sqlite.recovery import open_store as open_sqlite
-from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.retention import SqliteRetention
 from corec.storage.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 
-def open_store(config: Config, path: Path, base: Base, node: int = 0) -> "tuple[SqliteStore | PostgresStore, House]":
+def open_store(config: Config, path: Path, base: StoreBase, node: int = 0) -> "tuple[SqliteStore | PostgresStore, Retention]":
     """The store of `db_config`, or the embedded one at *path*, of the node with id *node*; a new one begins at *base*."""
     if config.db_config:
         return _open_postgres(config, path, base, node)
     store = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)
-    return store, Retention(store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB)
+    return store, SqliteRetention(store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB)
 
 
-def open_reader(config: Config | None, data: Path) -> "AbstractContextManager[StoreReader | PostgresReader]":
+def open_reader(config: Config | None, data: Path) -> "AbstractContextManager[SqliteReader | PostgresReader]":
     """The stored rows of a node, to be read by anybody: those of `db_config` (its replica if it keeps up), or of the data folder."""
     from contextlib import closing
 
     if config is None or config.db_config is None:
-        return closing(StoreReader(data / "store.db"))
+        return closing(SqliteReader(data / "store.db"))
     from corec.storage.postgres.read import PostgresReader
     from corec.storage.postgres.replica import to_read
 
@@ -50,19 +50,19 @@ def probe(config: Config) -> None:
         connect(config.db_config, name=config.instance_id).close()
 
 
-def _open_postgres(config: Config, path: Path, base: Base, node: int) -> "tuple[PostgresStore, House]":
+def _open_postgres(config: Config, path: Path, base: StoreBase, node: int) -> "tuple[PostgresStore, Retention]":
     from corec.storage.postgres import schema as postgres_schema
 
     postgres_schema.migrate_if_allowed(config.db_config)
     salvaged = _move(config, path, base, node) if path.exists() else []
     own = "" if config.redis_config and not config.celery_config else format_node(node)
     fresh = not any((path.parent / "journal").glob("*.log"))
-    store, house = _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
+    store, retention = _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
     store.salvaged = salvaged
-    return store, house
+    return store, retention
 
 
-def open_shard_store(config: Config, shard: int, base: Base) -> "tuple[PostgresStore, House]":
+def open_shard_store(config: Config, shard: int, base: StoreBase) -> "tuple[PostgresStore, Retention]":
     """The store of one shard of the fleet."""
     return _postgres(config, base, config.flota, shard)
 
@@ -74,15 +74,15 @@ def open_shard_snapshots(config: Config, shard: int) -> Any:
     return PostgresSnapshots(config.db_config, instance=config.flota, shard=shard)
 
 
-def _postgres(config: Config, base: Base, instance: str, shard: int, **log: Any) -> "tuple[PostgresStore, House]":
+def _postgres(config: Config, base: StoreBase, instance: str, shard: int, **log: Any) -> "tuple[PostgresStore, Retention]":
     from corec.storage.postgres.store import PostgresStore
 
     store = PostgresStore(config.db_config, instance=instance, shard=shard, base=base, days=config.retencion_dias,
                           messages_bytes=config.mensajes_mb * MB, **log)  # fmt: skip
-    return store, store.house
+    return store, store.retention
 
 
-def _move(config: Config, path: Path, base: Base, node: int) -> list[TurnRecord]:
+def _move(config: Config, path: Path, base: StoreBase, node: int) -> list[TurnRecord]:
     """The embedded store at *path* goes to PostgreSQL; turns that damage in it left to be folded again."""
     from corec.storage.postgres.move import Move, set_aside
 

@@ -46,9 +46,9 @@ def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[Piec
 def runs_in_reach(times: Sequence[int]) -> Iterator[slice]:
     """Neighbours of *times* (ms) that one envelope holds, which has the time of the first."""
     start = 0
-    for place, time in enumerate(times):
-        if abs(time - times[start]) > REACH_MS or place - start == MAX_FRAMES:
-            yield slice(start, place)
-            start = place
+    for index, time in enumerate(times):
+        if abs(time - times[start]) > REACH_MS or index - start == MAX_FRAMES:
+            yield slice(start, index)
+            start = index
     if start < len(times):
         yield slice(start, len(times))

@@ -64,14 +64,14 @@ def redis_url(server: RedisServer) -> str:
 
 def require_plain_broker(config: Config) -> None:
     """UsageError where the broker is a Redis Cluster, for which Celery has no transport."""
-    from corec.streams.redis.link import Link
+    from corec.streams.redis.link import RedisLink
 
     if config.celery_config.broker:
         return
-    link = Link(config.redis_config)
+    link = RedisLink(config.redis_config)
     try:
         with link.errors("say what it is"):
-            link.place("corec")
+            link.address_of("corec")
         if link.is_cluster:
             raise UsageError(f"expected a broker for Celery, got the Redis Cluster at {config.redis_config.address}",
                              hint='Celery cannot use one: name a plain Redis in celery_config.broker, "redis://host:6379/0"')  # fmt: skip

@@ -14,7 +14,7 @@ from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 
 log = logging.getLogger("corec.workers.news")
 
@@ -31,7 +31,7 @@ def news_stream(fleet: str) -> str:
 class NewsWriter:
     """Adds the turns of one shard to the stream."""
 
-    def __init__(self, link: Link, fleet: str) -> None:
+    def __init__(self, link: RedisLink, fleet: str) -> None:
         self._link, self._stream = link, news_stream(fleet)
         self._provisional: Outcome | None = None   # a turn whose alerts were sent before its commit
 
@@ -63,7 +63,7 @@ class NewsReader(RetryingThread):
     def __init__(self, server: RedisServer, fleet: str, on_turn: Callable[[WorkerTurn], None]) -> None:
         """on_turn: called in this thread with each turn."""
         super().__init__("fleet-news", f"FleetNews-{fleet}", log)
-        self._link, self._stream, self._on_turn = Link(server), news_stream(fleet), on_turn
+        self._link, self._stream, self._on_turn = RedisLink(server), news_stream(fleet), on_turn
         self._last = "$"
 
     def _pass(self) -> None:

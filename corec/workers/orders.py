@@ -9,7 +9,7 @@ import msgspec
 from corec.config.servers import RedisServer
 from corec.errors import ServerError, UsageError
 from corec.streams.redis.keys import shard_key
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 
 #: Seconds between two looks of a worker, and seconds that an answer is kept.
 LOOK_S = 0.1
@@ -19,7 +19,7 @@ KEPT_S = 60
 class Orders:
     """The orders of one shard, for the worker that has it."""
 
-    def __init__(self, link: Link, shard: int) -> None:
+    def __init__(self, link: RedisLink, shard: int) -> None:
         self._link, self._key = link, shard_key(shard, "orders")
         self._due = 0.0
 
@@ -53,7 +53,7 @@ def order(server: RedisServer, shard: int, command: dict[str, Any], timeout: flo
 
     UsageError where the worker refuses it, ServerError where none answers within *timeout* seconds.
     """
-    link, key, id = Link(server), shard_key(shard, "orders"), uuid.uuid4().hex
+    link, key, id = RedisLink(server), shard_key(shard, "orders"), uuid.uuid4().hex
     try:
         with link.errors("take an order"):
             client, document = link.client(key), msgspec.json.encode({"id": id, "command": command})

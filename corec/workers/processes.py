@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from corec.common.systemd import Ear, Supervisor
+from corec.common.systemd import NotifyReceiver, Supervisor
 from corec.workers.celery_app import CONFIG_VARIABLE, ROLE_VARIABLE
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ class Worker:
         self._command = command or [sys.executable, "-m", "celery", "-A", "corec.core.celery_app", "worker", "--loglevel", loglevel,
                                     "-n", f"{self.name}@%h"]  # fmt: skip
         self._silent_s, self._again_s = silent_s, again_s
-        self._ear = Ear()
+        self._receiver = NotifyReceiver()
         self._environment = {**os.environ, CONFIG_VARIABLE: config, **({ROLE_VARIABLE: rol} if rol else {}),
-                             **self._ear.environment(silent_s)}  # fmt: skip
+                             **self._receiver.environment(silent_s)}  # fmt: skip
         self._process: subprocess.Popen | None = None
         self.ready = False
         self._notified_at = 0.0
@@ -54,7 +54,7 @@ class Worker:
             self._process = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
 
     def _listen(self) -> None:
-        for text in self._ear.heard():
+        for text in self._receiver.received():
             self.ready = self.ready or text == "READY=1"
             self._notified_at = time.monotonic()
         if self._process and self.ready and time.monotonic() - self._notified_at > self._silent_s:
@@ -75,7 +75,7 @@ class Worker:
             return False
 
     def close(self) -> None:
-        self._ear.close()
+        self._receiver.close()
 
     def _ended(self, code: int) -> None:
         self._pause = self._again_s if time.monotonic() - self._began > WELL_S else min(2 * self._pause, LONGEST_S)

@@ -20,7 +20,7 @@ from corec.pipeline.redis_outputs import SENT, Outputs
 from corec.pipeline.turns import Pipeline, PipelineListener
 from corec.storage.open_store import open_shard_snapshots, open_shard_store
 from corec.streams.redis.intake import RedisIntake
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 from corec.workers.fleet_news import NewsWriter
 from corec.workers.orders import Orders
 
@@ -38,7 +38,7 @@ class Shard(PipelineListener):
         self.number, self._opened = number, opened
         self._name = f"{config.flota}.s{number:02d}"
         self._pipeline = Pipeline(opened, config, self, woken=woken)
-        self._link = Link(config.redis_config)
+        self._link = RedisLink(config.redis_config)
         self._orders, self._news = Orders(self._link, number), NewsWriter(self._link, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}   # block_turns: seconds in which a block had readings, over all blocks
         self._last_ticks = opened.engine.blocks["last_tick"].copy()

@@ -162,9 +162,9 @@ class ShardWorker:
         self._looked = time.monotonic()
         try:
             self._follow(self._leases.assignment())
-            self._trouble.over()
+            self._trouble.recovered()
         except ServerError as error:    # it keeps its shards: no other worker gets an assignment either
-            self._trouble.met("nobody tells who has which shard", error)
+            self._trouble.failed("nobody tells who has which shard", error)
 
     def _follow(self, assignment: Assignment) -> None:
         if not assignment.shards:   # Redis lost it, or no lease was current: keep the shards, the fence protects the store

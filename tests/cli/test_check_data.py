@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from corec.cli import main
 from corec.cli.check_fit import misfits
 from corec.errors import ExitCode, FolderInUse
-from corec.storage.base import State
+from corec.storage.base import StoreState
 from corec.storage.folder import Layout, undisturbed
 from corec.storage.snapshots.files import Head
 from tests.support.nodes import now_ms, readings, running, small, until
@@ -225,7 +225,7 @@ def test_damaged_rows_are_named_until_they_are_repaired(worked, data, table, cap
 
 def test_a_log_on_a_server_is_not_looked_for_in_the_folder():
     # Given a node that read its batches from Redis: its journal never was
-    store, snapshot = State(7, 900, {}), Head(3, 7, 900, 1)
+    store, snapshot = StoreState(7, 900, {}), Head(3, 7, 900, 1)
     assert list(misfits(store, None, [snapshot], on_server=True)) == []
     assert "journal is missing" in "".join(misfits(store, None, [snapshot]))
     # Then only what lies in the folder is missed

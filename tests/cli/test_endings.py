@@ -13,7 +13,7 @@ from corec.__main__ import arguments
 from corec.cli import COMMANDS, main
 from corec.cli.common.base import INTERRUPTED, READER_LEFT
 from corec.errors import ExitCode
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -143,7 +143,7 @@ def test_replay_that_is_interrupted_says_what_it_stored(here, monkeypatch):
     assert done.exit_code == INTERRUPTED
     # Then it stopped behind that piece, and says of readings, windows and ledger what the store holds
     rows, readings, windows = (int(re.search(rf"(\d+) {noun}", done.output)[1]) for noun in ("rows", "readings", "windows"))
-    reader = StoreReader(here / "cut" / "store.db")
+    reader = SqliteReader(here / "cut" / "store.db")
     stored, ledger = reader.history("*", 0, 2**62), dict(reader.state.ledger)
     reader.close()
     assert len(folds) == 3 and rows < 60 and readings == 2 * rows

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corec.config import load, parse
-from corec.config.document import Document, places, render_path, show
+from corec.config.document import Document, render_path, show, value_offsets
 from corec.errors import ConfigError
 from tests.support.config_samples import FULL, every_key, node, text_of
 
@@ -95,7 +95,7 @@ def test_every_key_of_a_file_is_found_on_its_line():
     # Given the text of a file that has each key on a line of its own
     text = text_of(FULL)
     lines = text.splitlines()
-    found = dict(places(text))
+    found = dict(value_offsets(text))
     # Then each path is known, and its line holds its key
     assert found.keys() == set(every_key())
     for path, offset in found.items():
@@ -115,10 +115,10 @@ TREES = st.recursive(
 def test_places_of_any_document_are_its_keys_and_items(tree, indent, ascii_only):
     # Given any JSON text
     text = json.dumps(tree, indent=indent, ensure_ascii=ascii_only)
-    # Then its places are its keys and items in order, and each starts where the text has it
+    # Then its value_offsets are its keys and items in order, and each starts where the text has it
     keys = every_key(tree) if isinstance(tree, dict | list) else []
-    assert [path for path, _ in places(text)] == keys
-    for path, offset in places(text):
+    assert [path for path, _ in value_offsets(text)] == keys
+    for path, offset in value_offsets(text):
         if isinstance(path[-1], str):
             assert json.JSONDecoder().raw_decode(text, offset)[0] == path[-1]
 

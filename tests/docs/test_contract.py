@@ -29,7 +29,7 @@ from corec.errors import ServerAway, ServerError
 from corec.modules import registro
 from corec.modules.base import ModuloBase
 from corec.storage.postgres.session import Session
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 from corec.workers.celery_app import app_of
 from tests.support.contract_lines import LINES
 from tests.support.figures.measures import NotRun
@@ -439,7 +439,7 @@ def test_servers_that_do_not_answer_are_named_with_what_to_do(tmp_path):
         config = parse({"redis_config": {"host": "127.0.0.1", "port": port},
                         "db_config": {"dbname": "corec_db", "user": "postgres", "host": "127.0.0.1", "port": str(port)}})  # fmt: skip
         # When Redis is asked, Then the error has its address, the reason and the way out
-        link = Link(config.redis_config)
+        link = RedisLink(config.redis_config)
         with pytest.raises(ServerError, match=rf"Redis at 127.0.0.1:{port} did not say hello: .*refused.*\nHINT: see that it runs"):
             with link.errors("say hello"):
                 link.client("corec:in").ping()

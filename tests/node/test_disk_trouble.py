@@ -136,16 +136,16 @@ def test_trouble_that_comes_and_goes_is_summed_up(caplog, monkeypatch):
     monkeypatch.setattr("corec.common.trouble.time.monotonic", lambda: clock[0])
     trouble = Trouble(logging.getLogger("x"), "Part-x", every_s=0.2)
     for _ in range(50):
-        trouble.met("no room", DiskFull("full"), 3)
-        trouble.over()
+        trouble.failed("no room", DiskFull("full"), 3)
+        trouble.recovered()
     # Then it was said once, and its end once
     assert [record.getMessage()[:22] for record in caplog.records] == ["[Part-x] no room: full", "[Part-x] works again, "]
     # And after a while the rest in one number
     clock[0] += 0.25
-    trouble.met("no room", DiskFull("full"), 3)
+    trouble.failed("no room", DiskFull("full"), 3)
     assert "(and 147 more since the last such line)" in caplog.text
     assert trouble.status()["state"] == "full"
-    trouble.over()
+    trouble.recovered()
     assert trouble.status() is None
 
 

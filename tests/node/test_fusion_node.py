@@ -11,7 +11,7 @@ from corec.control.client import ask
 from corec.errors import ExitCode, UsageError
 from corec.storage import historia
 from corec.storage.sqlite import schema as sqlite_schema
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.storage.sqlite.store import SqliteStore
 from corec.storage.sqlite.verify import verify
 from tests.support.nodes import now_ms, patient, readings, running, small, until
@@ -27,7 +27,7 @@ def corec(*arguments):
 
 
 def happenings(data, pattern="*"):
-    reader = StoreReader(data / "store.db")
+    reader = SqliteReader(data / "store.db")
     try:
         return reader.happenings(pattern)
     finally:
@@ -131,7 +131,7 @@ def test_store_of_format_1_is_brought_forward(tmp_path):
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE historia")
         db.execute("PRAGMA user_version = 1")
-    reader = StoreReader(path)
+    reader = SqliteReader(path)
     assert reader.happenings() == []
     reader.close()
     # When a node opens it, then it has one, and is sound

@@ -12,7 +12,7 @@ from corec.errors import ConfigError, ExitCode, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.storage.snapshots import files as snapshot_files
 from corec.storage.sqlite import schema as sqlite_schema
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.streams.journal import files as journal_files
 from corec.streams.sending.producer import Producer
 from tests.support.nodes import now_ms, readings, running, small, until
@@ -49,7 +49,7 @@ def test_files_of_another_node_are_refused(two, part):
     # Then the node says so, with both ids, and touches nothing
     with pytest.raises(StorageError, match="expected the files of one node") as caught:
         start(two / "a")
-    assert f"{StoreReader(two / 'b' / 'store.db').node:016x}" in str(caught.value)
+    assert f"{SqliteReader(two / 'b' / 'store.db').node:016x}" in str(caught.value)
     assert before == {path: path.read_bytes() for path in before}
 
 
@@ -84,17 +84,17 @@ def test_a_folder_of_before_there_were_ids_opens_and_gets_one(two):
     # When a node runs on it, Then it goes on where it was, and the folder has an id from then on
     nucleus = start(two / "a")
     assert nucleus.engine.ledger["in"] == 50
-    node = StoreReader(two / "a" / "store.db").node
+    node = SqliteReader(two / "a" / "store.db").node
     assert node
     start(two / "a")
-    assert StoreReader(two / "a" / "store.db").node == node
+    assert SqliteReader(two / "a" / "store.db").node == node
 
 
 def test_a_lost_store_is_made_again_for_the_same_node(two):
-    node = StoreReader(two / "a" / "store.db").node
+    node = SqliteReader(two / "a" / "store.db").node
     (two / "a" / "store.db").unlink()
     assert start(two / "a").engine.ledger["in"] == 50
-    assert StoreReader(two / "a" / "store.db").node == node
+    assert SqliteReader(two / "a" / "store.db").node == node
 
 
 def test_another_instance_id_is_refused_unless_adopted(two, monkeypatch):
@@ -109,7 +109,7 @@ def test_another_instance_id_is_refused_unless_adopted(two, monkeypatch):
     assert CliRunner().invoke(main, ["run", "--data", "a", "--for", "0"]).exit_code == ExitCode.CONFIG
     done = CliRunner().invoke(main, ["run", "--data", "a", "--for", "0", "--adopt"])
     assert done.exit_code == 0, done.output
-    assert StoreReader(two / "a" / "store.db").instance == "other"
+    assert SqliteReader(two / "a" / "store.db").instance == "other"
     with pytest.raises(ConfigError, match="'other', got 'test1'"):
         start(two / "a")
 

@@ -9,7 +9,7 @@ from corec.cli import main
 from corec.control.client import ask
 from corec.engine import Engine
 from corec.errors import ExitCode, UsageError
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.storage.sqlite.verify import verify
 from tests.support.fleet import entry
 from tests.support.nodes import now_ms, readings, running, small, until
@@ -139,6 +139,6 @@ def test_alerts_are_acknowledged_by_number(tmp_path):
         assert (code, "there is no alert 77777.1" in said) == (ExitCode.USAGE, True)
         with pytest.raises(UsageError, match="expected 1 to 1,000 alerts"):
             ask(data, {"op": "ack", "alerts": "7"})
-    reader = StoreReader(data / "store.db")
+    reader = SqliteReader(data / "store.db")
     assert len([each for each in reader.happenings() if each.what == "ack"]) == 1
     reader.close()

@@ -14,7 +14,7 @@ from corec.engine import Engine
 from corec.entities import crear_entidad
 from corec.errors import ConfigError, UsageError
 from corec.pipeline.fusion_rule import FusionRule
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from tests.support.nodes import now_ms, readings, running, small, until
 
 pytestmark = pytest.mark.slow
@@ -144,7 +144,7 @@ def test_weak_block_of_a_node_is_fused_by_itself(tmp_path):
         assert until(work, seconds=60)
         assert nucleus.status()["blocks"]["fused"] == {"sensores/1": "sensores/0"}
     # And the history says why
-    reader = StoreReader(tmp_path / "data" / "store.db")
+    reader = SqliteReader(tmp_path / "data" / "store.db")
     fused = next(each for each in reader.happenings() if each.what == "fuse")
     reader.close()
     assert "windows on end" in fused.reason and fused.fitness < 0.2

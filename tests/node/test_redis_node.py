@@ -9,8 +9,9 @@ from corec._core.wire import pack_envelope, unpack_envelope
 from corec.node.router import LEASE, Router
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.streams.journal import Journal
+from corec.streams.redis import bare_stream
 from corec.streams.redis.keys import shard_key
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.servers.ports import free_port
@@ -112,6 +113,19 @@ def test_a_router_that_was_overtaken_routes_nothing_twice(redis_server):
     assert client.get("{s00}:routed") == ids[-1]
 
 
+def test_an_entry_that_cannot_be_routed_holds_up_no_other(redis_server, tmp_path, monkeypatch, caplog):
+    # Given a mistake of ours at one bare frame
+    number_of = bare_stream.number_of
+    bad = redis_server.client().xadd("corec:in", {"m": readings([7])})
+    monkeypatch.setattr(bare_stream, "number_of", lambda id, epoch: 1 // 0 if id == bad else number_of(id, epoch))
+    for id in range(3):
+        redis_server.client().xadd("corec:in", {"m": readings([id])})
+    # When a node routes it, then it is told, and all are counted
+    with running(on(redis_server), tmp_path) as nucleus:
+        assert until(lambda: nucleus.store.state.ledger.get("in") == 4), nucleus.store.state
+        assert f"entry {bad.decode()} of corec:in cannot be routed" in caplog.text
+
+
 def test_a_router_killed_between_two_shards_goes_on_where_each_stands(redis_server):
     # Given entries for four shards
     client, fleet = redis_server.client(), {"fragmentos": 4, "bloques": [{"id": "b", "canal": 1, "entidades": 4000}]}
@@ -151,7 +165,7 @@ def test_outputs_are_sent_once_each_and_the_latest_of_blocks_is_there(redis_serv
                 assert until(lambda reader=reader, start=start: len(reader.outbox("corec:alerts")) > start)
             assert until(lambda: client.hgetall("corec:bloque:sensores/0"))
     # Then what the store has in its outbox is in the streams, once
-    with closing(StoreReader(tmp_path / "store.db")) as reader:
+    with closing(SqliteReader(tmp_path / "store.db")) as reader:
         for stream in ("corec:alerts", "corec:messages:1"):
             entries = [fields[b"m"] for _, fields in client.xrange(stream)]
             assert entries == [frames for _, _, frames in reader.outbox(stream)] != []
@@ -216,7 +230,7 @@ def test_what_an_embedded_node_had_not_folded_is_folded_first_once(redis_server,
     # Then those were folded first, then Redis, each once
     assert nucleus.engine.ledger["in"] == 210
     assert nucleus.engine.marks.gaps == 0
-    turns = [turn for turn in StoreReader(tmp_path / "store.db").turns() if turn.to_offset > turn.from_offset]
+    turns = [turn for turn in SqliteReader(tmp_path / "store.db").turns() if turn.to_offset > turn.from_offset]
     assert [turn.to_offset for turn in turns][-1] == 4
     assert not any(command["op"] == "read" for command in turns[0].commands)
     # And its journal, which takes readings again once there is no Redis, misses nothing of what came from there

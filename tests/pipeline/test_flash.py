@@ -6,7 +6,7 @@ import pytest
 
 from corec.cli.output.status_text import as_text
 from corec.pipeline import flash
-from corec.pipeline.flash import DAY_S, MB, MOST_FACTOR, FlashBudget, written_bytes
+from corec.pipeline.flash import DAY_S, MB, MOST_INTERVAL_FACTOR, FlashBudget, written_bytes
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.status_samples import status
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_kept_is_said_once_and_nothing_is_refused(caplog):
     # Given a cap below what no pacing saves, then commits become as rare as they get, and the log says so once a day
     disk = Disk(10)
     disk.go_on(DAY_S // 2 - 60)
-    assert disk.budget.interval_factor == MOST_FACTOR
+    assert disk.budget.interval_factor == MOST_INTERVAL_FACTOR
     assert caplog.text.count("is written; nothing is refused") == 1
     said = disk.budget.status()
     assert said["written_bytes"] > said["allowed_bytes"] == 5 * MB
@@ -99,9 +99,9 @@ def test_a_node_commits_rarely_under_a_cap_and_alerts_go_at_once(tmp_path, monke
     monkeypatch.setattr(FlashBudget.__init__, "__kwdefaults__", {"now": flash.time.time, "written": lambda: next(total)})
     with running(small(max_flash_mb_per_day=1), tmp_path) as nucleus:
         nucleus.submit(readings([1]), time=now_ms()).result()
-        assert until(lambda: nucleus.pipeline.flash.interval_factor == MOST_FACTOR)
+        assert until(lambda: nucleus.pipeline.flash.interval_factor == MOST_INTERVAL_FACTOR)
         assert until(lambda: nucleus.store.state.turn == 2)     # its window closed when time went on
-        assert nucleus.committer.stretch() == MOST_FACTOR
+        assert nucleus.committer.interval_factor() == MOST_INTERVAL_FACTOR
         # When readings come for a while, then they are accepted, and no turn is committed for them
         turn = nucleus.store.state.turn
         for number in range(3):
@@ -110,6 +110,6 @@ def test_a_node_commits_rarely_under_a_cap_and_alerts_go_at_once(tmp_path, monke
         assert not until(lambda: nucleus.store.state.turn > turn, 1.5)
         # When one of them is above its limit, then the turn is committed at once
         nucleus.submit(readings([7], values=500.0), time=now_ms()).result(60)
-        assert until(lambda: nucleus.store.state.turn > turn, MOST_FACTOR / 4)     # half of that is a stretch of turns
+        assert until(lambda: nucleus.store.state.turn > turn, MOST_INTERVAL_FACTOR / 4)     # half of that is a stretch of turns
         assert nucleus.store.state.ledger["in"] == 302
-        assert nucleus.status()["flash"]["stretch"] == MOST_FACTOR
+        assert nucleus.status()["flash"]["stretch"] == MOST_INTERVAL_FACTOR

@@ -1,5 +1,5 @@
 """corec.pipeline.recovery: what a start reads."""
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from tests.support.nodes import now_ms, readings, running, small, until
 
 
@@ -12,8 +12,8 @@ def test_clean_start_reads_no_turns_but_those_behind_its_snapshots(tmp_path, mon
         for _ in range(2):
             nucleus.pipeline.take_snapshot()
     # When it starts again
-    read, turns = [], StoreReader.turns
-    monkeypatch.setattr(StoreReader, "turns", lambda store, after=0: (read.append(record.turn) or record for record in turns(store, after)))
+    read, turns = [], SqliteReader.turns
+    monkeypatch.setattr(SqliteReader, "turns", lambda store, after=0: (read.append(each.turn) or each for each in turns(store, after)))
     with running(small(), tmp_path) as nucleus:
         # Then it reads the turns behind its snapshots alone
         assert nucleus.store_turn >= 40 and all(turn >= 40 for turn in read)

@@ -49,7 +49,7 @@ async def inicializar(nucleus, config):
 """
 
 
-ADD_ENTRY = "await self.nucleus.redis_client.xadd('dice', {'m': repr(%s)})"
+ADDS = "await self.nucleus.redis_client.xadd('dice', {'m': repr(%s)})"
 
 
 def entries(nucleus, name="dice"):
@@ -94,7 +94,7 @@ def test_documented_plugin_runs_in_a_process_of_its_own(tmp_path, caplog):
 
 def test_child_gives_way_to_the_node(node):
     # Given a plugin in a process of its own that tells its priority
-    node.plugin("p", plugin(ADD_ENTRY % "(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0))"), {"aislado": True, "intervalo": 0.05})
+    node.plugin("p", plugin(ADDS % "(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0))"), {"aislado": True, "intervalo": 0.05})
     with node as nucleus:
         assert until(lambda: stream(nucleus, "dice"), 60)
         # Then it is the lowest, and it never interrupts others when it wakes up
@@ -106,9 +106,9 @@ def test_child_gets_what_was_committed(node):
     # Given an isolated plugin that tells what it is given
     node.plugin("p", plugin(f"""
         if len(datos["bloques"]):
-            {ADD_ENTRY % "(self.nucleus.engine.block_ids[datos['bloques']['block'][0]], float(datos['bloques']['mean'][0]))"}
+            {ADDS % "(self.nucleus.engine.block_ids[datos['bloques']['block'][0]], float(datos['bloques']['mean'][0]))"}
         if len(datos["alertas"]):
-            {ADD_ENTRY % "self.nucleus.entity_name(int(datos['alertas']['id'][0]))"}
+            {ADDS % "self.nucleus.entity_name(int(datos['alertas']['id'][0]))"}
         assert 0 <= carga <= 1 and set(datos) == set(("bloques", "alertas", "ahora"))"""),
                 {"aislado": True, "intervalo": 0.05})  # fmt: skip
     with node as nucleus:

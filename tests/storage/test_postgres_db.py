@@ -64,7 +64,7 @@ def test_init_makes_all_and_twice_does_no_harm(here):
     store.note_snapshot(1, 10, 1)
     store.note_snapshot(2, 20, 2)
     store.note_snapshot(3, 30, 3)
-    store.house.run(0, 5)
+    store.retention.run(0, 5)
     store.close()
     reader = DbServer(dbname=here.dbname, user=f"{here.dbname}_reader", password=Secret("reader-secret"), host=here.host, port=here.port)
     with psycopg2.connect(host=reader.host, port=reader.port, dbname=reader.dbname, user=reader.user, password="reader-secret") as asked:

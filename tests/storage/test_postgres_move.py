@@ -14,8 +14,8 @@ from corec.errors import CoreCError, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.move import Move
-from corec.storage.sqlite.read import StoreReader
-from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.read import SqliteReader
+from corec.storage.sqlite.retention import SqliteRetention
 from corec.storage.sqlite.store import SqliteStore
 from tests.support.nodes import SMALL, now_ms, readings, running, small, until
 from tests.support.paths import ROOT
@@ -47,7 +47,7 @@ def embedded(tmp_path):
     store.commit(record(151), events=[(START, 1, "repair", -1, 0.5, 0.25, 3, 4, 5, "why", "")], ledger={"in": 9})
     store.note_snapshot(100, 1000, 1)
     store.note_snapshot(151, 1510, 2)
-    keeper = Retention(store, days=DAYS, roll_up_after_ms=0, slice_rows=50)
+    keeper = SqliteRetention(store, days=DAYS, roll_up_after_ms=0, slice_rows=50)
     for _ in range(9):  # one minute rolled up, the windows of the next on their way
         keeper.step(START + 125_000)
     yield store
@@ -138,7 +138,7 @@ def test_a_node_moves_over_at_its_first_start_with_a_server(database, postgres, 
     with running(on(database), tmp_path) as nucleus:
         nucleus.submit(readings([1]), time=now_ms()).result()
         assert until(lambda: folded(nucleus) == 9)
-    with closing(StoreReader(tmp_path / "store.db.moved")) as old:
+    with closing(SqliteReader(tmp_path / "store.db.moved")) as old:
         assert old.state.turn >= turn
 
 

@@ -11,7 +11,7 @@ import pytest
 from corec._core.dtypes import AGGREGATE, ALERT, ALERT_MUTED
 from corec.config.servers import DbServer
 from corec.errors import FenceLost, InternalError, ServerAway, ServerError, StorageError
-from corec.storage.base import Base, Block, LateBatch, State
+from corec.storage.base import Block, LateBatch, StoreBase, StoreState
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.session import Session
 from corec.storage.postgres.snapshots import PostgresSnapshots
@@ -89,15 +89,15 @@ def test_it_goes_on_after_closing(server):
     fill(first, 3)
     first.close()
     again = opened(server)
-    assert again.state == State(3, 30, {"in": 3})
+    assert again.state == StoreState(3, 30, {"in": 3})
     fill(again, 2)
     assert [turn.turn for turn in again.turns(after=2)] == [3, 4, 5]
     again.close()
 
 
 def test_a_store_begins_at_its_base(server):
-    store = opened(server, base=Base(7, 70, {"in": 7}))
-    assert store.state == State(7, 70, {"in": 7})
+    store = opened(server, base=StoreBase(7, 70, {"in": 7}))
+    assert store.state == StoreState(7, 70, {"in": 7})
     store.commit(record(8))
     store.close()
 
@@ -335,7 +335,7 @@ def test_what_is_rolled_back_is_not_taken_for_made(server, postgres):
 def test_a_month_that_began_since_the_last_look_is_no_time_beyond_what_is_kept(server):
     # Given a node that slept over the end of a month: by its last look the rows of now are of the next one
     store, today = opened(server), datetime.datetime.now(datetime.UTC)
-    store.house._last = 12 * (today.year - 1970) + today.month - 2
+    store.retention._last = 12 * (today.year - 1970) + today.month - 2
     # When it commits them, then they are stored, not put aside
     store.commit(record(1), aggregates=rows(block=[0], canal=[1], window=[int(today.timestamp()) * 1000], mean=[1]))
     assert len(store.history()) == 1 and store.totals.get("aside", 0) == 0
@@ -385,7 +385,7 @@ def test_old_months_are_dropped_whole(server, postgres):
     store.close()
     # When a node that keeps 40 days keeps house, then the old months are gone and what is newer stays
     keeper = opened(server, days=40, keep_every_s=0)
-    keeper.house.run(now, 2)
+    keeper.retention.run(now, 2)
     assert keeper.history()["mean"].tolist() == [2] and len(keeper.alerts()) == 0
     assert "bloques_2023_11" not in partitions(postgres, server, "bloques")
     keeper.close()
@@ -402,11 +402,11 @@ def test_turn_records_before_the_older_snapshot_are_dropped_by_the_day(store, se
     store.note_snapshot(1, 10, 1)
     store.note_snapshot(2, 20, 2)
     for log_first, left in ((1, [1, 2]), (5, [1, 2])):
-        store.house.run(0, log_first)
+        store.retention.run(0, log_first)
         assert [turn.turn for turn in store.turns()] == left
     fill(store, 1)
     store.note_snapshot(3, 30, 3)
-    store.house.run(0, 5)
+    store.retention.run(0, 5)
     assert [turn.turn for turn in store.turns()] == [2, 3]
 
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec._core.wire import decode_frames
 from corec.errors import DamagedFile, DiskFull, FenceLost, InternalError, StorageError
-from corec.storage.base import Base, Block, LateBatch, State
+from corec.storage.base import Block, LateBatch, StoreBase, StoreState
 from corec.storage.moments import merge_windows
-from corec.storage.sqlite.read import StoreReader
+from corec.storage.sqlite.read import SqliteReader
 from corec.storage.sqlite.recovery import open_store
-from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.retention import SqliteRetention
 from corec.storage.sqlite.store import SqliteStore
 from corec.storage.sqlite.verify import verify
 from tests.support.faults.memory import memory_folder
@@ -60,7 +60,7 @@ def store(path):
 def test_a_turn_is_read_back_as_it_was_committed(store):
     aggregates, alerts = second(1), some_alerts(1)
     store.commit(record(1), aggregates=aggregates, alerts=alerts, ledger={"in": 5, "stored": 5})
-    assert store.state == State(1, 10, {"in": 5, "stored": 5})
+    assert store.state == StoreState(1, 10, {"in": 5, "stored": 5})
     assert list(store.turns()) == [record(1)]
     np.testing.assert_array_equal(store.history()[list(AGGREGATE.names)].astype(AGGREGATE), aggregates)
     assert store.alerts().tobytes() == alerts[[1, 0]].tobytes()
@@ -70,7 +70,7 @@ def test_happening_without_a_fitness_is_kept(store, path):
     # Given something that happened to a block of which nothing was measured
     store.commit(record(1), events=[(START, 0, "fuse", 1, math.nan, 0.75, 0, 2, 0, "test", "")])
     # Then it is in the history, and NaN there
-    reader = StoreReader(path)
+    reader = SqliteReader(path)
     (found,) = reader.happenings()
     reader.close()
     assert (found.what, found.host, found.host_fitness, math.isnan(found.fitness)) == ("fuse", 1, 0.75, True)
@@ -81,7 +81,7 @@ def test_it_goes_on_after_closing(path):
     fill(first, 3)
     first.close()
     again = SqliteStore(path)
-    assert again.state == State(3, 30, {"in": 3})
+    assert again.state == StoreState(3, 30, {"in": 3})
     fill(again, 2)
     assert [r.turn for r in again.turns(after=2)] == [3, 4, 5]
     assert verify(path) == []
@@ -228,8 +228,8 @@ def test_documented_view_of_blocks(store):
 def test_other_processes_read_while_the_node_commits(store, path):
     fill(store, 5)
     program = (
-        "import sys; from pathlib import Path; from corec.storage.sqlite.read import StoreReader\n"
-        "reader = StoreReader(Path(sys.argv[1])); print(reader.state.turn, len(reader.history()), reader.instance)\n"
+        "import sys; from pathlib import Path; from corec.storage.sqlite.read import SqliteReader\n"
+        "reader = SqliteReader(Path(sys.argv[1])); print(reader.state.turn, len(reader.history()), reader.instance)\n"
         "reader.db.execute('BEGIN'); print(reader.state.turn, flush=True); sys.stdin.readline(); print(reader.state.turn)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -243,7 +243,7 @@ def test_other_processes_read_while_the_node_commits(store, path):
 
 def test_a_reader_of_nothing_says_what_to_do(path):
     with pytest.raises(StorageError, match="corec run"):
-        StoreReader(path)
+        SqliteReader(path)
 
 
 def test_a_stopped_node_can_be_read(path):
@@ -251,7 +251,7 @@ def test_a_stopped_node_can_be_read(path):
     fill(store, 2)
     store.close()
     assert not path.with_name("store.db-wal").exists()
-    reader = StoreReader(path)
+    reader = SqliteReader(path)
     assert (reader.state.turn, len(reader.history())) == (2, 6)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader.db.execute("DELETE FROM turns")
@@ -260,7 +260,7 @@ def test_a_stopped_node_can_be_read(path):
 # -- retention
 
 
-def run_all(retention: Retention, now: int, **options) -> int:
+def run_all(retention: SqliteRetention, now: int, **options) -> int:
     slices = 0
     while retention.step(now, **options):
         slices += 1
@@ -292,7 +292,7 @@ def test_merged_windows_have_the_moments_of_all_readings_together(windows, level
 def test_windows_become_minutes_and_nothing_is_counted_twice(store, path, slice_rows):
     fill(store, 200)
     whole = store.history(resolution="minute")
-    retention = Retention(store, roll_up_after_ms=60_000, slice_rows=slice_rows)
+    retention = SqliteRetention(store, roll_up_after_ms=60_000, slice_rows=slice_rows)
     # At every step of the housekeeping, history by the minute is the same
     now = START + 200_000
     while retention.step(now):
@@ -307,7 +307,7 @@ def test_windows_become_minutes_and_nothing_is_counted_twice(store, path, slice_
 
 def test_windows_that_come_after_their_minute_join_it(store, path):
     fill(store, 130)
-    retention = Retention(store, roll_up_after_ms=0)
+    retention = SqliteRetention(store, roll_up_after_ms=0)
     run_all(retention, START + 200_000)
     before = store.history(resolution="minute")
     behind = second(3)
@@ -325,7 +325,7 @@ def test_housekeeping_goes_on_where_a_crash_left_it(path, tmp_path):
     store.set_blocks(BLOCKS)
     fill(store, 130)
     whole = store.history(resolution="minute")["count"].sum()
-    retention, step = Retention(store, roll_up_after_ms=0, slice_rows=20), 0
+    retention, step = SqliteRetention(store, roll_up_after_ms=0, slice_rows=20), 0
     while retention.step(START + 200_000):
         step += 1
         copy = tmp_path / f"crash{step}"
@@ -333,7 +333,7 @@ def test_housekeeping_goes_on_where_a_crash_left_it(path, tmp_path):
         for name in ("store.db", "store.db-wal"):
             shutil.copy(path.with_name(name), copy / name)
         recovered = SqliteStore(copy / "store.db")
-        run_all(Retention(recovered, roll_up_after_ms=0, slice_rows=20), START + 200_000)
+        run_all(SqliteRetention(recovered, roll_up_after_ms=0, slice_rows=20), START + 200_000)
         assert recovered.history(resolution="minute")["count"].sum() == whole
         recovered.close()
         assert verify(copy / "store.db") == []
@@ -342,7 +342,7 @@ def test_housekeeping_goes_on_where_a_crash_left_it(path, tmp_path):
 def test_old_rows_go(store, path):
     fill(store, 120)
     now = START + 31 * 86_400_000
-    run_all(Retention(store, days=30, roll_up_after_ms=0), now)
+    run_all(SqliteRetention(store, days=30, roll_up_after_ms=0), now)
     assert len(store.history()) == len(store.alerts()) == len(list(store.late())) == 0
     assert store.outbox("corec:messages:1") == [] and verify(path) == []
     assert store.state.turn == 120
@@ -354,7 +354,7 @@ def test_the_file_stays_within_its_bound(path):
     bound = 4 << 20
     store = SqliteStore(path, messages_bytes=50_000, late_bytes=50_000)
     store.set_blocks([Block(i, f"b/{i}", 1, 10) for i in range(200)])
-    retention = Retention(store, max_bytes=bound, slice_rows=500)
+    retention = SqliteRetention(store, max_bytes=bound, slice_rows=500)
     largest = 0
     for turn in range(1, 1_200):
         store.commit(record(turn), aggregates=second(turn, 200))
@@ -374,7 +374,7 @@ def test_a_smaller_bound_gives_disk_space_back(path):
         store.commit(record(turn), aggregates=second(turn, 200))
     store.checkpoint()
     assert path.stat().st_size > 2 << 20
-    run_all(Retention(store, max_bytes=1 << 20, days=0.001), START + 86_400_000)
+    run_all(SqliteRetention(store, max_bytes=1 << 20, days=0.001), START + 86_400_000)
     store.close()
     assert path.stat().st_size < 1 << 20
 
@@ -384,7 +384,7 @@ def test_turn_records_are_kept_as_long_as_they_can_be_replayed(store, path):
     fill(store, 3_000)
     store.note_snapshot(1_000, 10_000, 1)
     store.note_snapshot(2_900, 29_000, 2)
-    retention = Retention(store, roll_up_after_ms=1 << 50, days=1e6)
+    retention = SqliteRetention(store, roll_up_after_ms=1 << 50, days=1e6)
     run_all(retention, START, log_first=100)
     assert next(store.turns()).turn == 1
     run_all(retention, START, log_first=29_000)
@@ -432,7 +432,7 @@ def _small(path: Path) -> tuple[bytes, list]:
     store.set_blocks(BLOCKS)
     fill(store, 70)
     store.note_snapshot(60, 600, 1)
-    run_all(Retention(store, roll_up_after_ms=0, days=1e6), START + 130_000)
+    run_all(SqliteRetention(store, roll_up_after_ms=0, days=1e6), START + 130_000)
     store.close()
     return path.read_bytes(), _content(path)
 
@@ -474,9 +474,9 @@ def test_a_damaged_store_is_put_aside_and_nothing_accepted_is_lost(path, caplog)
     store.close()
     _damage(path, "UPDATE turns SET to_offset = to_offset + 1 WHERE turn = 38")
     # When it is opened with the snapshot's turn and offset
-    store = open_store(path, base=Base(30, 300, {"in": 30}))
+    store = open_store(path, base=StoreBase(30, 300, {"in": 30}))
     # Then a new one begins there, with the rows that can be trusted and are not made again by the journal
-    assert store.state == State(30, 300, {"in": 30})
+    assert store.state == StoreState(30, 300, {"in": 30})
     kept = store.history()
     np.testing.assert_array_equal(kept, truth[truth["window"] <= START + 30_000])
     assert len(store.alerts()) == 60 and len(list(store.late())) == 30
@@ -513,8 +513,8 @@ def test_a_store_with_broken_pages_gives_what_can_still_be_read(path, damage, ca
     path.write_bytes({"truncated": content[:half], "empty": b""}.get(damage, content))
     if damage == "middle":
         path.with_name("store.db.distrusted").touch()
-    store = open_store(path, base=Base(350, 3_500, {}))
-    assert store.state == State(350, 3_500, {})
+    store = open_store(path, base=StoreBase(350, 3_500, {}))
+    assert store.state == StoreState(350, 3_500, {})
     if damage in ("middle", "truncated"):
         assert 100 < len(store.history()) < 1_050
     fill(store, 5)
@@ -532,8 +532,8 @@ def test_damage_met_while_running_is_remembered(path, monkeypatch):
         fill(store, 1)
     store.close()
     # Then the next start does not trust the file
-    store = open_store(path, base=Base(1, 10))
-    assert store.state == State(1, 10, {})
+    store = open_store(path, base=StoreBase(1, 10))
+    assert store.state == StoreState(1, 10, {})
     store.close()
     store = open_store(path)
     assert store.state.turn == 1

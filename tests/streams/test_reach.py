@@ -76,7 +76,7 @@ def test_a_publisher_keeps_times_that_one_envelope_does_not_reach(tmp_path):
         publisher.publish(readings(range(4)), time=now, offsets=offsets)
         publisher.submit(readings(range(4, 8)), now, offsets).result(30)
         # Then what it keeps has each at its time
-        batches = [unpack_envelope(waiting.envelope) for waiting in publisher.tail.read(0, 1 << 20)]
+        batches = [unpack_envelope(waiting.envelope) for waiting in publisher.unsent.read(0, 1 << 20)]
         expected = dict(enumerate((now + np.concatenate([offsets, offsets])).tolist()))
         assert times_of((batch.frames, batch.time, batch.offsets) for batch in batches) == expected
         # And a node takes all of them

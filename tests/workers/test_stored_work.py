@@ -9,7 +9,7 @@ from corec._core.dtypes import AGGREGATE
 from corec.cli import main
 from corec.config import parse
 from corec.errors import ServerError, UsageError
-from corec.storage.base import Base, Block, TurnRecord
+from corec.storage.base import Block, StoreBase, TurnRecord
 from corec.storage.open_store import open_shard_store
 from corec.storage.postgres.schema import migrate_if_allowed
 from corec.storage.sqlite.store import SqliteStore
@@ -32,7 +32,7 @@ def fleet(database):
     """(configuration, a function that commits windows, or an event, of one shard)."""
     config = parse({**FLEET, "db_config": database})
     migrate_if_allowed(config.db_config)
-    stores = [open_shard_store(config, shard, Base())[0] for shard in range(4)]
+    stores = [open_shard_store(config, shard, StoreBase())[0] for shard in range(4)]
 
     def commit(shard, rows=(), events=()):
         store = stores[shard]

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from corec.common.systemd import Ear, Supervisor
+from corec.common.systemd import NotifyReceiver, Supervisor
 from corec.workers import processes
 from tests.support.nodes import until
 from tests.support.paths import ROOT
@@ -98,19 +98,19 @@ def test_the_supervisor_of_all_hears_that_they_are_ready(monkeypatch, tmp_path):
 
 
 def test_an_ear_hears_one_process(monkeypatch):
-    ear = Ear()
-    environment = ear.environment(0.000002)
+    receiver = NotifyReceiver()
+    environment = receiver.environment(0.000002)
     sender = Supervisor(environment)
     sender.tell("READY=1")
     sender.beat(1)
-    assert ear.heard() == ["READY=1", "WATCHDOG=1"] and ear.heard() == []
-    ear.close()
+    assert receiver.received() == ["READY=1", "WATCHDOG=1"] and receiver.received() == []
+    receiver.close()
 
 
 def test_a_supervisor_that_does_not_listen_holds_nobody_up():
-    ear = Ear()
-    sender = Supervisor(ear.environment(1))
+    receiver = NotifyReceiver()
+    sender = Supervisor(receiver.environment(1))
     for _ in range(1000):
         sender.tell("WATCHDOG=1")
-    assert 0 < len(ear.heard()) < 1000
-    ear.close()
+    assert 0 < len(receiver.received()) < 1000
+    receiver.close()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from corec.common.systemd import Ear
+from corec.common.systemd import NotifyReceiver
 from corec.control.client import ask
 from corec.errors import CoreCError
 from tests.support.celery_fleet import BLOCKS, SHARDS, Fleet
@@ -41,8 +41,8 @@ def test_two_workers_share_the_shards(fleet):
 
 
 def test_worker_that_comes_takes_shards_over(fleet):
-    fleet.ear = Ear()
-    fleet.worker("w3", "-I", "tests.support.faults.hanging", **fleet.ear.environment(watchdog_s=1))
+    fleet.receiver = NotifyReceiver()
+    fleet.worker("w3", "-I", "tests.support.faults.hanging", **fleet.receiver.environment(watchdog_s=1))
     fleet.wait(lambda: fleet.shared_by("w1", "w2", "w3"), 60)
 
 
@@ -89,19 +89,19 @@ def test_shards_of_a_stopped_worker_move_and_it_writes_nothing_when_it_goes_on(f
 def test_a_worker_whose_turn_stands_still_loses_its_shards_its_lease_and_its_supervisors_trust(fleet):
     # Given a worker that its supervisor hears
     name = next(lease.name for lease in fleet.leases.live().values() if lease.pid in fleet.pid("w3"))
-    assert fleet.ear.heard()[:2] == ["READY=1", "WATCHDOG=1"]
+    assert fleet.receiver.received()[:2] == ["READY=1", "WATCHDOG=1"]
     # When what folds stands still, and all its other threads go on
     fleet.processes["w3"].send_signal(signal.SIGUSR2)
     # Then its shards are folded elsewhere, and it is no worker any more
     fleet.wait(lambda: all(pids == list(fleet.pid("w2")) for shard, pids in fleet.owners().items()) and len(fleet.owners()) == SHARDS, 60)
     assert name not in fleet.leases.live()
-    fleet.ear.heard()
+    fleet.receiver.received()
     time.sleep(2)
-    assert fleet.ear.heard() == []
+    assert fleet.receiver.received() == []
     # When it goes on, then it writes nothing of what others have, and is given shards anew
     fleet.processes["w3"].send_signal(signal.SIGUSR1)
     fleet.wait(lambda: fleet.shared_by("w2", "w3"), 60)
-    fleet.wait(lambda: "WATCHDOG=1" in fleet.ear.heard(), 60)
+    fleet.wait(lambda: "WATCHDOG=1" in fleet.receiver.received(), 60)
 
 
 #: Notes which blocks it hears of, and has one of its own with Python functions.

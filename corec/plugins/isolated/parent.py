@@ -106,7 +106,7 @@ class Isolated:
         try:
             return _Life(self, process, pipe, answers).run()
         except Closed:
-            return process.told() if process.wait(STOP_WAIT_S) else "it closed its pipe"
+            return process.exit_reason() if process.wait(STOP_WAIT_S) else "it closed its pipe"
         finally:
             process.kill()
             answers.close()

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from corec.config.servers import DbServer
-from corec.storage.base import Block, State
+from corec.storage.base import Block, StoreState
 from corec.storage.postgres.read import PostgresReader
 
 
@@ -16,13 +16,13 @@ class FleetReader(PostgresReader):
         super().__init__(server, instance=instance, shard=shards)
 
     @property
-    def state(self) -> State:
+    def state(self) -> StoreState:
         """Turns and readings of all shards together; offsets are each shard's own."""
         rows = self._query("SELECT turn, ledger FROM shards WHERE instance_id = %s AND shard = %s")
         ledger: Counter[str] = Counter()
         for _, document in rows:
             ledger.update(json.loads(document))
-        return State(sum(turn for turn, _ in rows), 0, dict(ledger))
+        return StoreState(sum(turn for turn, _ in rows), 0, dict(ledger))
 
     def blocks(self, pattern: str = "*") -> list[Block]:
         """Every shard names them all."""

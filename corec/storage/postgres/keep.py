@@ -28,7 +28,7 @@ _NEEDED = """SELECT min(needed) FROM (SELECT (SELECT min(t.committed) FROM turns
  USING (instance_id, shard)) AS each"""
 
 
-class Keeper:
+class PostgresRetention:
     """The partitions that one store writes to."""
 
     def __init__(self, session: Session, key: tuple[str, int], canales: tuple[int, ...], days: float, every_s: float = EVERY_S) -> None:
@@ -60,11 +60,11 @@ class Keeper:
             return
         try:
             self.make_ahead()
-            self._make_trouble.over()
+            self._make_trouble.recovered()
         except ServerAway:
             raise
         except (StorageError, ServerError) as error:
-            self._make_trouble.met("partitions", error)
+            self._make_trouble.failed("partitions", error)
             self._due = time.monotonic() + RETRY_S
 
     def look_again(self) -> None:
@@ -93,9 +93,9 @@ class Keeper:
         self._drop_due = time.monotonic() + self._every_s
         try:
             self._drop(log_first)
-            self._drop_trouble.over()
+            self._drop_trouble.recovered()
         except (StorageError, ServerError) as error:
-            self._drop_trouble.met("partitions", error)
+            self._drop_trouble.failed("partitions", error)
             self._drop_due = time.monotonic() + RETRY_S
 
     def _make(self, table: str, month: int) -> None:

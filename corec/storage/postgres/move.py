@@ -17,7 +17,7 @@ from corec.errors import StorageError
 from corec.storage import disk
 from corec.storage.postgres import queue as postgres_queue
 from corec.storage.postgres.copy import MOVED_ALERTS, MOVED_WINDOWS, CopyForm
-from corec.storage.postgres.keep import Keeper
+from corec.storage.postgres.keep import PostgresRetention
 from corec.storage.postgres.session import Session, where
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat
 from corec.storage.sqlite.read import MINUTE_MS, format_node
@@ -48,7 +48,7 @@ class Move:
         self._store, self._server, self._slice = store, server, slice_rows
         self._key = (instance, 0)
         self._session = Session(server, name=f"{instance} move", longest_s=LONGEST_S)
-        self._keeper = Keeper(self._session, self._key, server.particion_canales, days)
+        self._keeper = PostgresRetention(self._session, self._key, server.particion_canales, days)
         self._blocks = store.blocks()
         self._done = 0
         self._all = sum(store.totals.get(name, 0) for name in ("windows", "minutes", "alerts"))

@@ -11,7 +11,7 @@ import numpy as np
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.config.servers import DbServer
 from corec.errors import StorageError
-from corec.storage.base import Block, LateBatch, State, TurnRecord
+from corec.storage.base import Block, LateBatch, StoreState, TurnRecord
 from corec.storage.historia import Happening
 from corec.storage.moments import merge_windows
 from corec.storage.postgres.session import Session, where
@@ -43,13 +43,13 @@ class PostgresReader:
         self.session.close()
 
     @property
-    def state(self) -> State:
+    def state(self) -> StoreState:
         rows = self._query(f"SELECT turn, to_offset, ledger FROM shards WHERE {_OWN}")
         if not rows:
             raise StorageError(f"expected results of {self.instance}, got none - in {where(self.server)}",
                                hint="run the node once: corec run")  # fmt: skip
         turn, offset, ledger = rows[0]
-        return State(turn, offset, json.loads(ledger))
+        return StoreState(turn, offset, json.loads(ledger))
 
     def turns(self, after: int = 0) -> Iterator[TurnRecord]:
         """In slices: a replay folds them as they come."""

@@ -14,11 +14,11 @@ from corec.common.units import MB
 from corec.config.servers import DbServer
 from corec.errors import CoreCError, FenceLost, InternalError, StorageError
 from corec.storage import outbox
-from corec.storage.base import BEGINNING, LATE_BYTES, SNAPSHOTS_KEPT, Base, Block, LateBatch, State, TurnRecord
+from corec.storage.base import EMPTY_BASE, LATE_BYTES, SNAPSHOTS_KEPT, Block, LateBatch, StoreBase, StoreState, TurnRecord
 from corec.storage.postgres import queue as postgres_queue
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.copy import ALERTS, BLOQUES, CopyForm
-from corec.storage.postgres.keep import EVERY_S, Keeper
+from corec.storage.postgres.keep import EVERY_S, PostgresRetention
 from corec.storage.postgres.read import PostgresReader
 from corec.storage.postgres.session import Session, where
 
@@ -44,7 +44,7 @@ class PostgresStore(PostgresReader):
         *,
         instance: str,
         shard: int = 0,
-        base: Base = BEGINNING,
+        base: StoreBase = EMPTY_BASE,
         days: float = 30,
         messages_bytes: int = 64 * MB,
         late_bytes: int = LATE_BYTES,
@@ -59,10 +59,10 @@ class PostgresStore(PostgresReader):
         self.salvaged: list[TurnRecord] = []  # PostgreSQL keeps what it committed
         self._readers: list[PostgresReader] = []
         self._names: dict[str, tuple[np.ndarray, bytes]] = {}
-        self.house = Keeper(self.session, self.key, server.particion_canales, days, keep_every_s)
+        self.retention = PostgresRetention(self.session, self.key, server.particion_canales, days, keep_every_s)
         self._open(base, log, fresh)
 
-    def _open(self, base: Base, log: str, fresh: bool) -> None:
+    def _open(self, base: StoreBase, log: str, fresh: bool) -> None:
         with self.session.transaction() as cursor:
             postgres_schema.require(cursor, self.server)
             cursor.execute(_WHOSE, self.key)
@@ -71,11 +71,11 @@ class PostgresStore(PostgresReader):
                 raise self._other_log(log, row)
             cursor.execute(_TAKE, (*self.key, _owner(), base.turn, base.offset, _compact(base.ledger), log))
             self.epoch, turn, offset, ledger, totals = cursor.fetchone()
-        self._state = State(turn, offset, json.loads(ledger))
+        self._state = StoreState(turn, offset, json.loads(ledger))
         self.totals: dict[str, int] = json.loads(totals)
         self._blocks = {block.index: block for block in self.blocks()}
         self.named = len(self._blocks)
-        self.house.make_ahead()
+        self.retention.make_ahead()
 
     def _other_log(self, log: str, row: tuple[Any, ...]) -> StorageError:
         return StorageError(
@@ -85,7 +85,7 @@ class PostgresStore(PostgresReader):
         )
 
     @property
-    def state(self) -> State:
+    def state(self) -> StoreState:
         return self._state
 
     @property
@@ -109,15 +109,15 @@ class PostgresStore(PostgresReader):
         try:
             self._commit(record, aggregates, alerts, late, messages, dict(ledger or {}), sent, events, blocks)
         except CoreCError:
-            self.house.look_again()
+            self.retention.look_again()
             raise
 
     def _commit(self, record: TurnRecord, aggregates: np.ndarray | None, alerts: np.ndarray | None, late: Sequence[LateBatch],
                 messages: np.ndarray | None, ledger: dict[str, int], sent: Sequence[tuple[str, int, bytes]],
                 events: Sequence[tuple[Any, ...]], blocks: Sequence[Block]) -> None:  # fmt: skip
-        self.house.look()
+        self.retention.look()
         totals = dict(self.totals)
-        split = {form: self.house.split(form, rows) for form, rows in ((BLOQUES, aggregates), (ALERTS, alerts)) if _any(rows)}
+        split = {form: self.retention.split(form, rows) for form, rows in ((BLOQUES, aggregates), (ALERTS, alerts)) if _any(rows)}
         out = [(record.turn, *entry) for entry in sent]
         out += outbox.entries(record.turn, messages, alerts) if self._bounds["outbox"] else []
         set_aside = [(record.turn, batch.time, batch.arrival, batch.cause, batch.frames) for batch in late]
@@ -133,7 +133,7 @@ class PostgresStore(PostgresReader):
                 postgres_queue.note(cursor, self.key, record.turn, events, totals)
                 self._name(cursor, blocks)
                 self._write_turn(cursor, record, counts, ledger, totals)
-            self.session.after_commit(lambda: self._committed(State(record.turn, record.to_offset, ledger), totals, blocks))
+            self.session.after_commit(lambda: self._committed(StoreState(record.turn, record.to_offset, ledger), totals, blocks))
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
         changed = [block for block in blocks if self._blocks.get(block.index) != block]
@@ -237,7 +237,7 @@ class PostgresStore(PostgresReader):
         state = (record.turn, record.to_offset, _compact(ledger), _compact(totals))
         cursor.execute(_TURN, (*self.key, *fields, *state, *self.key))
 
-    def _committed(self, state: State, totals: dict[str, int], blocks: Sequence[Block]) -> None:
+    def _committed(self, state: StoreState, totals: dict[str, int], blocks: Sequence[Block]) -> None:
         self._state, self.totals = state, totals
         if blocks:
             self._keep_names(blocks)

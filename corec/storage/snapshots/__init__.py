@@ -17,7 +17,7 @@ from corec.common.units import MB
 from corec.errors import DamagedFile, InternalError
 from corec.storage import disk
 from corec.storage.snapshots import files as form
-from corec.storage.snapshots.files import Generation, Head, Place
+from corec.storage.snapshots.files import Extent, Generation, Head
 
 log = logging.getLogger("corec.storage.snapshots")
 
@@ -30,7 +30,7 @@ LITTLE_GARBAGE = MB
 class Segments(Mapping[int, bytes]):
     """The blobs of a snapshot, read and checked when asked for."""
 
-    def __init__(self, folder: Path, index: dict[int, Place]) -> None:
+    def __init__(self, folder: Path, index: dict[int, Extent]) -> None:
         self.folder = folder
         self._index = index
         self._fds: dict[int, int] = {}
@@ -181,23 +181,23 @@ class Snapshots:
 
     # -- what a writer asks
 
-    def inherited(self, changed: Collection[int], live: Collection[int]) -> dict[int, Place]:
+    def inherited(self, changed: Collection[int], live: Collection[int]) -> dict[int, Extent]:
         """Where the last generation has the segments that did not change."""
         index = self._last.index if self._last else {}
         kept = set(live) if live else index.keys()
-        return {segment: place for segment, place in index.items() if segment in kept and segment not in changed}
+        return {segment: extent for segment, extent in index.items() if segment in kept and segment not in changed}
 
-    def reusable(self, inherited: Mapping[int, Place], new_bytes: int) -> dict[int, Place]:
+    def reusable(self, inherited: Mapping[int, Extent], new_bytes: int) -> dict[int, Extent]:
         """Those of them that the generation before the last has just the same, unless it is mostly garbage."""
         before = self._before.index if self._before else {}
         same = {
             segment: before[segment]
-            for segment, place in inherited.items()
-            if segment in before and before[segment].version == place.version
+            for segment, extent in inherited.items()
+            if segment in before and before[segment].version == extent.version
         }
-        files = {place.file for place in same.values()}
+        files = {extent.file for extent in same.values()}
         taken = new_bytes + sum(self._size(file) for file in files)
-        used = new_bytes + sum(place.length for place in same.values())
+        used = new_bytes + sum(extent.length for extent in same.values())
         return {} if taken > 2 * used + self._little_garbage or len(files) >= MOST_FILES else same
 
     def _size(self, file: int) -> int:
@@ -224,7 +224,7 @@ class SnapshotWriter:
         self.head = head
         self._owner = owner
         self._meta = meta
-        self._index: dict[int, Place] = {}
+        self._index: dict[int, Extent] = {}
         self._path = owner.folder / form.file_name(head.generation)
         self._unfinished = self._path.with_name(self._path.name + ".new")
         self._position = 0
@@ -288,14 +288,14 @@ class SnapshotWriter:
         self._position = disk.write_all(self._fd, [buffer for buffer in buffers if buffer], self._position)
 
     def _add(self, segment: int, blob: bytes, version: int) -> None:
-        place = Place(len(blob), version, self.head.generation, self._position, crc32c(blob))
+        extent = Extent(len(blob), version, self.head.generation, self._position, crc32c(blob))
         self._put(blob)
-        self._index[segment] = place
+        self._index[segment] = extent
 
     def _finish(self, live: Collection[int]) -> None:
         inherited = self._owner.inherited(self._index.keys(), live)
         reused = self._owner.reusable(inherited, self._position)
-        self._copy({segment: place for segment, place in inherited.items() if segment not in reused})
+        self._copy({segment: extent for segment, extent in inherited.items() if segment not in reused})
         index = self._index | reused
         self._put(form.pack_end(index, self._position))
         os.fsync(self._fd)
@@ -306,12 +306,12 @@ class SnapshotWriter:
                 disk.publish(self._unfinished, self._path)
                 self._owner.accept(Generation(self.head, self._meta, index))
 
-    def _copy(self, places: dict[int, Place]) -> None:
-        source = Segments(self._owner.folder, places)
-        for segment, place in places.items():
-            self._add(segment, source[segment], place.version)
+    def _copy(self, extents: dict[int, Extent]) -> None:
+        source = Segments(self._owner.folder, extents)
+        for segment, extent in extents.items():
+            self._add(segment, source[segment], extent.version)
         source.close()
 
 
 def _files(generation: Generation) -> set[int]:
-    return {generation.head.generation, *(place.file for place in generation.index.values())}
+    return {generation.head.generation, *(extent.file for extent in generation.index.values())}

@@ -24,7 +24,7 @@ _END_MAGIC = b"CCSE"
 _VERSION = 2
 
 
-class Place(NamedTuple):
+class Extent(NamedTuple):
     """Where a segment's blob is."""
 
     length: int
@@ -46,7 +46,7 @@ class Generation(NamedTuple):
 
     head: Head
     meta: bytes
-    index: dict[int, Place]
+    index: dict[int, Extent]
 
 
 def file_name(generation: int) -> str:
@@ -58,15 +58,15 @@ def pack_header(head: Head, meta: bytes) -> bytes:
     return header + _CHECKSUM.pack(crc32c(header))
 
 
-def pack_end(index: dict[int, Place], position: int) -> bytes:
+def pack_end(index: dict[int, Extent], position: int) -> bytes:
     """Index and footer of a file whose blobs end at *position*."""
-    entries = b"".join(_pack_entry(segment, place) for segment, place in sorted(index.items()))
+    entries = b"".join(_pack_entry(segment, extent) for segment, extent in sorted(index.items()))
     footer = _FOOTER.pack(_END_MAGIC, crc32c(entries), position, len(index))
     return entries + footer + _CHECKSUM.pack(crc32c(footer))
 
 
-def _pack_entry(segment: int, place: Place) -> bytes:
-    return _ENTRY.pack(segment, *place)
+def _pack_entry(segment: int, extent: Extent) -> bytes:
+    return _ENTRY.pack(segment, *extent)
 
 
 def read(path: Path) -> Generation:
@@ -97,7 +97,7 @@ def _read(path: Path, fd: int, size: int) -> Generation:
     entries = disk.read_at(fd, position, count * _ENTRY.size)
     if crc32c(meta) != meta_crc or crc32c(entries) != index_crc:
         raise _damaged(path, "meta or index does not match its checksum")
-    index = {segment: Place(*place) for segment, *place in _ENTRY.iter_unpack(entries)}
+    index = {segment: Extent(*extent) for segment, *extent in _ENTRY.iter_unpack(entries)}
     return Generation(Head(*head), meta, index)
 
 
@@ -121,17 +121,17 @@ def _checked(path: Path, data: bytes, part: str) -> bytes:
     return body
 
 
-def read_blob(folder: Path, fds: dict[int, int], segment: int, place: Place) -> bytes:
+def read_blob(folder: Path, fds: dict[int, int], segment: int, extent: Extent) -> bytes:
     """A segment's blob, checked; *fds* keeps the files open between calls."""
-    path = folder / file_name(place.file)
+    path = folder / file_name(extent.file)
     try:
-        if place.file not in fds:
-            fds[place.file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        blob = disk.read_at(fds[place.file], place.position, place.length)
+        if extent.file not in fds:
+            fds[extent.file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        blob = disk.read_at(fds[extent.file], extent.position, extent.length)
     except OSError as error:
         raise _damaged(path, error.strerror or "cannot be read") from error
-    if crc32c(blob) != place.crc:
-        raise _damaged(path, f"segment {segment} at byte {place.position} does not match its checksum")
+    if crc32c(blob) != extent.crc:
+        raise _damaged(path, f"segment {segment} at byte {extent.position} does not match its checksum")
     return blob
 
 

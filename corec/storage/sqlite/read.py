@@ -12,7 +12,7 @@ import numpy as np
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.errors import DamagedFile, StorageError
 from corec.storage import historia
-from corec.storage.base import Block, LateBatch, State, TurnRecord
+from corec.storage.base import Block, LateBatch, StoreState, TurnRecord
 from corec.storage.moments import merge_windows
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
 from corec.storage.sqlite import schema
@@ -38,7 +38,7 @@ TURN_COLUMNS = (
 )
 
 
-class StoreReader:
+class SqliteReader:
     """Reads of one store; each method sees one moment of it."""
 
     def __init__(self, path: Path, *, db: sqlite3.Connection | None = None) -> None:
@@ -57,16 +57,16 @@ class StoreReader:
         self.db.close()
 
     @property
-    def state(self) -> State:
+    def state(self) -> StoreState:
         return self._read_state()
 
-    def _read_state(self) -> State:
+    def _read_state(self) -> StoreState:
         with schema.translated(self.path):
             row = self._last_turn()
             if row is not None:
-                return State(row[0], row[2], json.loads(row[12]))
+                return StoreState(row[0], row[2], json.loads(row[12]))
             base = json.loads(schema.get_meta(self.db, "base", self.path) or "{}")
-        return State(base.get("turn", 0), base.get("offset", 0), base.get("ledger", {}))
+        return StoreState(base.get("turn", 0), base.get("offset", 0), base.get("ledger", {}))
 
     @property
     def instance(self) -> str:

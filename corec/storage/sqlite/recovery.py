@@ -12,7 +12,7 @@ from typing import Any
 from corec.common.times import wall_ms
 from corec.errors import DamagedFile
 from corec.storage import disk, historia
-from corec.storage.base import BEGINNING, Base, TurnRecord
+from corec.storage.base import EMPTY_BASE, StoreBase, TurnRecord
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
 from corec.storage.sqlite import schema
 from corec.storage.sqlite.read import TURN_COLUMNS, turn_record
@@ -25,7 +25,7 @@ _BLOBS = ("late", "outbox")
 _COUNTED = ("windows", "minutes", "alerts", "historia", *_BLOBS)
 
 
-def open_store(path: Path, *, base: Base = BEGINNING, instance: str = "corec1", **options: Any) -> SqliteStore:
+def open_store(path: Path, *, base: StoreBase = EMPTY_BASE, instance: str = "corec1", **options: Any) -> SqliteStore:
     """The store at *path*; a damaged one is replaced by a new one that begins at *base*.
 
     base: turn, offset and ledger of the newest sound snapshot.  Rows that still match their checksums
@@ -74,7 +74,7 @@ def _second_name(path: str, other: str) -> None:
 
 
 class _Salvage:
-    def __init__(self, aside: Path, base: Base) -> None:
+    def __init__(self, aside: Path, base: StoreBase) -> None:
         self._aside = aside
         self._base = base
         self._totals: dict[str, int] = {}

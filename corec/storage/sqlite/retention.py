@@ -24,7 +24,7 @@ TURNS_SLICE = 500
 VACUUM_PAGES = 64
 
 
-class Retention:
+class SqliteRetention:
     """Housekeeping of one store, in the thread that commits to it."""
 
     def __init__(
@@ -95,10 +95,10 @@ class Retention:
         if not self._is_full():
             return False
         oldest = {name: self._oldest(name, column) for name, column in (("minutes", "window"), ("alerts", "time"), ("historia", "time"))}
-        held = {name: moment for name, moment in oldest.items() if moment is not None}
-        if not held:
+        filled = {name: moment for name, moment in oldest.items() if moment is not None}
+        if not filled:
             return False
-        table = min(held, key=held.__getitem__)
+        table = min(filled, key=filled.__getitem__)
         return self._drop_keyed(table, "window" if table == "minutes" else "time", 1 << 62)
 
     def _oldest(self, table: str, column: str) -> int | None:

@@ -13,10 +13,10 @@ import numpy as np
 from corec.common.units import MB
 from corec.errors import DamagedFile, FenceLost, InternalError
 from corec.storage import historia, outbox
-from corec.storage.base import BEGINNING, LATE_BYTES, SNAPSHOTS_KEPT, Base, Block, LateBatch, State, TurnRecord
+from corec.storage.base import EMPTY_BASE, LATE_BYTES, SNAPSHOTS_KEPT, Block, LateBatch, StoreBase, StoreState, TurnRecord
 from corec.storage.rows import ALERTS, WINDOWS, RowFormat, sealed
 from corec.storage.sqlite import schema, wal
-from corec.storage.sqlite.read import StoreReader, format_node
+from corec.storage.sqlite.read import SqliteReader, format_node
 
 log = logging.getLogger("corec.storage.sqlite")
 
@@ -24,7 +24,7 @@ log = logging.getLogger("corec.storage.sqlite")
 _INSERT_TURN = f"INSERT INTO turns VALUES ({', '.join('?' * 15)})"
 
 
-class SqliteStore(StoreReader):
+class SqliteStore(SqliteReader):
     """The `Store` in one file.  One thread uses it; opening it takes the fence from any earlier owner."""
 
     def __init__(
@@ -32,7 +32,7 @@ class SqliteStore(StoreReader):
         path: Path,
         *,
         instance: str = "corec1",
-        base: Base = BEGINNING,
+        base: StoreBase = EMPTY_BASE,
         messages_bytes: int = 64 * MB,
         late_bytes: int = LATE_BYTES,
         page_bytes: int = schema.PAGE_BYTES,
@@ -65,7 +65,7 @@ class SqliteStore(StoreReader):
             raise
 
     @property
-    def state(self) -> State:
+    def state(self) -> StoreState:
         return self._state
 
     def commit(
@@ -100,7 +100,7 @@ class SqliteStore(StoreReader):
             fields = (*record[:5], schema.compact(record.commands), *record[6:], *counts, *documents)
             self.db.execute(_INSERT_TURN, sealed(*fields))
         self.totals = totals
-        self._state = State(record.turn, record.to_offset, ledger)
+        self._state = StoreState(record.turn, record.to_offset, ledger)
         self.named += len(blocks)
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
@@ -126,8 +126,8 @@ class SqliteStore(StoreReader):
             db.execute(f"DELETE FROM snapshots WHERE turn NOT IN ({kept})", (SNAPSHOTS_KEPT,))
         return self.checkpoint()
 
-    def reader(self) -> AbstractContextManager[StoreReader]:
-        return closing(StoreReader(self.path))
+    def reader(self) -> AbstractContextManager[SqliteReader]:
+        return closing(SqliteReader(self.path))
 
     def checkpoint(self) -> bool:
         """Copy the WAL into the main file; False when a reader that is in the middle of something prevents it."""

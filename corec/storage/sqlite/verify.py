@@ -87,18 +87,18 @@ def _turns(db: sqlite3.Connection) -> Iterator[str]:
 def _counts(db: sqlite3.Connection) -> Iterator[str]:
     totals = newest_totals(db)
     for table in schema.present(db, ("windows", "minutes", "alerts", "historia", "late", "outbox")):
-        held = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-        if held != totals.get(table, 0):
-            yield f"expected {totals.get(table, 0)} rows in {table}, got {held}"
+        stored = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        if stored != totals.get(table, 0):
+            yield f"expected {totals.get(table, 0)} rows in {table}, got {stored}"
     for table in ("windows", "alerts", "late", "outbox"):
         yield from _counts_by_turn(db, table, totals.get(f"{table}_pruned", 0))
 
 
 def _counts_by_turn(db: sqlite3.Connection, table: str, pruned: int) -> Iterator[str]:
-    held = dict(db.execute(f"SELECT turn, count(*) FROM {table} WHERE turn > ? GROUP BY turn", (pruned,)))
+    stored = dict(db.execute(f"SELECT turn, count(*) FROM {table} WHERE turn > ? GROUP BY turn", (pruned,)))
     for turn, expected in db.execute(f"SELECT turn, {table} FROM turns WHERE turn > ?", (pruned,)):
-        if held.get(turn, 0) != expected:
-            yield f"turn {turn} committed {expected} rows to {table}, {held.get(turn, 0)} are there"
+        if stored.get(turn, 0) != expected:
+            yield f"turn {turn} committed {expected} rows to {table}, {stored.get(turn, 0)} are there"
 
 
 def newest_totals(db: sqlite3.Connection) -> dict[str, int]:

@@ -67,7 +67,7 @@ class GroupCommitter:
         self._bound = pending_bytes
         self._on_commit = on_commit
         #: How many times longer than *group_ms* a batch that is not urgent waits for company.
-        self.stretch: Callable[[], float] = lambda: 1.0
+        self.interval_factor: Callable[[], float] = lambda: 1.0
         self.trouble = Trouble(log, f"GroupCommitter-{instance}")
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -165,7 +165,7 @@ class GroupCommitter:
         """The next group: when it is large, urgent or old enough; empty at the end."""
         with self._lock:
             self._work.wait_for(lambda: self._pending or self._stopping)
-            self._work.wait_for(self._is_due, self._oldest + self._linger * self.stretch() - time.monotonic())
+            self._work.wait_for(self._is_due, self._oldest + self._linger * self.interval_factor() - time.monotonic())
             group = self._split_off()
             self._room.notify_all()
         return group
@@ -188,11 +188,11 @@ class GroupCommitter:
             before = time.monotonic()
             self._log.sync()
         except Exception as error:  # whatever it is: no producer may wait for ever
-            self.trouble.met(f"{counted(len(group), 'batch')} not accepted", error, len(group))
+            self.trouble.failed(f"{counted(len(group), 'batch')} not accepted", error, len(group))
             for waiting in group:
                 waiting.ticket.set_exception(error)
             return
-        self.trouble.over()
+        self.trouble.recovered()
         self._count(group, before)
         offset = last - len(payloads)
         for waiting in group:

@@ -14,9 +14,9 @@ from corec.streams.base import Entry
 from corec.streams.intake import read_note
 from corec.streams.redis.bare_frames import Row, as_entries
 from corec.streams.redis.keys import FIELD, fast_stream, id_ms, id_pair, normal_stream
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 from corec.streams.redis.position import Loss
-from corec.streams.redis.reader import Reader
+from corec.streams.redis.reader import RedisReader
 from corec.streams.redis.spool import PREFIX, Spool
 from corec.streams.redis.stamps import StampClock, is_moment
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("corec.streams.redis_intake")
 
+#: Lanes, as indexes into `RedisIntake.streams` and `RedisReader.queues`.
 FAST, NORMAL = 0, 1
 #: Of every read this share is left to ordinary channels, however much comes on the critical ones.
 NORMAL_SHARE = 4
@@ -46,7 +47,7 @@ class RedisIntake:
         """lead_s: how far one stream is read ahead of the other.  given_up: asked while a replay waits for a server that is away."""
         self.streams = (fast_stream(shard), normal_stream(shard))
         kept = min(keep_bytes, server.max_mb << 19)  # half of its bound at most, or senders would wait for ever
-        self.reader = Reader(server, self.streams, instance, keep_bytes=kept, spool=spool)
+        self.reader = RedisReader(server, self.streams, instance, keep_bytes=kept, spool=spool)
         self.offset = 0
         self._lead_ms = 1000 * lead_s
         self._server, self._instance, self._given_up = server, instance, given_up
@@ -55,19 +56,20 @@ class RedisIntake:
         self._clocks = [StampClock(), StampClock()]
         self._noted_losses = 0
         self._cursor: dict[str, str] = {}
-        self._places: deque[tuple[int, dict[str, str]]] = deque()  # offset -> cursor, for trimming
+        self._read_positions: deque[tuple[int, dict[str, str]]] = deque()  # offset -> cursor, for trimming
         self._first = 1
         self._replay: _Replay | None = None
+        self._replayed = 0  # the turn read again last
 
     @property
     def pending(self) -> int:
-        return sum(queue.waiting for place, queue in enumerate(self.reader.queues)
-                   if queue.waiting and queue.oldest <= self._until(place))  # fmt: skip
+        return sum(queue.waiting for lane, queue in enumerate(self.reader.queues)
+                   if queue.waiting and queue.oldest <= self._read_limit(lane))  # fmt: skip
 
     @property
     def blind(self) -> bool:
-        held = self.reader.spool is not None and self.reader.spool.waiting or any(queue.waiting for queue in self.reader.queues)
-        return held or bool(self.reader.problem) or self._streams_fullness >= 1
+        is_waiting = self.reader.spool is not None and self.reader.spool.waiting or any(queue.waiting for queue in self.reader.queues)
+        return is_waiting or bool(self.reader.problem) or self._streams_fullness >= 1
 
     @property
     def fullness(self) -> float:
@@ -105,20 +107,20 @@ class RedisIntake:
         entries = self._take(FAST, max_bytes - share)
         return entries + self._take(NORMAL, max_bytes - sum(len(entry.payload) for entry in entries))
 
-    def _take(self, place: int, max_bytes: int) -> list[Entry]:
+    def _take(self, lane: int, max_bytes: int) -> list[Entry]:
         """As many runs of one stream as fit: every record of the spool is one."""
         entries: list[Entry] = []
         while max_bytes > 0:
-            source, rows = self.reader.take(place, max_bytes, self._until(place))
+            source, rows = self.reader.take(lane, max_bytes, self._read_limit(lane))
             if not rows:
                 break
-            entries += self._taken(place, source, rows)
+            entries += self._taken(lane, source, rows)
             max_bytes -= sum(len(payload) for _, payload in rows)
         return entries
 
-    def _until(self, place: int) -> float:
+    def _read_limit(self, lane: int) -> float:
         """ms up to which one stream is read: further ahead of the other, it would make late what waits there."""
-        return self.reader.oldest(1 - place) + self._lead_ms
+        return self.reader.oldest(1 - lane) + self._lead_ms
 
     def note(self) -> dict[str, Any] | None:
         if not self._runs:
@@ -133,6 +135,9 @@ class RedisIntake:
         note = read_note(record)
         if note is None:
             return
+        if record.turn <= self._replayed:  # once more from an earlier one
+            self._replay = None
+        self._replayed = record.turn
         self._replay = self._replay or _Replay(self._server, self._instance, self._given_up)
         for stream, first, last, count, *stand_in in note["runs"]:
             rows = self._spooled(stream, first, last) if stream.startswith(PREFIX) else self._replay.run(stream, first, last, count)
@@ -147,12 +152,12 @@ class RedisIntake:
 
     def trim(self, offset: int) -> None:
         cursor: dict[str, str] = {}
-        while self._places and self._places[0][0] <= offset:
-            self._first, cursor = self._places[0][0] + 1, self._places.popleft()[1]
+        while self._read_positions and self._read_positions[0][0] <= offset:
+            self._first, cursor = self._read_positions[0][0] + 1, self._read_positions.popleft()[1]
         if cursor:
-            self._places.appendleft((self._first - 1, cursor))
-        for stream, place in cursor.items():
-            self.reader.trim(stream, place.partition(" ")[0])
+            self._read_positions.appendleft((self._first - 1, cursor))
+        for stream, position in cursor.items():
+            self.reader.trim(stream, position.partition(" ")[0])
 
     def close(self) -> None:
         """Read no more."""
@@ -164,20 +169,20 @@ class RedisIntake:
                 pass
         self.reader.spool = None
 
-    def _taken(self, place: int, source: str, rows: list[Row]) -> list[Entry]:
+    def _taken(self, lane: int, source: str, rows: list[Row]) -> list[Entry]:
         if not rows:
             return []
-        stand_in = self._stand_in(place, rows)
+        stand_in = self._stand_in(lane, rows)
         entries = list(as_entries(rows, self.offset, *stand_in))
         plain = len(entries) == len(rows) and min(len(payload) for _, payload in rows) > FRAME_BYTES
         self._note_run(source, rows, plain and not stand_in, stand_in)
-        self._cursor[self.streams[place]] = self.reader.queues[place].taken
+        self._cursor[self.streams[lane]] = self.reader.queues[lane].taken
         self.offset += len(rows)
         return entries
 
-    def _stand_in(self, place: int, rows: list[Row]) -> list[int]:
+    def _stand_in(self, lane: int, rows: list[Row]) -> list[int]:
         """What stands in for ids that are no times, where *rows* have such; their record says it, so that a replay has the same."""
-        clock = self._clocks[place]
+        clock = self._clocks[lane]
         all_are = is_moment(id_ms(rows[0][0])) and is_moment(id_ms(rows[-1][0]))  # ids grow
         found = [] if all_are else [clock.stand_in()]
         for id, _ in rows if found else rows[-1:]:
@@ -194,15 +199,15 @@ class RedisIntake:
         self._joins = plain
 
     def _remember(self, offset: int) -> None:
-        if not self._places or self._places[-1][0] < offset:
-            self._places.append((offset, dict(self._cursor)))
+        if not self._read_positions or self._read_positions[-1][0] < offset:
+            self._read_positions.append((offset, dict(self._cursor)))
 
 
 class _Replay:
     """Entries of runs, fetched in order and ahead; it waits for a server that is away."""
 
     def __init__(self, server: RedisServer, instance: str, given_up: Callable[[], bool]) -> None:
-        self._link = Link(server)
+        self._link = RedisLink(server)
         self._instance, self._given_up = instance, given_up
         self._ahead: dict[str, deque[Row]] = {}
 

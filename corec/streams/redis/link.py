@@ -23,6 +23,15 @@ ANSWER_S = 3.0
 CONNECT_S = 1.0
 #: The longest that a read may wait at the server; well below ANSWER_S, or a quiet stream would look like a dead server.
 BLOCK_MS = 250
+_OF_PIPELINE = " of pipeline caused error: "
+#: What errors say, with the server's codes or as the driver puts them, and what to do.
+_HINTS = (
+    (("NOPERM", "WRONGPASS", "NOAUTH", "nvalid username", "no permissions"),
+     "check `username` and `password` in redis_config; docs/redis.md has the ACL that CoreC needs"),
+    (("OOM", "maxmemory"), "Redis has reached its `maxmemory`: raise it, or see why the node does not read"),
+    (("READONLY", "read only replica"), "redis_config names a replica, or a master that became one: name the master"),
+    (("MISCONF", "NOREPLICAS"), "Redis refuses to write by its own settings: see its log, and that its disk and its replicas are there"),
+)  # fmt: skip
 
 
 def connection_options(server: RedisServer) -> dict[str, Any]:
@@ -36,7 +45,7 @@ def connection_options(server: RedisServer) -> dict[str, Any]:
     return options
 
 
-class Link:
+class RedisLink:
     """The connections of one thread, one for each server it talks to.
 
     runs: server address -> its run id.  `on_connect` is told of each new connection, before its first command is sent.
@@ -47,14 +56,14 @@ class Link:
         self.runs: dict[str, str] = {}
         self._on_connect = on_connect
         self._clients: dict[str, redis.Redis] = {}
-        self._met: set[str] = set()  # servers of the cluster
+        self._cluster_addresses: set[str] = set()  # servers of the cluster
         self._slots: list[tuple[int, int, str]] | None = None  # None: not asked yet; empty: no cluster
 
     def client(self, key: str) -> redis.Redis:
         """The server that has *key*."""
-        return self._client_at(self.place(key))
+        return self._client_at(self.address_of(key))
 
-    def place(self, key: str) -> str:
+    def address_of(self, key: str) -> str:
         """The address of the server that has *key*: what may share a transaction has the same one."""
         if self._slots is None:
             self._slots = self._find_slots()
@@ -63,7 +72,7 @@ class Link:
 
     def run_of(self, key: str) -> str:
         """Which life of which server *key* is in: it changes when the server starts again and after a failover."""
-        return self.runs.get(self.place(key), "")
+        return self.runs.get(self.address_of(key), "")
 
     @property
     def is_cluster(self) -> bool:
@@ -115,7 +124,7 @@ class Link:
 
     def _find_slots(self) -> list[tuple[int, int, str]]:
         """Ask the configured server, or when that is away any other server of the cluster that was ever met."""
-        for address in (self._seed, *sorted(self._met - {self._seed})):
+        for address in (self._seed, *sorted(self._cluster_addresses - {self._seed})):
             try:
                 return self._slots_by(self._client_at(address))
             except (RedisError, OSError) as error:
@@ -127,24 +136,26 @@ class Link:
         if not client.info("cluster").get("cluster_enabled"):
             return []
         slots = [_slot_row(row, self.server) for row in _raw_rows(client.execute_command("CLUSTER SLOTS"))]
-        self._met |= {address for _, _, address in slots}
+        self._cluster_addresses |= {address for _, _, address in slots}
         return slots
 
 
 def explained(error: Exception, server: RedisServer, doing: str) -> ServerError:
     """An error of the driver or the server as ours."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = _reason(error)
     return ServerError(f"Redis at {server.address} did not {doing}: {text}", hint=_hint(error, text))
+
+
+def _reason(error: Exception) -> str:
+    """What the server or the driver says, without the command and its bytes, which a pipeline puts before it."""
+    text = str(error).rpartition(_OF_PIPELINE)[2]
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _hint(error: Exception, text: str) -> str:
     if isinstance(error, MovedError):
         return "the cluster is moving slots or has lost a master; it is asked again"
-    if "NOPERM" in text or "WRONGPASS" in text or "NOAUTH" in text or "nvalid username" in text:
-        return "check `username` and `password` in redis_config; docs/redis.md has the ACL that CoreC needs"
-    if "OOM" in text:
-        return "Redis has reached its `maxmemory`: raise it, or see why the node does not read"
-    return "see that it runs: redis-cli -h HOST -p PORT ping"
+    return next((hint for said, hint in _HINTS if any(part in text for part in said)), "see that it runs: redis-cli -h HOST -p PORT ping")
 
 
 def _field(info: bytes, name: bytes) -> str:

@@ -52,7 +52,7 @@ class Position:
     seen: int | None = 0  # entries up to there since the stream was made
     added: int | None = None  # entries ever added, when the server was asked last
     anchors: list[str] = field(default_factory=list)
-    _told: str = ""  # the last entry read when a loss that nobody can count was told
+    _loss_after: str = ""  # the last entry read when a loss that nobody can count was told
 
     @classmethod
     def parse(cls, stream: str, text: str) -> "Position":
@@ -114,8 +114,8 @@ class Position:
             return Loss(self.stream, after, known, "has lost its newest entries")
         if life.added is None or self.seen is None:
             self.seen = None if life.added is None else life.added - life.length
-            told, self._told = self._told, after
-            return None if told == after else Loss(self.stream, after, None, "was trimmed by somebody else")
+            reported, self._loss_after = self._loss_after, after
+            return None if reported == after else Loss(self.stream, after, None, "was trimmed by somebody else")
         trimmed = max(0, life.added - life.length - self.seen)
         self.seen += trimmed
         return Loss(self.stream, after, trimmed, "was trimmed by somebody else") if trimmed else None

@@ -8,7 +8,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from redis.exceptions import ResponseError
 
 from corec.common.retrying_thread import RetryingThread
 from corec.common.trouble import Trouble
@@ -17,7 +20,7 @@ from corec.config.servers import RedisServer
 from corec.errors import StorageError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import BEGINNING, id_pair, payload_of
-from corec.streams.redis.link import BLOCK_MS, Link
+from corec.streams.redis.link import BLOCK_MS, RedisLink, explained
 from corec.streams.redis.position import Loss, Position, look
 from corec.streams.redis.queue import Chunk, Queue
 from corec.streams.redis.spool import Spool, Spooled
@@ -38,7 +41,7 @@ LOOK_S = 1.0
 SPOOL_AGAIN_S = 1.0
 
 
-class Reader(RetryingThread):
+class RedisReader(RetryingThread):
     """The thread, and one queue for each stream, the most urgent first; what was read ahead is read again by the next start."""
 
     def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0,
@@ -46,9 +49,9 @@ class Reader(RetryingThread):
         """keep_bytes: a stream that takes less is not trimmed.  spool: where ordinary entries go while nobody takes them."""
         super().__init__("redis-reader", f"RedisReader-{instance}", log)
         self.spool = spool
-        self._kept = ""  # the newest entry in the spool, which stays on Redis: it says that the stream is the same
+        self._newest_spooled = ""  # the newest entry in the spool, which stays on Redis: it says that the stream is the same
         self._keep_bytes = keep_bytes
-        self._link = Link(server, on_connect=self._connected)
+        self._link = RedisLink(server, on_connect=self._connected)
         self._instance = instance
         self._streams = list(streams)
         self.queues = [Queue(Position(stream)) for stream in streams]
@@ -58,9 +61,10 @@ class Reader(RetryingThread):
         self._look_due = 0.0
         self.ahead_bytes = AHEAD_BYTES
         self._spool_due = 0.0
+        self._write_trouble = Trouble(log, f"RedisReader-{instance}")
         self.spool_trouble = Trouble(log, f"Spool-{instance}")
-        self._until = ""  # after a crash: what is on Redis before this entry comes first, then the spool
-        self._begun: dict[str, str] = {}  # stream -> where this reader was told to begin
+        self._spool_begins_at = ""  # after a crash: what is on Redis before this entry comes first, then the spool
+        self._started_behind: dict[str, str] = {}  # stream -> where this reader was told to begin
         self._count = COUNTS[0]
         self.losses: list[Loss] = []
         self.run = ""
@@ -71,21 +75,21 @@ class Reader(RetryingThread):
 
     def seek(self, cursor: Mapping[str, str]) -> None:
         """Go on behind the entries of *cursor*; before `start`."""
-        for place, stream in enumerate(self._streams):
-            self.queues[place] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
-            self._begun[stream] = self.queues[place].position.id
-        self._until = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
+        for lane, stream in enumerate(self._streams):
+            self.queues[lane] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
+            self._started_behind[stream] = self.queues[lane].position.id
+        self._spool_begins_at = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
 
-    def take(self, place: int, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
+    def take(self, lane: int, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
         """The oldest rows of one queue, up to *until* ms, and where they came from."""
         with self.lock:
-            return self.queues[place].take(max_bytes, until)
+            return self.queues[lane].take(max_bytes, until)
 
-    def oldest(self, place: int) -> float:
+    def oldest(self, lane: int) -> float:
         """ms of what one queue gives next."""
         with self.lock:
-            queue = self.queues[place]
-            in_spool = self.spool is not None and queue is not self.queues[0] and (self.spool.waiting or bool(self._until))
+            queue = self.queues[lane]
+            in_spool = self.spool is not None and queue is not self.queues[0] and (self.spool.waiting or bool(self._spool_begins_at))
             return min(queue.oldest, queue.reached) if in_spool and not queue.waiting else queue.oldest
 
     def trim(self, stream: str, id: str) -> None:
@@ -99,6 +103,7 @@ class Reader(RetryingThread):
     def _pass(self) -> None:
         with self._link.errors("give what it has"):
             self._work()
+        self._works(f"Redis at {self._link.server.address} answers again")
 
     def _end(self) -> None:
         self._link.close()
@@ -128,9 +133,6 @@ class Reader(RetryingThread):
                 self._lost(loss)
         self._checked = connections
         self.run = self._link.run_of(self._streams[0])
-        if self.problem:
-            log.warning("[RedisReader-%s] Redis at %s answers again", self._instance, self._link.server.address)
-        self.problem = ""
 
     def _read(self) -> list[tuple[Queue, list[Row]]]:
         wanted = [queue for queue in self.queues if self._spools(queue) or self._has_room(queue)]
@@ -145,9 +147,9 @@ class Reader(RetryingThread):
             "XREAD COUNT", self._count, "BLOCK", block, "STREAMS", *names, *(queue.position.id for queue in wanted)
         )
         found = {bytes(name).decode(): rows for name, rows in reply or ()}
-        if self._until and self.queues[-1] in wanted:
+        if self._spool_begins_at and self.queues[-1] in wanted:
             self._before_spool(found)
-            if not self._until:
+            if not self._spool_begins_at:
                 return []
         return [(queue, [(row[0], payload_of(row[1])) for row in found.get(name, [])]) for queue, name in zip(wanted, names, strict=True)]
 
@@ -173,7 +175,7 @@ class Reader(RetryingThread):
                 if rows:
                     queue.put(rows)
         if any(rows and queue is self.queues[-1] for queue, rows in found):
-            self.spool_trouble.over()
+            self.spool_trouble.recovered()
         return ended
 
     def _size_reads(self, rows: list[Row]) -> None:
@@ -185,25 +187,25 @@ class Reader(RetryingThread):
 
     def _spools(self, queue: Queue) -> bool:
         """Whether what is read now goes to the spool: nobody takes, or what was spooled before comes first."""
-        if self.spool is None or queue is self.queues[0] or self._until or time.monotonic() < self._spool_due:
+        if self.spool is None or queue is self.queues[0] or self._spool_begins_at or time.monotonic() < self._spool_due:
             return False
         return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > SPOOL_AFTER_S)
 
     def _has_room(self, queue: Queue) -> bool:
         """Whether what is read now may be taken next: what waits in the spool comes first."""
-        behind = self.spool is not None and self.spool.waiting and queue is not self.queues[0] and not self._until
+        behind = self.spool is not None and self.spool.waiting and queue is not self.queues[0] and not self._spool_begins_at
         return queue.bytes < self.ahead_bytes and not behind
 
     def _before_spool(self, found: dict[str, list]) -> None:
         """Leave in *found* what stands before the spool; once that is all, reading goes on behind the spool."""
         queue = self.queues[-1]
         rows = found.get(queue.position.stream, [])
-        found[queue.position.stream] = before = [row for row in rows if id_pair(row[0]) < id_pair(self._until)]
+        found[queue.position.stream] = before = [row for row in rows if id_pair(row[0]) < id_pair(self._spool_begins_at)]
         if len(before) < len(rows) or not rows:
             if before:
                 queue.put([(row[0], payload_of(row[1])) for row in before])
             found.clear()
-            self._until, self._kept = "", self.spool.last_id
+            self._spool_begins_at, self._newest_spooled = "", self.spool.last_id
             queue.position.id, queue.position.seen = self.spool.last_id, None
 
     def _to_spool(self, queue: Queue, rows: list[Row]) -> None:
@@ -211,25 +213,26 @@ class Reader(RetryingThread):
         position = queue.position
         try:
             self.spool.put(Spooled(position.seen, position.run, rows))
-            self.spool_trouble.over()
+            self.spool_trouble.recovered()
         except StorageError as error:
             self._spool_failed(error)
             return
         ids = [row[0] for row in rows]
         position.advance(ids[-1].decode(), len(ids))
-        gone = [*filter(None, [self._kept.encode()]), *ids[:-1]]
+        gone = [*filter(None, [self._newest_spooled.encode()]), *ids[:-1]]
+        self._newest_spooled = ids[-1].decode()
         if gone:
-            self._link.client(position.stream).xdel(position.stream, *gone)
-        self._kept = ids[-1].decode()
+            with self._taken_out(position.stream):
+                self._link.client(position.stream).xdel(position.stream, *gone)
 
     def _spool_failed(self, error: StorageError) -> None:
-        self.spool_trouble.met("entries stay on Redis", error)
+        self.spool_trouble.failed("entries stay on Redis", error)
         self._spool_due = time.monotonic() + SPOOL_AGAIN_S
 
     def _refill(self) -> None:
         """What was spooled comes back as there is room, in order."""
         queue = self.queues[-1]
-        while self.spool and self.spool.waiting and not self._until and queue.bytes < self.ahead_bytes // 2:
+        while self.spool and self.spool.waiting and not self._spool_begins_at and queue.bytes < self.ahead_bytes // 2:
             name, record = self.spool.next()
             with self.lock:
                 queue.add(self._behind(queue, Chunk(deque(record.rows), record.seen, record.run, name)))
@@ -237,7 +240,7 @@ class Reader(RetryingThread):
 
     def _behind(self, queue: Queue, chunk: Chunk) -> Chunk:
         """Without the rows that were taken before a crash."""
-        while chunk.rows and id_pair(chunk.rows[0][0]) <= id_pair(self._begun.get(queue.position.stream, BEGINNING)):
+        while chunk.rows and id_pair(chunk.rows[0][0]) <= id_pair(self._started_behind.get(queue.position.stream, BEGINNING)):
             chunk.rows.popleft()
             chunk = chunk._replace(seen=None if chunk.seen is None else chunk.seen + 1)
         return chunk
@@ -248,7 +251,17 @@ class Reader(RetryingThread):
                 id, queue.trim_to = queue.trim_to, ""
                 if queue is not self.queues[0]:
                     self._trim_spool(id)
-                self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
+                with self._taken_out(queue.position.stream):
+                    self._link.client(queue.position.stream).xtrim(queue.position.stream, minid=id, approximate=True)
+
+    @contextmanager
+    def _taken_out(self, stream: str) -> Iterator[None]:
+        """A server that refuses to write can still be read: what was read stays there for now."""
+        try:
+            yield
+            self._write_trouble.recovered()
+        except ResponseError as error:
+            self._write_trouble.failed(f"{stream} keeps what was read", explained(error, self._link.server, "take it out"))
 
     def _trim_spool(self, id: str) -> None:
         try:

@@ -92,8 +92,8 @@ class Spool:
         """The first record behind *offset*; the journal is read a piece at a time."""
         if not self._piece or not self._after <= offset < self._piece[-1].offset:
             self._piece, self._after = self._journal.read(offset), offset
-        place = bisect_right(self._piece, offset, key=attrgetter("offset"))
-        return self._piece[place] if self._piece else None
+        index = bisect_right(self._piece, offset, key=attrgetter("offset"))
+        return self._piece[index] if self._piece else None
 
     def trim(self, id: str) -> None:
         """Records that end before entry *id* are not needed any more."""

@@ -4,15 +4,15 @@ import logging
 import threading
 
 from corec.common.retrying_thread import RetryingThread
-from corec.streams.sending.unsent import SenderStats, Tail
+from corec.streams.sending.unsent import SenderStats, Unsent
 
 
 class Carrier(RetryingThread):
     """Between a tail and where its batches go; `stop` leaves in the tail what is not sent."""
 
-    def __init__(self, tail: Tail, *, thread: str, instance: str, log: logging.Logger) -> None:
+    def __init__(self, unsent: Unsent, *, thread: str, instance: str, log: logging.Logger) -> None:
         super().__init__(thread, f"Sender-{instance}", log, meanwhile="batches wait in the tail")
-        self._tail, self._instance = tail, instance
+        self._unsent, self._instance = unsent, instance
         self._progress = threading.Condition()
         self.readings = 0
 
@@ -33,15 +33,15 @@ class Carrier(RetryingThread):
     def stats(self) -> SenderStats:
         """Where it stands."""
         sent = self._sent_upto()
-        return SenderStats(self.readings, self._tail.last - sent, max(0, sent - self._tail.done), self.problem)
+        return SenderStats(self.readings, self._unsent.last - sent, max(0, sent - self._unsent.done), self.problem)
 
     def _sent_upto(self) -> int:
         """The offset up to which the other side has everything."""
-        return self._tail.done
+        return self._unsent.done
 
     def _drop(self, upto: int) -> None:
         """The tail may forget what stands up to *upto*."""
-        if upto > self._tail.done:
-            self._tail.drop(upto)
+        if upto > self._unsent.done:
+            self._unsent.drop(upto)
             with self._progress:
                 self._progress.notify_all()

@@ -17,10 +17,10 @@ from redis.exceptions import WatchError
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.streams.redis.keys import FIELD, id_pair, life_key
-from corec.streams.redis.link import Link
+from corec.streams.redis.link import RedisLink
 from corec.streams.redis.position import has, look
 from corec.streams.sending.carrier import Carrier
-from corec.streams.sending.unsent import SenderStats, Tail, Waiting, readings_in
+from corec.streams.sending.unsent import SenderStats, Unsent, UnsentBatch, readings_in
 
 log = logging.getLogger("corec.streams.sender")
 
@@ -44,11 +44,11 @@ class Sent(NamedTuple):
 class Sender(Carrier):
     """One thread between a tail and the server."""
 
-    def __init__(self, server: RedisServer, tail: Tail, *, instance: str = "corec1") -> None:
-        super().__init__(tail, thread="redis-sender", instance=instance, log=log)
-        self._link = Link(server, on_connect=self._connected)
+    def __init__(self, server: RedisServer, unsent: Unsent, *, instance: str = "corec1") -> None:
+        super().__init__(unsent, thread="redis-sender", instance=instance, log=log)
+        self._link = RedisLink(server, on_connect=self._connected)
         self._bound = server.max_mb * MB
-        self._position = tail.done  # the server has everything up to here
+        self._position = unsent.done  # the server has everything up to here
         self._sent: deque[Sent] = deque()
         self._connections = 0
         self._checked = -1
@@ -78,7 +78,7 @@ class Sender(Carrier):
             looks, self._look_due = self._looks, 0.0
             self._wake.set()
             left = None if end is None else max(0.0, end - time.monotonic())
-            return self._progress.wait_for(lambda: self._tail.done >= upto or (self._position >= upto and self._looks > looks), left)
+            return self._progress.wait_for(lambda: self._unsent.done >= upto or (self._position >= upto and self._looks > looks), left)
 
     def _end(self) -> None:
         self._link.close()
@@ -93,15 +93,16 @@ class Sender(Carrier):
     def _pass(self) -> None:
         with self._link.errors("take batches"):
             self._work()
+        self._works(f"Redis at {self._link.server.address} answers again")
 
     def _work(self) -> None:
         if self._checked != self._connections:
             self._check()
         elif time.monotonic() >= self._look_due:
             self._look()
-        if self._tail.crowded:  # room for what comes goes before safety from a server that forgets
+        if self._unsent.crowded:  # room for what comes goes before safety from a server that forgets
             self._drop(self._position)
-        batches = self._tail.read(self._position, SEND_BYTES)
+        batches = self._unsent.read(self._position, SEND_BYTES)
         if not batches:
             self._rest(IDLE_S)
         elif self._has_room(batches) and self._checked == self._connections:
@@ -119,9 +120,7 @@ class Sender(Carrier):
         else:
             self._link.client("corec").ping()
         self._sent = deque(sent._replace(run=self._link.run_of(sent.stream)) for sent in self._sent)
-        if self.problem:
-            log.warning("[Sender-%s] Redis at %s answers again", self._instance, self._link.server.address)
-        self.problem, self._checked = "", connections
+        self._checked = connections
 
     def _look(self) -> None:
         """Drop from the tail what nodes have committed; where the server has lost what it took, all that is not committed goes again.
@@ -170,22 +169,22 @@ class Sender(Carrier):
         log.warning("[Sender-%s] Redis has lost %s: %d batches are sent again", self._instance, " and ".join(lost), len(self._sent))
         self._sent.clear()
         with self._progress:
-            self._position = self._tail.done
+            self._position = self._unsent.done
 
     def _let_go(self, marks: dict[str, str]) -> None:
-        upto = self._tail.done
+        upto = self._unsent.done
         while self._sent and self._is_committed(self._sent[0], marks):
             upto = self._sent.popleft().offset
         self._drop(upto)
 
     def _is_committed(self, sent: Sent, marks: dict[str, str]) -> bool:
-        if sent.offset <= self._tail.done:
+        if sent.offset <= self._unsent.done:
             return True
         shard = shard_of(sent.stream)
         mark = marks.get(f"{shard} {sent.stream}")
         return mark is not None and marks.get(f"{shard} run") == sent.run and id_pair(sent.id) <= id_pair(mark)
 
-    def _send(self, batches: list[Waiting]) -> None:
+    def _send(self, batches: list[UnsentBatch]) -> None:
         for shard, group in groupby(batches, key=lambda batch: shard_of(batch.stream)):
             part = list(group)
             ids = self._added(shard, part)
@@ -194,7 +193,7 @@ class Sender(Carrier):
                 return
             self._took(part, ids)
 
-    def _added(self, shard: str, part: list[Waiting]) -> list[bytes] | None:
+    def _added(self, shard: str, part: list[UnsentBatch]) -> list[bytes] | None:
         """The ids of *part* on its streams; None, and nothing was added, where these are not the streams that were sent to before.
 
         What was lost has to go first: behind newer batches it would count as repeats.
@@ -220,7 +219,7 @@ class Sender(Carrier):
             except WatchError:
                 return None
 
-    def _took(self, batches: list[Waiting], ids: list[bytes]) -> None:
+    def _took(self, batches: list[UnsentBatch], ids: list[bytes]) -> None:
         runs = {batch.stream: self._link.run_of(batch.stream) for batch in batches}
         for batch, id in zip(batches, ids, strict=True):
             self._sent.append(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream]))
@@ -229,7 +228,7 @@ class Sender(Carrier):
             self._position = batches[-1].offset
             self._progress.notify_all()
 
-    def _has_room(self, batches: list[Waiting]) -> bool:
+    def _has_room(self, batches: list[UnsentBatch]) -> bool:
         """Whether the streams are below their bound; else the tail fills, and senders are told."""
         for stream in {batch.stream for batch in batches}:
             asked, size = self._sizes.get(stream, (0.0, 0))

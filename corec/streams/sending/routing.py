@@ -13,7 +13,7 @@ _CRITICAL = np.zeros(256, bool)
 _CRITICAL[list(CRITICAL_CHANNELS)] = True
 
 
-class Part(NamedTuple):
+class StreamPart(NamedTuple):
     """Frames for one stream."""
 
     stream: str
@@ -31,7 +31,7 @@ class Routing:
         self._starts, self._blocks, self._sizes = _ranges(config) if config and shards > 1 else (np.empty(0),) * 3
         self._tables = _device_tables(config) if config and shards > 1 else []
 
-    def split(self, frames: bytes, offsets: Any = None) -> Iterator[Part]:
+    def split(self, frames: bytes, offsets: Any = None) -> Iterator[StreamPart]:
         """The parts of a batch, in which its frames keep their order."""
         rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)    # of bytes: chosen twice as fast as of FRAME
         offsets = None if offsets is None else np.asarray(offsets, np.int32)
@@ -43,23 +43,23 @@ class Routing:
             shard, critical = divmod(lane, 2)
             stream = fast_stream(shard) if critical else normal_stream(shard)
             if len(found) == 1:
-                yield Part(stream, bytes(frames), offsets, bool(critical), 0)
+                yield StreamPart(stream, bytes(frames), offsets, bool(critical), 0)
                 return
             chosen = np.flatnonzero(lanes == lane)
-            yield Part(stream, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], bool(critical), int(chosen[0]))
+            yield StreamPart(stream, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], bool(critical), int(chosen[0]))
 
     def _shards_of(self, ids: np.ndarray) -> np.ndarray:
         """The shard of each frame; ids that nobody has go to the first, where they are counted as such."""
         blocks = np.zeros(len(ids), np.int64)
         if len(self._starts):
-            place = np.searchsorted(self._starts, ids, side="right") - 1
-            slot = ids - self._starts[place]
-            known = (place >= 0) & (slot < self._sizes[place, 0])
-            blocks[known] = (self._blocks[place] + slot // self._sizes[place, 1])[known]
+            row = np.searchsorted(self._starts, ids, side="right") - 1
+            slot = ids - self._starts[row]
+            known = (row >= 0) & (slot < self._sizes[row, 0])
+            blocks[known] = (self._blocks[row] + slot // self._sizes[row, 1])[known]
         for devices, slots, first, per_block in self._tables:
-            place = np.minimum(np.searchsorted(devices, ids), len(devices) - 1)
-            known = devices[place] == ids
-            blocks[known] = first + slots[place[known]] // per_block
+            row = np.minimum(np.searchsorted(devices, ids), len(devices) - 1)
+            known = devices[row] == ids
+            blocks[known] = first + slots[row[known]] // per_block
         return blocks % self.shards
 
 

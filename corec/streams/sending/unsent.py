@@ -20,7 +20,7 @@ from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GroupCommitter
-from corec.streams.sending.routing import Part
+from corec.streams.sending.routing import StreamPart
 
 log = logging.getLogger("corec.streams.tail")
 
@@ -30,7 +30,7 @@ POSITION = "done"
 CROWDED = 0.7
 
 
-class Waiting(NamedTuple):
+class UnsentBatch(NamedTuple):
     """One batch on its way to a stream."""
 
     offset: int
@@ -56,7 +56,7 @@ class Numbers:
         self.producer = int.from_bytes(blake2b(f"{name}|{stream}".encode(), digest_size=8).digest()) or 1
         self.epoch, self.sequence = epoch, 0
 
-    def pack(self, part: Part, time_ms: int) -> bytes:
+    def pack(self, part: StreamPart, time_ms: int) -> bytes:
         """The next batch."""
         envelope = pack_envelope(part.frames, producer=self.producer, epoch=self.epoch, sequence=self.sequence, time=time_ms,
                                  offsets=part.offsets)  # fmt: skip
@@ -64,7 +64,7 @@ class Numbers:
         return envelope
 
 
-class Tail:
+class Unsent:
     """The folder of one sender, locked while it is open."""
 
     def __init__(self, folder: Path, name: str, *, max_bytes: int, on_commit: Callable[[int], None],
@@ -82,7 +82,7 @@ class Tail:
         self.done = max(self.done, self.journal.first - 1)
         self.trouble = Trouble(log, f"Tail-{instance}")
 
-    def put(self, part: Part, time_ms: int) -> "Future[int]":
+    def put(self, part: StreamPart, time_ms: int) -> "Future[int]":
         """Number a batch and keep it; the future resolves once it is durable."""
         with self._lock:
             numbers = self._numbers.get(part.stream)
@@ -91,7 +91,7 @@ class Tail:
             record = _record(part.stream, numbers.pack(part, time_ms))
             return self.committer.submit(record, readings=len(part.frames) // FRAME_BYTES, urgent=part.critical)
 
-    def read(self, after: int, max_bytes: int) -> list[Waiting]:
+    def read(self, after: int, max_bytes: int) -> list[UnsentBatch]:
         """What was kept behind *after*; one thread reads."""
         return [_waiting(entry.offset, entry.payload) for entry in self.journal.read(after, max_bytes)]
 
@@ -113,9 +113,9 @@ class Tail:
         try:
             self.journal.trim(upto)
             self._write_position()
-            self.trouble.over()
+            self.trouble.recovered()
         except StorageError as error:  # the next start sends more than it must, and the node drops it by its numbers
-            self.trouble.met(f"the tail of {self._name!r} does not note what is done", error)
+            self.trouble.failed(f"the tail of {self._name!r} does not note what is done", error)
 
     def close(self) -> None:
         """Make all durable and let go of the folder."""
@@ -151,9 +151,9 @@ def _record(stream: str, envelope: bytes) -> bytes:
     return bytes((len(name),)) + name + envelope
 
 
-def _waiting(offset: int, record: bytes) -> Waiting:
+def _waiting(offset: int, record: bytes) -> UnsentBatch:
     end = 1 + record[0]
-    return Waiting(offset, record[1:end].decode(), record[end:])
+    return UnsentBatch(offset, record[1:end].decode(), record[end:])
 
 
 def readings_in(envelope: bytes) -> int:

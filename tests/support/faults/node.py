@@ -14,10 +14,10 @@ import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT, MESSAGE
 from corec.errors import CoreCError
-from corec.storage.base import Base, Block, LateBatch, TurnRecord
+from corec.storage.base import Block, LateBatch, StoreBase, TurnRecord
 from corec.storage.snapshots import Snapshots
 from corec.storage.sqlite.recovery import open_store
-from corec.storage.sqlite.retention import Retention
+from corec.storage.sqlite.retention import SqliteRetention
 from corec.storage.sqlite.verify import verify as verify_store
 from corec.streams.journal import Journal
 
@@ -95,13 +95,13 @@ class Node:
         self._mark = mark
         self.snapshots = Snapshots(folder / "snapshots")
         self.snapshot = self.snapshots.load()
-        base = Base(self.snapshot.turn, self.snapshot.offset) if self.snapshot else Base()
+        base = StoreBase(self.snapshot.turn, self.snapshot.offset) if self.snapshot else StoreBase()
         self.store = open_store(folder / "store.db", base=base, late_bytes=100, messages_bytes=400)
         if self.snapshot and self.snapshot.turn > self.store.state.turn:
             self.snapshot = self.snapshots.load(self.store.state.turn)
         self.journal = Journal(folder / "journal", floor=self.store.state.offset, segment_bytes=SEGMENT_BYTES)
         self.store.set_blocks([Block(i, f"enjambre/{i}", 1, 1000) for i in range(BLOCKS)])
-        self.retention = Retention(self.store, roll_up_after_ms=120_000, slice_rows=8)
+        self.retention = SqliteRetention(self.store, roll_up_after_ms=120_000, slice_rows=8)
 
     def run(self, turns: int) -> None:
         while self.store.state.turn < turns:

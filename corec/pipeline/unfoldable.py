@@ -1,0 +1,94 @@
+"""Entries at which folding failed by a mistake of ours: they are put aside, so that the node goes on and starts again.
+
+What a failure leaves behind in an engine is not known, so the engine is recovered from the store; then the entry is counted as
+malformed instead of folded.  The record of the turn names it, so that a replay does the same with or without the mistake.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from corec._core.wire import FRAME_BYTES, crc32c, envelope_head, pack_envelope
+from corec.common.times import iso
+from corec.engine import Engine
+from corec.engine.batches import LAST_SEQUENCE
+from corec.engine.outcome import PutAside
+from corec.errors import CoreCError, UnfoldableEntry
+
+CAUSE = "damaged"
+#: Where a turn record has the fingerprints of entries that it put aside: on a command that changes nothing.
+NAMED = "unfoldable"
+
+Batch = tuple[bytes, int]  # envelope, arrival ms
+
+#: Fingerprints of what could not be folded in this process.
+_met: set[int] = set()
+
+
+class Sieve:
+    """Folds the batches of one turn and leaves out what cannot be folded."""
+
+    def __init__(self, named: Iterable[int] = ()) -> None:
+        """named: the fingerprints that the record of the turn has, for a replay."""
+        self._named = frozenset(named)
+        self._batch: Batch = (b"", 0)
+        self.left_out: list[PutAside] = []
+
+    def fold(self, engine_does: Callable[[Iterator[Batch]], Any], batches: Iterable[Batch]) -> Any:
+        """What *engine_does* with the batches; UnfoldableEntry when it fails at one, which is left out from then on."""
+        try:
+            return engine_does(self._foldable(batches))
+        except (CoreCError, MemoryError):
+            raise
+        except Exception as error:
+            mark = fingerprint(self._batch[0])
+            if mark in _met or mark in self._named or not self._batch[0]:
+                raise  # it was left out: something else fails
+            _met.add(mark)
+            raise UnfoldableEntry(f"{named(*self._batch)} cannot be folded: {type(error).__name__}: {error}") from error
+        finally:
+            self._batch = (b"", 0)
+
+    def command(self) -> dict[str, Any] | None:
+        """What the turn record says of them."""
+        marks = sorted({fingerprint(batch.frames) for batch in self.left_out})
+        return {"op": "advance", "to": 0, NAMED: marks} if marks else None
+
+    def _foldable(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self._batch = batch
+            yield self._without(batch) if self._is_out(batch[0]) else batch
+
+    def _is_out(self, payload: bytes) -> bool:
+        return bool(_met or self._named) and ((mark := fingerprint(payload)) in _met or mark in self._named)
+
+    def _without(self, batch: Batch) -> Batch:
+        payload, arrival = batch
+        self.left_out.append(PutAside(arrival, arrival, payload, CAUSE))
+        return as_malformed(payload), arrival
+
+
+def refold_without(engine: Engine, batches: Iterable[Batch], commands: Sequence[Mapping[str, Any]], **turn: Any) -> Any:
+    """Fold a committed turn again, without what its record puts aside."""
+    sieve = Sieve(mark for command in commands for mark in command.get(NAMED, ()))
+    outcome = sieve.fold(lambda foldable: engine.turn(foldable, commands=commands, **turn), batches)
+    outcome.aside.extend(sieve.left_out)
+    return outcome
+
+
+def fingerprint(payload: bytes) -> int:
+    """What tells an entry from others, wherever it is read again."""
+    return crc32c(payload) << 32 | len(payload)
+
+
+def as_malformed(payload: bytes) -> bytes:
+    """An envelope that the engine counts as malformed, with as many readings as *payload* has by its header."""
+    try:
+        count = envelope_head(payload)[1]
+    except CoreCError:
+        count = 0
+    return pack_envelope(bytes(count * FRAME_BYTES), producer=0, epoch=0, sequence=LAST_SEQUENCE, time=0) if count else b""
+
+
+def named(payload: bytes, arrival: int) -> str:
+    """An entry, for the log."""
+    return f"the entry of {len(payload):,} bytes with checksum {crc32c(payload):08x} that came at {iso(arrival)} UTC"
