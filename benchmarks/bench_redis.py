@@ -28,7 +28,7 @@ def child(*arguments, **options):
 
 
 class RedisNode:
-    """The node's process; asked by a line."""
+    """The node in a process of its own, which answers a line with its figures."""
 
     def __init__(self, port, data):
         self.process = child("node", port, data, ENTITIES, stdin=subprocess.PIPE)

@@ -74,7 +74,7 @@ class Fleet:
         return {**os.environ, "PYTHONPATH": str(ROOT), "COREC_CONFIG": str(self.folder / "configs"), **variables}
 
     def corec(self, *words):
-        """What a command prints."""
+        """Run a `corec` command; returns what it printed."""
         command = [sys.executable, "-m", "corec", *words, "--config", str(self.folder / "configs")]
         done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
@@ -141,7 +141,7 @@ class Fleet:
         return self._is_folded_by(pids, owners) and {pid for [pid] in owners.values()} == pids
 
     def wait(self, done, seconds, detail=lambda: ""):
-        """Seconds until *done*."""
+        """Wait until *done*; returns seconds.  It fails after *seconds*, with *detail* and the logs."""
         began = time.monotonic()
         while not done():
             assert time.monotonic() - began < seconds, f"after {seconds} s: {detail()} {self.owners()}\n" + self.logs()
@@ -159,7 +159,6 @@ class Fleet:
         return "\n".join(f"--- {name}\n{(self.folder / f'{name}.log').read_text()[-1500:]}" for name in self.processes)
 
     def all_logs(self):
-        """What all processes wrote."""
         return "\n".join((self.folder / f"{name}.log").read_text() for name in self.processes)
 
     def stop(self):
