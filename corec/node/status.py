@@ -88,8 +88,8 @@ class NodeStatus:
         server = self._config.db_config
         if server is None:
             return {"kind": "sqlite", "bytes": _size(self._life.folder.store)}
-        met = self._life.pipeline.trouble.status()
-        away = met["since"] if met and met["state"] == "away" else None
+        problem = self._life.pipeline.trouble.status()
+        away = problem["since"] if problem and problem["state"] == "away" else None
         return {"kind": "postgresql", "where": f"{server.host}:{server.port}", "away_since": away}
 
     def _disk(self) -> dict[str, Any]:
@@ -97,10 +97,10 @@ class NodeStatus:
         life = self._life
         troubles = {"journal": self._acceptance.committer.trouble, "store": life.pipeline.trouble,
                     "snapshots": life.pipeline.checkpoints.trouble, **(life.redis.troubles() if life.redis else {})}  # fmt: skip
-        met = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
-        states = {found["state"] for found in met.values()}
+        problems = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
+        states = {found["state"] for found in problems.values()}
         state = next((each for each in ("full", "failing", "away") if each in states), "ok")
-        return {"state": state, "since": min((found["since"] for found in met.values()), default=None), "met": met}
+        return {"state": state, "since": min((found["since"] for found in problems.values()), default=None), "met": problems}
 
 
 def _totals(ledger: dict[str, int], stats: CommitStats, alerts: dict[str, Any]) -> dict[str, int]:

@@ -31,7 +31,7 @@ from corec.plugin_api.failures import WHATEVER, describe_error
 from corec.plugin_api.metering import CURRENT, Meter, Timed
 from corec.storage.outbox import ALERT_STREAM, message_stream
 from corec.storage.outbox import entries as output_entries
-from corec.streams.redis.keys import FIELD, FRONT_DOOR
+from corec.streams.redis.keys import BARE_STREAM, FIELD
 
 log = logging.getLogger("Subscriptions")
 
@@ -180,8 +180,8 @@ class Subscriptions:
 
     def folded(self, batches: Iterable[Any]) -> None:
         """Publish batches of the journal (offset, arrival, envelope) that were folded."""
-        if self.wants(FRONT_DOOR):
-            self.publish(FRONT_DOOR, (entry for batch in batches for entry in _opened(batch)))
+        if self.wants(BARE_STREAM):
+            self.publish(BARE_STREAM, (entry for batch in batches for entry in _opened(batch)))
 
     def committed(self, outcome: Outcome, sent: list[tuple[str, int, bytes]]) -> None:
         """Publish the outputs of a durable turn, and the entries that plugins sent with it."""
