@@ -70,7 +70,7 @@ class ExitCode(IntEnum):
 
 
 class CoreCError(Exception):
-    """Base of all: what was expected, what came and where; then what to do."""
+    """Base of all errors. The text says what was expected, what came and where; the hint says what to do."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
 
@@ -90,7 +90,7 @@ class CoreCError(Exception):
 
 
 class InputError(CoreCError):
-    """Yours to put right: what you gave, or the machine it runs on."""
+    """Caused by what the user gave, or by the machine. Shown as its text, without a traceback."""
 
     exit_code = ExitCode.USAGE
 
@@ -112,7 +112,7 @@ class ServerError(InputError):
 
 
 class ServerAway(ServerError):
-    """It cannot be reached; the work waits until it can."""
+    """The server cannot be reached. The work waits until it can."""
 
 
 class BackPressure(ServerError):
@@ -146,13 +146,13 @@ class CapacityError(InputError):
 
 
 class StorageError(InputError):
-    """The data folder."""
+    """An error of the data folder or of the store."""
 
     exit_code = ExitCode.DATA
 
 
 class DamagedFile(StorageError):
-    """A checksum that does not match."""
+    """A file whose checksum does not match."""
 
 
 class FolderInUse(StorageError):
@@ -174,7 +174,7 @@ class FenceLost(StorageError):
 
 
 class Bug(CoreCError):
-    """Ours: please report it."""
+    """An error of CoreC itself. Shown with its traceback."""
 
     def __init__(self, text: str, *, detail: str | None = None, hint: str | None = None) -> None:
         hint = hint or "this is a bug in CoreC; please report it with the lines above"
@@ -182,7 +182,7 @@ class Bug(CoreCError):
 
 
 class InternalError(Bug):
-    """A promise of CoreC to itself that does not hold."""
+    """An internal assumption of CoreC does not hold."""
 
 
 class UnfoldableEntry(Bug):
@@ -190,5 +190,5 @@ class UnfoldableEntry(Bug):
 
 
 def exit_code(error: BaseException) -> ExitCode:
-    """The code for an error that ends a command; whatever is not ours counts as a bug."""
+    """The exit code for an error that ends a command. Any error that is not a CoreCError counts as a bug."""
     return error.exit_code if isinstance(error, CoreCError) else ExitCode.BUG

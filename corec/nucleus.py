@@ -145,9 +145,9 @@ class CoreCNucleus(Nucleus):
             supervisor = Supervisor()
             self.start()
             gc.freeze()     # objects of the start live on: collecting them would delay a turn
-            supervisor.tell("READY=1")
+            supervisor.send("READY=1")
             self.wait(seconds, meanwhile=lambda: supervisor.beat(self.progress))
-            supervisor.tell("STOPPING=1")
+            supervisor.send("STOPPING=1")
             self.stop()
 
     def wait(self, seconds: float | None = None, meanwhile: Callable[[], None] = lambda: None) -> None:

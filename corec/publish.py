@@ -1,11 +1,11 @@
-"""Readings into CoreC from a device or a script: numbered, kept until they are safe, told when there is no room.
+"""Send readings from a device or a script to CoreC. They are numbered, and kept on disk until they are safe.
 
     with corec.publish.Publisher("configs", name="gate-7") as publisher:
         publisher.publish(frames, time=1_700_000_000_000)      # returns when the readings are durable
 
     corec.publish([(12, 1, 20.5, True)])                       # one batch, with the configuration in ./configs
 
-With `redis_config` batches go to the streams of Redis; without, to the node on the same data folder.
+With `redis_config` batches go to the streams of Redis; without it, to the node on the same data folder.
 """
 
 import sys
@@ -28,9 +28,9 @@ from corec.streams.sending.routing import Routing, StreamPart
 from corec.streams.sending.unsent import Unsent, future_of
 
 TAILS = "tails"
-#: How long `publish` waits for room before it says that there is none.
+#: Seconds that `publish` waits for room before it raises BackPressure.
 TIMEOUT_S = 10.0
-#: Disk for what waits to be sent.
+#: Disk bound for unsent batches.
 TAIL_MB = 256
 ROOM_S = 0.05
 
@@ -38,11 +38,16 @@ Reading = tuple[int, int, float, bool]  # id, canal, valor, estado
 
 
 class Publisher:
-    """One sender.  Its name, the same at every start, finds what it had not got rid of before; safe for several threads."""
+    """One sender. Several threads may use it.
+
+    name: the same at every start; it finds the batches that the last run could not send.
+    """
 
     def __init__(self, config: Config | str | Path = "configs", *, name: str, data: Path | str = "data", folder: Path | None = None,
                  max_disk_mb: int = TAIL_MB, epoch: int | None = None) -> None:
-        """data: the node's folder; the tail is kept there unless *folder* names another.  epoch: see `Unsent`."""
+        """data: the data folder of the node. Unsent batches are kept there, or in *folder*.
+        max_disk_mb: bound of the unsent batches.  epoch: see `Unsent`.
+        """
         self.config = config if isinstance(config, Config) else load(config)
         self.name = name
         self._routing = Routing(self.config.fragmentos, self.config)
@@ -60,15 +65,15 @@ class Publisher:
 
     @property
     def unsent(self) -> Unsent:
-        """What it has not got rid of."""
+        """The batches that are not sent, or sent and not committed."""
         return self._unsent
 
     def publish(self, readings: bytes | Iterable[Reading], *, time: int | None = None, offsets: Any = None,
                 timeout: float = TIMEOUT_S) -> None:
-        """Send frames (n * 10 bytes), or tuples (id, canal, valor, estado), of *time* ms; returns once they are durable here.
+        """Send frames (n * 10 bytes), or tuples (id, canal, valor, estado), of *time* ms. Returns once they are durable on this disk.
 
-        offsets: integers[n], ms to *time*.  Raises BackPressure when there was no room for *timeout* seconds: then none or
-        some of the readings are kept, never one of them twice.
+        offsets: integers[n], ms to *time*.  BackPressure when there was no room for *timeout* seconds: then none or some of the
+        readings are kept, never one of them twice.
         """
         frames, moment, end = as_frames(readings), wall_ms() if time is None else time, clock.monotonic() + timeout
         parts = self._parts(frames, moment, offsets)
@@ -79,9 +84,9 @@ class Publisher:
 
     def submit(self, frames: bytes, time: int, offsets: Any = None, *, refused: Callable[[bytes], None] = lambda frames: None,
                ) -> "Future[int]":  # fmt: skip
-        """The same without waiting: the future resolves once all is durable here, or fails with DiskFull.
+        """Like `publish`, but without waiting: the future resolves once all is durable here, or fails with DiskFull.
 
-        refused: told of the frames for which there was no room.
+        refused: called with the frames for which there was no room.
         """
         tickets = []
         for part, moment in self._parts(frames, time, offsets):
@@ -90,22 +95,22 @@ class Publisher:
         return future_of(tickets)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until the server, or the node, has everything; False when *timeout* ran out before."""
+        """Wait until the server, or the node, has everything; False after *timeout* seconds."""
         return self.sender.wait_sent(self._unsent.last, timeout)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Send what goes within *timeout*; the rest is sent by the next start under this name."""
+        """Wait up to *timeout* seconds until everything is sent. The next start under this name sends the rest."""
         self.flush(timeout)
         self.sender.stop()
         self._unsent.close()
 
     def _parts(self, frames: bytes, time: int, offsets: Any) -> list[tuple[StreamPart, int]]:
-        """Readings as envelopes take them, each with its time in ms."""
+        """Readings as parts that fit into envelopes, each with its time in ms."""
         return [(part, piece.time) for piece in cut_to_reach(frames, time, offsets)
                 for part in self._routing.split(piece.frames, piece.offsets)]  # fmt: skip
 
     def _refused(self, parts: list[tuple[StreamPart, int]], timeout: float) -> list[tuple[StreamPart, int]]:
-        """Keep the parts; those for which there was no room."""
+        """Write the parts; return those for which there was no room."""
         tickets = [(part, self._unsent.put(*part)) for part in parts]
         return [part for part, ticket in tickets if isinstance(_problem(ticket, timeout), DiskFull)]
 
@@ -126,7 +131,7 @@ class Publisher:
 
 def publish(readings: bytes | Iterable[Reading], *, time: int | None = None, config: Config | str | Path = "configs",
             data: Path | str = "data", name: str = "script", timeout: float = TIMEOUT_S) -> None:
-    """Send one batch and wait until the server, or the node, has it."""
+    """Send one batch, and wait until the server or the node has it; BackPressure after *timeout* seconds."""
     with Publisher(config, name=name, data=data) as publisher:
         publisher.publish(readings, time=time, timeout=timeout)
         if not publisher.flush(timeout):
@@ -136,7 +141,7 @@ def publish(readings: bytes | Iterable[Reading], *, time: int | None = None, con
 
 
 def as_frames(readings: bytes | Iterable[Reading]) -> bytes:
-    """Readings as n * 10 bytes."""
+    """Readings as n * 10 bytes; FrameError when they are not readings."""
     if isinstance(readings, bytes | bytearray | memoryview):
         whole_frames(len(readings))
         return bytes(readings)

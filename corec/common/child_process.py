@@ -1,4 +1,4 @@
-"""The operating system's side of an isolated plugin: a clean interpreter in a process group of its own, weighed and killed."""
+"""The process of an isolated plugin: start it in its own process group, measure it, kill it."""
 import os
 import signal
 import socket
@@ -12,7 +12,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
-    """One child, started and not forked from our threads; *end* is its side of the socket pair."""
+    """One child process, started with a clean interpreter, not forked.
+
+    *end*: the child's side of the socket pair.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1",
@@ -24,22 +27,22 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; below zero for a signal."""
+        """None while it runs; negative for the signal that ended it."""
         return self._process.poll()
 
     def exit_reason(self) -> str:
-        """How it ended."""
+        """Wait for the end; return `its process was killed by SIGKILL` or `its process ended with 1`."""
         code = self._process.wait()
         return f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended with {code}"
 
     def kill(self) -> None:
-        """End it and whatever it started."""
+        """Kill the whole process group: the child and all that it started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ends within so many seconds."""
+        """True when the process ends within *seconds*."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -48,7 +51,7 @@ class Process:
 
     @property
     def resident_bytes(self) -> int:
-        """Its resident memory; 0 when it is gone."""
+        """Resident memory (RSS); 0 when the process is gone."""
         try:
             return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
         except (OSError, IndexError):
@@ -56,7 +59,7 @@ class Process:
 
     @property
     def own_bytes(self) -> int:
-        """The same without what it shares with others (PSS), where the system tells."""
+        """Memory without the part shared with other processes (PSS). It is the RSS where the system does not report PSS."""
         try:
             lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
             return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
@@ -65,7 +68,7 @@ class Process:
 
     @property
     def cpu_s(self) -> float:
-        """Seconds of a core that it used."""
+        """Core seconds used so far; 0 when the process is gone."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / TICKS

@@ -1,4 +1,4 @@
-"""Log records as `[Name] message`, beside a live display too."""
+"""Log records as `[Name] message`, on standard error or above a live display."""
 
 import logging
 import sys
@@ -9,20 +9,18 @@ class NamedFormatter(logging.Formatter):
     """Puts the logger's name in front, unless the message begins with `[Component-instance]` itself."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
         text = super().format(record)
         return text if text.startswith("[") else f"[{record.name}] {text}"
 
 
 class CallHandler(logging.Handler):
-    """Gives each line to a function: a live display prints it above itself."""
+    """Passes each formatted line and its level to a function. A live display prints the line above itself."""
 
     def __init__(self, show: Callable[[str, int], None]) -> None:
         super().__init__()
         self._show = show
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one record."""
         try:
             self._show(self.format(record), record.levelno)
         except Exception:  # as the standard library's own handlers do
@@ -30,7 +28,7 @@ class CallHandler(logging.Handler):
 
 
 def setup(handler: logging.Handler | None = None) -> logging.Handler:
-    """Show all records of INFO and above, by *handler* or on standard error; the one handler in place of any other."""
+    """Show all records of INFO and above through *handler* (default: standard error). It replaces every earlier handler."""
     handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(NamedFormatter())
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""The lowest priority that a process can give itself without a right of its own."""
+"""The lowest priority that an unprivileged process can give itself."""
 import ctypes
 import os
 import platform
@@ -6,15 +6,15 @@ import struct
 from contextlib import suppress
 
 NICE = 19
-#: Nanoseconds it would like to run at once, the most there is: whoever asks for less and wakes up takes the core from it
-#: at once (Linux 6.12 and later; before, `SCHED_BATCH` and nice do that), where it would go on to the next tick else.
+#: Requested time slice in ns, the largest allowed. A process with a shorter slice that wakes up gets the core at once
+#: (Linux 6.12 and later; before, `SCHED_BATCH` and nice do that). Otherwise this one would run on to the next tick.
 SLICE_NS = 100_000_000
 #: The number of the call `sched_setattr`, which the C library does not have everywhere.
 SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 
 
 def give_way() -> None:
-    """Let every other process come first; what a container forbids stays as it is."""
+    """Let every other process run first. Where a container forbids it, the priority stays as it is."""
     os.nice(NICE)
     with suppress(OSError, AttributeError):  # not allowed in some containers, not there on some systems
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it never interrupts another when it wakes up

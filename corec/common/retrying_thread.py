@@ -1,4 +1,4 @@
-"""A thread that does its part again and again; what fails is tried again a little later, and told as every trouble is."""
+"""A thread that repeats one pass until it is stopped. After a failure, which is logged as a `Trouble`, the pass is tried again."""
 
 import logging
 import threading
@@ -9,13 +9,13 @@ from corec.errors import CoreCError, InternalError
 
 
 class RetryingThread:
-    """What it does stands in `_pass`, which takes a bounded time; it calls `_works` once it knows that what failed does not any more."""
+    """A subclass puts its work into `_pass`, which takes a bounded time. It calls `_recovered` once a failure is known to be over."""
 
-    again_s = 0.1  # between a failure and the next try
-    join_s: float | None = None  # how long `stop` waits for the pass that runs; None: to its end
+    again_s = 0.1  # seconds between a failure and the next try
+    join_s: float | None = None  # how long `stop` waits for the current pass; None: to its end
 
     def __init__(self, thread: str, who: str, log: logging.Logger, *, meanwhile: str = "") -> None:
-        """*who*: `Component-instance`, for the log.  *meanwhile*: what a line about a problem says that happens until it is over."""
+        """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until the failure is over, for the log line."""
         self._who, self._log = who, log
         self._trouble = Trouble(log, who, meanwhile=meanwhile)
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -23,16 +23,15 @@ class RetryingThread:
         self._thread = threading.Thread(target=self._run, name=thread, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Stop soon."""
+        """Return at once; the thread ends after its current pass."""
         self._stop.set()
         self._wake.set()
 
     def stop(self) -> None:
-        """Stop; once it has, nothing is done any more."""
+        """Ask the thread to stop and wait for it, for up to `join_s` seconds."""
         self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(self.join_s)
@@ -44,7 +43,7 @@ class RetryingThread:
             except CoreCError as error:
                 self._failed(error)
                 self._stop.wait(self.again_s)
-            except Exception as error:  # a mistake of ours: told, and tried again, rather than a thread that is silently gone
+            except Exception as error:  # a bug of CoreC: log it and try again, instead of a thread that ends silently
                 self._failed(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
                 self._stop.wait(self.again_s)
         self._end()
@@ -53,10 +52,10 @@ class RetryingThread:
         raise NotImplementedError
 
     def _end(self) -> None:
-        """What is left to do in the thread once it stops."""
+        """Runs in the thread after the last pass. A subclass closes its connections here."""
 
     def _rest(self, seconds: float) -> None:
-        """Until somebody wakes it, or *seconds*."""
+        """Sleep for *seconds*, or until `_wake` is set."""
         self._wake.wait(seconds)
         self._wake.clear()
 
@@ -64,7 +63,7 @@ class RetryingThread:
         self._trouble.failed("", error)
         self.problem = error.text
 
-    def _works(self, said: str = "") -> None:
-        """*said*: what the line about that says."""
-        self._trouble.recovered(said)
+    def _recovered(self, line: str = "") -> None:
+        """*line*: the text to log, instead of how long the failure took."""
+        self._trouble.recovered(line)
         self.problem = ""

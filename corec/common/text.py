@@ -17,7 +17,7 @@ def elided(text: str, width: int) -> str:
 
 
 def first_of(lines: list[str], most: int = 20) -> list[str]:
-    """At the most so many lines, and one that counts the others."""
+    """The first *most* lines; one more line counts the others."""
     return lines[:most] + ([f"... and {len(lines) - most} more"] if len(lines) > most else [])
 
 

@@ -1,4 +1,4 @@
-"""Now in ms since 1970, and times as people and loggers write them."""
+"""The current time in ms since 1970; times parsed from text and written as text."""
 import math
 import time
 from collections.abc import Callable
@@ -14,19 +14,19 @@ MS_UPTO = 1e14
 
 
 def wall_ms() -> int:
-    """Now, in ms since 1970: it jumps when somebody sets the clock."""
+    """Now, in ms since 1970. It jumps when the system clock is set."""
     return time.time_ns() // 1_000_000
 
 
 class TimeFormat(NamedTuple):
-    """How times are written, in words, and how to read one; `read` raises ValueError."""
+    """One way to write times: its description, and `read`, which raises ValueError."""
 
     about: str
     read: Callable[[str], int]
 
 
 def detect(text: str) -> TimeFormat | None:
-    """The format that *text* is written in, None where it is no time that we know."""
+    """The format that *text* is written in; None when it is not a known time format."""
     for format in _candidates(text.strip()):
         try:
             format.read(text)
@@ -37,7 +37,7 @@ def detect(text: str) -> TimeFormat | None:
 
 
 def require_time(text: str, where: str) -> int:
-    """The time in *text*, a date or ms or s since 1970; FrameError where it is none."""
+    """*text* (a date, or s or ms since 1970) in ms; FrameError when it is not a time."""
     format = detect(text)
     if format is None:
         raise FrameError(f"{where}: expected a time, got {text!r}", hint=HINT)
@@ -48,7 +48,7 @@ HINT = "ISO 8601, as 2026-01-31 12:00:00 (UTC) or 2026-01-31T12:00:00+01:00, or 
 
 
 def iso(ms: int) -> str:
-    """ms since 1970 as `2026-01-31 12:00:00.000` in UTC; the number where no calendar reaches."""
+    """ms since 1970 as `2026-01-31 12:00:00.000` in UTC; the plain number where it is beyond the calendar."""
     try:
         return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{ms % 1000:03d}"
     except (ValueError, OverflowError, OSError):
@@ -56,7 +56,7 @@ def iso(ms: int) -> str:
 
 
 def clock(ms: int) -> str:
-    """The time of day of ms since 1970, in UTC: `12:00:00`."""
+    """Time of day in UTC, `12:00:00`, of *ms* since 1970."""
     return iso(ms)[11:19]
 
 

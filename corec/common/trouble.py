@@ -1,4 +1,4 @@
-"""What goes wrong again and again: said once, then once a minute with its count, until it is over."""
+"""One log line for a failure that repeats: at once, then once a minute with a count, and one line when it is over."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from corec.common.times import wall_ms
 from corec.errors import DiskFull, ServerAway
 
-#: Lines about one trouble are at least this far apart.
+#: Seconds between two log lines about the same failure, at least.
 EVERY_S = 60.0
 
 
@@ -18,37 +18,43 @@ class Failure(NamedTuple):
 
 
 class Trouble:
-    """The trouble that one part of a node has with its disk or its server.  Its own thread tells; any may ask."""
+    """The current failure of one component with its disk or its server. One thread writes it; any thread may read `status`."""
 
     def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S, meanwhile: str = "") -> None:
-        """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until it is over, at the end of each line."""
+        """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until the failure is over, at the end of each line."""
         self._log, self._who, self._every, self._meanwhile = log, who, every_s, meanwhile and f"; {meanwhile}"
         self._due = 0.0
-        self._unsaid = 0
-        self._said = False
+        self._unlogged = 0
+        self._logged = False
         self._failure: Failure | None = None
 
     def failed(self, what: str, error: Exception, count: int = 1) -> None:
-        """*what* failed with *error*, *count* times; no *what* where the error says it."""
+        """Note that *what* failed *count* times with *error*, and log it if a line is due.
+
+        what: "" where the error says it.
+        """
         since = self._failure.since if self._failure else wall_ms()
         state = "full" if isinstance(error, DiskFull) else "away" if isinstance(error, ServerAway) else "failing"
         self._failure = Failure(since, state, getattr(error, "text", str(error)))
         if time.monotonic() < self._due:
-            self._unsaid += count
+            self._unlogged += count
             return
-        more = f" (and {self._unsaid:,} more since the last such line)" if self._unsaid else ""
+        more = f" (and {self._unlogged:,} more since the last such line)" if self._unlogged else ""
         self._log.error("[%s] %s%s%s%s", self._who, f"{what}{more}: " if what else "", error, self._meanwhile, "" if what else more)
-        self._due, self._unsaid, self._said = time.monotonic() + self._every, 0, True
+        self._due, self._unlogged, self._logged = time.monotonic() + self._every, 0, True
 
-    def recovered(self, said: str = "") -> None:
-        """It works again; *said*: what the line about that says."""
+    def recovered(self, line: str = "") -> None:
+        """Note that the work succeeded, and log the end of a failure that was logged.
+
+        line: the text to log, instead of how long the failure took.
+        """
         if self._failure is None:
             return
-        if self._said:
+        if self._logged:
             seconds = (wall_ms() - self._failure.since) / 1000
-            self._log.warning("[%s] %s", self._who, said or f"works again, after {seconds:.1f} s")
-        self._failure, self._said = None, False
+            self._log.warning("[%s] %s", self._who, line or f"works again, after {seconds:.1f} s")
+        self._failure, self._logged = None, False
 
     def status(self) -> dict[str, Any] | None:
-        """What is wrong now, as plain values."""
+        """The failure that goes on, as {since: ms, state, text}; None when there is none."""
         return self._failure._asdict() if self._failure else None

@@ -45,11 +45,11 @@ def unpack(data, size: int) -> bytes:
 
 
 def declared_size(data) -> int | None:
-    """None where the frame does not declare its size."""
+    """Size of the content in bytes; None where the frame does not declare it."""
     size = zstandard.frame_content_size(data)
     return None if size < 0 else size
 
 
 def declared_window(data) -> int:
-    """Bytes of its output that a reader of the frame has to keep."""
+    """Bytes of its output that a reader of the frame has to keep in memory."""
     return zstandard.get_frame_parameters(data).window_size

@@ -1,11 +1,10 @@
-"""Both configuration files, read into typed values with nothing left open.
+"""The two configuration files, read into typed values with every default filled in.
 
-    config = load("configs")            # a folder, or corec_config.json itself
-    config = parse({"bloques": [...]})  # a mapping, or JSON text
+    config = load("configs")                 # a folder, or corec_config.json itself
+    config = parse({"bloques": [...]})       # a mapping, or JSON text
 
-`types` says what the files may hold, `document` where in them a mistake
-stands, `problem` how it is told, `blocks` what the entries come to,
-`servers` where secrets come from, `plugins` what the plugins get.
+`types` says what the files may hold.  `document` finds the line of a mistake, `problem` describes it.  `blocks` resolves the
+entries, `servers` the passwords.  `plugins` reads what the plugins get.
 """
 
 import os
@@ -101,12 +100,12 @@ class Config(CoreFile, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         return self.begin_digest().hexdigest()
 
     def begin_digest(self) -> ConfigDigest:
-        """The digest as it is computed, to which entries may be added."""
+        """The state of the digest computation. Entries may be added to it."""
         settings = {key: getattr(self, key) for key in _ENGINE_KEYS}
         return ConfigDigest(self.auditoria if self.audits else None, settings, self.bloques)
 
     def to_mapping(self) -> dict[str, Any]:
-        """All of corec_config.json but its servers, as JSON that `parse` reads anywhere."""
+        """corec_config.json without its servers, as JSON that `parse` reads on any machine."""
         keys = [key for key in CoreFile.__struct_fields__ if key not in _NO_MAPPING_KEYS]
         mapping = {key: msgspec.to_builtins(getattr(self, key)) for key in keys if key != "bloques"}
         return mapping | {"bloques": [entry.to_mapping() for entry in self.bloques]}
@@ -135,7 +134,7 @@ def parse(
 
 
 def parse_entry(content: Mapping[str, Any], *, source: str, earlier: EntryIndex) -> BlockEntry:
-    """One more entry of `bloques`, which is to stand behind the *earlier* ones."""
+    """One more entry of `bloques`, to stand behind the *earlier* ones."""
     document, path = Document({"bloques": [content]}, source), ("bloques", 0)
     (spec,) = _typed(document, embedded=False).bloques
     entry = resolve_entry(document, path, spec, Path(), earlier.following)

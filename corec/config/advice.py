@@ -1,4 +1,4 @@
-"""What is allowed in a configuration and still hardly meant, each as one line for `corec check` and a node's log."""
+"""Settings that are allowed but probably not meant: one line for each, for `corec check` and a node's log."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,6 @@ FEED = '"fuentes": ["host"] reads this machine\'s sensors; a program hands its o
 
 
 def advice(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[str]:
-    """Everything worth a word."""
     if not entries:
         yield f'"bloques" names no entry: no reading has a place, and none will come; begin with "bloques": [{ENTRY}]'
     elif not config.fuentes and not all(entry.funcion for entry in entries):
@@ -24,7 +23,7 @@ def advice(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[str]:
 
 
 def _readings(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[tuple[str, BlockEntry, float]]:
-    """(source, entry, seconds between two readings of one entity) of all that is read."""
+    """(source, entry, seconds between two readings of one entity) for everything that is read."""
     entities = sum(entry.entidades for entry in entries)
     for source in config.fuentes:
         if isinstance(source, FuenteHost):

@@ -36,29 +36,29 @@ class BlockEntry(BlockSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def blocks(self) -> int:
-        """Number of its blocks."""
+        """How many blocks the entry is cut into."""
         return -(-self.entidades // self.entidades_por_bloque)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Entities of each of its blocks; only the last may be smaller."""
+        """Number of entities in each block; only the last may be smaller."""
         full, rest = divmod(self.entidades, self.entidades_por_bloque)
         return (self.entidades_por_bloque,) * full + ((rest,) if rest else ())
 
     @property
     def block_ids(self) -> tuple[str, ...]:
-        """`enjambre_sensor/0` and so on."""
+        """Ids of its blocks: `enjambre_sensor/0`, `enjambre_sensor/1` ..."""
         if self.registrado:
             return (self.id,)
         return tuple(f"{self.id}/{index}" for index in range(self.blocks))
 
     @property
     def end(self) -> int:
-        """First wire id above all of its own."""
+        """First wire id above its own."""
         return int(self.table.device.max()) + 1 if self.table else self.first_id + self.entidades
 
     def to_mapping(self) -> dict[str, Any]:
-        """The entry as JSON, its device table included."""
+        """The entry as JSON, including its device table."""
         mapping = {
             name: msgspec.to_builtins(getattr(self, name)) for name in BlockSpec.__struct_fields__
         }
@@ -68,7 +68,7 @@ class BlockEntry(BlockSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class EntryIndex:
-    """Entries in order.  To add one and to look one up costs the same, however many there are."""
+    """Entries in order. Adding one and finding one cost the same, however many there are."""
 
     def __init__(self, entries: Iterable[BlockEntry] = ()) -> None:
         self.entries: list[BlockEntry] = []
@@ -82,7 +82,6 @@ class EntryIndex:
             self.add(entry)
 
     def add(self, entry: BlockEntry) -> None:
-        """Add an entry at the end."""
         index = len(self.entries)
         if entry.table is None:
             at = bisect_right(self._starts, entry.first_id)
@@ -96,21 +95,21 @@ class EntryIndex:
         self.following += entry.entidades if entry.ids is None and entry.table is None else 0
 
     def replace(self, index: int, entry: BlockEntry) -> None:
-        """Put an entry with the same id and the same wire ids in the place of another."""
+        """Replace an entry by one with the same id and the same wire ids."""
         self.entries[index] = entry
 
     def find(self, id: str) -> BlockEntry | None:
-        """The entry of this id."""
+        """The entry with this id; None when there is none."""
         index = self.indexes.get(id)
         return None if index is None else self.entries[index]
 
     def names(self, name: str) -> bool:
-        """Whether an entry or a block of one has this id."""
+        """Whether an entry, or a block of one, has this id."""
         found = self.find(name.rpartition("/")[0])
         return name in self.indexes or (found is not None and name in found.block_ids)
 
     def near(self, entry: BlockEntry) -> list[BlockEntry]:
-        """The entries that may share wire ids with *entry*, in their order."""
+        """Entries that may share wire ids with *entry*, in order."""
         if entry.table is not None:
             return list(self.entries)
         first = max(0, bisect_right(self._starts, entry.first_id) - 1)
@@ -132,20 +131,20 @@ def resolve_entries(
 
 
 def check_entry(document: Document, path: KeyPath, entry: BlockEntry, earlier: EntryIndex) -> None:
-    """ConfigError where *entry* cannot stand behind the *earlier* ones."""
+    """Raise ConfigError when *entry* cannot stand behind the *earlier* ones."""
     for check in (_check_id, _check_size, _check_limits, _check_last_id, _check_overlap):
         check(document, path, entry, earlier)
 
 
 def next_wire_id(entries: Sequence[BlockEntry]) -> int:
-    """The first id above all of *entries*', where blocks of plugins may start."""
+    """The first wire id above those of all *entries*."""
     return max((entry.end for entry in entries), default=0)
 
 
 def resolve_entry(
     document: Document, path: KeyPath, spec: BlockSpec, folder: Path, following: int
 ) -> BlockEntry:
-    """The entry that *spec* comes to; *following*: its first wire id where it names none."""
+    """The entry for *spec*.  *following*: its first wire id when it names none."""
     table = _table(document, (*path, "ids"), spec, folder)
     first = spec.ids if isinstance(spec.ids, int) else following
     resolved = {

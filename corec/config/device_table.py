@@ -1,7 +1,7 @@
-"""Sparse real devices: which id on the wire sits in which slot, with name, unit and limits.
+"""Device tables: which wire id is in which slot, with name, unit and limits.
 
-The file is a CSV with the header `device,name,unit,low,high`; row n is slot n of its
-entry.  All columns but `device` may be empty or absent.
+The file is a CSV with the header `device,name,unit,low,high`; row n is slot n of its entry. All columns except `device` may
+be empty or absent.
 """
 
 import csv
@@ -29,7 +29,7 @@ Fail = Callable[[int, str, str, str, str | None], ConfigError]
 
 @dataclass(frozen=True, eq=False)
 class DeviceTable:
-    """One row for each device, in slot order; NaN is no limit, '' no name or unit."""
+    """One row for each device, in slot order. NaN is no limit; '' is no name or unit."""
 
     device: np.ndarray  # uint32
     low: np.ndarray  # float32, in the sensor's unit
@@ -51,19 +51,19 @@ class DeviceTable:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of all that changes what the engine computes: ids and limits."""
+        """Hash of what changes the engine's results: ids and limits."""
         state = hashlib.blake2b(digest_size=16)
         for column in (self.device, self.low, self.high):
             state.update(column.astype(column.dtype.newbyteorder("<")).tobytes())
         return state.hexdigest()
 
     def first_from(self, first: int, count: int) -> int | None:
-        """The smallest of its ids among the *count* ids from *first* on."""
+        """The smallest of its ids in [first, first + count); None when there is none."""
         at = np.searchsorted(self._sorted, first)
         return int(self._sorted[at]) if at < len(self) and self._sorted[at] < first + count else None
 
     def first_shared(self, other: "DeviceTable") -> int | None:
-        """The smallest id that both tables have."""
+        """The smallest id that is in both tables; None when there is none."""
         ids = np.intersect1d(self.device, other.device)
         return int(ids[0]) if len(ids) else None
 
@@ -72,7 +72,7 @@ class DeviceTable:
         return np.sort(self.device)
 
     def to_columns(self) -> dict[str, list]:
-        """The table as the `ids` of a configuration that needs no file."""
+        """The table as the value of `ids`, without a file."""
         return {
             "device": self.device.tolist(),
             "name": list(self.names),
@@ -83,7 +83,7 @@ class DeviceTable:
 
 
 def read_table(file: Path, entities: int) -> DeviceTable:
-    """The table in a CSV *file*, which may hold at most *entities* devices."""
+    """The table in a CSV *file*, of at most *entities* devices."""
     lines, cells = _read_cells(file)
 
     def fail(row: int, column: str, expected: str, got: str, hint: str | None) -> ConfigError:
@@ -104,7 +104,7 @@ def read_table(file: Path, entities: int) -> DeviceTable:
 
 
 def table_from_columns(columns: Dispositivos, entities: int, fail: Fail) -> DeviceTable:
-    """The table of columns that stand in the configuration, their types checked already."""
+    """The table whose columns are written in the configuration. Their types are checked already."""
     count = len(columns.device)
     for name in COLUMNS:
         got = len(getattr(columns, name))
@@ -167,7 +167,7 @@ def _check_limits(table: DeviceTable, fail: Fail) -> None:
 
 
 def _read_cells(file: Path) -> tuple[list[int], dict[str, list[str]]]:
-    """The line of each row, and the cells of each column."""
+    """(line number of each row, cells of each column)."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             return _columns(csv.reader(stream, strict=True), file)

@@ -1,4 +1,4 @@
-"""The digest of a configuration: a hash of all that changes what the engine computes, however it is spelled."""
+"""The digest of a configuration: a hash of everything that changes the engine's results, independent of spelling."""
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,35 +7,34 @@ import msgspec
 from corec.config.blocks import BlockEntry
 from corec.config.organs import Auditoria
 
-#: What of an entry does not change the engine's results.
+#: Keys of an entry that do not change the engine's results.
 _NO_ENGINE_KEYS = {"ids", "max_size_mb"}
 
 
 class ConfigDigest:
-    """The digest of a configuration whose entries may grow in number: one more costs no second look at the others.
+    """A digest to which entries can be added without hashing the others again.
 
-    What is hashed is one JSON text, keys in their order: `auditoria`, `bloques`, the others.
+    The hash is over one JSON text with the keys in this order: `auditoria`, `bloques`, the others.
     """
 
     def __init__(self, audit: Auditoria | None, settings: Mapping[str, Any], entries: Iterable[BlockEntry]) -> None:
-        """settings: what else counts of the top level, by keys that come behind `bloques`."""
+        """settings: the other top-level keys that count. They sort behind `bloques`."""
         self._head, self._tail = _json({"auditoria": audit})[:-1] + b',"bloques":[', b"]," + _json(settings)[1:]
         self._entries = [_meaning(entry) for entry in entries]
         self._begin()
 
     def add(self, entry: BlockEntry) -> None:
-        """One more entry, at the end."""
+        """Add an entry at the end."""
         text = _meaning(entry)
         self._state.update(b"," + text if self._entries else text)
         self._entries.append(text)
 
     def replace(self, index: int, entry: BlockEntry) -> None:
-        """Another entry in the place of one."""
+        """Replace one entry. All entries are hashed again."""
         self._entries[index] = _meaning(entry)
         self._begin()
 
     def hexdigest(self) -> str:
-        """The digest of what is there now."""
         state = self._state.copy()
         state.update(self._tail)
         return state.hexdigest()

@@ -1,4 +1,4 @@
-"""A JSON document that remembers where each of its keys stands, for errors that name the line."""
+"""A JSON document that can find the line of each key, for error messages."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 class Document:
-    """The tree of a JSON text, or of a mapping given by a program, and its source's name."""
+    """The tree of a JSON text, or of a mapping from a program, and the name of its source."""
 
     def __init__(self, content: Any, source: str) -> None:
         self.source = source
@@ -41,12 +41,11 @@ class Document:
         hint: str | None = None,
         occurrence: int = 0,
     ) -> ConfigError:
-        """The error for what stands at *path*, in the one form they all have."""
+        """A ConfigError for the value at *path*. occurrence: which one of duplicate keys."""
         where = f"{render_path(path)}{self._line_note(path, occurrence)}"
         return ConfigError(f"{self.source}: expected {expected}, got {got} - at {where}", hint=hint)
 
     def value(self, path: KeyPath) -> Any:
-        """What stands at *path*."""
         here = self.tree
         for key in path:
             here = here[key]
@@ -69,7 +68,7 @@ class Document:
 
 
 def read_document(file: Path, *, missing: Any = None) -> Document:
-    """The JSON *file*; where there is none, *missing* if given."""
+    """The JSON *file*. When it does not exist: *missing*, or ConfigError when that is None."""
     try:
         return Document(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:
@@ -101,7 +100,7 @@ def show(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    """What sort of value it is, for those that must not be shown."""
+    """The JSON type of a value in words, for values that must not be shown."""
     return _KINDS.get(type(value), "a number")
 
 
@@ -183,7 +182,7 @@ def _line(text: str, offset: int) -> int:
 
 
 def _leaves(tree: Any) -> Iterator[tuple[KeyPath, Any]]:
-    """Every key and every value that is no container, with its path."""
+    """(path, value) of every key and every value that is not a container."""
     stack: list[tuple[KeyPath, Any]] = [((), tree)]
     while stack:
         path, value = stack.pop()

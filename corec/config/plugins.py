@@ -1,6 +1,6 @@
-"""plugins_config.json and each plugin's own config.json.
+"""plugins_config.json, and the config.json of each plugin.
 
-CoreC reads the keys of `PluginSection`; all others pass to the plugin as they are.
+CoreC reads the keys of `PluginSection`; all others are passed to the plugin unchanged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _SECTION_HINT = 'each key names a plugin, as in {"alerts": {"enabled": true}}'
 
 
 def load_plugins(file: Path) -> tuple[PluginFile, tuple[str, ...]]:
-    """The sections of plugins_config.json by plugin, and what in it looks like a typo."""
+    """(the sections of plugins_config.json by plugin, warnings about probable typos)."""
     document = _read(file, _SECTION_HINT)
     sections = {name: section for name, section in document.tree.items() if name != "$schema"}
     for name, section in sections.items():
@@ -34,19 +34,19 @@ def load_plugins(file: Path) -> tuple[PluginFile, tuple[str, ...]]:
 
 
 def load_plugin_config(file: Path) -> dict[str, Any]:
-    """A plugin's own config.json; a missing file is empty."""
+    """The config.json of a plugin; {} when it does not exist."""
     document = _read(file, _OWN_HINT)
     _check_own_keys(document, ())
     return document.tree
 
 
 def settings_of(config: Mapping[str, Any]) -> PluginSection:
-    """What of a plugin's configuration is CoreC's, defaults filled in."""
+    """CoreC's own keys of a plugin's configuration, with defaults."""
     return msgspec.convert(dict(config), PluginSection)
 
 
 def merge_plugin_config(overrides: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What a plugin gets: plugins_config.json wins key by key, and either file can disable it."""
+    """The configuration that the plugin gets. plugins_config.json wins key by key, but either file can disable the plugin."""
     merged = {**own, **overrides}
     if own.get("enabled") is False:
         merged["enabled"] = False

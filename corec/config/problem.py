@@ -1,4 +1,4 @@
-"""What msgspec refuses, said in CoreC's words: expected, got, where, and a hint."""
+"""Errors of msgspec as ConfigError: expected, got, where, and a hint."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 def problem(
     document: Document, error: msgspec.ValidationError, root: type, base: KeyPath = ()
 ) -> ConfigError:
-    """The `ConfigError` for what msgspec refused in *document*, read as *root* from *base* on."""
+    """The ConfigError for msgspec's error in *document*, decoded as *root* from path *base* on."""
     if " - at `key` in `" in str(error):
         return document.error(base, "keys that are strings", "another type")
     what, path = _split(str(error))
@@ -35,7 +35,7 @@ def problem(
 
 
 def suggestion(word: Any, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The known word that *word* is most likely a typo of."""
+    """The known word that *word* is probably a typo of; None when none is close."""
     from difflib import get_close_matches  # 15 ms, and only a mistake needs it
 
     near = get_close_matches(str(word).lower(), sorted(known), n=1, cutoff=cutoff)
@@ -43,13 +43,13 @@ def suggestion(word: Any, known: Iterable[str], *, cutoff: float = 0.6) -> str |
 
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str | None:
-    """The hint for a value that stands for one of *known*."""
+    """`did you mean "word"?` as a hint; None when no known word is close."""
     near = suggestion(word, known)
     return near and f'did you mean "{near}"?'
 
 
 def describe(found: inspect.Type) -> str:
-    """What a type accepts, as in `an integer from 0 to 127`."""
+    """What a type accepts, such as `an integer from 0 to 127`."""
     if expected := _extra(found, "expected"):
         return expected
     if isinstance(found, inspect.Metadata):
@@ -111,7 +111,7 @@ def _missing_key(document: Document, path: KeyPath, found: inspect.Type, key: st
 
 
 def _find(here: inspect.Type, path: KeyPath, value: Any) -> inspect.Type:
-    """The type that governs what stands at *path* of *value*."""
+    """The type that applies to the value at *path*."""
     for step in path:
         here = _descend(_bare(here), step, value)
         value = value[step]
@@ -135,7 +135,7 @@ def _field(option: inspect.Type, name: str | int, value: Any) -> inspect.Field |
 
 
 def _chosen(option: inspect.StructType, value: Any) -> bool:
-    """Whether a tagged *option* is the one that *value* names."""
+    """Whether *value* selects this tagged *option*."""
     return not option.tag or not value or value.get(option.tag_field) == option.tag
 
 
@@ -147,7 +147,7 @@ def _keys(found: inspect.Type, value: Any) -> set[str]:
 
 
 def _bare(found: inspect.Type) -> list[inspect.Type]:
-    """The alternatives of a type, without their wrapping of descriptions."""
+    """The alternatives of a type, without descriptions."""
     if isinstance(found, inspect.Metadata):
         return _bare(found.type)
     if isinstance(found, inspect.UnionType):

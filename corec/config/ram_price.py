@@ -1,7 +1,7 @@
-"""What a configuration costs in RAM when every entity is awake, and whether it fits.
+"""The RAM that a configuration needs when every entity is awake, and whether it fits.
 
-An entity is 32 bytes, but memory is had in slabs of 1,000 entities (32 KiB) and touched
-page by page, so a block of 5 entities costs a page.
+An entity takes 32 bytes. Memory comes in slabs of 1,000 entities (32 KiB) and is used page by page, so a block of 5 entities
+takes a whole page.
 """
 
 from collections.abc import Iterator
@@ -21,16 +21,16 @@ BUFFER_BYTES = 16 * MB
 SEGMENT_ENTITIES = 1000
 SEGMENT_HEADER_BYTES = 64
 BLOCK_HEADER_BYTES = 320
-#: Characters that names keep in a narrow bill.
+#: Characters that names keep in narrow output.
 LEAST_NAME = 6
 TILE_ENTITIES, TILE_BYTES = 8, 256
-#: A device's id and limits, its place in the index, its name and unit.
+#: A device's id and limits, its entry in the index, its name and unit.
 DEVICE_BYTES = 200
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the bill."""
+    """One line of the calculation."""
 
     name: str
     bytes: int
@@ -39,29 +39,27 @@ class Row:
 
     @property
     def bytes_per_entity(self) -> float:
-        """What one of its entities comes to, slack included."""
+        """Bytes for one entity, including unused space."""
         return self.bytes / self.entities if self.entities else 0.0
 
 
 @dataclass(frozen=True)
 class Price:
-    """The bill of a configuration against its `max_ram_mb`."""
+    """The calculated RAM, and the limit `max_ram_mb`."""
 
     rows: tuple[Row, ...]
     limit_bytes: int
 
     @property
     def total_bytes(self) -> int:
-        """All rows together."""
         return sum(row.bytes for row in self.rows)
 
     @property
     def fits(self) -> bool:
-        """Whether the total stays within the limit."""
         return self.total_bytes <= self.limit_bytes
 
     def lines(self, width: int | None = None) -> list[str]:
-        """The bill as text, a line for each row and one for the total; names are elided where *width* columns ask for it."""
+        """The calculation as text: one line for each row, and the total. Names are shortened to fit *width* columns."""
         rows = [*self.rows, Row("total", self.total_bytes, f"of max_ram_mb {amount(self.limit_bytes)}")]
         amounts = [amount(row.bytes) for row in rows]
         second = max(map(len, amounts)) + 2
@@ -72,7 +70,7 @@ class Price:
 
 
 def price(config: Config) -> Price:
-    """The bill of *config*."""
+    """The RAM that *config* needs, row by row."""
     rows = (
         Row("node", BASE_BYTES, "interpreter, NumPy, compiled core"),
         Row("journal and commits", BUFFER_BYTES, "buffers"),
@@ -82,7 +80,7 @@ def price(config: Config) -> Price:
 
 
 def admit(config: Config) -> Price:
-    """The bill of *config*; `CapacityError` with the arithmetic where it is above the limit."""
+    """The same; CapacityError with the calculation when it is above the limit."""
     bill = price(config)
     if bill.fits:
         return bill
@@ -95,12 +93,12 @@ def admit(config: Config) -> Price:
 
 
 def entry_bytes(entry: BlockEntry) -> int:
-    """What one entry adds to the bill."""
+    """RAM that one entry adds."""
     return sum(row.bytes for row in _entry_rows(entry))
 
 
 def block_bytes(entities: int, *, page: int = PAGESIZE) -> int:
-    """What one block of so many entities costs, its headers included."""
+    """RAM of one block with *entities* entities, including its headers."""
     full, rest = divmod(entities, SEGMENT_ENTITIES)
     segments = full + (rest > 0)
     touched = full * _touched(SEGMENT_ENTITIES, page) + _touched(rest, page)
@@ -108,7 +106,7 @@ def block_bytes(entities: int, *, page: int = PAGESIZE) -> int:
 
 
 def amount(count: int) -> str:
-    """`104_857_600` as `100.0 MB`, less than one as KB."""
+    """`104_857_600` as `100.0 MB`; below 1 MB in KB."""
     return f"{count / MB:,.1f} MB" if count >= MB else f"{count / 1024:,.1f} KB"
 
 

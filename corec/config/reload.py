@@ -1,4 +1,4 @@
-"""A configuration read again while a node runs by it: what it takes over at once, and what waits for a restart."""
+"""A configuration that is read again at run time: what takes effect at once, and what needs a restart."""
 
 from msgspec.structs import replace
 
@@ -6,15 +6,15 @@ from corec.config import Config, load
 from corec.config.types import CoreFile
 from corec.errors import UsageError
 
-#: What a running node takes over, of the top level and of each entry; all else waits for a restart.
+#: Keys, of the top level and of each entry, that take effect at once. All others need a restart.
 LIVE = ("hibernar_tras", "max_adelanto", "max_skew", "retraso_max")
 LIVE_ENTRY = ("autoreparacion", "filtro", "funcion", "intervalo", "limites", "silencio_max", "ventana")
-#: What of an entry says which entities there are; `ids` is compared by what it comes to.
+#: Keys of an entry that determine its entities. `ids` is compared by the resolved ids.
 SHAPE = ("canal", "entidades", "entidades_por_bloque", "first_id")
 
 
 def read_again(running: Config) -> Config:
-    """The files that *running* was read from, as they are now."""
+    """The current content of the files that *running* was read from. UsageError when it came from a program."""
     if running.file is None:
         raise UsageError("this node was configured by a program: there is no file to read again",
                          hint="`corec reload` is for nodes that `corec run` started")  # fmt: skip
@@ -22,7 +22,7 @@ def read_again(running: Config) -> Config:
 
 
 def taken_over(running: Config, wanted: Config) -> list[str]:
-    """The keys whose new values a running node takes; both have the same entities."""
+    """The changed keys that take effect at once. Both configurations have the same entities."""
     changed = [key for key in LIVE if getattr(running, key) != getattr(wanted, key)]
     for mine, new in zip(running.bloques, wanted.bloques):
         changed += [f"bloques.{new.id}.{key}" for key in LIVE_ENTRY if getattr(mine, key) != getattr(new, key)]
@@ -30,7 +30,7 @@ def taken_over(running: Config, wanted: Config) -> list[str]:
 
 
 def waiting(running: Config, wanted: Config) -> list[str]:
-    """The keys whose new values a restart will bring."""
+    """The changed keys that need a restart."""
     keys = [key for key in CoreFile.__struct_fields__ if key not in (*LIVE, "bloques", "schema_url")]
     changed = [key for key in keys if _text(running, key) != _text(wanted, key)]
     for mine, new in zip(running.bloques, wanted.bloques):
@@ -41,12 +41,12 @@ def waiting(running: Config, wanted: Config) -> list[str]:
 
 
 def at_once(running: Config, wanted: Config) -> Config:
-    """*wanted*, with the values of *running* for what waits."""
+    """*wanted*, but with the running values of the keys that need a restart."""
     return replace(wanted, **{key: getattr(running, key) for key in waiting(running, wanted) if key in CoreFile.__struct_fields__})
 
 
 def reshaped(running: Config, wanted: Config) -> list[str]:
-    """The keys by which *wanted* has other blocks or entities than *running*: a reload cannot bring them."""
+    """The keys that would change blocks or entities. A reload cannot apply them."""
     mine, new = ([entry.id for entry in config.bloques] for config in (running, wanted))
     if mine != new:
         gone, added = ([f"bloques.{id}" for id in one if id not in other] for one, other in ((mine, new), (new, mine)))
@@ -62,7 +62,7 @@ def reshaped(running: Config, wanted: Config) -> list[str]:
 
 
 def _text(config: Config, key: str) -> str:
-    """A value as it compares: secrets by what they reveal."""
+    """A value as text for comparison, including its password."""
     value = getattr(config, key)
     secret = getattr(getattr(value, "password", None), "reveal", str)()
     return f"{value!r} {secret}"

@@ -18,13 +18,12 @@ USAGE = "usage: python -m corec.config.schema [--write FOLDER]"
 
 
 def core_schema() -> dict[str, Any]:
-    """The schema of corec_config.json."""
     schema = msgspec.json.schema(CoreFile)
     return {"$schema": DIALECT, "title": "corec_config.json", **schema}
 
 
 def plugins_schema() -> dict[str, Any]:
-    """The schema of plugins_config.json: each key a plugin, whose own keys are free."""
+    """Each key is a plugin; a plugin's own keys are not restricted."""
     section = msgspec.json.schema(PluginSection)
     core = msgspec.json.schema(CoreFile)["$defs"][CoreFile.__name__]
     return {
@@ -39,7 +38,7 @@ def plugins_schema() -> dict[str, Any]:
 
 
 def schemas() -> dict[str, str]:
-    """The text of each schema file by its name."""
+    """File name -> text of the schema."""
     trees = {
         "corec_config.schema.json": core_schema(),
         "plugins_config.schema.json": plugins_schema(),

@@ -1,7 +1,7 @@
-"""The two server sections: their secrets, and the placeholders nobody has filled in.
+"""The server sections: their passwords, and placeholders that were never filled in.
 
-A password comes from one source: `${ENVIRONMENT_VARIABLE}` in the section, or a file
-named by `password_file`.  It is never part of a repr, an error or a snapshot.
+A password comes from one place: `${ENVIRONMENT_VARIABLE}` in the section, or the file in `password_file`. It is never part
+of a repr, an error or a snapshot.
 """
 
 import os
@@ -16,7 +16,7 @@ from corec.config.document import Document
 from corec.config.types import CoreFile
 
 SECTIONS = ("db_config", "redis_config", "celery_config")
-#: What a container sets where its configuration says localhost, by the section's type.
+#: Variable in which a container gives the host to use instead of localhost, by the type of the section.
 ELSEWHERE = {"DbSection": "COREC_DB_HOST", "ReplicaSection": "COREC_REPLICA_HOST", "RedisSection": "COREC_REDIS_HOST"}
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -26,7 +26,7 @@ _HINT = 'use "${VARIABLE}" or "password_file"; with --embedded both server secti
 
 
 class Secret:
-    """A string that only `reveal()` shows."""
+    """A string that is shown only by `reveal()`."""
 
     __slots__ = ("_text",)
 
@@ -34,7 +34,6 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The secret itself, for the driver that needs it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -42,7 +41,7 @@ class Secret:
 
 
 class DbServer(Struct, frozen=True, kw_only=True):
-    """Where PostgreSQL is, resolved."""
+    """The section of PostgreSQL with its variables and files read."""
 
     dbname: str
     user: str
@@ -56,7 +55,7 @@ class DbServer(Struct, frozen=True, kw_only=True):
 
 
 class RedisServer(Struct, frozen=True, kw_only=True):
-    """Where Redis is, resolved."""
+    """The section of Redis with its variables and files read."""
 
     host: str = "localhost"
     port: int = 6379
@@ -71,7 +70,7 @@ class RedisServer(Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """Where it is, for errors and logs."""
+        """Host and port, or socket, for errors and logs."""
         return self.unix_socket or f"{self.host}:{self.port}"
 
 
@@ -83,14 +82,14 @@ class CeleryServer(Struct, frozen=True, kw_only=True):
 
 
 def without_servers(tree: Any) -> Any:
-    """The tree as `--embedded` reads it."""
+    """The tree without its server sections, for `--embedded`."""
     if not isinstance(tree, dict):
         return tree
     return {key: value for key, value in tree.items() if key not in SECTIONS}
 
 
 def resolve_db(document: Document, section: DbSection | None, folder: Path) -> DbServer | None:
-    """PostgreSQL's section with its variables and files read."""
+    """The section of PostgreSQL with its variables and files read."""
     if section is None:
         return None
     reader = _Reader(document, ("db_config",), section, folder)
@@ -108,7 +107,7 @@ def resolve_db(document: Document, section: DbSection | None, folder: Path) -> D
 
 
 def _replica(document: Document, section: DbSection, primary: DbServer, folder: Path) -> DbServer | None:
-    """The server that is read from: what it does not name is as for the primary."""
+    """The replica. What its section does not name is as for the primary."""
     replica = section.replica
     if replica is None:
         return None
@@ -126,7 +125,7 @@ def _replica(document: Document, section: DbSection, primary: DbServer, folder: 
 def resolve_redis(
     document: Document, section: RedisSection | None, folder: Path
 ) -> RedisServer | None:
-    """Redis's section with its variables and files read."""
+    """The section of Redis with its variables and files read."""
     if section is None:
         return None
     reader = _Reader(document, ("redis_config",), section, folder)
@@ -145,7 +144,7 @@ def resolve_redis(
 
 
 def resolve_celery(document: Document, core: CoreFile, folder: Path) -> CeleryServer | None:
-    """Celery's section with its variables read; it needs both servers."""
+    """The section of Celery with its variables read. It needs both servers."""
     section = core.celery_config
     if section is None or core.ejecucion.modo == "local":
         return None
@@ -158,13 +157,13 @@ def resolve_celery(document: Document, core: CoreFile, folder: Path) -> CelerySe
 
 
 def require_celery(document: Document, core: CoreFile) -> None:
-    """A file that asks for Celery says which."""
+    """Raise ConfigError when the file asks for workers without a section of Celery."""
     if core.ejecucion.modo == "celery" and core.celery_config is None:
         raise document.error(("ejecucion", "modo"), 'a celery_config beside "celery"', "none", hint='"celery_config": {} will do')
 
 
 class _Reader:
-    """Reads one section's keys, each with its variables filled in."""
+    """Reads the keys of one section, and fills in their variables."""
 
     def __init__(self, document: Document, name: tuple[str, ...], section: Any, folder: Path) -> None:
         self.document = document
@@ -178,11 +177,11 @@ class _Reader:
         return self._real(path, _VARIABLE.sub(lambda found: self._variable(path, found), value))
 
     def path(self, key: str) -> str | None:
-        """A file; a relative path starts from the configuration's folder."""
+        """A file name. A relative path starts from the folder of the configuration."""
         return str((self.folder or Path()) / self.text(key)) if getattr(self.section, key) else None
 
     def host(self) -> str:
-        """The host; inside a container, the one that stands in for this machine."""
+        """The host; inside a container, the address of this machine instead of localhost."""
         host = self.text("host")
         there = os.environ.get(ELSEWHERE[type(self.section).__name__], "")
         return there if there and host in LOCAL else host

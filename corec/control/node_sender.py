@@ -32,6 +32,6 @@ class NodeSender(Carrier):
             self._rest(IDLE_S)
             return
         ask(self._data, {"op": "submit", "batches": [base64.b64encode(batch.envelope).decode() for batch in batches]}, ANSWER_S)
-        self._works()
+        self._recovered()
         self.readings += sum(readings_in(batch.envelope) for batch in batches)
         self._drop(batches[-1].offset)

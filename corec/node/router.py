@@ -55,7 +55,7 @@ class Router(RetryingThread):
     def _pass(self) -> None:
         with self._link.errors("route what came to corec:in"):
             self._work()
-        self._works()
+        self._recovered()
 
     def _failed(self, error: CoreCError) -> None:
         super()._failed(error)

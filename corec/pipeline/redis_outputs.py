@@ -118,7 +118,7 @@ class Outputs(RetryingThread):
             self._mark()
             self._cache()
         if self._took:  # a pass that had nothing to write cannot tell whether the server takes it
-            self._works()
+            self._recovered()
         self._took = False
 
     def _failed(self, error: CoreCError) -> None:

@@ -1,1 +1,1 @@
-"""Where readings come from: this machine (`host`), made-up sensors (`simulated`), recordings (`replay`)."""
+"""Sources of readings: this machine (`host`), simulated sensors (`simulated`), recordings (`replay`)."""

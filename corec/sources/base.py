@@ -1,4 +1,4 @@
-"""What a source gives, and what the node asks of it."""
+"""The interface of a source, and the batches that it gives."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -9,7 +9,7 @@ from corec._core.wire import encode_frames
 
 
 class Batch(NamedTuple):
-    """Readings that go out together, as columns; a scalar stands for a whole column."""
+    """Readings of one moment or with offsets to it, as columns. A scalar stands for a whole column."""
 
     ids: np.ndarray  # uint32[n], on the wire
     canal: Any  # int, or int8[n]
@@ -20,7 +20,6 @@ class Batch(NamedTuple):
 
     @property
     def readings(self) -> int:
-        """How many there are."""
         return len(self.ids)
 
     def frames(self) -> bytes:
@@ -29,7 +28,7 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """Readings, whenever the node asks for them; one thread uses it."""
+    """Gives readings when the node asks. Only one thread uses it."""
 
     name: str
     interval: float  # seconds between two reads
@@ -38,10 +37,10 @@ class Source(Protocol):
 
     @property
     def detail(self) -> str:
-        """What it is reading, in a few words."""
+        """What it reads, in a few words, for `corec status`."""
 
     def read(self, now_ms: int) -> list[Batch]:
-        """What there is to say at *now_ms*; takes less than 50 ms and does not wait."""
+        """The batches that are due at *now_ms*. It takes less than 50 ms and does not wait."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release what it has open."""

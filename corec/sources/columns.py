@@ -1,8 +1,7 @@
-"""Which column of a recording is which entity: the rule, and the words for it.
+"""Which column of a recording belongs to which entity.
 
-A column named like a device of a device table (its name, or its id) is that device.  Any other value
-column is the entity of its own number, counted over all value columns from 0, of the chosen entry or
-block: the first entry, if none is chosen.
+A column with the name or the id of a device in a device table is that device. Any other value column is the entity of its
+own number, counted from 0 over all value columns, in the chosen entry or block. The first entry is the default.
 """
 
 from typing import NamedTuple
@@ -14,12 +13,12 @@ from corec.config.problem import did_you_mean
 from corec.errors import UsageError
 from corec.sources.names import device_ids
 
-#: Columns named one by one in what is said about the mapping.
+#: Columns that the description of the mapping names.
 NAMED = 6
 
 
 class Columns(NamedTuple):
-    """An entity for each value column."""
+    """The entity of each value column."""
 
     names: tuple[str, ...]
     ids: np.ndarray  # uint32, on the wire
@@ -28,7 +27,7 @@ class Columns(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The entities that columns go to by number."""
+    """The entities that columns are assigned to by number."""
 
     id: str  # of the entry or the block
     entry: BlockEntry
@@ -36,13 +35,13 @@ class Target(NamedTuple):
     count: int
 
     def wire_id(self, number: int) -> int:
-        """Id on the wire of its entity *number*."""
+        """Wire id of the target's entity *number*."""
         slot = self.first + number
         return self.entry.first_id + slot if self.entry.table is None else int(self.entry.table.device[slot])
 
 
 def map_columns(file: str, names: list[str], config: Config, block: str | None) -> Columns:
-    """The entities of value columns; UsageError where the configuration has none for one of them."""
+    """The entities of the value columns *names*; UsageError when the configuration has none for one of them."""
     target = find_target(config, block)
     devices = _devices(config)
     named = {name: devices[name] for name in names if name in devices}
@@ -56,7 +55,7 @@ def map_columns(file: str, names: list[str], config: Config, block: str | None) 
 
 
 def find_target(config: Config, block: str | None) -> Target:
-    """The entry or the block called *block*; the first entry without a name."""
+    """The entry or block *block*; the first entry for None. UsageError when it does not exist."""
     if not config.bloques:
         raise UsageError(f"{config.source}: expected an entry in bloques for the readings, got none")
     targets = {entry.id: _entry_target(entry) for entry in config.bloques}
@@ -84,7 +83,7 @@ def _block_target(entry: BlockEntry, index: int) -> Target:
 
 
 def _devices(config: Config) -> dict[str, tuple[int, int]]:
-    """(wire id, channel) of every device of a table by its name and by its id."""
+    """Name and id (as text) of every device of a table -> (wire id, channel)."""
     with_table = [entry for entry in config.bloques if entry.table is not None]
     return {name: (id, entry.canal) for entry in reversed(with_table) for name, id in device_ids(entry).items()}
 

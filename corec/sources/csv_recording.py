@@ -20,7 +20,7 @@ from corec.sources.recording import Piece
 #: A column of one of these names holds the times; the first column does where none has such a name.
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "epoch", "unix", "fecha", "hora", "tiempo")
 DELIMITERS = ",;\t|"
-#: Cells of one piece.
+#: Cells in one piece.
 CELLS = 16_384
 #: Longest time that the 32-bit offsets of one batch reach.
 LONGEST_MS = 2**31 - 1
@@ -31,7 +31,7 @@ Rows = list[tuple[int, list[str]]]  # (ms, cells without the time)
 
 
 class CsvRecording:
-    """Columns by time.  An empty cell is no reading, a cell of text a reading that failed."""
+    """A recording as CSV. An empty cell is no reading; a cell with text is a failed reading."""
 
     unit = "row"
     damaged = False
@@ -55,7 +55,7 @@ class CsvRecording:
         self.about = (f"{path}: times in column {names[self._time_column]}, {self._format.about}", *self.columns.about)
 
     def pieces(self, span: int | None = None) -> Iterator[Piece]:
-        """All rows; those that cannot be read are counted and left out."""
+        """All rows. Rows that cannot be read are counted and left out."""
         most = max(1, CELLS // len(self.columns.names))
         with self._opened() as stream:
             for rows in _grouped(self._timed_rows(stream), most, min(span or LONGEST_MS, LONGEST_MS)):
@@ -66,7 +66,7 @@ class CsvRecording:
                     yield Piece(batch, min(times), max(times), batch.readings, stream.buffer.tell())
 
     def notes(self) -> list[str]:
-        """What did not go in as a value so far."""
+        """What was not read as a value so far, for the user."""
         notes = []
         if self.failures.any():
             worst = self.columns.names[int(self.failures.argmax())]
@@ -81,7 +81,7 @@ class CsvRecording:
     # --- the shape of the file -----------------------------------------------------------------
 
     def _detect(self, first: list[str], second: list[str]) -> tuple[timestamps.TimeFormat, bool]:
-        """The format of the times, and whether the first row names the columns."""
+        """(format of the times, whether the first row has the column names)."""
         if len(first) < 2:
             hint = f"separate columns by one of {' '.join(DELIMITERS[:2])} tab {DELIMITERS[3]}"
             raise FrameError(
@@ -100,7 +100,7 @@ class CsvRecording:
 
     @contextmanager
     def _opened(self) -> Iterator[TextIO]:
-        """The file as text; what is none ends in an error of ours."""
+        """The file as text; FrameError when it is not text."""
         try:
             with self._path.open(encoding="utf-8-sig", newline="") as stream:
                 yield stream
@@ -134,7 +134,7 @@ class CsvRecording:
             yield time, values + [""] * (self._width - len(cells))
 
     def _time(self, cells: list[str]) -> tuple[int | None, str]:
-        """The time of a row, or why it has none."""
+        """(time of the row in ms, ""), or (None, why it has none)."""
         if not self._time_column < len(cells) <= self._width:
             return None, f"expected {counted(self._width, 'value')}, got {len(cells):,}; decimals take a point"
         text = cells[self._time_column]
@@ -185,7 +185,7 @@ def _time_column(header: list[str]) -> int:
 
 
 def _grouped(rows: Iterator[tuple[int, list[str]]], most: int, span: int) -> Iterator[Rows]:
-    """Rows in groups of at most *most* that cover at most *span* ms."""
+    """Rows in groups of at most *most* rows that cover at most *span* ms."""
     group: Rows = []
     low = high = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""All entities of a configuration that sensors feed, numbered from 0, and their wire ids and channels."""
+"""The entities of a configuration that take readings, numbered from 0."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Fleet:
         self._even = not self._tables and len(set(self._shifts.tolist())) == 1
 
     def addresses(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(wire ids, channels) of entities."""
+        """(wire ids uint32, channels int8) of the entities with these indexes."""
         entry = np.searchsorted(self._starts[1:], index, side="right")
         if self._even:
             return index + np.uint32(self._shifts[0]), self._canales[entry]
@@ -36,7 +36,7 @@ class Fleet:
         return ids, self._canales[entry]
 
     def indexes(self, ids: np.ndarray) -> np.ndarray:
-        """Entities of wire ids that are known to exist."""
+        """Indexes of wire ids, all of which have to exist."""
         ids = np.asarray(ids, np.uint32)
         starts = self._starts.tolist()
         index = np.zeros(ids.shape, np.uint32)
@@ -47,7 +47,7 @@ class Fleet:
         return index
 
     def _candidates(self, entry: int, ids: np.ndarray, start: int) -> np.ndarray:
-        """Indexes that *ids* would have, were they of this entry; -1 where a device table lacks them."""
+        """Indexes that *ids* would have in this entry. They may be outside it; -1 where its device table lacks the id."""
         if entry not in self._tables:
             return ids.astype(np.int64) - self._shifts[entry]
         devices = self._tables[entry]

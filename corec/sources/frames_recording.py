@@ -1,4 +1,4 @@
-"""Files of frames: batches in their envelopes behind a magic, or bare frames of one time."""
+"""Recordings of frames: batches in envelopes behind a magic, or bare frames that share one time."""
 
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,15 +9,15 @@ from corec.common.times import iso
 from corec.errors import DamagedBatch, FrameError
 from corec.sources.recording import Piece
 
-#: A .frames file begins with these bytes; behind them stand envelopes, one behind the other.
+#: First bytes of a .frames file. Envelopes follow.
 MAGIC = b"CCFRAME1"
 _ENVELOPE = b"CB\x01"
-#: Bare frames of one piece.
+#: Bare frames in one piece.
 BARE = 10_000
 
 
 class FramesRecording:
-    """Batches, each under its checksum; what does not match is left out and counted."""
+    """Batches with checksums. Damaged bytes are left out and counted."""
 
     unit = "batch"
     names: Mapping[int, str] = {}
@@ -34,11 +34,11 @@ class FramesRecording:
 
     @property
     def damaged(self) -> bool:
-        """Whether bytes were met that are in no sound batch."""
+        """Whether bytes were found that belong to no sound batch."""
         return self.damaged_bytes > 0
 
     def pieces(self, span: int | None = None) -> Iterator[Piece]:
-        """One for each batch: it was sent at one moment, however long it had gathered."""
+        """One piece for each batch. *span* does not cut it, because a batch was sent at one moment."""
         with self._path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             position = len(MAGIC)
             while position < self.size:
@@ -52,12 +52,12 @@ class FramesRecording:
                 yield Piece(envelope, time, time, count, position)
 
     def notes(self) -> list[str]:
-        """What was damaged."""
+        """How many bytes were damaged, if any."""
         left_out = f"{self.damaged_bytes:,} bytes are in no sound batch and were left out"
         return [f"{left_out}, the first at byte {self.first_damage:,}"] if self.damaged else []
 
     def _skip(self, data: mmap.mmap, position: int) -> int:
-        """Where the next sound batch begins."""
+        """Count the damage at *position*; return where the next sound batch begins."""
         self.first_damage = self.first_damage or position
         following = position
         while (following := data.find(_ENVELOPE, following + 1)) >= 0:
@@ -69,7 +69,7 @@ class FramesRecording:
 
 
 class BareRecording:
-    """Frames with nothing around them, all of one time."""
+    """Frames without envelopes, all of one time."""
 
     unit = "frame"
     names: Mapping[int, str] = {}
@@ -87,7 +87,6 @@ class BareRecording:
             )
 
     def pieces(self, span: int | None = None) -> Iterator[Piece]:
-        """The frames in order."""
         with self._path.open("rb") as stream:
             while frames := stream.read(BARE * FRAME_BYTES):
                 count = len(frames) // FRAME_BYTES
@@ -96,12 +95,12 @@ class BareRecording:
                 yield Piece(envelope, self._at, self._at, count, stream.tell())
 
     def notes(self) -> list[str]:
-        """Nothing: the engine judges each frame."""
+        """Always empty: the engine counts bad frames."""
         return []
 
 
 def write_frames(path: Path, envelopes: Iterable[bytes]) -> int:
-    """Write a .frames file; returns how many batches are in it."""
+    """Write a .frames file; return the number of batches."""
     count = 0
     with path.open("wb") as stream:
         stream.write(MAGIC)
@@ -112,7 +111,7 @@ def write_frames(path: Path, envelopes: Iterable[bytes]) -> int:
 
 
 def _envelope_at(data: mmap.mmap, position: int) -> bytes | None:
-    """The sound batch at a position, if one is there."""
+    """The sound envelope at *position*; None when there is none."""
     if len(data) - position < HEADER.size or data[position : position + len(_ENVELOPE)] != _ENVELOPE:
         return None
     length = HEADER.unpack_from(data, position)[8]

@@ -1,4 +1,4 @@
-"""This machine's own sensors, as named entities: load, memory, disks, network, temperatures, fans."""
+"""This machine's sensors as named entities: load, memory, disks, network, temperatures, fans."""
 
 import logging
 import math
@@ -16,9 +16,9 @@ from corec.sources.names import Names, NameTable
 
 log = logging.getLogger(__name__)
 
-#: Failed readings that a sensor which is gone still gives; afterwards it is silent.
-LAST_WORDS = 5
-#: Devices whose names are made up anew at every start, or that are no devices.
+#: Failed readings (NaN) of a sensor that has vanished; then it gives nothing.
+LAST_FAILURES = 5
+#: Devices whose names change at every start, or that are not hardware.
 PASSING_DEVICES = ("veth", "loop", "ram", "zram")
 
 
@@ -29,7 +29,7 @@ class Value(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """A count that only grows; its growth per second is the reading."""
+    """A count that only grows. Its growth per second is the reading."""
 
     name: str
     unit: str
@@ -40,7 +40,7 @@ class HostSensors:
     """All sensors of this machine, read together."""
 
     def __init__(self, name: str) -> None:
-        """name: stands before what it logs."""
+        """name: `Component-instance`, for the log."""
         self._name = name
         self._units: dict[str, str] = {}
         self._missed: dict[str, int] = {}
@@ -49,27 +49,27 @@ class HostSensors:
         self._rates.take(read_counters(), time.monotonic())
 
     def read(self) -> list[Value]:
-        """Every sensor; one that vanished says NaN a few times, then nothing."""
+        """The value of every sensor. A sensor that vanished gives NaN for LAST_FAILURES reads, then nothing."""
         found = [*read_values(), *self._rates.take(read_counters(), time.monotonic())]
         lost = self._lost({value.name for value in found})
         self._units |= {value.name: value.unit for value in found}
         return [*found, *lost]
 
     def _lost(self, found: set[str]) -> list[Value]:
-        """Sensors that were there and are not, as long as they have last words."""
+        """NaN for the sensors that vanished at most LAST_FAILURES reads ago."""
         lost = []
         for name in self._units:
             missed = 0 if name in found else self._missed.get(name, 0) + 1
             self._missed[name] = missed
             if missed == 1:
                 log.warning("[%s] %s has vanished", self._name, name)
-            if 0 < missed <= LAST_WORDS:
+            if 0 < missed <= LAST_FAILURES:
                 lost.append(Value(name, self._units[name], math.nan))
         return lost
 
 
 class HostSource:
-    """Reads psutil; sensors that appear get an id, those that vanish are declared failed and then fall silent."""
+    """Reads psutil. A new sensor gets a wire id. A sensor that vanishes fails a few times, then gives nothing."""
 
     name = "host"
 
@@ -86,7 +86,6 @@ class HostSource:
 
     @property
     def entities(self) -> int:
-        """Sensors found so far."""
         return len(self._ids)
 
     @property
@@ -96,12 +95,11 @@ class HostSource:
 
     @property
     def detail(self) -> str:
-        """What it reads, and what it has no place for."""
         text = f"this machine, into {self._entry.id}"
         return f"{text}; {len(self._without_id)} without a place" if self._without_id else text
 
     def read(self, now_ms: int) -> list[Batch]:
-        """One batch with every sensor."""
+        """One batch with every sensor that has a wire id; [] when none has."""
         values = self._sensors.read()
         self._assign_ids(values)
         known = [value for value in values if value.name in self._ids]
@@ -112,7 +110,7 @@ class HostSource:
         return [Batch(ids, self._entry.canal, valores, ~np.isnan(valores), now_ms)]
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: psutil keeps nothing open."""
 
     def _assign_ids(self, values: list[Value]) -> None:
         new = [
@@ -133,14 +131,14 @@ class HostSource:
 
 
 class Rates:
-    """Growth per second of counters, between one reading of them and the next."""
+    """Growth per second of counters, from one reading to the next."""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
         self._at = 0.0
 
     def take(self, counters: Iterable[Counter], at: float) -> list[Value]:
-        """The rates since the last call, 0 for a counter that began again; a new counter has none yet."""
+        """Rates since the last call. A counter that restarted gives 0; a new counter gives nothing yet."""
         counters, elapsed = list(counters), max(at - self._at, 1e-3)
         rates = [
             Value(name, unit, max(0, count - self._last[name]) / elapsed)
@@ -152,13 +150,13 @@ class Rates:
 
 
 def read_values() -> Iterator[Value]:
-    """Everything that has a value at any moment; what this machine lacks, or refuses, is left out."""
+    """The sensors that have a value at once. What this machine lacks or refuses is left out."""
     for probe in (_cpu, _load, _memory, _disk_space, _temperatures, _fans, _battery, _system):
         yield from _tried(probe)
 
 
 def read_counters() -> Iterator[Counter]:
-    """Everything that counts up."""
+    """The sensors that are counters, see `Counter`."""
     for probe in (_disk_traffic, _network, _scheduler):
         yield from _tried(probe)
 
@@ -204,7 +202,7 @@ def _fans() -> Iterator[Value]:
 
 
 def _chips(kind: str, unit: str, chips: dict[str, list]) -> Iterator[Value]:
-    """Sensors by chip and label; those of one label are numbered."""
+    """Sensors by chip and label. Sensors with the same label are numbered."""
     seen: dict[str, int] = {}
     for chip, sensors in chips.items():
         for sensor in sensors:

@@ -1,4 +1,4 @@
-"""Which sensor has which wire id, the same after every restart: `names.json` in the data folder."""
+"""The wire id of each named sensor, the same after every restart: `names.json` in the data folder."""
 
 import json
 import logging
@@ -24,13 +24,13 @@ Rows = list[tuple[str, str]]  # (name, unit) in slot order
 
 
 class NameTable:
-    """Names of sensors by entry: a new name gets the next free slot and keeps it for ever.
+    """Names of sensors by entry. A new name gets the next free slot and keeps it for ever.
 
-    An entry with a device table has its names there, and no others.  One thread assigns.
+    An entry with a device table has only the names in that table.  Only one thread may assign.
     """
 
     def __init__(self, folder: Path | None, config: Config) -> None:
-        """*folder*: the data folder; None keeps nothing."""
+        """*folder*: the data folder; None keeps the names in memory only."""
         self._path = None if folder is None else Path(folder) / FILE
         self._instance = config.instance_id
         self._entries = {entry.id: entry for entry in config.bloques}
@@ -38,7 +38,7 @@ class NameTable:
         self._slots = {entry: {name: slot for slot, (name, _) in enumerate(rows)} for entry, rows in self._rows.items()}
 
     def assign(self, entry: str, sensors: Iterable[tuple[str, str]]) -> dict[str, int]:
-        """Wire ids of *sensors*, (name, unit) each; one for which the entry has no place is left out."""
+        """Name -> wire id of *sensors*, (name, unit) each. A sensor for which the entry has no room is left out."""
         spec = self._entries[entry]
         if spec.table is not None:
             devices = device_ids(spec)
@@ -50,7 +50,7 @@ class NameTable:
         return {name: spec.first_id + slot for name, slot in slots.items() if slot < spec.entidades}
 
     def put(self, names: Mapping[int, str]) -> None:
-        """Name wire ids that were chosen elsewhere; device tables have their own names."""
+        """Name wire ids that were chosen elsewhere. Entries with a device table ignore it."""
         for entry in (entry for entry in self._entries.values() if entry.table is None):
             slots = {
                 id - entry.first_id: name for id, name in names.items() if 0 <= id - entry.first_id < entry.entidades
@@ -63,14 +63,14 @@ class NameTable:
         self._save()
 
     def names(self) -> Names:
-        """All names by wire id, those of device tables included."""
+        """All names by wire id, including those of device tables."""
         found: Names = {}
         for entry in self._entries.values():
             found |= _names_of(entry, self._rows.get(entry.id, []))
         return found
 
     def _slot(self, entry: BlockEntry, name: str, unit: str) -> int:
-        """The slot of a name; the number of the entry's entities when all are taken."""
+        """The slot of a name; `entidades` when all slots are taken."""
         rows, slots = self._rows.setdefault(entry.id, []), self._slots.setdefault(entry.id, {})
         if name not in slots:
             if len(rows) >= entry.entidades:
@@ -104,14 +104,14 @@ class NameTable:
 
 
 def device_ids(entry: BlockEntry) -> dict[str, int]:
-    """Wire ids of an entry's devices by name, and by the id itself as text."""
+    """Name, and id as text, of an entry's devices -> wire id."""
     devices = entry.table.device.tolist()
     named = {name: device for name, device in zip(entry.table.names, devices, strict=True) if name}
     return {str(device): device for device in devices} | named
 
 
 def kept_names(folder: Path) -> Names:
-    """The names in a data folder, for those who have no configuration; none where the file is no good."""
+    """The names in a data folder, without its configuration; {} when the file is missing or damaged."""
     try:
         entries = read_names(Path(folder) / FILE)
     except (FileNotFoundError, DamagedFile):
@@ -138,7 +138,7 @@ def _names_of(entry: BlockEntry, rows: Rows) -> Names:
 
 
 def read_names(path: Path) -> dict[str, tuple[int | None, Rows]]:
-    """By entry: its first wire id when the file was written, and its rows."""
+    """Entry -> (its first wire id when the file was written, its rows)."""
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != VERSION or document["crc32c"] != _checksum(document["entries"]):

@@ -1,4 +1,4 @@
-"""The sources that a configuration names."""
+"""Open the sources of a configuration."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from corec.sources.simulated import SimulatedSource
 
 
 def open_sources(config: Config, data: Path | None) -> list[Source]:
-    """One source for each of `fuentes`; names are kept in the folder *data*."""
+    """One source for each of `fuentes`. Names are kept in the folder *data*; None keeps them in memory."""
     names = NameTable(data, config)
     return [
         HostSource(fuente, config, names) if isinstance(fuente, FuenteHost) else SimulatedSource(fuente, config)

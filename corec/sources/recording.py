@@ -1,4 +1,4 @@
-"""What a recording is, whatever its file holds."""
+"""The interface of a recording."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ from corec.sources.base import Batch
 
 
 class Piece(NamedTuple):
-    """Some readings that follow one another."""
+    """Successive readings of a recording."""
 
     content: Batch | bytes  # bytes: an envelope
     start: int  # ms, of the oldest
@@ -17,17 +17,17 @@ class Piece(NamedTuple):
 
 
 class Recording(Protocol):
-    """A file of readings."""
+    """A file of readings, of any format."""
 
-    about: tuple[str, ...]  # what it was taken for
+    about: tuple[str, ...]  # how the file is interpreted, for the user
     size: int  # bytes
-    unit: str  # what it is made of: "row", "batch", "frame"
-    rows: int  # of them, read so far
+    unit: str  # "row", "batch" or "frame"
+    rows: int  # units read so far
     names: Mapping[int, str]  # wire id -> name, where it has some
-    damaged: bool  # bytes were met that are not what was written
+    damaged: bool  # damaged bytes were found so far
 
     def pieces(self, span: int | None = None) -> Iterator[Piece]:
-        """All readings in order; no piece covers more than *span* ms."""
+        """All readings in order. No piece covers more than *span* ms."""
 
     def notes(self) -> list[str]:
-        """What did not go in as a value so far, and why."""
+        """What was not read as a value so far, and why."""

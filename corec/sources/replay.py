@@ -1,7 +1,7 @@
-"""Recordings as sources: what a file holds, piece by piece, in the order in which it happened.
+"""Open recordings, and fold them into an engine, in the order in which the readings happened.
 
-`csv_recording` reads columns of values beside a column of times, `frames_recording` batches of frames.
-docs/cli.md describes both kinds of file.
+`csv_recording` reads a column of times and columns of values; `frames_recording` reads batches of frames. docs/cli.md
+describes both formats.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from corec.sources.recording import Recording
 
 
 def open_recording(path: Path, config: Config, *, block: str | None = None, at: int | None = None) -> Recording:
-    """The recording in a file; InputError where it is none.
+    """The recording in a file; InputError when it is none.
 
     block: the entry or block that columns go to.  at: the time (ms) of a file of bare frames.
     """
@@ -39,7 +39,7 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
 
 
 def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
-    """Fold a piece's content into an engine, every reading at its own time."""
+    """Fold the content of a piece into an engine, every reading at its own time."""
     if isinstance(content, bytes):
         yield engine.turn([(content, envelope_head(content)[5])])
     elif len(canales := np.unique(content.canal)) == 1:
@@ -51,7 +51,7 @@ def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
 
 
 def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:
-    """The frames of each moment: of one row, mostly."""
+    """(time in ms, frames) of each moment in the batch: mostly one row."""
     frames = memoryview(content.frames())
     edges = [0, *(np.flatnonzero(np.diff(content.offsets)) + 1).tolist(), len(content.ids)]
     for start, end in itertools.pairwise(edges):

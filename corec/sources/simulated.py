@@ -1,11 +1,11 @@
-"""Made-up sensors over all entities, with faults: the same seed gives the same readings, anywhere.
+"""Simulated sensors over all entities, with faults. The same seed gives the same readings on every machine.
 
-Batches are numbered, counting from 1970 at the given rate, and everything in one follows from the seed and
-its number: entities, values, faults, its time.  So a test or a second process can make again what was sent,
-and a restarted node goes on where the clock stands.
+Batches are numbered, counting from 1970 at the configured rate. The seed and the number of a batch determine its entities,
+values, faults and time. So a test or a second process can compute again what was sent, and a restarted node continues at
+the current time.
 
-Each sensor is a thermometer: a base, a slow wave, noise.  The share `fallos` of them misbehave, each in one
-of the ways in `FAULTS`, for a minute in every five.
+Each sensor is a thermometer: a base, a slow wave, noise. The share `fallos` of them are faulty, each in one of the ways in
+`FAULTS`, for one minute in every five.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from corec.config import Config, FuenteSimulada
 from corec.sources.base import Batch
 from corec.sources.fleet import Fleet
 
-#: Readings of a batch; at low rates, as many as come in a tenth of a second.
+#: Readings in a batch; at low rates, those of a tenth of a second.
 BATCH, LONGEST_BATCH_S = 1_000, 0.1
-#: Batches made in one go: NumPy's calls get cheap, their arrays stay in the cache.
+#: Batches computed together: NumPy's calls get cheap, and their arrays stay in the cache.
 AT_ONCE = 16
-#: Batches of one read, 15 ms of work; the rest comes with the next.
+#: Most batches of one read (15 ms of work); the next read gives the rest.
 MOST_AT_ONCE = 256
-#: Seconds of readings that may be owed when the node was held up; all of them are skipped beyond that.
+#: Seconds of readings that are caught up after a delay. After a longer one, all of them are skipped.
 MOST_OWED_S = 1.0
 #: Seconds between two reads: short beside a turn, long beside the work.
 READ_EVERY_S = 0.01
@@ -41,7 +41,7 @@ PAIR_STD = np.float32(2**16 / 6**0.5)
 
 
 class SimulatedSource:
-    """Readings of uniformly random entities of a configuration, in batches."""
+    """Readings of uniformly random entities, in batches."""
 
     name = "simulada"
     names: Mapping[int, tuple[str, str]] = {}
@@ -59,18 +59,16 @@ class SimulatedSource:
 
     @property
     def entities(self) -> int:
-        """Sensors that it plays."""
         return self.fleet.count
 
     @property
     def detail(self) -> str:
-        """Faults, seed, and what the node was too slow for."""
         fuente = self._fuente
         text = f"{fuente.fallos:.2%} of them faulty, seed {fuente.semilla}"
         return f"{text}; {self._skipped * self.size:,} skipped" if self._skipped else text
 
     def read(self, now_ms: int) -> list[Batch]:
-        """The batches that became due up to *now_ms* and were not given yet."""
+        """The batches that became due since the last call. It skips what is more than MOST_OWED_S late."""
         due = now_ms * self.rate // (1_000 * self.size)
         owed = max(1, round(MOST_OWED_S * self.rate / self.size))
         if self._next is None or abs(due - self._next) > owed:
@@ -81,10 +79,10 @@ class SimulatedSource:
         return self.batches(first, count)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: there is nothing open."""
 
     def batches(self, first: int, count: int = 1) -> list[Batch]:
-        """*count* batches from number *first* on, whenever they were or will be due."""
+        """*count* batches from number *first* on, due or not."""
         end = first + count
         return [
             batch
@@ -93,11 +91,11 @@ class SimulatedSource:
         ]
 
     def number(self, time: int) -> int:
-        """The number of the first batch of that *time* (ms) or later."""
+        """The number of the first batch at *time* (ms) or later."""
         return -(-time * self.rate // (1_000 * self.size))
 
     def fault(self, ids: np.ndarray) -> np.ndarray:
-        """The fault that each wire id is prone to: a place in `FAULTS`, or -1."""
+        """The fault of each wire id: an index into `FAULTS`, or -1 for a sensor that is never faulty."""
         index = self.fleet.indexes(ids)
         return np.where(self._is_faulty(index), (_mix(index ^ self._fault_key) & 3).astype(np.int8), -1)
 
@@ -113,7 +111,7 @@ class SimulatedSource:
         return [Batch(*columns) for columns in zip(ids, canales, valores, estados, times.tolist(), strict=True)]
 
     def _draw(self, numbers: range) -> tuple[np.ndarray, np.ndarray]:
-        """Which entity each reading is of, and its noise in standard deviations: a row for each batch."""
+        """(entity index, noise in standard deviations) of each reading: one row for each batch."""
         keys = np.array([_keys(self._fuente.semilla, number) for number in numbers], np.uint32)
         bits = _mix(np.arange(self.size, dtype=np.uint32) + keys[:, :1])
         index = ((bits.astype(np.uint64) * np.uint64(self.fleet.count)) >> np.uint64(32)).astype(np.uint32)
@@ -127,7 +125,7 @@ class SimulatedSource:
     def _spoil(
         self, index: np.ndarray, noise: np.ndarray, times: np.ndarray, valores: np.ndarray, estados: np.ndarray
     ) -> None:
-        """Replace the readings of sensors that are misbehaving at the time."""
+        """Replace the readings of sensors that are faulty at the time."""
         flat = np.flatnonzero(self._is_faulty(index))
         bits = _mix(index.ravel()[flat] ^ self._fault_key)
         age = (times[flat // self.size] + (bits >> 2)) % FAULT_EVERY_MS
@@ -147,7 +145,10 @@ class SimulatedSource:
 
 
 def quiet_value(sensor: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """What sensors (by their 32 bits of character) would read without noise at *moments* (ms)."""
+    """What sensors would read without noise at *moments* (ms).
+
+    sensor: 32 random bits of each sensor, which determine its base and wave.
+    """
     turn = (moments % WAVE_MS * 2**32 // WAVE_MS).astype(np.uint32)
     phase = (sensor * np.uint32(0x9E3779B1) + turn).view(np.int32).astype(np.float32) * np.float32(2**-31)
     wave = phase * (1 - np.abs(phase)) * 4  # two parabolas: like a sine, but the same bits on every machine
@@ -163,7 +164,7 @@ def _noise_level(sensor: np.ndarray) -> np.ndarray:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """A hash of 32 bits (lowbias32); *x* is used up."""
+    """A 32-bit hash (lowbias32); *x* is changed in place."""
     x ^= x >> 16
     x *= np.uint32(0x7FEB352D)
     x ^= x >> 15

@@ -1,1 +1,1 @@
-"""Where results and offsets are committed: `base` says what a store is, `sqlite` is the embedded one."""
+"""Stores of results and offsets: `base` is the interface, `sqlite` the embedded store, `postgres` the one on a server."""

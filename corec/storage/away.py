@@ -1,4 +1,4 @@
-"""The store of a node that started before its server: it holds nothing, and says so."""
+"""The store of a node that started before its PostgreSQL: empty, and every read fails."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from corec.storage.base import StoreState, TurnRecord
 
 
 class AwayStore:
-    """Stands in until the server comes; nothing is folded meanwhile, so nothing is committed."""
+    """Stands in until the server answers. Nothing is folded meanwhile, so nothing is committed."""
 
     state = StoreState(0, 0, {})
     salvaged: Sequence[TurnRecord] = ()
@@ -23,7 +23,7 @@ class AwayStore:
         yield
 
     def run(self, now: int, log_first: int) -> None:
-        """No house to keep."""
+        """Does nothing: there are no rows to drop."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing, since nothing is open."""

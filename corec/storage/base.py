@@ -1,4 +1,4 @@
-"""What the node asks of a store: turns committed whole, once, in order, by one owner."""
+"""The interface of a store: it commits each turn as a whole, once, in order, by one owner."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -8,14 +8,14 @@ import numpy as np
 
 from corec.common.units import MB
 
-#: Bound of the frames put aside as late; beyond it the oldest go.
+#: Bound of the frames put aside as late; beyond it the oldest are dropped.
 LATE_BYTES = 16 * MB
-#: Snapshots remembered; the turn records from the oldest of them on are kept.
+#: Snapshots noted. Turn records are kept from the oldest of them on.
 SNAPSHOTS_KEPT = 2
 
 
 class TurnRecord(NamedTuple):
-    """Everything but the readings themselves that a turn did; folding it again gives the same outcome."""
+    """All inputs of a turn except the readings. Folding a turn again from its record gives the same outcome."""
 
     turn: int  # 1, 2, 3 ...
     from_offset: int  # exclusive; the `to_offset` of the turn before
@@ -28,7 +28,7 @@ class TurnRecord(NamedTuple):
 
 
 class LateBatch(NamedTuple):
-    """Frames put aside because their time could not be right, or came too late."""
+    """Frames put aside because their time is impossible, or too far in the past."""
 
     time: int  # ms, what the envelope says
     arrival: int  # ms
@@ -37,7 +37,7 @@ class LateBatch(NamedTuple):
 
 
 class StoreBase(NamedTuple):
-    """Where a store starts: after this turn and journal offset."""
+    """Where a new store starts: behind this turn and journal offset."""
 
     turn: int = 0
     offset: int = 0
@@ -51,7 +51,7 @@ EMPTY_BASE = StoreBase()
 
 
 class StoreState(NamedTuple):
-    """Where a store stands."""
+    """The last committed turn, its offset and its ledger."""
 
     turn: int
     offset: int
@@ -85,40 +85,43 @@ class Store(Protocol):
         events: Sequence[tuple[Any, ...]] = (),
         blocks: Sequence[Block] = (),
     ) -> None:
-        """Make a turn and all it produced durable at once; FenceLost when another owner took over.
+        """Make a turn and all its results durable in one transaction. FenceLost when another owner took over.
 
-        *sent*: (stream, ms, entry) of what programs send over the node's output streams; *events*: what happened to blocks;
-        *blocks*: those that are new.
+        sent: (stream, ms, entry) that plugins and modules send to output streams.  events: what happened to blocks.
+        blocks: the new ones.
         """
 
     @property
     def named(self) -> int:
-        """How many blocks the store has names of, the first ones."""
+        """Number of blocks whose names the store has: those with the lowest indexes."""
 
     def set_blocks(self, blocks: Sequence[Block]) -> None:
-        """Name the blocks that aggregates refer to by index."""
+        """Write the names of the blocks. Aggregates refer to blocks by index."""
 
     def note_snapshot(self, turn: int, offset: int, generation: int) -> None:
-        """Remember the newest snapshot; turn records from it on are kept."""
+        """Note the newest snapshot. Turn records are kept from the oldest noted snapshot on."""
 
     def turns(self, after: int) -> Iterator[TurnRecord]:
-        """The committed turn records behind turn *after*, in order."""
+        """Committed turn records behind turn *after*, in order."""
 
     def history(self, pattern: str, since: int, until: int, resolution: str) -> np.ndarray:
-        """Aggregates of the blocks whose id matches *pattern*, windows in [since, until)."""
+        """Aggregates of the blocks whose id matches *pattern*, for windows in [since, until) ms.
+
+        resolution: "finest" or "minute".
+        """
 
     def alerts(self, since: int, until: int) -> np.ndarray:
-        """Alerts in [since, until)."""
+        """Alerts in [since, until) ms."""
 
     def reader(self) -> AbstractContextManager["OutboxReader"]:
-        """A reader of its own, for another thread."""
+        """A separate reader for another thread."""
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the files and connections."""
 
 
 class OutboxReader(Protocol):
-    """Looks at what is committed."""
+    """Reads committed entries of output streams."""
 
     def outbox(self, stream: str, after: int = 0, limit: int = 1000) -> list[tuple[int, int, bytes]]:
         """(number, time, entry) of an output stream behind number *after*."""
@@ -128,7 +131,10 @@ class OutboxReader(Protocol):
 
 
 class Retention(Protocol):
-    """Keeps a store in its bounds, a slice at a time, in the thread that commits."""
+    """Keeps a store within its bounds, in small steps, in the thread that commits."""
 
     def run(self, now: int, log_first: int) -> None:
-        """*now*: the engine's clock; *log_first*: turns that the log can still give again are kept."""
+        """Do one step.
+
+        now: the engine's clock, ms.  log_first: the oldest offset in the log; turn records that can be replayed from it are kept.
+        """

@@ -1,4 +1,4 @@
-"""The few steps that make bytes durable on Linux, in the order that makes them so."""
+"""Durable writes on Linux: the few steps, in the order that makes them durable."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_all(fd: int, buffers: list[bytes], position: int) -> int:
-    """Write *buffers* one behind the other at *position*; return the position behind them."""
+    """Write *buffers* one after the other at *position*; return the position behind them."""
     while buffers:
         written = os.pwritev(fd, buffers, position)
         if not written:
@@ -32,9 +32,9 @@ def _unwritten(buffers: list[bytes], written: int) -> list[bytes]:
 
 
 def read_at(fd: int, position: int, length: int) -> bytes:
-    """*length* bytes at *position*, fewer at the end of the file; one read may give less than asked."""
+    """*length* bytes at *position*, fewer at the end of the file. Short reads are continued."""
     pieces = []
-    end = min(position + length, os.fstat(fd).st_size)  # a damaged length must not ask for memory
+    end = min(position + length, os.fstat(fd).st_size)  # a damaged length must not allocate memory
     while position < end and (piece := os.pread(fd, end - position, position)):
         pieces.append(piece)
         position += len(piece)
@@ -42,7 +42,7 @@ def read_at(fd: int, position: int, length: int) -> bytes:
 
 
 def make_room(fd: int, size: int) -> None:
-    """Set blocks aside so that writing them later cannot fail for want of room, where the disk can."""
+    """Allocate *size* bytes, so that later writes cannot fail for lack of room. A file system without support is ignored."""
     with suppress(OSError):
         os.posix_fallocate(fd, 0, size)
 
@@ -51,7 +51,7 @@ def _set_aside(fd: int, size: int) -> None:
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
-        if error.errno in _NO_ROOM:  # anything else: this file system cannot, and the writes will tell
+        if error.errno in _NO_ROOM:  # other errors: this file system has no support, and the writes will fail if there is no room
             raise
 
 
@@ -65,9 +65,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def prepare(path: Path, content: bytes, size: int) -> int:
-    """Make a durable file of *size* bytes that begins with *content*, to be published; its descriptor.
+    """Make a durable file of *size* bytes that begins with *content*; return its descriptor. `publish` gives it its final name.
 
-    An old file at *path* is used again, and its blocks with it.
+    An old file at *path* is reused with its blocks.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -82,7 +82,7 @@ def prepare(path: Path, content: bytes, size: int) -> int:
 
 
 def publish(unfinished: Path, path: Path) -> None:
-    """Give a synced file its name, durably."""
+    """Give a synced file its final name, durably."""
     os.rename(unfinished, path)
     sync_folder(path.parent)
 
@@ -98,7 +98,7 @@ def require_free(folder: Path, wanted: int) -> None:
 
 @contextmanager
 def explained(verb: str, path: Path) -> Iterator[None]:
-    """The operating system's errors come out as ours."""
+    """Raise errors of the operating system as StorageError; DiskFull when there is no room."""
     try:
         yield
     except OSError as error:
@@ -106,7 +106,7 @@ def explained(verb: str, path: Path) -> Iterator[None]:
 
 
 def explain(error: Exception, verb: str, path: Path) -> CoreCError:
-    """*error* as one of ours: the disk is full, or it does not work."""
+    """*error* as StorageError; DiskFull when there is no room."""
     if isinstance(error, CoreCError):
         return error
     if isinstance(error, OSError) and error.errno in _NO_ROOM:

@@ -1,4 +1,4 @@
-"""The data folder of one node: what lies where, and the lock that keeps a second node out."""
+"""The data folder of one node: its layout, and the lock that keeps a second node out."""
 
 import fcntl
 import os
@@ -13,12 +13,12 @@ from corec.common.units import MB
 from corec.errors import DiskFull, FolderInUse, StorageError
 from corec.storage import disk
 
-#: A node does not start with less room than this: two journal files and a store that can grow a little.
+#: Least free space to start with: two journal files, and a store that can grow a little.
 LEAST_FREE_BYTES = 64 * MB
 
 
 class Layout:
-    """What lies where in a data folder."""
+    """The paths in a data folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -29,19 +29,19 @@ class Layout:
 
     @property
     def exists(self) -> bool:
-        """Whether a node has worked here."""
+        """Whether a node has worked in this folder."""
         return self.store.is_file() or any(self.journal.glob("*.log")) or any(self.snapshots.glob("*.snap"))
 
 
 class Holder(NamedTuple):
-    """Who holds a data folder."""
+    """The process that has a data folder locked."""
 
     pid: int  # 0 where the lock does not say
     state: str
 
 
 def holder(layout: Layout) -> Holder | None:
-    """The process that works on a data folder now; None where none does, or it cannot be asked."""
+    """The process that works on a data folder now; None when there is none, or the lock cannot be read."""
     try:
         fd = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -73,7 +73,7 @@ def in_use(layout: Layout) -> FolderInUse:
 
 @contextmanager
 def undisturbed(layout: Layout) -> Iterator[None]:
-    """Keep nodes from starting on a data folder that is only looked at; nothing in it is changed."""
+    """Keep nodes from starting on a folder while it is inspected. Nothing in it is changed."""
     if not layout.lock.is_file():
         yield
         return
@@ -87,7 +87,7 @@ def undisturbed(layout: Layout) -> Iterator[None]:
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    """The folder cannot be written to: it is full, or it is not ours."""
+    """Raise an OSError as DiskFull, or as the StorageError for a folder that cannot be written to."""
     try:
         yield
     except OSError as error:
@@ -101,9 +101,9 @@ def _refused() -> Iterator[None]:
 
 
 class DataFolder(Layout):
-    """A data folder, locked for as long as this object is open.
+    """A data folder, locked while this object is open.
 
-    The lock is the kernel's (flock): it goes with the process, however that ends, and needs no cleaning up.
+    The lock (flock) belongs to the kernel: it ends with the process and leaves nothing to clean up.
     """
 
     def __init__(self, path: Path, *, least_free: int = LEAST_FREE_BYTES) -> None:
@@ -118,15 +118,15 @@ class DataFolder(Layout):
             raise
 
     def note(self, state: str) -> None:
-        """Tell who looks at the lock what its holder is doing."""
+        """Write the state of this process into the lock file, for `holder`."""
         line = f"{os.getpid()} {state}\n".encode()
-        with suppress(OSError):  # of a full disk, too: the lock itself is the kernel's
+        with suppress(OSError):  # also on a full disk: the lock itself is held by the kernel
             os.pwrite(self._lock, line, 0)
             os.ftruncate(self._lock, len(line))
 
     def close(self) -> None:
         if self._lock >= 0:
-            with suppress(OSError):  # whoever holds the lock next without a word is not this process
+            with suppress(OSError):  # a later holder that writes nothing must not be taken for this process
                 os.ftruncate(self._lock, 0)
             os.close(self._lock)
         self._lock = -1

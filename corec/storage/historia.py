@@ -1,4 +1,4 @@
-"""What happened to blocks: the table `historia`, a row for each repair, fusion, undo and restart."""
+"""The table `historia`: one row for each repair, fusion, undo and restart of a block."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ KEY = ("time", "turn", "row")
 
 
 class Happening(NamedTuple):
-    """A row of `historia`; `docs/formats.md` says what each column holds."""
+    """A row of `historia`; docs/formats.md describes its columns."""
 
     time: int
     turn: int
@@ -34,7 +34,7 @@ class Happening(NamedTuple):
 
 
 def append(db: sqlite3.Connection, turn: int, events: Sequence[tuple[Any, ...]], totals: dict[str, int]) -> None:
-    """Add the events of a turn: (time, block, what, ...) each."""
+    """Add the events of a turn, (time, block, what, ...) each."""
     if events:
         rows = [sealed(event[0], turn, row, *map(_measured, event[1:])) for row, event in enumerate(events)]
         db.executemany("INSERT INTO historia VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -42,7 +42,7 @@ def append(db: sqlite3.Connection, turn: int, events: Sequence[tuple[Any, ...]],
 
 
 def read(db: sqlite3.Connection, since: int, until: int) -> tuple[list[Happening], int]:
-    """What happened in [since, until), in order of time, and how many damaged rows were left out."""
+    """(rows in [since, until) ms by time, number of damaged rows left out)."""
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'historia'").fetchone():
         return [], 0  # a store of format 1, which its node has not opened since
     rows = db.execute("SELECT * FROM historia WHERE time >= ? AND time < ? ORDER BY time, turn, row", (since, until)).fetchall()
@@ -51,5 +51,5 @@ def read(db: sqlite3.Connection, since: int, until: int) -> tuple[list[Happening
 
 
 def _measured(value: Any) -> Any:
-    """What SQLite makes of a value: it keeps no NaN, and the checksum is of what it keeps."""
+    """A value as SQLite stores it: NaN becomes NULL. The checksum is computed over that."""
     return None if value != value else value

@@ -1,4 +1,4 @@
-"""Merging aggregates of short windows into those of long ones, exactly, by their moments."""
+"""Merge aggregates of short windows into longer ones, exactly, by their moments."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from corec._core.dtypes import AGGREGATE
 
 
 def merge_windows(rows: np.ndarray, span: int) -> np.ndarray:
-    """Rows with the fields of an aggregate, any order, to one for each block and window of *span* ms.
+    """One row for each block and window of *span* ms, from rows with the fields of an aggregate, in any order.
 
-    `count`, `errors`, `messages` are sums, `min`, `max`, `score` (the worst) and `fitness` (the lowest)
-    extremes; `mean` and `std` are those of all readings together.  NaN means that nothing was measured.
+    `count`, `errors` and `messages` are sums.  `min`, `max`, `score` (the worst) and `fitness` (the lowest) are extremes.
+    `mean` and `std` are those of all readings together.  NaN means that nothing was measured.
     """
     starts = rows["window"] // span * span
     order = np.lexsort((rows["block"], starts))
@@ -36,7 +36,7 @@ def _merge_extremes(merged: np.ndarray, rows: np.ndarray, at: np.ndarray) -> Non
 
 
 def _merge_moments(merged: np.ndarray, rows: np.ndarray, at: np.ndarray) -> None:
-    """Around the first mean of each group: at 101,325 ± 5 the squares of the values themselves would cancel."""
+    """Computed around the first mean of each group: at 101,325 ± 5 the squares of the values themselves would cancel."""
     group = np.repeat(np.arange(len(at)), np.diff(at, append=len(rows)))
     measured = (rows["count"] > 0) & ~np.isnan(rows["mean"])
     weight = np.where(measured, rows["count"], 0).astype(np.float64)

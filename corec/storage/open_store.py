@@ -1,4 +1,4 @@
-"""The store that the configuration names, and who keeps it in its bounds."""
+"""Open the store that the configuration names, together with its retention."""
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def open_store(config: Config, path: Path, base: StoreBase, node: int = 0) -> "tuple[SqliteStore | PostgresStore, Retention]":
-    """The store of `db_config`, or the embedded one at *path*, of the node with id *node*; a new one begins at *base*."""
+    """The store of `db_config`, or the embedded one at *path*. A new store begins at *base*.
+
+    node: the id of the node, noted in the store.
+    """
     if config.db_config:
         return _open_postgres(config, path, base, node)
     store = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)
@@ -26,7 +29,7 @@ def open_store(config: Config, path: Path, base: StoreBase, node: int = 0) -> "t
 
 
 def open_reader(config: Config | None, data: Path) -> "AbstractContextManager[SqliteReader | PostgresReader]":
-    """The stored rows of a node, to be read by anybody: those of `db_config` (its replica if it keeps up), or of the data folder."""
+    """A reader of a node's stored rows: those of `db_config` (its replica if that keeps up), else those of the data folder."""
     from contextlib import closing
 
     if config is None or config.db_config is None:
@@ -68,7 +71,7 @@ def open_shard_store(config: Config, shard: int, base: StoreBase) -> "tuple[Post
 
 
 def open_shard_snapshots(config: Config, shard: int) -> Any:
-    """The snapshots of one shard, where every machine finds them."""
+    """The snapshots of one shard, in PostgreSQL, where every machine finds them."""
     from corec.storage.postgres.snapshots import PostgresSnapshots
 
     return PostgresSnapshots(config.db_config, instance=config.flota, shard=shard)
@@ -83,7 +86,7 @@ def _postgres(config: Config, base: StoreBase, instance: str, shard: int, **log:
 
 
 def _move(config: Config, path: Path, base: StoreBase, node: int) -> list[TurnRecord]:
-    """The embedded store at *path* goes to PostgreSQL; turns that damage in it left to be folded again."""
+    """Move the embedded store at *path* to PostgreSQL; return the turn records that have to be folded again after damage."""
     from corec.storage.postgres.move import Move, set_aside
 
     embedded = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)

@@ -1,4 +1,4 @@
-"""Output streams and frames put aside: blobs in order, the oldest dropped at a bound and counted."""
+"""Output streams, and frames put aside: numbered blobs. The oldest are dropped and counted at a bound."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -25,7 +25,10 @@ def message_stream(canal: int) -> str:
 
 
 def entries(turn: int, messages: np.ndarray | None, alerts: np.ndarray | None) -> list[tuple[Any, ...]]:
-    """(turn, stream, time, frames) for each channel that has messages, then for the alerts; muted ones go into the table alone."""
+    """(turn, stream, time, frames): one for each channel with messages, and one for the alerts.
+
+    Muted alerts are not sent: they are only in the table of alerts.
+    """
     rows = []
     if messages is not None and len(messages):
         for canal in np.unique(messages["canal"]).tolist():
@@ -41,7 +44,7 @@ def entries(turn: int, messages: np.ndarray | None, alerts: np.ndarray | None) -
 def append(
     db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]], bound: int, totals: dict[str, int]
 ) -> int:
-    """Add *rows*, whose last field are frames, numbered for ever; return how many."""
+    """Add *rows*, whose last field is frames, and number them. Returns how many there are."""
     if not rows:
         return 0
     first = totals.get(f"{table}_seq", 0) + 1
@@ -64,7 +67,7 @@ def add(totals: dict[str, int], table: str, rows: int, size: int) -> None:
 
 
 def _drop_oldest(db: sqlite3.Connection, table: str, bound: int, totals: dict[str, int]) -> None:
-    """Room for the bound again, and a tenth more, so that this is not done at every commit."""
+    """Drop rows until a tenth of the bound is free, so that not every commit has to drop some."""
     excess = totals[f"{table}_bytes"] - bound + bound // 10
     upto = 0
     for seq, turn, size in db.execute(f"SELECT seq, turn, length(frames) FROM {table} ORDER BY seq"):

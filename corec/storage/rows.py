@@ -1,4 +1,4 @@
-"""Structured arrays to rows of a table and back, each row with a checksum of its own."""
+"""Structured arrays to table rows and back. Each row has a checksum."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,17 +13,17 @@ from corec._core.wire import crc32c, crc32c_rows
 
 
 class RowFormat:
-    """A table whose rows are those of a packed dtype: *first* columns, the rest of *content*, then a `crc`."""
+    """A table whose columns are *first*, then the other fields of *content*, then `crc`."""
 
     def __init__(self, table: str, first: Sequence[tuple[str, str]], content: np.dtype, key: int = 3) -> None:
-        """*key*: how many of the *first* columns make a row unique; the table is in their order."""
+        """*key*: how many of the *first* columns are the primary key."""
         named = {name for name, _ in first}
         rest = [(name, content[name].str) for name in content.names if name not in named]
         self.table = table
         self.dtype = np.dtype([*first, *rest])
         self.key = tuple(name for name, _ in first[:key])
         self._floats = [name for name in self.dtype.names if self.dtype[name].kind == "f"]
-        #: SQLite's reals are doubles: read as such, so that a change in bits a float does not have shows.
+        #: SQLite's reals are doubles. They are read as doubles, to detect changes in bits that a float does not have.
         self._as_read = np.dtype([(name, "<f8" if name in self._floats else self.dtype[name]) for name in self.dtype.names])
         columns = ", ".join(f'"{name}"' for name in self.dtype.names)
         marks = ", ".join("?" * (len(self.dtype.names) + 1))
@@ -37,14 +37,14 @@ class RowFormat:
         return f"CREATE TABLE {self.table} ({', '.join(columns)}, crc INTEGER, PRIMARY KEY ({key})) WITHOUT ROWID"
 
     def stored(self, content: np.ndarray, **first: Any) -> np.ndarray:
-        """*content* in this table's layout, with the *first* columns that it lacks."""
+        """*content* in the layout of this table; *first* gives the columns that it lacks."""
         rows = np.empty(len(content), self.dtype)
         for name in self.dtype.names:
             rows[name] = first[name] if name in first else content[name]
         return rows
 
     def pack(self, rows: np.ndarray) -> list[tuple[Any, ...]]:
-        """Rows for `insert`; what SQLite would not give back bit for bit (-0.0, odd NaNs) is made canonical."""
+        """Rows for `insert`. Floats that SQLite does not give back bit for bit (-0.0, odd NaNs) are made canonical, in place."""
         for name in self._floats:
             column = rows[name]
             column += 0.0
@@ -53,7 +53,7 @@ class RowFormat:
         return [(*row, checksum) for row, checksum in zip(rows.tolist(), checksums, strict=True)]
 
     def unpack(self, rows: Iterable[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of `select` as an array, and which of them are sound."""
+        """(array of the rows of `select`, bool[n]: which of them match their checksum)."""
         split = [(row[:-1], row[-1]) for row in rows]
         read = np.zeros(len(split), self._as_read)
         checksums = np.zeros(len(split), np.uint32)
@@ -65,7 +65,7 @@ class RowFormat:
         return self._checked(read, checksums)
 
     def _unpack_slowly(self, split: list[tuple[tuple[Any, ...], Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """One by one: among these rows is one whose values are not even of the right type."""
+        """Row by row, because some row has a value of a wrong type."""
         read = np.zeros(len(split), self._as_read)
         checksums = np.zeros(len(split), np.uint32)
         typed = np.zeros(len(split), bool)
@@ -89,7 +89,7 @@ def _sql_type(kind: np.dtype) -> str:
 
 
 def row_checksum(*values: Any) -> int:
-    """Checksum of a row of integers, texts and blobs."""
+    """CRC32C of a row of integers, texts and blobs."""
     return crc32c(msgspec.msgpack.encode(values))
 
 
@@ -103,6 +103,6 @@ def is_sound(row: tuple[Any, ...]) -> bool:
 
 _WINDOW = (("window", "<i8"), ("block", "<u4"), ("turn", "<i8"))
 WINDOWS = RowFormat("windows", _WINDOW, AGGREGATE)
-#: `turn` is the newest that went into the minute.
+#: `turn` is the newest turn in the minute.
 MINUTES = RowFormat("minutes", _WINDOW, AGGREGATE, key=2)
 ALERTS = RowFormat("alerts", (("time", "<i8"), ("turn", "<i8"), ("row", "<u4")), ALERT)

@@ -1,4 +1,4 @@
-"""What the node asks of a log of batches."""
+"""The interface of a log of batches."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ from corec.common.units import MB
 
 
 class Entry(NamedTuple):
-    """One accepted batch."""
+    """One accepted batch, as a log of readings holds it."""
 
     offset: int  # 1, 2, 3 ... over the whole life of the log
     arrival: int  # ms since 1970
@@ -15,14 +15,14 @@ class Entry(NamedTuple):
 
 
 class Log(Protocol):
-    """An append-only log with one writer and one reader, each in a thread of its own.
+    """An append-only log with one writer and one reader, each in its own thread.
 
     An exception from `append` or `sync` takes back everything appended since the last `sync`.
     """
 
     @property
     def first(self) -> int:
-        """Offset of the oldest entry kept; `last + 1` when none is."""
+        """Offset of the oldest entry kept; `last + 1` when the log is empty."""
 
     @property
     def last(self) -> int:
@@ -30,19 +30,22 @@ class Log(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """Disk space taken, room made ahead included."""
+        """Disk space taken, including space that is allocated in advance."""
 
     def append(self, payloads: Sequence[bytes], arrival: int | Sequence[int]) -> int:
-        """Buffer *payloads* and return the offset of the last; accepted only after `sync`."""
+        """Buffer *payloads* and return the offset of the last. They are accepted only after `sync`.
+
+        arrival: ms since 1970, for all of them or for each.
+        """
 
     def sync(self) -> int:
-        """Make all that was appended durable; return `last`."""
+        """Make all appended entries durable; return `last`."""
 
     def read(self, after: int, max_bytes: int = MB) -> list[Entry]:
-        """Durable entries with offsets above *after*: at least one if there is any."""
+        """Durable entries behind offset *after*: about *max_bytes*, and at least one if there is any."""
 
     def trim(self, upto: int) -> None:
-        """Give back the space of entries up to offset *upto*, as far as that is cheap."""
+        """Free the space of entries up to offset *upto*, as far as whole files allow it."""
 
     def close(self) -> None:
-        """Make everything durable and let go of the log."""
+        """Make everything durable and close the files."""

@@ -1,4 +1,7 @@
-"""What one envelope can hold: times within 32 bits of ms of its own, and so many readings; more than that is cut."""
+"""Cut readings into pieces that fit into envelopes.
+
+An envelope has one time and 32-bit offsets (ms) to it, and at most MAX_FRAMES readings.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +16,7 @@ REACH_MS = 2**31 - 1
 
 
 class Piece(NamedTuple):
-    """Readings that one envelope holds."""
+    """Readings that fit into one envelope."""
 
     frames: bytes
     time: int  # ms
@@ -21,9 +24,9 @@ class Piece(NamedTuple):
 
 
 def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[Piece]:
-    """The readings of a batch as envelopes hold them; in the order of their times where those are too far apart for one.
+    """The readings of a batch as pieces. They are sorted by time where their times are too far apart for one envelope.
 
-    offsets: integers[n], ms to *time*; FrameError where they are not as many as the frames.
+    offsets: integers[n], ms to *time*; FrameError when their number is not that of the frames.
     """
     readings = len(frames) // FRAME_BYTES
     if offsets is None:
@@ -44,7 +47,7 @@ def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[Piec
 
 
 def runs_in_reach(times: Sequence[int]) -> Iterator[slice]:
-    """Neighbours of *times* (ms) that one envelope holds, which has the time of the first."""
+    """Slices of neighbours in *times* (ms) that fit into one envelope whose time is that of the first."""
     start = 0
     for index, time in enumerate(times):
         if abs(time - times[start]) > REACH_MS or index - start == MAX_FRAMES:

@@ -72,7 +72,7 @@ class Coordination(RetryingThread):
             raise
         except Exception as error:  # kombu, redis and Celery raise what they like; the next step tries again
             raise ServerError(str(error) or type(error).__name__) from error
-        self._works()
+        self._recovered()
         self._stop.wait(RENEW_S)
 
     def _end(self) -> None:

@@ -34,7 +34,7 @@ class AtWork(RetryingThread):
 
     def _pass(self) -> None:
         self._leases.work(self._tag)
-        self._works()
+        self._recovered()
         self._stop.wait(SAY_S)
 
     def _end(self) -> None:

@@ -93,11 +93,11 @@ def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: 
         for worker in workers:
             worker.keep_alive()
         if not ready and all(worker.ready for worker in workers):
-            supervisor.tell("READY=1")
+            supervisor.send("READY=1")
             ready = True
         supervisor.beat(time.monotonic_ns())
         over.wait(LOOK_S)
-    supervisor.tell("STOPPING=1")
+    supervisor.send("STOPPING=1")
     for worker in workers:
         worker.stop(signal.SIGTERM)
     end = time.monotonic() + STOP_S

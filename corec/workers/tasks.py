@@ -58,7 +58,7 @@ def _listen(sender: str, instance: Any, **_: Any) -> None:
 
 @worker_ready.connect
 def _begin(**_: Any) -> None:
-    Supervisor().tell("READY=1")
+    Supervisor().send("READY=1")
     if _worker:
         _worker.start()
     else:
@@ -68,7 +68,7 @@ def _begin(**_: Any) -> None:
 @worker_shutting_down.connect
 def _hurry(**_: Any) -> None:
     """End a turn that waits for PostgreSQL, which would delay the shutdown."""
-    Supervisor().tell("STOPPING=1")
+    Supervisor().send("STOPPING=1")
     if _worker:
         _worker.give_up()
 

@@ -70,5 +70,4 @@ class AlertsPlugin:
 
 
 def inicializar(nucleus, config):
-    """Entry point."""
     nucleus.registrar_plugin("alerts", AlertsPlugin(nucleus, config))

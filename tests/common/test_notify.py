@@ -91,7 +91,7 @@ def test_a_number_that_stands_still_is_no_beat(tmp_path):
 ])  # fmt: skip
 def test_nobody_there_is_no_trouble(environment):
     supervisor = Supervisor(environment)
-    supervisor.tell("READY=1")
+    supervisor.send("READY=1")
     supervisor.beat(1)
 
 

@@ -20,7 +20,7 @@ class Fetcher(RetryingThread):
         self.passes += 1
         if self.away:
             raise ServerError("nobody answers")
-        self._works()
+        self._recovered()
         self._rest(60)
 
     def _end(self):

@@ -112,10 +112,10 @@ TREES = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(tree=TREES, indent=st.sampled_from([None, 1, 4]), ascii_only=st.booleans())
-def test_places_of_any_document_are_its_keys_and_items(tree, indent, ascii_only):
+def test_value_offsets_of_any_document_are_its_keys_and_items(tree, indent, ascii_only):
     # Given any JSON text
     text = json.dumps(tree, indent=indent, ensure_ascii=ascii_only)
-    # Then its value_offsets are its keys and items in order, and each starts where the text has it
+    # Then the paths are its keys and items in order, and each offset is where the text has it
     keys = every_key(tree) if isinstance(tree, dict | list) else []
     assert [path for path, _ in value_offsets(text)] == keys
     for path, offset in value_offsets(text):

@@ -17,7 +17,7 @@ from corec.errors import ConfigError
 from corec.sources import host, simulated
 from corec.sources.base import Batch
 from corec.sources.fleet import Fleet
-from corec.sources.host import LAST_WORDS, Counter, HostSource, Rates, Value
+from corec.sources.host import LAST_FAILURES, Counter, HostSource, Rates, Value
 from corec.sources.names import FILE, NameTable, kept_names
 from corec.sources.opening import open_sources
 from corec.sources.simulated import DRIFT, DROP_OUT, FAULT_EVERY_MS, FAULTS, SPIKE, STUCK, SimulatedSource
@@ -186,11 +186,11 @@ def test_sensor_that_vanishes_is_declared_failed_and_then_silent(tmp_path, machi
     assert readings(source)["temp"] == (40.0, True)
     # When one vanishes
     machine.values.pop()
-    heard = [readings(source).get("temp") for _ in range(LAST_WORDS + 2)]
+    heard = [readings(source).get("temp") for _ in range(LAST_FAILURES + 2)]
     # Then it is failed a few times, silent from then on, and named once
-    assert [estado for _, estado in heard[:LAST_WORDS]] == [False] * LAST_WORDS
-    assert all(np.isnan(valor) for valor, _ in heard[:LAST_WORDS])
-    assert heard[LAST_WORDS:] == [None, None]
+    assert [estado for _, estado in heard[:LAST_FAILURES]] == [False] * LAST_FAILURES
+    assert all(np.isnan(valor) for valor, _ in heard[:LAST_FAILURES])
+    assert heard[LAST_FAILURES:] == [None, None]
     assert caplog.text.count("temp has vanished") == 1
     # and when it comes back it is what it was
     machine.values.append(Value("temp", "°C", 41.0))

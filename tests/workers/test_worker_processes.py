@@ -23,11 +23,11 @@ from corec.common.systemd import Supervisor
 still = []
 signal.signal(signal.SIGUSR1, lambda *_: still.append(1))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-Supervisor().tell("READY=1")
+Supervisor().send("READY=1")
 while True:
     time.sleep(0.02)
     if not still:
-        Supervisor().tell("WATCHDOG=1")
+        Supervisor().send("WATCHDOG=1")
 """
 COMMAND = [sys.executable, "-c", TALKER]
 SILENT_S = 2.0
@@ -101,7 +101,7 @@ def test_an_ear_hears_one_process(monkeypatch):
     receiver = NotifyReceiver()
     environment = receiver.environment(0.000002)
     sender = Supervisor(environment)
-    sender.tell("READY=1")
+    sender.send("READY=1")
     sender.beat(1)
     assert receiver.received() == ["READY=1", "WATCHDOG=1"] and receiver.received() == []
     receiver.close()
@@ -111,6 +111,6 @@ def test_a_supervisor_that_does_not_listen_holds_nobody_up():
     receiver = NotifyReceiver()
     sender = Supervisor(receiver.environment(1))
     for _ in range(1000):
-        sender.tell("WATCHDOG=1")
+        sender.send("WATCHDOG=1")
     assert 0 < len(receiver.received()) < 1000
     receiver.close()

@@ -1,4 +1,4 @@
-"""Months of fine windows to a row a minute: the month is made anew and takes the place of the old one, nothing is deleted."""
+"""Reduce months of fine windows to one row a minute. The month is written anew and replaces the old one."""
 import datetime
 
 from corec.config.servers import DbServer
@@ -8,7 +8,7 @@ _MONTHS = "SELECT since FROM corec_partitions('bloques') WHERE until <= to_times
 
 
 def fine_months(server: DbServer, before: int) -> list[str]:
-    """The months, as 2025-04, that ended before *before* (ms since 1970)."""
+    """The months, such as 2025-04, that ended before *before* (ms since 1970)."""
     session = Session(server, name="compact")
     try:
         return [f"{since:%Y-%m}" for (since,) in session.query(_MONTHS, (before,))]
@@ -17,7 +17,7 @@ def fine_months(server: DbServer, before: int) -> list[str]:
 
 
 def compact_month(server: DbServer, month: str) -> int | None:
-    """Rows of *month* afterwards; None when it had nothing finer than minutes."""
+    """Number of rows of *month* afterwards; None when it had nothing finer than minutes."""
     session = Session(server, name="compact")
     try:
         first = datetime.date.fromisoformat(f"{month}-01")

@@ -1,4 +1,4 @@
-"""Rows of aggregates and alerts as PostgreSQL's binary COPY: what `_core.copyrows` is told to make of them."""
+"""Aggregates and alerts as PostgreSQL's binary COPY, built by `_core.copyrows`."""
 
 import io
 import struct
@@ -20,11 +20,14 @@ _CHUNK = MB
 
 
 class CopyForm:
-    """How arrays of one dtype become rows of one table: shared fields, then the block's, then those of the row itself."""
+    """How arrays of one dtype become rows of one table: the shared columns, then those of the block, then those of the row."""
 
     def __init__(self, table: str, dtype: np.dtype, moment: str, own: Sequence[str], *, counted: bool, numbered: bool = False) -> None:
-        """*own*: fields of the array after its time, its turn among them where the rows are not all of one.
-        counted: the block's number of entities goes with its id.  numbered: a last column has the row's number in its turn."""
+        """moment: field with the time in ms.
+        own: the other fields of the array, `turn` among them where the rows belong to several turns.
+        counted: the block's number of entities follows its id.
+        numbered: a last column holds the row's number in its turn.
+        """
         names = [moment, *own]
         self.table, self.dtype, self._counted = table, dtype, counted
         self.moment = moment
@@ -39,7 +42,7 @@ class CopyForm:
         self._listed = ", ".join(f'"{name}"' for name in self.columns)
 
     def names(self, blocks: Sequence[Block], newest: int = -1) -> tuple[np.ndarray, bytes]:
-        """What `pack` has to know of the blocks, made once; those up to *newest* that nobody named are `?`."""
+        """The block columns for `pack`, made once. Blocks up to index *newest* without a name become `?`."""
         by_index = {block.index: block for block in blocks}
         fields = [self._block_fields(by_index.get(index)) for index in range(max(newest, *by_index, -1) + 1)]
         starts = np.zeros(len(fields) + 1, np.int64)
@@ -51,16 +54,16 @@ class CopyForm:
         return name + (integer(block.entities if block else 0) if self._counted else b"")
 
     def pack(self, rows: np.ndarray, names: tuple[np.ndarray, bytes], shared: bytes, *, aside: bool = False) -> bytes:
-        """The COPY of *rows*; *shared* are the fields of `shared_fields`."""
+        """The COPY content of *rows*; *shared* comes from the method `shared`, *names* from `names`."""
         steps = self._aside_steps if aside else self._steps
         return copyrows.pack_rows(rows, steps, shared, *names, len(self.columns))
 
     def shared(self, instance: str, shard: int, turn: int = 0, span: int = 0) -> bytes:
-        """The fields that all rows of a turn have in common."""
+        """The columns that all rows of a turn share."""
         return text(instance) + small(shard) + big(turn) * self._one_turn + integer(span) * self._counted
 
     def copy(self, cursor: Any, content: bytes, *, aside: bool = False) -> None:
-        """Hand it to the server."""
+        """Send the content to the server. aside: into the table for rows without a partition."""
         table = self.table + ("_aside" if aside else "")
         cursor.copy_expert(f"COPY {table} ({self._listed}) FROM STDIN (FORMAT binary)", io.BytesIO(content), _CHUNK)
 
@@ -87,6 +90,6 @@ _ALERT = ("id", "canal", "kind", "valor", "limit", "block")
 BLOQUES = CopyForm("bloques", AGGREGATE, "window", _MEASURES, counted=True)
 ALERTS = CopyForm("alerts", ALERT, "time", _ALERT, counted=False, numbered=True)
 
-#: Rows of an embedded store on their way into this one.
+#: Rows moved from an embedded store.
 MOVED_WINDOWS = CopyForm("bloques", WINDOWS.dtype, "window", ("turn", *_MEASURES), counted=True)
 MOVED_ALERTS = CopyForm("alerts", EMBEDDED_ALERTS.dtype, "time", ("turn", "row", *_ALERT), counted=False)

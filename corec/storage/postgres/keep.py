@@ -1,4 +1,4 @@
-"""Partitions made ahead, old ones dropped, and rows whose time belongs to none put aside before they spoil a transaction."""
+"""Make partitions in advance, drop old ones, and find rows that belong to none before they fail a transaction."""
 
 import datetime
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger("corec.storage.postgres_keep")
 #: Seconds between two looks at the partitions.
 EVERY_S = 600.0
 RETRY_S = 10.0
-#: A node's clock may be ahead of the server's by so much: rows of a day that is further off are put aside.
+#: How far a node's clock may be ahead of the server's. Rows beyond that go to the `_aside` table.
 AHEAD = datetime.timedelta(days=1)
 _EPOCH = np.datetime64("1970-01-01", "M")
 _BY_MONTH = ("bloques", "alerts", "historia")
@@ -38,10 +38,10 @@ class PostgresRetention:
         self._drop_due = time.monotonic() + every_s
         self._make_trouble, self._drop_trouble = Trouble(log, f"Store-{key[0]}"), Trouble(log, f"Store-{key[0]}")
         self._known: set[tuple[str, int]] = set()  # (table, months since 1970)
-        self._first = self._last = 0  # months that rows may have
+        self._first = self._last = 0  # first and last month that rows may have
 
     def make_ahead(self) -> None:
-        """This month and the next, today and the two days that follow."""
+        """Make the partitions of this month and the next, and of today and the two days that follow."""
         today = self._today()
         self._first, self._last = _month_of(today - self._days), _month_of(today + AHEAD)
         for table in _BY_MONTH:
@@ -52,9 +52,9 @@ class PostgresRetention:
         self._due = time.monotonic() + self._every_s
 
     def look(self) -> None:
-        """Before each try to commit: make what is missing, if it is time to.
+        """Make missing partitions if the next look is due. Called before each try to commit.
 
-        What the server refuses here is told; the rows may have their partitions all the same.
+        A refusal of the server is only logged, because the partitions that the rows need may exist.
         """
         if time.monotonic() < self._due:
             return
@@ -68,12 +68,12 @@ class PostgresRetention:
             self._due = time.monotonic() + RETRY_S
 
     def look_again(self) -> None:
-        """A commit failed, perhaps because partitions are gone that were there, or the day is another: ask for all of them."""
+        """Look at all partitions at the next commit. Called after a commit that failed: partitions may be gone, or a day has begun."""
         self._due = 0.0
         self._known.clear()
 
     def split(self, form: CopyForm, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that have a partition, made now if need be, and rows whose time is beyond what is kept."""
+        """(rows with a partition, rows whose time is outside what is kept). Missing partitions are made."""
         months = (rows[form.moment].astype("datetime64[ms]").astype("datetime64[M]") - _EPOCH).astype(np.int64)
         if (months == self._last + 1).any():  # a new month has begun since the last look
             self.make_ahead()
@@ -87,7 +87,7 @@ class PostgresRetention:
         return rows[fit], rows[~fit]
 
     def run(self, now: int, log_first: int) -> None:
-        """Drop what is old, between two turns; an error is told and tried again later."""
+        """Drop old partitions if it is due. An error is logged, and the next try comes RETRY_S later."""
         if time.monotonic() < self._drop_due:
             return
         self._drop_due = time.monotonic() + self._every_s
@@ -109,7 +109,7 @@ class PostgresRetention:
         oldest = self._today() - self._days
         for table in _BY_MONTH:
             self._drop_before(table, oldest)
-        if log_first <= 1:  # a log that reaches back to the first reading is played again from there where no snapshot is sound
+        if log_first <= 1:  # the log reaches back to the first reading: without a sound snapshot it is replayed from there
             return
         needed = self._session.query(_NEEDED, (max(1, int(self._days.days)),))[0][0]
         if needed is not None:

@@ -1,7 +1,7 @@
-"""An embedded store moves over to PostgreSQL, once: all its rows and where it stands, in one transaction.
+"""Move an embedded store to PostgreSQL, once: all its rows and its state, in one transaction.
 
-A kill before that transaction ends leaves PostgreSQL as it was, and the next start moves everything; a kill after it
-finds that it was done, and only gives the file its other name.
+A kill before the transaction ends leaves PostgreSQL as it was, and the next start moves everything. A kill after it finds
+the mark of the move, and only renames the file.
 """
 
 import json
@@ -42,7 +42,7 @@ _SNAPSHOTS = "INSERT INTO snapshots (instance_id, shard, turn, to_offset, genera
 
 
 class Move:
-    """One embedded store on its way."""
+    """The move of one embedded store."""
 
     def __init__(self, store: SqliteStore, server: DbServer, instance: str, days: float, *, slice_rows: int = SLICE) -> None:
         self._store, self._server, self._slice = store, server, slice_rows
@@ -55,7 +55,7 @@ class Move:
         self.mark = {"store": format_node(store.node), "turn": store.state.turn}
 
     def run(self) -> None:
-        """Move everything, or find that it was moved."""
+        """Move everything, unless it was moved already."""
         instance = self._key[0]
         self._keeper.make_ahead()
         try:
@@ -132,7 +132,7 @@ class Move:
 
 
 def set_aside(path: Path) -> None:
-    """The embedded store has moved: its file keeps its bytes under another name."""
+    """Rename the file of the moved store; its content stays."""
     path.rename(path.with_name(path.name + MOVED))
     disk.sync_folder(path.parent)
 

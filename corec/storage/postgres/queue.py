@@ -1,6 +1,6 @@
-"""What a turn gives besides aggregates and alerts: output streams and frames put aside, and what happened to blocks.
+"""What a turn stores besides aggregates and alerts: output streams, frames put aside, and events of blocks.
 
-Streams and frames are numbered for ever; the oldest are dropped at a bound, and counted.
+Streams and frames are numbered. The oldest are dropped and counted at a bound.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SELECT count(*), coalesce(sum(size), 0), coalesce(max(turn), 0) FROM gone"""
 
 
 def append(cursor: Any, table: str, key: tuple[str, int], rows: Sequence[tuple[Any, ...]], bound: int, totals: dict[str, int]) -> int:
-    """Add *rows*, whose last field are frames; how many.  Inside the transaction of their turn."""
+    """Add *rows*, whose last field is frames, in the transaction of their turn. Returns how many there are."""
     if not rows:
         return 0
     first = totals.get(f"{table}_seq", 0) + 1
@@ -32,7 +32,7 @@ def append(cursor: Any, table: str, key: tuple[str, int], rows: Sequence[tuple[A
 
 
 def insert(cursor: Any, table: str, key: tuple[str, int], numbered: Sequence[tuple[Any, ...]]) -> None:
-    """Rows that have their number already."""
+    """Add rows that have a number already."""
     from psycopg2.extras import execute_values
 
     execute_values(cursor, f"INSERT INTO {table} (instance_id, shard, seq, {_COLUMNS[table]}) VALUES %s",
@@ -49,14 +49,14 @@ def _drop_oldest(cursor: Any, table: str, key: tuple[str, int], excess: int, tot
 
 
 def note(cursor: Any, key: tuple[str, int], turn: int, events: Sequence[tuple[Any, ...]], totals: dict[str, int]) -> None:
-    """Add the events of a turn: (time, block, what, ...) each."""
+    """Add the events of a turn, (time, block, what, ...) each."""
     if events:
         keep(cursor, key, [Happening(event[0], turn, row, *event[1:]) for row, event in enumerate(events)])
         count(totals, "historia", len(events))
 
 
 def keep(cursor: Any, key: tuple[str, int], happenings: Sequence[Happening]) -> None:
-    """Rows of `historia`."""
+    """Add rows of `historia`."""
     from psycopg2.extras import execute_values
 
     columns = ", ".join(f'"{name}"' for name in Happening._fields)
@@ -65,6 +65,6 @@ def keep(cursor: Any, key: tuple[str, int], happenings: Sequence[Happening]) -> 
 
 
 def _number(value: Any) -> Any:
-    """NaN is what was not measured, and NumPy's numbers are Python's."""
+    """NaN as None, and NumPy numbers as Python numbers."""
     value = value.item() if hasattr(value, "item") else value
     return None if value != value else value

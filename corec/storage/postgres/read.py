@@ -1,4 +1,4 @@
-"""Questions to the store on PostgreSQL, by the node itself or by anybody who may read."""
+"""Queries to the store on PostgreSQL, by the node and by other readers."""
 
 import json
 import math
@@ -32,7 +32,7 @@ _LAST_MS = 253_402_300_799_999
 
 
 class PostgresReader:
-    """Reads of one shard's rows; each method sees one moment of them."""
+    """Reads the rows of one shard. Each method reads one consistent state."""
 
     def __init__(self, server: DbServer, *, instance: str, shard: int = 0, session: Session | None = None) -> None:
         self.server, self.key = server, (instance, shard)
@@ -52,7 +52,7 @@ class PostgresReader:
         return StoreState(turn, offset, json.loads(ledger))
 
     def turns(self, after: int = 0) -> Iterator[TurnRecord]:
-        """In slices: a replay folds them as they come."""
+        """Read in slices, because a replay folds them one by one."""
         while rows := self._query(
             "SELECT turn, from_offset, to_offset, load_q, tick, commands, config_hash, created FROM turns"
             f" WHERE {_OWN} AND turn > %s ORDER BY turn LIMIT 1000", after,
@@ -68,7 +68,7 @@ class PostgresReader:
     def history(
         self, pattern: str = "*", since: int = 0, until: int = FOREVER, resolution: str = "finest"
     ) -> np.ndarray:
-        """Aggregates by window and block; *resolution* is "finest" (what was kept) or "minute"."""
+        """Aggregates by window and block. resolution: "finest" (as stored) or "minute"."""
         named, values = "", [since, min(until, _LAST_MS)]
         if pattern != "*":
             named, values = " AND block = ANY(%s)", [*values, [block.index for block in self.blocks(pattern)]]
@@ -87,13 +87,13 @@ class PostgresReader:
         return self.numbered_alerts(since, until)[list(ALERT.names)].astype(ALERT)
 
     def numbered_alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
-        """Alerts with the turn and the row in it that name them."""
+        """Alerts with the turn, and the row in the turn, that identify them."""
         columns = ", ".join(_ALERT_COLUMNS.values())
         found = self._query(f'SELECT {columns} FROM alerts WHERE {_BETWEEN} ORDER BY "timestamp", turn, row', since, min(until, _LAST_MS))
         return _array(found, _ALERT_COLUMNS, ALERTS.dtype)
 
     def blocks_of_alerts(self, names: Sequence[str]) -> dict[str, int]:
-        """Alert, as TURN.ROW -> index of its block, for those that there are."""
+        """Alert (TURN.ROW) -> index of its block, for the alerts that exist."""
         found = {}
         for name in names:
             turn, _, row = name.partition(".")
@@ -103,7 +103,7 @@ class PostgresReader:
         return found
 
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[Happening]:
-        """What happened to the blocks whose id matches *pattern*, as block or as host, in order of time."""
+        """Events of the blocks whose id matches *pattern*, as block or as host, by time."""
         columns = ", ".join(f'"{name}"' for name in Happening._fields)
         found = self._query(f'SELECT {columns} FROM historia WHERE {_OWN} AND "time" >= %s AND "time" < %s ORDER BY "time", turn, row',
                             since, until)  # fmt: skip
@@ -127,7 +127,7 @@ class PostgresReader:
         return [(seq, stream, time, bytes(frames)) for seq, stream, time, frames in rows]
 
     def snapshots(self) -> list[tuple[int, int, int]]:
-        """(turn, offset, generation) of the snapshots noted, newest first."""
+        """(turn, offset, generation) of the noted snapshots, newest first."""
         return self._query(f"SELECT turn, to_offset, generation FROM snapshots WHERE {_OWN} ORDER BY turn DESC")
 
     def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -135,7 +135,7 @@ class PostgresReader:
 
 
 def _array(found: list[tuple[Any, ...]], columns: dict[str, str], dtype: np.dtype) -> np.ndarray:
-    """Rows as a structured array; NULL is a float that was not measured."""
+    """Rows as a structured array; NULL becomes NaN."""
     out = np.zeros(len(found), dtype)
     for name, values in zip(columns, zip(*found)):
         missing = [np.nan if value is None else value for value in values] if dtype[name].kind == "f" else values

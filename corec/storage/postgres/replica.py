@@ -1,4 +1,4 @@
-"""Who is read: the replica of `db_config`, or the server itself where that has not got what was committed."""
+"""Choose the server to read from: the replica of `db_config`, or the primary when the replica is away or behind."""
 
 import logging
 
@@ -8,7 +8,7 @@ from corec.storage.postgres.session import Session, where
 
 log = logging.getLogger("corec.storage.postgres_replica")
 
-#: A replica that is further behind is not read while the server itself can be.
+#: A replica that is further behind is not read while the primary answers.
 MOST_BEHIND_S = 10.0
 # With a connection to the server, and all of what came over it replayed, silence is no lag: nothing was committed.
 _LAG = """SELECT pg_is_in_recovery(), CASE
@@ -17,7 +17,7 @@ _LAG = """SELECT pg_is_in_recovery(), CASE
 
 
 def lag(replica: DbServer) -> tuple[bool, float]:
-    """Whether it follows another server, and how many seconds behind; ServerError where it cannot be asked."""
+    """(whether it follows another server, seconds behind); ServerError when it cannot be asked."""
     session = Session(replica, name="status", read_only=True)
     try:
         return session.query(_LAG)[0]
@@ -26,7 +26,7 @@ def lag(replica: DbServer) -> tuple[bool, float]:
 
 
 def described(replica: DbServer) -> str:
-    """How it stands, for people."""
+    """The state of the replica in words."""
     try:
         follows, behind = lag(replica)
     except ServerError as error:
@@ -35,7 +35,7 @@ def described(replica: DbServer) -> str:
 
 
 def to_read(server: DbServer) -> DbServer:
-    """The replica of *server*, if it has one that keeps up; what is read instead is said in the log."""
+    """The replica of *server* if it is at most MOST_BEHIND_S behind, else *server*. A replica that is passed over is logged."""
     if server.replica is None:
         return server
     try:

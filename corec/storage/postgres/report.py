@@ -1,4 +1,4 @@
-"""How CoreC's database stands: what `corec db status` shows."""
+"""The state of CoreC's database, for `corec db status`."""
 
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ class Report(NamedTuple):
 
 
 def report(server: DbServer) -> Report:
-    """Ask the server, and the replica where there is one."""
+    """Ask the server, and its replica where there is one."""
     session = Session(server, name="status", read_only=True)
     try:
         with session.transaction() as cursor:

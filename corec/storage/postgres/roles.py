@@ -1,4 +1,7 @@
-"""Making CoreC's database: an owner who cannot log in, a writer, a reader, each with the least rights; twice does no harm."""
+"""Create CoreC's database and its roles: an owner who cannot log in, a writer, a reader. Each has the least rights.
+
+Running it again changes nothing.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ from corec.storage.postgres.tables import CHANGED, EMPTIED, FUNCTIONS, WRITTEN
 
 
 class Roles(NamedTuple):
-    """Who may do what in one database."""
+    """The names of the roles of one database."""
 
     owner: str  # of the tables; cannot log in
     writer: str
@@ -21,13 +24,13 @@ class Roles(NamedTuple):
 
 
 def roles_of(server: DbServer, admin: str) -> Roles:
-    """The names: the writer is the user of db_config, unless that is the administrator."""
+    """The names of the roles. The writer is the user of db_config, unless that is the administrator."""
     writer = server.user if server.user != admin else f"{server.dbname}_writer"
     return Roles(f"{server.dbname}_owner", writer, f"{server.dbname}_reader")
 
 
 def init(server: DbServer, admin: DbServer, roles: Roles, writer: Secret | None, reader: Secret | None) -> Iterator[str]:
-    """Make or complete everything; a line for each step."""
+    """Create or complete everything; yield a line for each step."""
     with _connected(admin, "postgres") as cursor:
         yield _role(cursor, roles.owner, None, login=False)
         yield _role(cursor, roles.writer, writer, login=True)
@@ -59,7 +62,7 @@ def _connected(admin: DbServer, dbname: str) -> Iterator[Any]:
 
 
 def _run(cursor: Any, sql: str, *names: str) -> None:
-    """A statement whose {} are names."""
+    """Run a statement; each {} in it is replaced by a quoted name."""
     from psycopg2 import sql as quoted
 
     cursor.execute(quoted.SQL(sql).format(*(quoted.Identifier(name) for name in names)))
@@ -85,7 +88,7 @@ def _sees_passwords(cursor: Any) -> bool:
 
 
 def _set_password(cursor: Any, name: str, password: Secret) -> None:
-    """As a verifier made here: the password itself is never sent, so no log of the server can hold it."""
+    """Send a verifier that is computed here. The password itself is never sent, so no log of the server can hold it."""
     from psycopg2 import sql as quoted
     from psycopg2.extensions import encrypt_password
 

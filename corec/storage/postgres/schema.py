@@ -1,4 +1,4 @@
-"""Bringing CoreC's database to the newest form: forward only, one migration a transaction, one migrator at a time."""
+"""Bring CoreC's database to the newest version: forward only, one transaction for each migration, one migrator at a time."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _LOCK = "SELECT pg_advisory_lock(hashtext('corec schema'))"
 
 
 def version(cursor: Any) -> int:
-    """The form that the database is in; 0 when it has none of CoreC's tables."""
+    """Version of the database; 0 when it has none of CoreC's tables."""
     cursor.execute("SELECT to_regclass('corec_schema') IS NOT NULL")
     if not cursor.fetchone()[0]:
         return 0
@@ -25,7 +25,7 @@ def version(cursor: Any) -> int:
 
 
 def require(cursor: Any, server: DbServer) -> None:
-    """ServerError unless the database is in the form that this CoreC knows."""
+    """ServerError unless the database has the version that this CoreC knows."""
     found = version(cursor)
     if found > NEWEST:
         raise ServerError(f"expected tables of version {NEWEST}, got {found}, which a newer CoreC made - in {where(server)}",
@@ -36,7 +36,7 @@ def require(cursor: Any, server: DbServer) -> None:
 
 
 def migrate(server: DbServer, *, role: str | None = None) -> tuple[int, int]:
-    """Apply what is missing, as *role* if given; (version before, version now)."""
+    """Apply the missing migrations, as *role* if given; return (version before, version now)."""
     connection = connect(server, name="migration")
     try:
         with connection.cursor() as cursor:
@@ -64,7 +64,7 @@ def _migrate(cursor: Any, server: DbServer) -> tuple[int, int]:
 
 
 def migrate_if_allowed(server: DbServer) -> None:
-    """Bring an older or empty database to the newest form where this user may; else `require` says what to do."""
+    """Migrate an older or empty database if this user may. Otherwise `require` reports what to do."""
     session = Session(server, name="migration")
     try:
         with session.transaction() as cursor:

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL: made when needed, made again when lost, its errors in our words."""
+"""One connection to PostgreSQL: opened when needed, opened again when lost. Its errors become CoreC's errors."""
 
 import logging
 import re
@@ -16,28 +16,28 @@ from corec.errors import CoreCError, DiskFull, ServerAway, ServerError, StorageE
 log = logging.getLogger("corec.storage.postgres_session")
 
 CONNECT_S = 5
-#: A transaction that has not ended by then is given up, and its connection with it.
+#: A transaction that takes longer is given up, and its connection is closed.
 LONGEST_S = 30.0
 WATCH_S = 1.0
-#: Whoever watches over that goes when there was nothing to watch for so long.
+#: The thread that watches the deadline ends after this long without a transaction.
 QUIET_S = 5.0
-#: What the server and the network wait for us: a connection whose other end is gone must not hold a row's lock for long.
+#: Time limits of the server and the network: a dead connection must not hold the lock of a row for long.
 SETTINGS = "-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s -c client_min_messages=warning"
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 
-#: Answers at connecting that no waiting will change.
+#: Errors at connecting that do not pass by waiting.
 _HOPELESS = re.compile(r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied|SSL")
 _BUSY = ("40001", "40P01", "55P03", "57014")
 _NO_ROOM = ("53100", "53200")
 _AWAY = ("08", "57P", "53300", "25006")
-_OUR_BYTES = "08P01"  # what was sent is not what the protocol says: nothing that waiting mends
+_OUR_BYTES = "08P01"  # protocol violation: it does not pass by waiting
 
 
 class Session:
-    """Used by one thread at a time.  *read_only*: statements stand alone, nothing can be written."""
+    """For one thread at a time.  *read_only*: nothing can be written."""
 
     def __init__(self, server: DbServer, *, name: str, read_only: bool = False, longest_s: float | None = None) -> None:
-        """*longest_s*: what a transaction may take, if not LONGEST_S."""
+        """*longest_s*: time limit of a transaction, LONGEST_S by default."""
         self.server, self.name = server, name
         self._read_only = read_only
         self._connection: Any = None
@@ -51,9 +51,9 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        """A cursor; all within, nested ones too, is committed at the end of the outermost, or nothing.
+        """A cursor. Everything in the outermost `with` block is committed at its end, or nothing is.
 
-        ServerAway leaves open whether it was: who comes again has to look.
+        ServerAway leaves open whether it was committed: the caller has to look when the server is back.
         """
         if self._depth:
             yield self._cursor
@@ -74,14 +74,14 @@ class Session:
             callback()
 
     def after_commit(self, callback: Callable[[], None]) -> None:
-        """What to do once the transaction under way is durable; at once where none is."""
+        """Call *callback* once the current transaction is durable; at once outside a transaction."""
         if self._depth:
             self._callbacks.append(callback)
         else:
             callback()
 
     def query(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """The rows of one statement, within the transaction under way or alone."""
+        """The rows of one statement, in the current transaction or alone."""
         if self._depth:
             self._cursor.execute(sql, values)
             return self._cursor.fetchall()
@@ -97,7 +97,7 @@ class Session:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """psycopg2's errors as ours; a connection that is of no more use is dropped."""
+        """Raise psycopg2's errors as CoreC's. A connection that is broken is closed."""
         import psycopg2
 
         try:
@@ -123,7 +123,7 @@ class Session:
         return self._connection
 
     def _end_left_behind(self) -> None:
-        """The backend of the connection that was lost may still hold our row: its transaction ends now, one way or the other."""
+        """End the backend of the lost connection: its open transaction may still lock our row."""
         left, self._left = self._left, self._connection.info.backend_pid
         if left is not None and not self._read_only:
             self._cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND usename = current_user"
@@ -133,7 +133,7 @@ class Session:
         try:
             if self._connection is not None and not self._connection.closed:
                 self._cursor.execute("ROLLBACK")
-        except Exception:  # the first error is the one to tell
+        except Exception:  # the first error is the one to report
             self.close()
 
     def _explained(self, error: Any) -> CoreCError:
@@ -151,7 +151,7 @@ class Session:
 
 
 class _Deadline:
-    """Shuts the socket of a transaction that takes too long: a half-open connection would be waited for without end."""
+    """Shuts the socket of a transaction that takes too long. Without it, a half-open connection would be waited for without end."""
 
     def __init__(self, longest_s: float | None) -> None:
         self._longest_s = longest_s
@@ -176,7 +176,7 @@ class _Deadline:
                 self._socket.detach()
 
     def _watch(self) -> None:
-        """Looks now and then; ends when there was nothing to look at for a while."""
+        """Checks once in WATCH_S. It ends after QUIET_S without a transaction."""
         quiet_since = time.monotonic()
         while True:
             time.sleep(WATCH_S)
@@ -197,7 +197,7 @@ class _Deadline:
 
 
 def connect(server: DbServer, *, name: str, read_only: bool = False) -> Any:
-    """A psycopg2 connection without implicit transactions; ServerAway, or ServerError where waiting is of no use."""
+    """A psycopg2 connection without implicit transactions. ServerAway; ServerError where waiting does not help."""
     import psycopg2
 
     password = {"password": server.password.reveal()} if server.password else {}
@@ -214,7 +214,7 @@ def connect(server: DbServer, *, name: str, read_only: bool = False) -> Any:
 
 
 def application_name(name: str) -> str:
-    """How PostgreSQL's own tables call us."""
+    """The name of our connections in PostgreSQL's views."""
     return f"corec {name}"[:63]
 
 
@@ -223,7 +223,7 @@ def where(server: DbServer) -> str:
 
 
 def away(server: DbServer, error: Exception) -> ServerError:
-    """An error of the connection: hopeless as configured, or one that passes."""
+    """An error of the connection: ServerError where waiting does not help, else ServerAway."""
     text = " ".join(str(error).split())
     if _HOPELESS.search(text):
         return ServerError(f"PostgreSQL refuses {where(server)}: {text}",
@@ -233,7 +233,7 @@ def away(server: DbServer, error: Exception) -> ServerError:
 
 
 def explain(server: DbServer, error: Any) -> CoreCError:
-    """An error that PostgreSQL gave to a statement."""
+    """The error that PostgreSQL gave to a statement, as CoreC's."""
     code, text = error.pgcode, " ".join(str(error).split())
     if code in _NO_ROOM:
         return DiskFull(f"PostgreSQL at {where(server)} has no room left: {text}", hint="free some space on its disk")

@@ -1,7 +1,7 @@
-"""Snapshots of a shard in PostgreSQL, where the next machine that has the shard finds them.
+"""Snapshots of a shard in PostgreSQL, where the next machine that gets the shard finds them.
 
-The same interface as `corec.storage.snapshots`.  A generation is a head and the segments that changed since the one before;
-the last two are kept.  What is damaged within is for PostgreSQL to notice; our checksums are looked at all the same.
+The interface is that of `corec.storage.snapshots`. A generation is a head, and the segments that changed since the one
+before. The last two are kept. Checksums are verified, although PostgreSQL is expected to detect damage itself.
 """
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +23,7 @@ KEPT = 2
 _HEADS = "SELECT generation, turn, to_offset, created, meta, crc, live FROM snapshot_heads WHERE instance_id = %s AND shard = %s"
 _SEGMENTS = """SELECT DISTINCT ON (segment) segment, blob, crc FROM snapshot_segments
  WHERE instance_id = %s AND shard = %s AND generation <= %s ORDER BY segment, generation DESC"""
-#: Blobs that a newer one replaced before the oldest head that is kept.
+#: Deletes blobs that a newer blob replaced before the oldest kept head.
 _PRUNE = """DELETE FROM snapshot_segments AS old WHERE instance_id = %s AND shard = %s AND EXISTS (SELECT FROM snapshot_segments AS new
  WHERE new.instance_id = old.instance_id AND new.shard = old.shard AND new.segment = old.segment AND new.generation > old.generation
  AND new.generation <= %s)"""
@@ -35,24 +35,24 @@ class PostgresSnapshots:
     def __init__(self, server: DbServer, *, instance: str, shard: int = 0) -> None:
         self._server, self._key = server, (instance, shard)
         self._name = f"{instance}.s{shard:02d}"
-        self._heads: list[Head] = []    # newest first, those that are kept
-        self._segments: set[int] = set()    # of the newest
-        self.epoch: int | None = None   # of the store whose turns these are of, once it is open
+        self._heads: list[Head] = []    # the kept ones, newest first
+        self._segments: set[int] = set()    # of the newest generation
+        self.epoch: int | None = None   # fence epoch of the store, once it is open
         self.problems: list[str] = []
         self.owed: frozenset[int] = frozenset()
 
     @property
     def safe_offset(self) -> int:
-        """The log may be trimmed up to here: the last generation but one starts from it."""
+        """The log may be trimmed up to here: the older of the two generations starts from it."""
         return self._heads[1].offset if len(self._heads) > 1 else 0
 
     @property
     def last_turn(self) -> int | None:
-        """The turn of the newest snapshot."""
+        """Turn of the newest snapshot."""
         return self._heads[0].turn if self._heads else None
 
     def load(self, upto_turn: int | None = None) -> Snapshot | None:
-        """The newest sound snapshot, of a turn up to *upto_turn*; None when there is none."""
+        """The newest sound snapshot of a turn up to *upto_turn*; None when there is none."""
         with self.session() as session:
             rows = session.query(_HEADS + " ORDER BY generation DESC", self._key)
             found = [row for row in rows if self._is_sound(row) and (upto_turn is None or row[1] <= upto_turn)]
@@ -66,12 +66,12 @@ class PostgresSnapshots:
         self._segments = set(segments)
         return Snapshot(meta, segments, head.turn, head.offset, head.generation)
 
-    def begin(self, meta: bytes, turn: int, offset: int) -> "Writer":
-        """Start a snapshot; the engine's changed segments go in by `add`, then `finish`, which may run in a thread."""
-        return Writer(self, Head(self._heads[0].generation + 1 if self._heads else 1, turn, offset, wall_ms()), meta)
+    def begin(self, meta: bytes, turn: int, offset: int) -> "PostgresSnapshotWriter":
+        """Start a snapshot. Pass the changed segments to `add`, then call `finish`, which may run in another thread."""
+        return PostgresSnapshotWriter(self, Head(self._heads[0].generation + 1 if self._heads else 1, turn, offset, wall_ms()), meta)
 
     def write(self, meta: bytes, segments: Iterable[tuple[int, bytes]], turn: int, offset: int, live: Collection[int] = ()) -> int:
-        """A snapshot in one go; returns its generation."""
+        """Write a whole snapshot; return its generation."""
         with self.begin(meta, turn, offset) as writer:
             for segment, blob in segments:
                 writer.add(segment, blob)
@@ -79,7 +79,7 @@ class PostgresSnapshots:
         return writer.head.generation
 
     def session(self) -> "_Sessions":
-        """A connection of its own: a snapshot is finished beside the commits."""
+        """A separate connection, because a snapshot is finished while turns are committed."""
         return _Sessions(self._server, self._name)
 
     def _is_sound(self, row: tuple[Any, ...]) -> bool:
@@ -90,7 +90,7 @@ class PostgresSnapshots:
         return sound
 
     def _drop_ahead(self, session: Session, generation: int) -> None:
-        """Snapshots of turns that the store does not have: it was put back to an older state."""
+        """Delete snapshots of turns that the store does not have: it was restored to an older state."""
         with session.transaction() as cursor:
             for table in ("snapshot_heads", "snapshot_segments"):
                 cursor.execute(f"DELETE FROM {table} WHERE instance_id = %s AND shard = %s AND generation > %s", (*self._key, generation))
@@ -106,7 +106,10 @@ class PostgresSnapshots:
         return segments
 
     def keep_generation(self, head: Head, meta: bytes, blobs: Mapping[int, bytes], live: Collection[int]) -> None:
-        """Make a generation durable with the segments that changed; *live*: all segments, if any are gone."""
+        """Make a generation with the changed segments durable.
+
+        live: all segments of the engine, when some are gone; otherwise empty.
+        """
         from psycopg2.extras import execute_values
 
         segments = (self._segments & set(live) if live else self._segments) | blobs.keys()
@@ -126,7 +129,10 @@ class PostgresSnapshots:
         self._heads, self._segments, self.owed = kept, segments, frozenset()
 
     def _require_fence(self, cursor: Any) -> None:
-        """Last of all, and held until the commit: a snapshot of an earlier owner must not come between those of the later one."""
+        """Check the fence last, and lock it until the commit.
+
+        A snapshot of an earlier owner must not come between those of the later one.
+        """
         if self.epoch is None:
             return
         cursor.execute("SELECT epoch FROM shards WHERE instance_id = %s AND shard = %s FOR SHARE", self._key)
@@ -135,8 +141,8 @@ class PostgresSnapshots:
             raise FenceLost(f"expected to own epoch {self.epoch} of {self._name}, got {row and row[0]}: another node took over")
 
 
-class Writer:
-    """One snapshot on its way; leaving the `with` block before `finish` takes it back."""
+class PostgresSnapshotWriter:
+    """One snapshot under way. Leaving the `with` block before `finish` abandons it."""
 
     def __init__(self, owner: PostgresSnapshots, head: Head, meta: bytes) -> None:
         self.head = head
@@ -144,7 +150,7 @@ class Writer:
         self._blobs: dict[int, bytes] = {}
         self._finished = False
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "PostgresSnapshotWriter":
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -152,11 +158,11 @@ class Writer:
             self.abandon()
 
     def add(self, segment: int, blob: bytes) -> None:
-        """Take the blob of a segment that changed since the last snapshot."""
+        """Add the blob of a segment that changed since the last snapshot."""
         self._blobs[segment] = blob
 
     def finish(self, live: Collection[int] = ()) -> None:
-        """Make the snapshot durable.  *live*: all segments, if any are gone."""
+        """Make the snapshot durable.  *live*: all segments of the engine, when some are gone."""
         missing = self._owner.owed - self._blobs.keys()
         if missing:
             raise InternalError(f"expected the segments of the snapshot that failed too, {len(missing)} are missing")
@@ -164,16 +170,16 @@ class Writer:
         self._finished = True
 
     def cancel(self) -> bool:
-        """Nobody waits for it any more: the fence decides whether it still comes to count."""
+        """Always True. A `finish` that still runs in another thread may succeed; the fence decides."""
         return True
 
     def abandon(self) -> None:
-        """Take the snapshot back; the segments that were added are owed to the next."""
+        """Give the snapshot up. The next one has to contain its segments."""
         self._owner.owed |= frozenset(self._blobs)
 
 
 class _Sessions:
-    """A session for as long as a `with` block."""
+    """Opens a session for a `with` block."""
 
     def __init__(self, server: DbServer, name: str) -> None:
         self._session = Session(server, name=f"{name} snapshots")

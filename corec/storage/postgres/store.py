@@ -33,9 +33,9 @@ UPDATE shards SET turn = %s, to_offset = %s, ledger = %s, totals = %s WHERE inst
 
 
 class PostgresStore(PostgresReader):
-    """The `Store` of one shard; opening it takes the fence from any earlier owner.
+    """The `Store` of one shard. Opening it takes the fence from any earlier owner.
 
-    session: shared by several shards of a thread, whose commits inside `session.transaction()` are one.
+    session: may be shared by several shards of a thread; their commits inside `session.transaction()` are one.
     """
 
     def __init__(
@@ -53,7 +53,9 @@ class PostgresStore(PostgresReader):
         fresh: bool = True,
         keep_every_s: float = EVERY_S,
     ) -> None:
-        """*log*: the log that offsets count entries of, where it is this node's own; *fresh*: nothing was accepted into it yet."""
+        """log: the id of the log that the offsets count in, where each node has a log of its own.
+        fresh: nothing was accepted into that log yet.
+        """
         super().__init__(server, instance=instance, shard=shard, session=session or Session(server, name=instance))
         self._bounds = {"outbox": messages_bytes, "late": late_bytes}
         self.salvaged: list[TurnRecord] = []  # PostgreSQL keeps what it committed
@@ -90,7 +92,7 @@ class PostgresStore(PostgresReader):
 
     @property
     def away_since(self) -> int | None:
-        """Since when PostgreSQL cannot be reached, ms since 1970."""
+        """ms since 1970 of the moment when PostgreSQL became unreachable; None while it answers."""
         return self.session.away_since
 
     def commit(
@@ -157,7 +159,7 @@ class PostgresStore(PostgresReader):
         self._names = {}
 
     def note_snapshot(self, turn: int, offset: int, generation: int) -> bool:
-        """Remember the newest snapshot; always True: what PostgreSQL committed is durable."""
+        """Always True: what PostgreSQL committed is durable, so the journal may be trimmed."""
         with self.write() as cursor:
             cursor.execute("INSERT INTO snapshots (instance_id, shard, turn, to_offset, generation) VALUES (%s, %s, %s, %s, %s)"
                            " ON CONFLICT (instance_id, shard, turn) DO UPDATE SET generation = excluded.generation, noted = now()",
@@ -169,14 +171,14 @@ class PostgresStore(PostgresReader):
 
     @contextmanager
     def write(self) -> Iterator[Any]:
-        """A transaction beside the turns; refused once the fence is lost."""
+        """A transaction beside the turns; FenceLost once another owner took over."""
         with self.session.transaction() as cursor:
             self._locked(cursor)
             yield cursor
 
     @contextmanager
     def reader(self) -> Iterator[PostgresReader]:
-        """For other threads: a connection of its own, kept for the next who asks."""
+        """A reader with its own connection, for other threads. The connection is kept for the next call."""
         reader = self._readers.pop() if self._readers else PostgresReader(self.server, instance=self.instance, shard=self.key[1])
         try:
             yield reader
@@ -191,7 +193,7 @@ class PostgresStore(PostgresReader):
     # -- the steps of a commit, inside its transaction
 
     def _locked(self, cursor: Any) -> tuple[int, int, str]:
-        """(turn, offset, totals) of our row, locked; FenceLost when it is no longer ours."""
+        """(turn, offset, totals) of our row, which is locked; FenceLost when another owner took it."""
         cursor.execute(_LOCK, self.key)
         row = cursor.fetchone()
         if row is None or row[0] != self.epoch:
@@ -205,7 +207,7 @@ class PostgresStore(PostgresReader):
                          hint="give each node an instance_id of its own; this one stops, and must not be restarted by itself")  # fmt: skip
 
     def _written_totals(self, cursor: Any, record: TurnRecord) -> dict[str, int] | None:
-        """The totals that stand with the turn, if it does: the answer to an earlier try of ours may have been lost."""
+        """The totals if this turn is committed already: the answer to an earlier try may have been lost. Otherwise None."""
         turn, offset, totals = self._locked(cursor)
         if (turn, offset) == (record.turn, record.to_offset) and self._state.turn == turn - 1:
             return json.loads(totals)
@@ -215,7 +217,7 @@ class PostgresStore(PostgresReader):
         return None
 
     def _copy(self, cursor: Any, form: CopyForm, turn: int, fit: np.ndarray, aside: np.ndarray, totals: dict[str, int]) -> int:
-        """Both parts of an array, the second beside its table; how many went there."""
+        """Copy rows with a partition into the table, the others into its `_aside` table; return the number of the latter."""
         shared = form.shared(*self.key, turn)
         for rows, is_aside in ((fit, False), (aside, True)):
             if len(rows):

@@ -1,7 +1,7 @@
-"""The tables of CoreC's database, one migration after the other; a migration that was published is never changed.
+"""The tables of CoreC's database, one migration after the other. A published migration never changes.
 
-See docs/postgresql.md.  Functions that make and drop partitions belong to the owner and run with the owner's rights,
-so that the writer needs none.
+See docs/postgresql.md. The functions that make and drop partitions belong to the owner and run with its rights, so the
+writer needs none.
 """
 
 _FIRST = """

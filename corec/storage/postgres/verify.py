@@ -1,4 +1,4 @@
-"""What can be wrong with a node's rows in PostgreSQL: the row of turns, and what each of them committed."""
+"""Check a node's rows in PostgreSQL: the sequence of turns, and the rows that each of them committed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ _FIRST = f"""SELECT greatest((SELECT coalesce(min(turn), 0) FROM turns WHERE {_O
 
 
 def verify(reader: PostgresReader) -> list[str]:
-    """Everything that is wrong, as text."""
+    """Every problem found, as text."""
     return [problem for check in (_turns, _end, _rows) for problem in first_of(list(check(reader)))]
 
 

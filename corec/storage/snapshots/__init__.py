@@ -1,7 +1,7 @@
-"""Snapshots of the engine: only what changed, in checksummed files, two generations that share no byte.
+"""Snapshots of the engine: only what changed, in files with checksums. Two generations are kept, and they share no byte.
 
-A generation refers to blobs in files of the generation before the last, never of the last: so damage
-anywhere in `snapshots/` leaves one of the two whole.  What changed in the last one only is copied.
+A generation refers to blobs in files of the generation before the last, never to the last. So damage anywhere in
+`snapshots/` leaves one of the two whole. Blobs that changed only in the last generation are copied.
 """
 
 import logging
@@ -23,12 +23,12 @@ log = logging.getLogger("corec.storage.snapshots")
 
 #: A generation spread over more files than this is written whole again.
 MOST_FILES = 64
-#: Files and indexes aside, this much garbage is not worth writing a whole generation for.
+#: Bytes of garbage that are not worth writing a whole generation for.
 LITTLE_GARBAGE = MB
 
 
 class Segments(Mapping[int, bytes]):
-    """The blobs of a snapshot, read and checked when asked for."""
+    """The blobs of a snapshot, read and checked on access."""
 
     def __init__(self, folder: Path, index: dict[int, Extent]) -> None:
         self.folder = folder
@@ -64,10 +64,10 @@ class Snapshots:
     """The folder `snapshots/` of one node."""
 
     def __init__(self, folder: Path, *, instance: str = "corec1", node: int = 0, little_garbage: int = LITTLE_GARBAGE) -> None:
-        """*node*: the id that snapshots of this node carry."""
+        """*node*: the id of the node, written into its snapshots."""
         self.folder, self._little_garbage = Path(folder), little_garbage
         self._instance, self._node = instance, node
-        self._last: Generation | None = None  # what unchanged segments are unchanged since
+        self._last: Generation | None = None  # the generation that unchanged segments are compared with
         self._before: Generation | None = None
         self.problems: list[str] = []
         self.owed: frozenset[int] = frozenset()
@@ -75,18 +75,18 @@ class Snapshots:
 
     @property
     def safe_offset(self) -> int:
-        """The journal may be trimmed up to here: the last generation but one starts from it."""
+        """The journal may be trimmed up to here: the older of the two generations starts from it."""
         return self._before.head.offset if self._before else 0
 
     @property
     def last_turn(self) -> int | None:
-        """The turn of the newest snapshot, written or loaded."""
+        """Turn of the newest snapshot, written or loaded."""
         return self._last.head.turn if self._last else None
 
     def load(self, upto_turn: int | None = None) -> Snapshot | None:
-        """The newest sound snapshot, of a turn up to *upto_turn*; None when there is none.
+        """The newest sound snapshot of a turn up to *upto_turn*; None when there is none.
 
-        A damaged one, or one ahead of the store, is put aside, said in the log and in `problems`.
+        A damaged snapshot, or one ahead of the store, is put aside, logged, and noted in `problems`.
         """
         with disk.explained("open", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +101,9 @@ class Snapshots:
         return Snapshot(meta, Segments(self.folder, index), head.turn, head.offset, head.generation)
 
     def begin(self, meta: bytes, turn: int, offset: int) -> "SnapshotWriter":
-        """Start a snapshot; the engine's changed segments go in by `add`, then `finish`.
+        """Start a snapshot. Pass the engine's changed segments to `add`, then call `finish`.
 
-        Needs `load` before, even if it gives None.  `finish` does not touch the engine and may run in a thread.
+        Call `load` before, even if it returns None.  `finish` does not use the engine and may run in another thread.
         """
         head = Head(self._newest_number() + 1, turn, offset, self._node)
         return SnapshotWriter(self, head, meta)
@@ -111,7 +111,7 @@ class Snapshots:
     def write(
         self, meta: bytes, segments: Iterable[tuple[int, bytes]], turn: int, offset: int, live: Collection[int] = ()
     ) -> int:
-        """A snapshot in one go; returns its generation.  *segments*: those changed since the last."""
+        """Write a whole snapshot; return its generation.  *segments*: those changed since the last."""
         writer = self.begin(meta, turn, offset)
         with writer:
             for segment, blob in segments:
@@ -120,7 +120,7 @@ class Snapshots:
         return writer.head.generation
 
     def inspect(self) -> tuple[list[Head], list[str]]:
-        """The sound snapshots, and everything wrong with the files of the folder, as text; changes nothing."""
+        """(sound snapshots, every problem with the files as text). Changes nothing."""
         sound, problems = [], []
         for number in self._numbers():
             try:
@@ -132,7 +132,7 @@ class Snapshots:
     # -- loading
 
     def _numbers(self) -> list[int]:
-        """Generations that have a file of their own, newest first; older files may only hold blobs still in use."""
+        """Generations with a file of their own, newest first. Older files may only hold blobs that are still in use."""
         return sorted((int(path.stem) for path in self.folder.glob("[0-9]" * 20 + ".snap")), reverse=True)
 
     def _newest_number(self) -> int:
@@ -188,7 +188,7 @@ class Snapshots:
         return {segment: extent for segment, extent in index.items() if segment in kept and segment not in changed}
 
     def reusable(self, inherited: Mapping[int, Extent], new_bytes: int) -> dict[int, Extent]:
-        """Those of them that the generation before the last has just the same, unless it is mostly garbage."""
+        """Those of *inherited* that the older generation has unchanged; none when its files are mostly garbage."""
         before = self._before.index if self._before else {}
         same = {
             segment: before[segment]
@@ -204,7 +204,7 @@ class Snapshots:
         return (self.folder / form.file_name(file)).stat().st_size
 
     def accept(self, generation: Generation) -> None:
-        """A generation is durable: it is the last one now, and files that neither of the two kept ones needs go."""
+        """Make a durable generation the last one. Delete files that neither of the two kept generations needs."""
         self._before, self._last = self._last, generation
         self.owed = frozenset()
         wanted = _files(generation) | (_files(self._before) if self._before else set())
@@ -213,12 +213,12 @@ class Snapshots:
                 (self.folder / form.file_name(number)).unlink()
 
     def owe(self, segments: Collection[int]) -> None:
-        """*segments* were handed out and are in no generation: the next snapshot must have them."""
+        """Require *segments* in the next snapshot: they were handed out and are in no generation."""
         self.owed |= frozenset(segments)
 
 
 class SnapshotWriter:
-    """One snapshot on its way; leaving the `with` block before `finish` takes it back."""
+    """One snapshot under way. Leaving the `with` block before `finish` abandons it."""
 
     def __init__(self, owner: Snapshots, head: Head, meta: bytes) -> None:
         self.head = head
@@ -241,18 +241,18 @@ class SnapshotWriter:
             self.abandon()
 
     def add(self, segment: int, blob: bytes) -> None:
-        """Take the blob of a segment that changed since the last snapshot."""
+        """Add the blob of a segment that changed since the last snapshot."""
         self._guarded(self._add, segment, blob, self.head.generation)
 
     def finish(self, live: Collection[int] = ()) -> None:
-        """Take over what did not change, and make the snapshot durable.  *live*: all segments, if any are gone."""
+        """Add the unchanged segments, and make the snapshot durable.  *live*: all segments of the engine, when some are gone."""
         missing = self._owner.owed - self._index.keys()
         if missing:
             raise InternalError(f"expected the segments of the snapshot that failed too, {len(missing)} are missing")
         self._guarded(self._finish, live)
 
     def abandon(self) -> None:
-        """Take the snapshot back; the segments that were added are owed to the next."""
+        """Give the snapshot up. The next one has to contain its segments."""
         self._owner.owe(self._index)
         if self._fd >= 0:
             os.close(self._fd)
@@ -261,9 +261,9 @@ class SnapshotWriter:
             self._unfinished.unlink(missing_ok=True)
 
     def cancel(self) -> bool:
-        """Give up a snapshot that another thread finishes; False when it came to its end already.
+        """Give up a snapshot that another thread finishes; False when it is finished already.
 
-        What that thread still does touches nothing of the folder: another node may own it then.
+        That thread then changes nothing in the folder any more: another node may own it.
         """
         with self._settling:
             if not self._unfinished.exists():
@@ -277,7 +277,7 @@ class SnapshotWriter:
         self._put(form.pack_header(self.head, self._meta), self._meta)
 
     def _guarded(self, step: Callable[..., None], *values: Any) -> None:
-        """Run *step*; an error of the disk takes the snapshot back."""
+        """Run *step*; a disk error abandons the snapshot."""
         try:
             step(*values)
         except OSError as error:

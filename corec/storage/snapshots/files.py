@@ -1,7 +1,4 @@
-"""The bytes of a snapshot file: header, meta, blobs, index, footer; every one under a checksum.
-
-See docs/formats.md.
-"""
+"""The bytes of a snapshot file: header, meta, blobs, index, footer, each with a checksum (docs/formats.md)."""
 
 import os
 import struct
@@ -25,7 +22,7 @@ _VERSION = 2
 
 
 class Extent(NamedTuple):
-    """Where a segment's blob is."""
+    """Where the blob of a segment is stored."""
 
     length: int
     version: int  # the generation in which the segment last changed
@@ -38,7 +35,7 @@ class Head(NamedTuple):
     generation: int
     turn: int
     offset: int
-    node: int  # whose it is; 0 where the file does not say
+    node: int  # id of its node; 0 where it has none
 
 
 class Generation(NamedTuple):
@@ -70,7 +67,7 @@ def _pack_entry(segment: int, extent: Extent) -> bytes:
 
 
 def read(path: Path) -> Generation:
-    """Header, meta and index, checked; DamagedFile otherwise.  The blobs are checked by `read_blob`."""
+    """Header, meta and index, checked; DamagedFile otherwise. `read_blob` checks the blobs."""
     try:
         data_fd = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -88,7 +85,7 @@ def _read(path: Path, fd: int, size: int) -> Generation:
     magic, version, *head, meta_length, meta_crc = _HEADER.unpack(header)
     if magic != _MAGIC or not 0 < version <= _VERSION:
         raise _damaged(path, f"expected {_MAGIC!r} version {_VERSION}, got {magic!r} version {version}")
-    head[3] *= version == _VERSION  # the time of creation before
+    head[3] *= version == _VERSION  # before version 2 the field was the time of creation
     footer = _checked(path, disk.read_at(fd, size - FOOTER_BYTES, FOOTER_BYTES), "footer")
     _, index_crc, position, count = _FOOTER.unpack(footer)
     if position + count * _ENTRY.size + FOOTER_BYTES != size:
@@ -102,7 +99,7 @@ def _read(path: Path, fd: int, size: int) -> Generation:
 
 
 def read_node(path: Path) -> int:
-    """The node that the snapshot belongs to; 0 where it does not say, or is damaged."""
+    """Id of the node that the snapshot belongs to; 0 where it has none, or is damaged."""
     with path.open("rb") as stream:
         header = stream.read(HEADER_BYTES)
     body = header[: _HEADER.size]
@@ -122,7 +119,7 @@ def _checked(path: Path, data: bytes, part: str) -> bytes:
 
 
 def read_blob(folder: Path, fds: dict[int, int], segment: int, extent: Extent) -> bytes:
-    """A segment's blob, checked; *fds* keeps the files open between calls."""
+    """The blob of a segment, checked. *fds* keeps the files open between calls."""
     path = folder / file_name(extent.file)
     try:
         if extent.file not in fds:

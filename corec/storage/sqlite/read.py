@@ -1,4 +1,4 @@
-"""Questions to `store.db`, from the node itself or from any other process while it runs."""
+"""Queries to `store.db`, by the node and by other processes while it runs."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ TURN_COLUMNS = (
 
 
 class SqliteReader:
-    """Reads of one store; each method sees one moment of it."""
+    """Reads one store. Each method reads one consistent state."""
 
     def __init__(self, path: Path, *, db: sqlite3.Connection | None = None) -> None:
         self.path = Path(path)
@@ -75,7 +75,7 @@ class SqliteReader:
 
     @property
     def node(self) -> int:
-        """The id of the node that the store belongs to; 0 where it does not say."""
+        """Id of the node that the store belongs to; 0 where it has none."""
         with schema.translated(self.path):
             return int(schema.get_meta(self.db, "node", self.path) or "0", 16)
 
@@ -93,7 +93,7 @@ class SqliteReader:
     def history(
         self, pattern: str = "*", since: int = 0, until: int = FOREVER, resolution: str = "finest"
     ) -> np.ndarray:
-        """Aggregates by window and block; *resolution* is "finest" (what was kept) or "minute"."""
+        """Aggregates by window and block. resolution: "finest" (as stored) or "minute"."""
         with schema.translated(self.path):
             self.db.execute("SAVEPOINT history")
             try:
@@ -108,12 +108,12 @@ class SqliteReader:
         return self.numbered_alerts(since, until)[list(ALERT.names)].astype(ALERT)
 
     def numbered_alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:
-        """Alerts with the turn and the row in it that name them."""
+        """Alerts with the turn, and the row in the turn, that identify them."""
         rows = self._query(f"{ALERTS.select} WHERE time >= ? AND time < ?", (since, until))
         return self._sound_rows(ALERTS, rows)
 
     def blocks_of_alerts(self, names: Sequence[str]) -> dict[str, int]:
-        """Alert, as TURN.ROW -> index of its block, for those that there are."""
+        """Alert (TURN.ROW) -> index of its block, for the alerts that exist."""
         found = {}
         for name in names:
             turn, _, row = name.partition(".")
@@ -123,7 +123,7 @@ class SqliteReader:
         return found
 
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[historia.Happening]:
-        """What happened to the blocks whose id matches *pattern*, as block or as host, in order of time."""
+        """Events of the blocks whose id matches *pattern*, as block or as host, by time."""
         with schema.translated(self.path):
             found, damaged = historia.read(self.db, since, until)
         if damaged:
@@ -154,7 +154,7 @@ class SqliteReader:
         return [(seq, stream, time, frames) for seq, _, stream, time, frames, _ in rows]
 
     def snapshots(self) -> list[tuple[int, int, int]]:
-        """(turn, offset, generation) of the snapshots noted, newest first."""
+        """(turn, offset, generation) of the noted snapshots, newest first."""
         rows = self._query("SELECT * FROM snapshots ORDER BY turn DESC", ())
         for row in rows:
             self._require_sound(row, "snapshots")
@@ -203,7 +203,7 @@ class SqliteReader:
 
 
 def format_node(node: int) -> str:
-    """A node's id as the store keeps it and people are shown it."""
+    """A node's id as the store keeps it and commands show it."""
     return f"{node:016x}"
 
 

@@ -1,4 +1,4 @@
-"""Opening a store that may be damaged: what cannot be trusted is put aside, what can is carried over."""
+"""Open a store that may be damaged. A damaged one is put aside, and its sound rows are carried over."""
 
 import logging
 import os
@@ -28,9 +28,9 @@ _COUNTED = ("windows", "minutes", "alerts", "historia", *_BLOBS)
 def open_store(path: Path, *, base: StoreBase = EMPTY_BASE, instance: str = "corec1", **options: Any) -> SqliteStore:
     """The store at *path*; a damaged one is replaced by a new one that begins at *base*.
 
-    base: turn, offset and ledger of the newest sound snapshot.  Rows that still match their checksums
-    and are not younger than *base* are carried over; what is younger follows from the journal again.
-    Turn records behind *base* are in `salvaged`: folding them as they are keeps decisions and commands.
+    base: turn, offset and ledger of the newest sound snapshot.  Sound rows up to that turn are carried over; later ones follow
+    again from the journal.  The turn records behind *base* are in `salvaged`: folding them as they are keeps decisions and
+    commands.
     """
     path = Path(path)
     try:
@@ -57,7 +57,7 @@ def _require_trust(path: Path) -> None:
 
 
 def put_aside(path: Path) -> Path:
-    """A second name for a damaged store and its WAL; the first stays until a new store takes it."""
+    """Give a damaged store and its WAL a second name. The first name stays until a new store takes it."""
     aside = path.with_name(f"{path.name}.damaged-{wall_ms()}")
     for suffix in ("", "-wal"):
         with suppress(FileNotFoundError):
@@ -123,7 +123,7 @@ class _Salvage:
             new.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
 
     def _drop_rolled(self, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-        """Windows whose minute is written already."""
+        """Delete windows whose minute is written already."""
         with suppress(sqlite3.Error):
             for row in old.execute("SELECT * FROM rolled"):
                 if is_sound(row):
@@ -131,7 +131,7 @@ class _Salvage:
                     new.execute(sql, row[1:4])
 
     def _turns_behind(self, old: sqlite3.Connection) -> list[TurnRecord]:
-        """The unbroken row of sound turn records that begins right behind the base."""
+        """Sound turn records right behind the base, up to the first gap."""
         found = {}
         for rows in _readable(old, f"SELECT {TURN_COLUMNS} FROM turns", ("turn",)):
             found.update({row[0]: turn_record(row) for row in rows if is_sound(row)})
@@ -150,7 +150,7 @@ class _Salvage:
 
 
 def _readable(db: sqlite3.Connection, select: str, key: tuple[str, ...]) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows that can be read from either end of a table that may be broken in the middle."""
+    """The rows that can be read from either end of a table, which may be broken in the middle."""
     for direction in ("ASC", "DESC"):
         order = ", ".join(f'"{column}" {direction}' for column in key)
         rows: list[tuple[Any, ...]] = []

@@ -1,4 +1,4 @@
-"""Keeps the store in its bounds: old rows go, windows become minutes, a slice at a time between turns."""
+"""Keep the store within its bounds: drop old rows and merge windows into minutes, in slices between turns."""
 
 import time
 
@@ -7,25 +7,25 @@ from corec.storage.outbox import count_drop
 from corec.storage.sqlite.roll_up import RollUp
 from corec.storage.sqlite.store import SqliteStore
 
-#: Windows stay as they were closed for this long, if there is room.
+#: Windows are rolled up into minutes after this long, if there is room until then.
 ROLL_UP_AFTER_MS = 3_600_000
-#: No minute is rolled up sooner: its last windows may still be open.
+#: Least age of a minute that is rolled up: its last windows may still be open.
 SETTLED_MS = 10_000
 #: Rows of one slice: about 3 ms of reading, or 1 ms of deleting.
 SLICE_ROWS = 1_000
-#: Share of the bound at which rows begin to go.  Pages freed are used again, so the file stops growing there.
+#: Share of the bound above which rows are dropped. Freed pages are reused, so the file stops growing there.
 FULL_SHARE = 0.85
 #: Share of the bound that windows may take once it is full.
 WINDOWS_SHARE = 0.5
 #: Measured: what a row of `windows` takes on disk, tree included.
 WINDOW_ROW_BYTES = 92
-#: Turn records are deleted this many at a time or not at all: a handful is not worth a sync.
+#: Turn records are deleted in slices of this many: fewer are not worth a sync.
 TURNS_SLICE = 500
 VACUUM_PAGES = 64
 
 
 class SqliteRetention:
-    """Housekeeping of one store, in the thread that commits to it."""
+    """The `Retention` of an embedded store, in the thread that commits to it."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class SqliteRetention:
         self.worst_ms = 0.0  # longest slice so far
 
     def step(self, now: int, log_first: int = 0) -> bool:
-        """Do one slice of whatever is due; False when nothing is.
+        """Do one slice of what is due; False when nothing is.
 
-        now: the engine's clock, so that history played again is not old at once.
-        log_first: oldest offset in the log; turn records that could still be replayed are kept.
+        now: the engine's clock (ms), so that replayed history does not count as old at once.
+        log_first: oldest offset in the log; turn records that can be replayed from it are kept.
         """
         before = time.perf_counter()
         with self._store.guard():
@@ -65,7 +65,7 @@ class SqliteRetention:
         return done
 
     def run(self, now: int, log_first: int = 0, budget_s: float = 0.005) -> None:
-        """Slices until *budget_s* is used up; the last may exceed it by `worst_ms`."""
+        """Do slices for *budget_s* seconds; the last may exceed it by `worst_ms`."""
         until = time.perf_counter() + budget_s
         while self.step(now, log_first) and time.perf_counter() < until:
             pass
@@ -91,7 +91,7 @@ class SqliteRetention:
         )
 
     def _drop_for_space(self) -> bool:
-        """The oldest minutes, alerts or history, when rolling up was not enough."""
+        """Drop the oldest minutes, alerts or events while the store is full."""
         if not self._is_full():
             return False
         oldest = {name: self._oldest(name, column) for name, column in (("minutes", "window"), ("alerts", "time"), ("historia", "time"))}
@@ -105,7 +105,7 @@ class SqliteRetention:
         return self._db.execute(f'SELECT min("{column}") FROM {table}').fetchone()[0]
 
     def _drop_keyed(self, table: str, column: str, before: int) -> bool:
-        """A slice of the rows older than *before*, whole moments, of a table in order of time."""
+        """Drop a slice of the rows older than *before* (ms), whole moments, from a table that is ordered by time."""
         oldest = self._oldest(table, column)
         if oldest is None or oldest >= before:
             return False
@@ -126,7 +126,7 @@ class SqliteRetention:
         return True
 
     def _drop_numbered(self, table: str, column: str, before: int) -> bool:
-        """A slice of the oldest blobs, as long as they are older than *before*."""
+        """Drop a slice of the oldest blobs, as far as they are older than *before* (ms)."""
         sql = f"SELECT seq, turn, length(frames), {column} FROM {table} ORDER BY seq LIMIT ?"
         totals = dict(self._store.totals)
         last = 0
@@ -144,7 +144,7 @@ class SqliteRetention:
         return True
 
     def _prune_turns(self, log_first: int) -> bool:
-        """Turn records that neither a snapshot nor the journal could be replayed from."""
+        """Drop turn records that can be replayed neither from a snapshot nor from the journal."""
         snapshots = self._store.snapshots()
         if len(snapshots) < 2:
             return False
@@ -157,7 +157,7 @@ class SqliteRetention:
         return True
 
     def _give_back(self) -> bool:
-        """A few pages of a file that has grown beyond its bound, to the disk."""
+        """Return a few free pages to the disk when the file is beyond its bound."""
         size, spare = self._pragma("page_size"), self._pragma("freelist_count")
         if spare < VACUUM_PAGES or self._pragma("page_count") * size <= self._limit:
             return False

@@ -1,7 +1,7 @@
-"""Windows into minutes: read in slices, written at once, and only then deleted, again in slices.
+"""Merge windows into minutes: read them in slices, write the minute at once, then delete the windows in slices.
 
-Between the second and the third step the windows still stand in their table although their minute is
-written; the one row of `rolled` says which they are, and every reader leaves them out.
+Between the last two steps the windows still stand in their table although their minute is written. The one row of
+`rolled` says which they are, and every reader leaves them out.
 """
 
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger("corec.storage.roll_up")
 
 
 class _Reading(NamedTuple):
-    """A minute of which some windows are read."""
+    """A minute, some of whose windows are read."""
 
     since: int
     turn: int  # rows of later turns come too late for this round and get one of their own
@@ -38,7 +38,7 @@ class _Deleting(NamedTuple):
 
 
 class RollUp:
-    """One minute at a time, the oldest first."""
+    """Rolls up one minute at a time, the oldest first."""
 
     def __init__(self, store: SqliteStore, slice_rows: int) -> None:
         self._store = store
@@ -49,12 +49,12 @@ class RollUp:
         self._deleting = _Deleting(*row, row[0]) if row else None
 
     def oldest_minute(self) -> int | None:
-        """Start of the oldest minute that has windows."""
+        """Start (ms) of the oldest minute that has windows."""
         oldest = self._db.execute('SELECT min("window") FROM windows').fetchone()[0]
         return None if oldest is None else oldest // MINUTE_MS * MINUTE_MS
 
     def step(self, before: int) -> bool:
-        """One slice of the minute under way, or of the oldest one if it ends by *before*."""
+        """Do one slice of the current minute, or begin the oldest one if it ends by *before* (ms)."""
         if self._deleting:
             self._delete_slice(self._deleting)
         elif self._reading or self._begin(before):
@@ -117,7 +117,7 @@ class RollUp:
         self._deleting = deleting._replace(cursor=end) if end < deleting.until else None
 
     def _slice_end(self, deleting: _Deleting) -> int:
-        """Whole windows, so many that they hold about a slice of rows, and at least one."""
+        """End of a slice of whole windows: about *slice* rows, at least one window."""
         row = self._db.execute(
             'SELECT "window" FROM windows WHERE "window" >= ? AND "window" < ? ORDER BY 1 LIMIT 1 OFFSET ?',
             (deleting.cursor, deleting.until, self._slice),

@@ -1,4 +1,4 @@
-"""The tables of `store.db`, its connections, and SQLite's errors in our words.  See docs/formats.md."""
+"""The tables of `store.db` (docs/formats.md), its connections, and SQLite's errors as CoreC's."""
 
 import json
 import sqlite3
@@ -16,14 +16,14 @@ from corec.storage.rows import ALERTS, MINUTES, WINDOWS, is_sound, sealed
 
 APPLICATION_ID = 0x436F7243  # "CorC"
 FORMAT = 2
-#: There will never be as many; a number beyond it is damage.
+#: A larger format number is damage.
 FORMATS = 1_000
 #: What to do about damage that a start may not look at.
 REPAIR = "`corec check --data DIR` says what is damaged; with --repair the next start builds the store anew from the rest"
 PAGE_BYTES = 4096
 #: How long a statement waits for another process's lock, in milliseconds.
 BUSY_MS = 5_000
-#: A WAL that a long reader has let grow is cut back to this.
+#: Size to which a WAL is cut back after a long reader has let it grow.
 WAL_KEPT_BYTES = 8 * MB
 
 _VIEW = """CREATE VIEW bloques AS
@@ -70,7 +70,7 @@ SEALED_TABLES = ("meta", "blocks", "turns", "rolled", "late", "outbox", "snapsho
 
 
 def has_wal(path: Path) -> bool:
-    """Whether commits stand in the store's write-ahead log: its node did not stop cleanly."""
+    """Whether the write-ahead log holds commits: the node did not stop cleanly."""
     wal = path.with_name(path.name + "-wal")
     return wal.exists() and wal.stat().st_size > 0
 
@@ -78,7 +78,7 @@ def has_wal(path: Path) -> bool:
 def connect(path: Path, *, read_only: bool = False, at_rest: bool = False) -> sqlite3.Connection:
     """A connection without implicit transactions.
 
-    at_rest: nobody writes; then a store without a WAL is read without making any file.
+    at_rest: nobody writes. Then a store without a WAL is read without creating any file.
     """
     if read_only:
         return _open(f"file:{_escaped(path)}?mode=ro{'&immutable=1' if at_rest and not has_wal(path) else ''}")
@@ -106,7 +106,7 @@ def create(
     page_bytes: int = PAGE_BYTES,
     fill: Callable[[sqlite3.Connection], None] | None = None,
 ) -> None:
-    """Make a store that begins at *base*, with what *fill* puts in; it has its name only once it is whole."""
+    """Make a store that begins at *base*; *fill* adds rows. The file gets its name only when it is complete."""
     unfinished = path.with_name(path.name + ".new")
     for leftover in path.parent.glob(unfinished.name + "*"):
         leftover.unlink()
@@ -120,12 +120,12 @@ def create(
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
-        epoch = str(wall_ms())  # no owner of an earlier store in this place has it
+        epoch = str(wall_ms())  # no owner of an earlier store at this path has this epoch
         for key, value in (("instance", instance), ("epoch", epoch), ("base", json.dumps(base))):
             put_meta(db, key, value)
         if fill:
             fill(db)
-    for suffix in ("-wal", "-shm"):  # of a store that was here before: SQLite would take them for the new one's
+    for suffix in ("-wal", "-shm"):  # files of an earlier store: SQLite would take them for those of the new one
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     disk.publish(unfinished, path)
 
@@ -140,7 +140,7 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """All or nothing; SQLite's errors come out as ours."""
+    """Commit everything or nothing. SQLite's errors are raised as CoreC's."""
     with translated(path):
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -178,7 +178,7 @@ def explain(error: sqlite3.Error, path: Path) -> CoreCError:
 
 
 def require_known_format(db: sqlite3.Connection, path: Path) -> None:
-    """Refuse the store of a newer CoreC, which is no damage."""
+    """Refuse the store of a newer CoreC: that is not damage."""
     with translated(path):
         version = db.execute("PRAGMA user_version").fetchone()[0]
         ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
@@ -204,18 +204,18 @@ def compact(value: Any) -> str:
 
 
 def is_older(db: sqlite3.Connection) -> bool:
-    """Whether an older CoreC wrote it: opening it for use brings it to this format."""
+    """Whether the store has an older format. Opening it for writing migrates it."""
     return 0 < db.execute("PRAGMA user_version").fetchone()[0] < FORMAT
 
 
 def present(db: sqlite3.Connection, tables: tuple[str, ...]) -> list[str]:
-    """Those of *tables* that the store is to have: an older one may lack some."""
+    """Those of *tables* that the store has; an older one may lack some."""
     there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     return [table for table in tables if table in there or not is_older(db)]
 
 
 def schema_problem(db: sqlite3.Connection) -> str | None:
-    """What is wrong with the tables' definitions, if anything is."""
+    """What is wrong with the definitions of the tables; None when nothing is."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         return "it is no CoreC store"

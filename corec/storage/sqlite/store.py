@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, one transaction a turn."""
+"""The embedded store: one SQLite file, one transaction for each turn."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ _INSERT_TURN = f"INSERT INTO turns VALUES ({', '.join('?' * 15)})"
 
 
 class SqliteStore(SqliteReader):
-    """The `Store` in one file.  One thread uses it; opening it takes the fence from any earlier owner."""
+    """The `Store` in one file, for one thread. Opening it takes the fence from any earlier owner."""
 
     def __init__(
         self,
@@ -38,9 +38,8 @@ class SqliteStore(SqliteReader):
         page_bytes: int = schema.PAGE_BYTES,
         node: int = 0,
     ) -> None:
-        """*base*: where a store that is made now begins; an existing one keeps its own.
-
-        node: the id of the node it belongs to, noted in a store that has none.
+        """base: where a new store begins; an existing one keeps its own.
+        node: the id of the node, noted in a store that has none.
         """
         path = Path(path)
         with schema.translated(path):
@@ -115,9 +114,9 @@ class SqliteStore(SqliteReader):
         self.db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", [sealed(*block) for block in blocks])
 
     def note_snapshot(self, turn: int, offset: int, generation: int, created: int = 0) -> bool:
-        """Remember the newest snapshot.  True when all turns up to it are in the main file as well.
+        """Note the newest snapshot. True when all turns up to it are in the main file as well.
 
-        Only then may the journal be trimmed: what is still in the WAL alone can be lost to one bad byte.
+        Only then may the journal be trimmed: one bad byte can lose what is only in the WAL.
         """
         with self.write() as db:
             row = sealed(turn, offset, generation, created)
@@ -130,21 +129,21 @@ class SqliteStore(SqliteReader):
         return closing(SqliteReader(self.path))
 
     def checkpoint(self) -> bool:
-        """Copy the WAL into the main file; False when a reader that is in the middle of something prevents it."""
+        """Copy the WAL into the main file; False when a reader in the middle of a query prevents it."""
         with self.guard():
             busy, frames, copied = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return not busy and frames == copied
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction beside the turns, for housekeeping; refused once the fence is lost."""
+        """A transaction beside the turns, for retention; FenceLost once another owner took over."""
         with self.guard(), schema.transaction(self.db, self.path):
             self._require_fence()
             yield self.db
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """SQLite's errors as ours; damage is noted beside the file, so that the next start does not trust it."""
+        """Raise SQLite's errors as CoreC's. Damage is marked beside the file, so that the next start replaces the store."""
         try:
             with schema.translated(self.path):
                 yield
@@ -153,7 +152,7 @@ class SqliteStore(SqliteReader):
             raise
 
     def save_totals(self, totals: dict[str, int]) -> None:
-        """Inside `write`: what housekeeping changed, newer than the last turn's."""
+        """Store the row counts after retention, inside `write`. They are newer than those of the last turn."""
         schema.put_meta(self.db, "totals", schema.compact({**totals, "turn": self._state.turn}))
 
     # -- the steps of a commit, inside its transaction
@@ -185,7 +184,7 @@ class SqliteStore(SqliteReader):
     # -- opening
 
     def _find_lost_commits(self) -> None:
-        """Say so when the WAL holds commits that damage has cut off; the journal gives their readings again."""
+        """Log commits in the WAL that damage has cut off. The journal gives their readings again."""
         with schema.translated(self.path):
             (page_bytes,) = self.db.execute("PRAGMA page_size").fetchone()
             _, frames, _ = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -195,7 +194,7 @@ class SqliteStore(SqliteReader):
                       self._instance, self.lost_commits)  # fmt: skip
 
     def _require_recoverable(self) -> None:
-        """Check what starting from here rests on: definitions, meta, blocks, snapshots and recent turns."""
+        """Check what a start relies on: definitions, meta, blocks, snapshots and recent turns."""
         with schema.translated(self.path):
             problem = schema.schema_problem(self.db)
             if problem:
@@ -230,14 +229,14 @@ class SqliteStore(SqliteReader):
         return epoch
 
     def _sign(self) -> None:
-        """Note whose store it is, inside a transaction."""
+        """Note the instance and the node, inside a transaction."""
         wanted = {"instance": self._instance, "node": format_node(self._node) if self._node else ""}
         for key, value in wanted.items():
             if value and schema.get_meta(self.db, key, self.path) != value:
                 schema.put_meta(self.db, key, value)
 
     def _load_totals(self) -> dict[str, int]:
-        """The newer of what the last turn and the last housekeeping wrote."""
+        """The row counts written last, by a turn or by retention."""
         kept = json.loads(schema.get_meta(self.db, "totals", self.path) or "{}")
         row = self._last_turn()
         if row is not None and row[0] > kept.get("turn", -1):
@@ -246,5 +245,5 @@ class SqliteStore(SqliteReader):
 
 
 def distrust_mark(path: Path) -> Path:
-    """The file whose presence says that damage was met in the store while it was in use."""
+    """The file that marks a store in which damage was found while it was in use."""
     return path.with_name(path.name + ".distrusted")

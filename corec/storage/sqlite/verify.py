@@ -1,4 +1,4 @@
-"""Every check that a store can be put to: structure, checksums, the row of turns, counts."""
+"""All checks of a store: structure, checksums, sequence of turns, row counts."""
 
 import json
 import sqlite3
@@ -16,9 +16,9 @@ _BATCH = 10_000
 
 
 def verify(path: Path, *, at_rest: bool = False) -> list[str]:
-    """Read a whole store, one moment of it, and say everything that is wrong with it.
+    """Read a whole store, in one consistent state, and return every problem found.
 
-    at_rest: nobody writes; then no file is made beside it.
+    at_rest: nobody writes. Then no file is created beside it.
     """
     try:
         with closing(schema.connect(Path(path), read_only=True, at_rest=at_rest)) as db:
@@ -29,7 +29,7 @@ def verify(path: Path, *, at_rest: bool = False) -> list[str]:
 
 
 def _run(check: Callable[[sqlite3.Connection], Iterator[str]], db: sqlite3.Connection, path: Path) -> Iterator[str]:
-    """The check's problems; one that cannot be carried out is a problem too."""
+    """The problems that a check finds; a check that cannot run is a problem too."""
     try:
         yield from check(db)
     except sqlite3.Error as error:
@@ -102,7 +102,7 @@ def _counts_by_turn(db: sqlite3.Connection, table: str, pruned: int) -> Iterator
 
 
 def newest_totals(db: sqlite3.Connection) -> dict[str, int]:
-    """The row counts last written, by the last turn or by housekeeping behind it."""
+    """The row counts written last, by a turn or by retention."""
     kept = db.execute("SELECT value FROM meta WHERE key = 'totals'").fetchone()
     housekeeping = json.loads(kept[0]) if kept else {}
     row = db.execute(f"SELECT {TURN_COLUMNS} FROM turns ORDER BY turn DESC LIMIT 1").fetchone()

@@ -1,7 +1,8 @@
-"""Commits in SQLite's write-ahead log that SQLite itself would pass over without a word.
+"""Count commits in the write-ahead log that SQLite skips silently.
 
-Its recovery stops at the first frame whose checksum does not match and takes that for the end.  Every
-commit is synced before the next begins, so two commits behind that frame prove that it was damaged later.
+Its recovery stops at the first frame with a wrong checksum and takes that for the end. Each commit is synced before the
+next begins, so two commits behind that frame prove that it was damaged later.
+
 Format: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
@@ -16,7 +17,7 @@ _MAGICS = {0x377F0682: "<", 0x377F0683: ">"}  # to the byte order of the checksu
 
 
 def passed_over(path: Path, frames: int, page_bytes: int) -> int:
-    """How many commits stand in the log *path* behind the *frames* that SQLite could use."""
+    """Number of commits in the log *path* behind the *frames* that SQLite could use."""
     data = path.read_bytes() if path.exists() else b""
     if len(data) < _HEADER.size:
         return 0
@@ -27,7 +28,7 @@ def passed_over(path: Path, frames: int, page_bytes: int) -> int:
 
 
 def _commits(data: bytes, first: int, page_bytes: int) -> Iterator[tuple[int, ...]]:
-    """The salts of each frame, from number *first* on, that ends a commit."""
+    """The salts of each frame, from frame *first* on, that ends a commit."""
     step = _FRAME_HEADER_BYTES + page_bytes
     for position in range(_HEADER.size + first * step, len(data) - step + 1, step):
         _, commit, *salts = _FRAME.unpack_from(data, position)

@@ -1,6 +1,6 @@
-"""Bare 10-byte frames of a stream, gathered into batches: the time of each is in its entry's id.
+"""Bare 10-byte frames of a stream, gathered into batches. The time of a frame is in the id of its entry.
 
-They carry no number, so who sends one twice is counted twice.
+Bare frames have no sequence number, so a frame that is sent twice counts twice.
 """
 
 import struct
@@ -15,8 +15,11 @@ Row = tuple[bytes, bytes]  # an entry's id and payload
 
 
 def as_entries(rows: Sequence[Row], offset: int, stand_in: int | None = None) -> Iterator[Entry]:
-    """Rows of one stream, in order, as entries that count on behind *offset*; neighbouring bare frames become one, as far as
-    their times reach.  stand_in: as `stamps_of` has it."""
+    """Rows of one stream, in order, as log entries behind *offset*.
+
+    Neighbouring bare frames become one batch, as far as their times fit into one envelope.
+    stand_in: see `stamps_of`.
+    """
     bare: list[bytes] = []
     times: list[int] = []
     for (_, payload), stamp in zip(rows, stamps_of((id for id, _ in rows), stand_in), strict=True):
@@ -32,7 +35,7 @@ def as_entries(rows: Sequence[Row], offset: int, stand_in: int | None = None) ->
 
 
 def _gathered(frames: list[bytes], times: list[int], offset: int) -> Iterator[Entry]:
-    """Bare frames as batches, each with its own time."""
+    """Bare frames as batches; each frame keeps its own time."""
     for run in runs_in_reach(times):
         yield Entry(offset + run.stop, times[run.stop - 1], _packed(frames[run], times[run]))
 

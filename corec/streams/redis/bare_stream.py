@@ -1,6 +1,6 @@
-"""Entries of `corec:in`, made into what shards take: split by stream, and numbered so that routing twice counts once.
+"""Split entries of `corec:in` by the streams of the shards, and number them, so that an entry routed twice counts once.
 
-A bare frame gets its number from its entry's id; a device's numbered batch keeps its own.
+A bare frame gets its number from the id of its entry. A numbered batch of a device keeps its number.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,15 +20,15 @@ from corec.streams.redis.keys import BARE_STREAM, id_pair, normal_stream
 from corec.streams.redis.stamps import stamps_of
 from corec.streams.sending.routing import Routing
 
-#: Bits of a number that tell entries of one millisecond apart.
+#: Bits of a number for the entries within one millisecond.
 SEQUENCE_BITS = 20
-#: Ids count from here, so that ms and bits fit into 63 until the year 2299; what does not fit is numbered in an epoch of its own.
+#: Ids are counted from here, so that ms and sequence fit into 63 bits until 2299. An id that does not fit gets an epoch of its own.
 ZERO_MS = 1_577_836_800_000
 REACH_MS = (1 << 63 - SEQUENCE_BITS) - 1
 
 
 class Routed(NamedTuple):
-    """A batch for one stream."""
+    """A batch for one stream of a shard."""
 
     stream: str
     envelope: bytes
@@ -36,14 +36,14 @@ class Routed(NamedTuple):
 
 
 class Number(NamedTuple):
-    """An entry's place in the order of all of its epoch: ids grow by at least one, and so do these."""
+    """The number of an entry within its epoch. Ids grow by at least one, and so do these numbers."""
 
     epoch: int
     sequence: int
 
 
 class Bare(NamedTuple):
-    """A bare frame of the front door."""
+    """One bare frame of `corec:in`."""
 
     id: bytes
     frame: bytes
@@ -52,9 +52,10 @@ class Bare(NamedTuple):
 
 
 def route(rows: Iterable[Row], routing: Routing, epoch: int, stand_in: int) -> Iterator[Routed]:
-    """Rows of the front door in order; *epoch* tells lives of its server apart, in which ids may come again.
+    """Rows of `corec:in`, in order, as batches for the shards.
 
-    stand_in: ms, for ids that are no times.
+    epoch: identifies the life of the server, because a new one may give the same ids again.
+    stand_in: ms, for ids that are not times.
     """
     rows = list(rows)
     stamps = stamps_of((id for id, _ in rows), stand_in)
@@ -67,7 +68,7 @@ def route(rows: Iterable[Row], routing: Routing, epoch: int, stand_in: int) -> I
 
 
 def number_of(id: bytes, epoch: int) -> Number:
-    """The number of an entry: nobody needs to keep anything for it, and no two ids of a server's life *epoch* share one."""
+    """The number of an entry, computed from its id alone: no two ids of one *epoch* share a number."""
     ms, sequence = id_pair(id)
     beyond, ms = divmod(ms - ZERO_MS, REACH_MS)
     above, sequence = divmod(sequence, 1 << SEQUENCE_BITS)
@@ -77,7 +78,7 @@ def number_of(id: bytes, epoch: int) -> Number:
 
 
 def producer_on(stream: str, producer: int = 0) -> int:
-    """The number under which something is sent on one stream: two streams are read in no order."""
+    """The producer number for one stream. Each stream needs its own, because two streams are read in no fixed order."""
     return int.from_bytes(blake2b(f"{BARE_STREAM}|{producer}|{stream}".encode(), digest_size=8).digest()) or 1
 
 
@@ -89,7 +90,7 @@ def _bare(rows: list[Bare], routing: Routing) -> Iterator[Routed]:
 
 
 def _gathered(rows: list[Bare], routing: Routing) -> Iterator[Routed]:
-    """Frames of one epoch whose times one envelope holds."""
+    """Frames of one epoch whose times fit into one envelope, split by stream."""
     time = rows[0].stamp
     offsets = np.array([row.stamp - time for row in rows], np.int32)
     for part in routing.split(b"".join(row.frame for row in rows), offsets):

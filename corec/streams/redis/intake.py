@@ -1,4 +1,4 @@
-"""A shard's batches from Redis: the stream of critical channels first, in an order that turn records give back."""
+"""The batches of a shard from Redis, critical channels first. Turn records note the order, so that a replay has the same."""
 
 import logging
 import time
@@ -27,15 +27,15 @@ log = logging.getLogger("corec.streams.redis_intake")
 
 #: Lanes, as indexes into `RedisIntake.streams` and `RedisReader.queues`.
 FAST, NORMAL = 0, 1
-#: Of every read this share is left to ordinary channels, however much comes on the critical ones.
+#: One in this many bytes of each read is reserved for ordinary channels, however much comes on the critical ones.
 NORMAL_SHARE = 4
-#: Entries fetched at once for a replay.
+#: Entries fetched with one command for a replay.
 AGAIN_COUNT = 500
 WAIT_S = 0.1
 #: A server that answers nothing for this long is away.
 WITHIN_S = 1.0
 
-#: [stream, first id, last id, entries], read one after the other; where ids are no times, also the ms that stand in for them.
+#: [stream, first id, last id, number of entries] read in sequence; with ids that are not times also the stand-in in ms.
 Run = list[Any]
 
 
@@ -44,15 +44,18 @@ class RedisIntake:
 
     def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0, spool: Spool | None = None,
                  lead_s: float = 0.0, given_up: Callable[[], bool] = lambda: False) -> None:
-        """lead_s: how far one stream is read ahead of the other.  given_up: asked while a replay waits for a server that is away."""
+        """lead_s: how far (seconds) one stream is read ahead of the other.
+        keep_bytes: size of a stream below which it is not trimmed.
+        given_up: asked while a replay waits for a server that is away; True ends the wait with ServerAway.
+        """
         self.streams = (fast_stream(shard), normal_stream(shard))
-        kept = min(keep_bytes, server.max_mb << 19)  # half of its bound at most, or senders would wait for ever
+        kept = min(keep_bytes, server.max_mb << 19)  # at most half of its bound, or senders would wait for ever
         self.reader = RedisReader(server, self.streams, instance, keep_bytes=kept, spool=spool)
         self.offset = 0
         self._lead_ms = 1000 * lead_s
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []
-        self._joins = False  # the last run may go on: no bare frame stands at its end
+        self._joins = False  # the last run may be extended: it does not end with a bare frame
         self._clocks = [StampClock(), StampClock()]
         self._noted_losses = 0
         self._cursor: dict[str, str] = {}
@@ -78,7 +81,7 @@ class RedisIntake:
 
     @property
     def _streams_fullness(self) -> float:
-        """At 1 senders keep what they have."""
+        """Share of `max_mb` that the larger stream takes. At 1 senders stop sending and keep their batches."""
         return max(queue.memory for queue in self.reader.queues) / (self._server.max_mb * MB)
 
     @property
@@ -87,7 +90,7 @@ class RedisIntake:
 
     @property
     def losses(self) -> list[Loss]:
-        """The gaps found since the start."""
+        """Gaps found since the start."""
         return self.reader.losses
 
     def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
@@ -108,7 +111,7 @@ class RedisIntake:
         return entries + self._take(NORMAL, max_bytes - sum(len(entry.payload) for entry in entries))
 
     def _take(self, lane: int, max_bytes: int) -> list[Entry]:
-        """As many runs of one stream as fit: every record of the spool is one."""
+        """Runs of one lane, up to *max_bytes*. Every record of the spool is a run of its own."""
         entries: list[Entry] = []
         while max_bytes > 0:
             source, rows = self.reader.take(lane, max_bytes, self._read_limit(lane))
@@ -119,7 +122,7 @@ class RedisIntake:
         return entries
 
     def _read_limit(self, lane: int) -> float:
-        """ms up to which one stream is read: further ahead of the other, it would make late what waits there."""
+        """Time in ms up to which a lane is read. Beyond it, entries that wait in the other lane would become late."""
         return self.reader.oldest(1 - lane) + self._lead_ms
 
     def note(self) -> dict[str, Any] | None:
@@ -160,7 +163,6 @@ class RedisIntake:
             self.reader.trim(stream, position.partition(" ")[0])
 
     def close(self) -> None:
-        """Read no more."""
         self.reader.stop()
         if self.reader.spool:
             self.reader.spool.close()
@@ -181,7 +183,10 @@ class RedisIntake:
         return entries
 
     def _stand_in(self, lane: int, rows: list[Row]) -> list[int]:
-        """What stands in for ids that are no times, where *rows* have such; their record says it, so that a replay has the same."""
+        """[ms] that stands in for ids that are not times; [] where all ids are times.
+
+        The turn record keeps it, so that a replay uses the same value.
+        """
         clock = self._clocks[lane]
         all_are = is_moment(id_ms(rows[0][0])) and is_moment(id_ms(rows[-1][0]))  # ids grow
         found = [] if all_are else [clock.stand_in()]
@@ -190,7 +195,10 @@ class RedisIntake:
         return found
 
     def _note_run(self, stream: str, rows: list[Row], plain: bool, stand_in: list[int]) -> None:
-        """What a replay gathers into batches must be what was gathered now: runs with bare frames stay as they were read."""
+        """Add *rows* to the runs of the turn record.
+
+        A run with bare frames is never joined with its neighbour: a replay has to gather the same batches.
+        """
         first, last = rows[0][0].decode(), rows[-1][0].decode()
         if plain and self._joins and self._runs[-1][0] == stream and id_pair(first) > id_pair(self._runs[-1][2]):
             self._runs[-1][2:] = [last, self._runs[-1][3] + len(rows)]
@@ -204,7 +212,7 @@ class RedisIntake:
 
 
 class _Replay:
-    """Entries of runs, fetched in order and ahead; it waits for a server that is away."""
+    """Fetches the entries of runs again, in order and ahead. It waits for a server that is away."""
 
     def __init__(self, server: RedisServer, instance: str, given_up: Callable[[], bool]) -> None:
         self._link = RedisLink(server)
@@ -212,7 +220,7 @@ class _Replay:
         self._ahead: dict[str, deque[Row]] = {}
 
     def run(self, stream: str, first: str, last: str, count: int) -> list[Row]:
-        """The entries of one run, as far as they are still there."""
+        """The entries of one run that are still on the server."""
         rows: list[Row] = []
         end, begin = id_pair(last), id_pair(first)
         while len(rows) < count and (row := self._next(stream, first if not rows else rows[-1][0].decode(), bool(rows))):
@@ -233,7 +241,7 @@ class _Replay:
         return ahead.popleft() if ahead else None
 
     def _fetch(self, stream: str, start: str) -> list[Row]:
-        """A lost answer is asked for again; a server that is away is waited for by whoever opens the node."""
+        """Read again until the server answers; ServerAway after WITHIN_S seconds or when `given_up` says so."""
         end = time.monotonic() + WITHIN_S
         while True:
             try:

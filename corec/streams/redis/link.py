@@ -1,7 +1,7 @@
-"""Connections to the Redis of `redis_config`: one server, or the masters of a cluster, which is found by itself.
+"""Connections to the Redis of `redis_config`: one server, or the masters of a cluster, which is detected.
 
-Nothing is retried here.  redis-py would send a command again whose answer was lost; who may do so knows why: an
-`XADD` of numbered batches is repeated by its sender, and the node drops the repeats.
+Nothing is retried here, because redis-py would send a command again whose answer was lost. The caller knows what may
+be repeated: an `XADD` of numbered batches is repeated by its sender, and the node drops the repeats.
 """
 
 
@@ -18,10 +18,10 @@ from redis.retry import Retry
 from corec.config.servers import RedisServer
 from corec.errors import ServerError
 
-#: An answer that takes longer than this does not come: the connection is given up.
+#: Seconds to wait for an answer before the connection is given up.
 ANSWER_S = 3.0
 CONNECT_S = 1.0
-#: The longest that a read may wait at the server; well below ANSWER_S, or a quiet stream would look like a dead server.
+#: Longest blocking read. It has to be well below ANSWER_S, or a quiet stream would look like a dead server.
 BLOCK_MS = 250
 _OF_PIPELINE = " of pipeline caused error: "
 #: What errors say, with the server's codes or as the driver puts them, and what to do.
@@ -35,7 +35,7 @@ _HINTS = (
 
 
 def connection_options(server: RedisServer) -> dict[str, Any]:
-    """What `redis.Redis` and `redis.asyncio.Redis` take, but for the address."""
+    """Options for `redis.Redis` and `redis.asyncio.Redis`, without the address."""
     options: dict[str, Any] = {
         "username": server.username, "password": server.password and server.password.reveal(), "protocol": 2,
         "socket_timeout": ANSWER_S, "socket_connect_timeout": CONNECT_S, "retry_on_error": [],
@@ -46,9 +46,9 @@ def connection_options(server: RedisServer) -> dict[str, Any]:
 
 
 class RedisLink:
-    """The connections of one thread, one for each server it talks to.
+    """The connections of one thread, one for each server.
 
-    runs: server address -> its run id.  `on_connect` is told of each new connection, before its first command is sent.
+    runs: server address -> its run id.  `on_connect(address)` is called for each new connection, before its first command.
     """
 
     def __init__(self, server: RedisServer, *, on_connect: Callable[[str], None] | None = None) -> None:
@@ -60,18 +60,18 @@ class RedisLink:
         self._slots: list[tuple[int, int, str]] | None = None  # None: not asked yet; empty: no cluster
 
     def client(self, key: str) -> redis.Redis:
-        """The server that has *key*."""
+        """The client for the server that has *key*."""
         return self._client_at(self.address_of(key))
 
     def address_of(self, key: str) -> str:
-        """The address of the server that has *key*: what may share a transaction has the same one."""
+        """The address of the server that has *key*. Keys with the same address may share a transaction."""
         if self._slots is None:
             self._slots = self._find_slots()
         slot = key_slot(key.encode())
         return next((address for first, last, address in self._slots if first <= slot <= last), self._seed)
 
     def run_of(self, key: str) -> str:
-        """Which life of which server *key* is in: it changes when the server starts again and after a failover."""
+        """Run id of the server that has *key*. It changes at a restart and at a failover."""
         return self.runs.get(self.address_of(key), "")
 
     @property
@@ -81,7 +81,10 @@ class RedisLink:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """What goes wrong as ServerError; connections are then made anew, and the cluster is asked again who has what."""
+        """Turn errors of Redis and of the network into ServerError, and close all connections.
+
+        The next use connects again and asks the cluster again for its slots.
+        """
         try:
             yield
         except (RedisError, OSError) as error:
@@ -89,7 +92,7 @@ class RedisLink:
             raise explained(error, self.server, doing) from error
 
     def close(self) -> None:
-        """End all connections; the next use makes new ones."""
+        """Close all connections; the next use makes new ones."""
         clients, self._clients, self._slots = self._clients, {}, None
         for client in clients.values():
             client.close()
@@ -115,7 +118,7 @@ class RedisLink:
                            redis_connect_func=lambda connection: self._greet(address, connection))  # fmt: skip
 
     def _greet(self, address: str, connection: Any) -> None:
-        """Every new connection says which life of the server it reached, redis-py's silent ones too."""
+        """Ask each new connection for the run id of its server. redis-py reconnects silently, and this covers that too."""
         connection.on_connect()
         connection.send_command("INFO", "server", check_health=False)
         self.runs[address] = _field(bytes(connection.read_response()), b"run_id:")
@@ -123,7 +126,7 @@ class RedisLink:
             self._on_connect(address)
 
     def _find_slots(self) -> list[tuple[int, int, str]]:
-        """Ask the configured server, or when that is away any other server of the cluster that was ever met."""
+        """Ask the configured server for its slots, or another known server of the cluster when that is away."""
         for address in (self._seed, *sorted(self._cluster_addresses - {self._seed})):
             try:
                 return self._slots_by(self._client_at(address))
@@ -141,13 +144,13 @@ class RedisLink:
 
 
 def explained(error: Exception, server: RedisServer, doing: str) -> ServerError:
-    """An error of the driver or the server as ours."""
+    """An error of the driver or the server as ServerError."""
     text = _reason(error)
     return ServerError(f"Redis at {server.address} did not {doing}: {text}", hint=_hint(error, text))
 
 
 def _reason(error: Exception) -> str:
-    """What the server or the driver says, without the command and its bytes, which a pipeline puts before it."""
+    """The error text of the server or the driver. A pipeline puts the command and its bytes before it; they are left out."""
     text = str(error).rpartition(_OF_PIPELINE)[2]
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -163,7 +166,7 @@ def _field(info: bytes, name: bytes) -> str:
 
 
 def _raw_rows(rows: Any) -> Any:
-    """CLUSTER SLOTS as redis-py gives it: a mapping (first, last) -> nodes, or the server's own rows."""
+    """The answer to CLUSTER SLOTS as rows. redis-py gives a mapping (first, last) -> nodes, or the server's own rows."""
     if isinstance(rows, dict):
         return [(first, last, nodes["primary"]) for (first, last), nodes in rows.items()]
     return [(row[0], row[1], row[2]) for row in rows]

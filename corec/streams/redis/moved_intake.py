@@ -1,4 +1,7 @@
-"""What an embedded node left in its journal, then Redis: the first starts with `redis_config` read so."""
+"""First the batches that an embedded node left in its journal, then those from Redis.
+
+The first starts with `redis_config` read in this order.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MovedIntake:
-    """Offsets go on where those of the journal end; nobody writes to it any more."""
+    """An `Intake` over both. Offsets on Redis continue those of the journal, which nobody writes to any more."""
 
     def __init__(self, journal: Journal, then: RedisIntake) -> None:
         self._journal, self._last = journal, journal.last
@@ -21,12 +24,12 @@ class MovedIntake:
 
     @property
     def reader(self) -> Any:
-        """Of Redis."""
+        """The reader of the Redis streams."""
         return self._new.reader
 
     @property
     def losses(self) -> Any:
-        """Of Redis."""
+        """Gaps found in the Redis streams."""
         return self._new.losses
 
     @property
@@ -73,6 +76,5 @@ class MovedIntake:
         self._new.trim(offset)
 
     def close(self) -> None:
-        """Read no more."""
         self._new.close()
         self._journal.close()

@@ -1,7 +1,7 @@
-"""Where a reader stands in a stream, and whether it is still the stream that it was reading.
+"""The read position in a stream, and whether the stream is still the same one.
 
-An id tells that by itself only in part: a server that lost its memory gives ids again from its clock on, and a reader
-with an old one reads nothing, for ever, without an error.
+The id alone does not show that. A server that lost its memory gives new ids from its clock on; a reader with an older id
+would read nothing for ever, without an error.
 """
 
 from dataclasses import dataclass, field
@@ -11,30 +11,30 @@ from redis.exceptions import ResponseError
 
 from corec.streams.redis.keys import BEGINNING, id_pair
 
-#: Earlier places remembered for each stream: one that is still there says that the stream is the same.
+#: Earlier ids remembered for each stream. If one of them still exists, the stream is the same.
 ANCHORS = 32
 
 
 class Life(NamedTuple):
-    """What the server says of a stream."""
+    """What XINFO STREAM says of a stream."""
 
     last: str  # the newest id given
     added: int | None  # entries since it was made; None before Redis 7
     length: int
-    deleted: str | None = None  # the newest entry that was taken out by its id; None before Redis 7
+    deleted: str | None = None  # the newest entry that was deleted by its id; None before Redis 7
 
 
 def cursor_text(id: str, seen: int | None, run: str) -> str:
-    """A place in a stream, as turn records and snapshots keep it; *run*: the life of the server."""
+    """A read position as turn records and snapshots store it: `id seen run`. *run*: run id of the server."""
     return f"{id} {'?' if seen is None else seen} {run[:8]}"
 
 
 class Loss(NamedTuple):
-    """Entries that nobody read before they were gone."""
+    """Entries that were gone before they were read."""
 
     stream: str
     after: str  # id of the last entry read
-    entries: int | None  # None: nobody knows how many
+    entries: int | None  # None: unknown
     why: str
 
     def __str__(self) -> str:
@@ -48,33 +48,36 @@ class Position:
 
     stream: str
     id: str = BEGINNING
-    run: str = ""  # the life of the server in which it was read
-    seen: int | None = 0  # entries up to there since the stream was made
-    added: int | None = None  # entries ever added, when the server was asked last
+    run: str = ""  # run id of the server at the last comparison
+    seen: int | None = 0  # entries up to there since the stream began; None: unknown
+    added: int | None = None  # entries ever added, at the last look
     anchors: list[str] = field(default_factory=list)
-    _loss_after: str = ""  # the last entry read when a loss that nobody can count was told
+    _loss_after: str = ""  # id behind which a loss of unknown size was reported
 
     @classmethod
     def parse(cls, stream: str, text: str) -> "Position":
-        """What `cursor_text` gave."""
+        """The position that `cursor_text` wrote."""
         id, seen, run = (*text.split(" "), "?", "")[:3]
         return cls(stream, id, run, None if seen == "?" else int(seen), anchors=[id])
 
     def advance(self, id: str, entries: int) -> None:
-        """So many entries were read, up to *id*."""
+        """Note that *entries* more were read, up to *id*."""
         self.id = id
         if self.seen is not None:
             self.seen += entries
 
     def remember(self) -> None:
-        """Keep this place as an anchor; the older they are, the fewer are kept."""
+        """Keep the position as an anchor. Old anchors are thinned out, so that they reach far back."""
         if self.id != BEGINNING and self.id not in self.anchors[-1:]:
             self.anchors.append(self.id)
         if len(self.anchors) > ANCHORS:
             del self.anchors[1 : ANCHORS // 2 : 2]
 
     def compare(self, client: Any, run: str) -> Loss | None:
-        """Look at the server, which is in its life *run*, over a new connection or a standing one; move to where reading has to go on."""
+        """Compare the position with the stream on the server, and move it to where reading has to go on.
+
+        run: run id of the server.  Returns what was lost, None when nothing was.
+        """
         same, self.run = run[:8] == self.run[:8], run
         life = look(client, self.stream)
         known = self._unread(self.added)
@@ -95,7 +98,7 @@ class Position:
         return self._begin_again(known, "was made anew", life)
 
     def _at_end(self, life: Life, same: bool, known: int | None) -> Loss | None:
-        """Nothing is left to read: what was ever added is what was read, or the stream is not what it was all the time."""
+        """The newest id is the one read last, so nothing is left to read. The counters show whether entries went unread before it."""
         seen, self.seen = self.seen, life.added
         if not same or life.added is None or seen is None or life.added == seen:
             return None
@@ -107,7 +110,7 @@ class Position:
         return None if added is None or self.seen is None else max(0, added - self.seen)
 
     def _go_on_in(self, life: Life, known: int | None) -> Loss | None:
-        """The stream of before, without the entry read last: it was trimmed by somebody, or is an older copy of itself."""
+        """The same stream, but without the entry read last: it was trimmed, or the server has an older copy of the stream."""
         after = self.id
         if id_pair(life.last) < id_pair(self.id):
             self.id, self.seen = life.last, life.added
@@ -128,7 +131,7 @@ class Position:
 
 
 def look(client: Any, stream: str) -> Life | None:
-    """What the server says of *stream*; None when there is none."""
+    """What the server says of *stream*; None when the stream does not exist."""
     try:
         info = client.xinfo_stream(stream)
     except ResponseError as error:
@@ -141,7 +144,7 @@ def look(client: Any, stream: str) -> Life | None:
 
 
 def has(client: Any, stream: str, id: str) -> bool:
-    """Whether an entry is there."""
+    """Whether the entry exists on the server."""
     return bool(client.xrange(stream, id, id, count=1))
 
 

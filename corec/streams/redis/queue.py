@@ -1,4 +1,4 @@
-"""Rows of one stream that a reader has read ahead and nobody has taken yet."""
+"""Rows of one stream that were read ahead and not taken yet."""
 
 import math
 import struct
@@ -12,42 +12,42 @@ from corec.streams.redis.keys import id_ms, id_pair
 from corec.streams.redis.position import Position, cursor_text
 from corec.streams.redis.stamps import is_moment
 
-#: Where the header of an envelope has its time (docs/formats.md).
+#: Position of the time in the header of an envelope (docs/formats.md).
 TIME_AT = 32
 _TIME = struct.Struct("!q")
 
 
 class Chunk(NamedTuple):
-    """Rows of one read."""
+    """Rows that one read gave."""
 
     rows: deque[Row]
     seen: int | None  # entries of the stream before the first of them
-    run: str  # the life of the server
-    source: str  # what turn records call it: the stream, or a record of the spool
+    run: str  # run id of the server
+    source: str  # its name in turn records: the stream, or a record of the spool
 
 
 class Queue:
-    """Rows of one stream that were read and not taken yet."""
+    """The read-ahead of one stream: where reading stands, and where taking stands."""
 
     def __init__(self, position: Position) -> None:
-        self.position = position  # of reading; the reader's thread moves it
-        self.taken = ""  # of taking, as a cursor has it
+        self.position = position  # read position; only the reader's thread moves it
+        self.taken = ""  # take position, as `cursor_text`
         before = id_pair(position.id)[0]
-        self.reached = before if is_moment(before) else 0  # ms of the entry taken last
-        self.behind = True  # whether the server may have more than was read: until a read says that it does not
+        self.reached = before if is_moment(before) else 0  # time (ms) of the entry taken last
+        self.behind = True  # whether the server may have more: until a read has reached the end
         self.bytes = self.waiting = 0
         self.taken_at = time.monotonic()
         self.trim_to = ""
-        self.length = self.memory = 0  # at the server, when it was asked last
+        self.length = self.memory = 0  # of the stream on the server, at the last look
         self._chunks: deque[Chunk] = deque()
 
     def put(self, rows: list[Row]) -> None:
-        """Rows that were read."""
+        """Append the rows of a read and advance the read position."""
         self.add(Chunk(deque(rows), self.position.seen, self.position.run, self.position.stream))
         self.position.advance(rows[-1][0].decode(), len(rows))
 
     def add(self, chunk: Chunk) -> None:
-        """Rows that come next, wherever they were meanwhile."""
+        """Append rows without a change of the read position: they come from the spool."""
         if chunk.rows:
             self._chunks.append(chunk)
             self.bytes += sum(len(payload) for _, payload in chunk.rows)
@@ -55,13 +55,13 @@ class Queue:
 
     @property
     def oldest(self) -> float:
-        """ms of what comes next, as far as that is known: nothing does where the server has no more."""
+        """Time (ms) of the next row. It is infinite where the server has no more, and the time of the last row taken where it may have."""
         if self._chunks:
             return self._moment(self._chunks[0].rows[0])
         return self.reached if self.behind else math.inf
 
     def take(self, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
-        """The oldest of them, up to *until* ms, and where they came from: at least one if there is any."""
+        """(source, rows): the oldest rows up to *until* ms, from one source; at least one if there is any."""
         taken: list[Row] = []
         source = self._chunks[0].source if self._chunks else ""
         while self._chunks and self._chunks[0].source == source and (not taken or max_bytes > 0) and self.oldest <= until:
@@ -87,7 +87,7 @@ class Queue:
         return part
 
     def _moment(self, row: Row) -> int:
-        """The time of an entry's readings, in ms: that of its batch, or of its arrival where it has none or one that is yet to come."""
+        """Time of a row in ms: that of its batch, but not later than its arrival. A bare frame has only its arrival."""
         id, payload = row
         arrival = id_ms(id)
         if not is_moment(arrival):

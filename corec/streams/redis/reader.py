@@ -1,6 +1,6 @@
-"""Reads the streams of a shard ahead of the pipeline, in a thread of its own.
+"""Reads the streams of a shard ahead of the pipeline, in its own thread.
 
-The pipeline takes what is there and never waits for the network; a server that is away only ends the supply.
+The pipeline takes what was read and never waits for the network. While a server is away, it gets no new batches.
 """
 
 import logging
@@ -27,29 +27,34 @@ from corec.streams.redis.spool import Spool, Spooled
 
 log = logging.getLogger("corec.streams.redis_reader")
 
-#: Bytes read ahead of each stream; then that stream is left out of reads until some are taken.
+#: Bytes read ahead of each stream. Beyond it the stream is not read until some are taken.
 AHEAD_BYTES = 8 * MB
 #: Bytes that one read of a stream should bring, and the bounds of COUNT that follow from it.
 READ_BYTES = MB
 COUNTS = (64, 8192)
-#: How long a read waits while some stream is left out of it.
+#: How long a read blocks while one of the streams is not read.
 SHORT_BLOCK_MS = 5
-#: Nobody has taken anything for this long, and what may be read ahead is read: the store does not take turns.
+#: Seconds without a take, with a full read-ahead, after which rows go to the spool: the store commits no turns.
 SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
-#: A spool that could not be written is tried again after this long.
+#: Seconds until the next try after the spool could not be written.
 SPOOL_AGAIN_S = 1.0
 
 
 class RedisReader(RetryingThread):
-    """The thread, and one queue for each stream, the most urgent first; what was read ahead is read again by the next start."""
+    """One thread, and one queue for each stream, the critical stream first.
+
+    Rows that were read ahead and not taken are read again by the next start.
+    """
 
     def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0,
                  spool: Spool | None = None) -> None:  # fmt: skip
-        """keep_bytes: a stream that takes less is not trimmed.  spool: where ordinary entries go while nobody takes them."""
+        """keep_bytes: size of a stream below which it is not trimmed.
+        spool: where rows of the normal stream go while the pipeline takes none.
+        """
         super().__init__("redis-reader", f"RedisReader-{instance}", log)
         self.spool = spool
-        self._newest_spooled = ""  # the newest entry in the spool, which stays on Redis: it says that the stream is the same
+        self._newest_spooled = ""  # id of the newest entry in the spool. It stays on Redis, as a proof that the stream is the same
         self._keep_bytes = keep_bytes
         self._link = RedisLink(server, on_connect=self._connected)
         self._instance = instance
@@ -63,8 +68,8 @@ class RedisReader(RetryingThread):
         self._spool_due = 0.0
         self._write_trouble = Trouble(log, f"RedisReader-{instance}")
         self.spool_trouble = Trouble(log, f"Spool-{instance}")
-        self._spool_begins_at = ""  # after a crash: what is on Redis before this entry comes first, then the spool
-        self._started_behind: dict[str, str] = {}  # stream -> where this reader was told to begin
+        self._spool_begins_at = ""  # after a crash: entries on Redis before this id come first, then the spool
+        self._started_behind: dict[str, str] = {}  # stream -> id behind which this reader began
         self._count = COUNTS[0]
         self.losses: list[Loss] = []
         self.run = ""
@@ -74,26 +79,26 @@ class RedisReader(RetryingThread):
         self.on_loss: Callable[[Loss], None] = lambda loss: None
 
     def seek(self, cursor: Mapping[str, str]) -> None:
-        """Go on behind the entries of *cursor*; before `start`."""
+        """Continue behind the entries of *cursor* (stream -> `cursor_text`). Call it before `start`."""
         for lane, stream in enumerate(self._streams):
             self.queues[lane] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
             self._started_behind[stream] = self.queues[lane].position.id
         self._spool_begins_at = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
 
     def take(self, lane: int, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
-        """The oldest rows of one queue, up to *until* ms, and where they came from."""
+        """(source, rows) of one lane: the oldest rows up to *until* ms."""
         with self.lock:
             return self.queues[lane].take(max_bytes, until)
 
     def oldest(self, lane: int) -> float:
-        """ms of what one queue gives next."""
+        """Time (ms) of the next row of one lane; see `Queue.oldest`."""
         with self.lock:
             queue = self.queues[lane]
             in_spool = self.spool is not None and queue is not self.queues[0] and (self.spool.waiting or bool(self._spool_begins_at))
             return min(queue.oldest, queue.reached) if in_spool and not queue.waiting else queue.oldest
 
     def trim(self, stream: str, id: str) -> None:
-        """Have entries before *id* dropped."""
+        """Let the thread drop entries before *id* from the stream."""
         for queue in self.queues:
             if queue.position.stream == stream:
                 queue.trim_to = id
@@ -103,7 +108,7 @@ class RedisReader(RetryingThread):
     def _pass(self) -> None:
         with self._link.errors("give what it has"):
             self._work()
-        self._works(f"Redis at {self._link.server.address} answers again")
+        self._recovered(f"Redis at {self._link.server.address} answers again")
 
     def _end(self) -> None:
         self._link.close()
@@ -122,12 +127,12 @@ class RedisReader(RetryingThread):
         self._connections += 1
 
     def _check(self) -> None:
-        """A new connection: is every stream still the one that was being read?"""
+        """After a new connection: check that every stream is still the one that was being read."""
         connections = self._connections
         for queue in self.queues:
             stream = queue.position.stream
             client = self._link.client(stream)
-            client.ping()  # connects, and so learns which life it is
+            client.ping()  # connects, which fetches the run id of the server
             loss = queue.position.compare(client, self._link.run_of(stream))
             if loss:
                 self._lost(loss)
@@ -142,7 +147,7 @@ class RedisReader(RetryingThread):
         waits = len(wanted) < len(self.queues) or (self.spool is not None and self.spool.waiting)
         block = SHORT_BLOCK_MS if waits else BLOCK_MS
         names = [queue.position.stream for queue in wanted]
-        # named so, redis-py has no callback for it and leaves the rows as they came
+        # under this name redis-py has no callback, so the rows stay as they came
         reply = self._link.client(names[0]).execute_command(
             "XREAD COUNT", self._count, "BLOCK", block, "STREAMS", *names, *(queue.position.id for queue in wanted)
         )
@@ -165,7 +170,10 @@ class RedisReader(RetryingThread):
         self._size_reads([row for _, rows in found for row in rows])
 
     def _to_queues(self, found: list[tuple[Queue, list[Row]]]) -> bool:
-        """All at once: what is read of one stream depends on what waits in the other.  Whether one was found to be at its end."""
+        """Put the rows of all streams at once: what is taken of one stream depends on what waits in the other.
+
+        True when a queue reached the end of its stream.
+        """
         ended = False
         with self.lock:
             for queue in self.queues:
@@ -186,18 +194,18 @@ class RedisReader(RetryingThread):
     # -- the spool
 
     def _spools(self, queue: Queue) -> bool:
-        """Whether what is read now goes to the spool: nobody takes, or what was spooled before comes first."""
+        """Whether rows read now go to the spool: the pipeline takes none, or the spool holds older rows."""
         if self.spool is None or queue is self.queues[0] or self._spool_begins_at or time.monotonic() < self._spool_due:
             return False
         return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > SPOOL_AFTER_S)
 
     def _has_room(self, queue: Queue) -> bool:
-        """Whether what is read now may be taken next: what waits in the spool comes first."""
+        """Whether rows read now may go to the queue. Rows in the spool come first."""
         behind = self.spool is not None and self.spool.waiting and queue is not self.queues[0] and not self._spool_begins_at
         return queue.bytes < self.ahead_bytes and not behind
 
     def _before_spool(self, found: dict[str, list]) -> None:
-        """Leave in *found* what stands before the spool; once that is all, reading goes on behind the spool."""
+        """After a crash: leave in *found* the rows before the first spooled one. Then reading continues behind the spool."""
         queue = self.queues[-1]
         rows = found.get(queue.position.stream, [])
         found[queue.position.stream] = before = [row for row in rows if id_pair(row[0]) < id_pair(self._spool_begins_at)]
@@ -209,7 +217,7 @@ class RedisReader(RetryingThread):
             queue.position.id, queue.position.seen = self.spool.last_id, None
 
     def _to_spool(self, queue: Queue, rows: list[Row]) -> None:
-        """Keep rows here, then take them off Redis, all but the newest."""
+        """Write rows to the spool, then delete them on Redis, except the newest."""
         position = queue.position
         try:
             self.spool.put(Spooled(position.seen, position.run, rows))
@@ -230,7 +238,7 @@ class RedisReader(RetryingThread):
         self._spool_due = time.monotonic() + SPOOL_AGAIN_S
 
     def _refill(self) -> None:
-        """What was spooled comes back as there is room, in order."""
+        """Move spooled rows to the queue, in order, as long as there is room."""
         queue = self.queues[-1]
         while self.spool and self.spool.waiting and not self._spool_begins_at and queue.bytes < self.ahead_bytes // 2:
             name, record = self.spool.next()
@@ -239,7 +247,7 @@ class RedisReader(RetryingThread):
             self.on_rows(False)
 
     def _behind(self, queue: Queue, chunk: Chunk) -> Chunk:
-        """Without the rows that were taken before a crash."""
+        """The chunk without the rows that were taken before a crash."""
         while chunk.rows and id_pair(chunk.rows[0][0]) <= id_pair(self._started_behind.get(queue.position.stream, BEGINNING)):
             chunk.rows.popleft()
             chunk = chunk._replace(seen=None if chunk.seen is None else chunk.seen + 1)
@@ -271,9 +279,9 @@ class RedisReader(RetryingThread):
             self._spool_failed(error)
 
     def _look(self) -> None:
-        """Now and then: whether streams are what they were, for somebody may empty them; how many entries there are, what they take.
+        """Once in LOOK_S: check that nobody has emptied a stream, and measure its entries and memory.
 
-        An exact gap can only be told from what was known.
+        The exact size of a later gap is computed from these numbers.
         """
         if time.monotonic() < self._look_due:
             return

@@ -1,6 +1,7 @@
-"""When entries came, by their ids: of an id that is no time, the stamp before it and what has passed since.
+"""Arrival times of entries, from their ids.
 
-Anybody may give an entry an id, in seconds or of nobody knows what; behind a huge one the server itself counts on from there.
+A client may give an entry any id, and behind a huge id the server counts on from there. An id that is not a time gets the
+stamp of the id before it, plus the time that has passed since.
 """
 
 import time
@@ -11,14 +12,15 @@ from corec.streams.redis.keys import id_ms
 
 
 def is_moment(ms: int) -> bool:
-    """Whether the first part of an id can be ms since 1970."""
+    """Whether the first number of an id can be ms since 1970."""
     return MS_FROM <= ms < MS_UPTO
 
 
 def stamps_of(ids: Iterable[bytes], stand_in: int | None) -> list[int]:
-    """The stamp of each of *ids*, neighbours in one stream, in ms.
+    """The stamp (ms) of each of *ids*, which are neighbours in one stream.
 
-    stand_in: for ids before the first that is a time; None takes every id as a time, as turns were folded whose records have none.
+    stand_in: the stamp for ids before the first that is a time. None takes every id as a time: so were turns folded whose
+    records have no stand-in.
     """
     stamps = []
     for id in ids:
@@ -30,19 +32,19 @@ def stamps_of(ids: Iterable[bytes], stand_in: int | None) -> list[int]:
 
 
 class StampClock:
-    """Time as one stream has it; it goes on by this machine's steady clock."""
+    """The current time of one stream. Between entries it advances by the monotonic clock of this machine."""
 
     def __init__(self) -> None:
         self._stamp: int | None = None
         self._noted_at = 0.0
 
     def note(self, id: bytes) -> None:
-        """An entry of the stream."""
+        """Set the clock by an entry's id, if that is a time."""
         if is_moment(ms := id_ms(id)):
             self._stamp, self._noted_at = ms, time.monotonic()
 
     def stand_in(self) -> int:
-        """ms, for an entry whose id is no time; this machine's clock before the first that is one."""
+        """ms for an entry whose id is not a time. Before the first id that is one, it is this machine's clock."""
         if self._stamp is None:
             return wall_ms()
         return self._stamp + round(1000 * (time.monotonic() - self._noted_at))

@@ -1,4 +1,4 @@
-"""Who gets rid of what a tail holds: a thread that tells how far it is."""
+"""The thread that empties a sender's `Unsent`, and how far it is."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from corec.streams.sending.unsent import SenderStats, Unsent
 
 
 class Carrier(RetryingThread):
-    """Between a tail and where its batches go; `stop` leaves in the tail what is not sent."""
+    """The base of senders: takes batches from *unsent* to their destination. After `stop` the unsent batches stay on disk."""
 
     def __init__(self, unsent: Unsent, *, thread: str, instance: str, log: logging.Logger) -> None:
         super().__init__(thread, f"Sender-{instance}", log, meanwhile="batches wait in the tail")
@@ -17,21 +17,20 @@ class Carrier(RetryingThread):
         self.readings = 0
 
     def more(self, _: int = 0) -> None:
-        """The tail has more."""
+        """Wake the thread: there are new batches."""
         self._wake.set()
 
     def wait_sent(self, upto: int, timeout: float | None) -> bool:
-        """Until the other side has everything up to offset *upto*."""
+        """Wait until the other side has everything up to offset *upto*; False after *timeout* seconds."""
         with self._progress:
             return self._progress.wait_for(lambda: self._sent_upto() >= upto, timeout)
 
     def wait_moved(self, timeout: float) -> None:
-        """Until something was sent or dropped, or *timeout*."""
+        """Wait until something was sent or dropped, for *timeout* seconds at most."""
         with self._progress:
             self._progress.wait(timeout)
 
     def stats(self) -> SenderStats:
-        """Where it stands."""
         sent = self._sent_upto()
         return SenderStats(self.readings, self._unsent.last - sent, max(0, sent - self._unsent.done), self.problem)
 
@@ -40,7 +39,7 @@ class Carrier(RetryingThread):
         return self._unsent.done
 
     def _drop(self, upto: int) -> None:
-        """The tail may forget what stands up to *upto*."""
+        """Drop the batches up to offset *upto*, and wake those who wait for progress."""
         if upto > self._unsent.done:
             self._unsent.drop(upto)
             with self._progress:

@@ -1,4 +1,4 @@
-"""A numbered producer: batches in envelopes whose repeats the node drops."""
+"""A numbered producer. The node drops batches whose numbers repeat."""
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +11,9 @@ Taken = TypeVar("Taken")
 
 
 class Producer:
-    """Numbers what one device, source or program sends; safe for use by several threads.
+    """Numbers what one device, source or program sends. Several threads may use it.
 
-    name: any text, the same at every start.  The boot epoch, taken from the clock, tells starts apart.
+    name: any text, the same at every start.  The epoch, taken from the clock, distinguishes one start from the next.
     """
 
     def __init__(self, name: str) -> None:
@@ -23,9 +23,10 @@ class Producer:
         self._lock = threading.Lock()
 
     def send(self, frames: bytes, time_ms: int, offsets: Any, take: Callable[[bytes], Taken]) -> Taken:
-        """Number a batch and hand it to *take*: frames (n * 10 bytes) of *time_ms*, offsets int32[n] ms to it or None.
+        """Number a batch and pass its envelope to *take*; return what *take* returns.
 
-        Both under one lock: a later number that came first would make the earlier batch look like a repeat.
+        frames: n * 10 bytes of *time_ms*.  offsets: int32[n], ms to it, or None.
+        Both steps are under one lock: if a later number arrived first, the earlier batch would look like a repeat.
         """
         with self._lock:
             envelope = pack_envelope(frames, producer=self.id, epoch=self.epoch, sequence=self.sequence, time=time_ms, offsets=offsets)

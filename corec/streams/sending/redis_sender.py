@@ -1,7 +1,7 @@
-"""Carries a tail to Redis, in order, and lets go of what a node has committed.
+"""Sends batches to Redis, in order, and drops those that a node has committed.
 
-A batch that the server has is not safe yet: a server that forgets, or a replica that takes over, may not have it.
-So it stays in the tail until the node that owns the stream says in `{sNN}:committed` that its readings are in the store.
+A batch on the server is not safe yet: the server may lose its memory, or a replica without it may take over. So the batch
+stays on this disk until `{sNN}:committed` says that its readings are in the store.
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger("corec.streams.sender")
 
 #: Bytes of batches in one transaction.
 SEND_BYTES = 1 << 18
-#: Between two looks at what nodes have committed, and at how large the streams are.
+#: Seconds between two looks at the commit marks, and between two at the size of the streams.
 LOOK_S = 0.3
 SIZE_S = 0.1
 IDLE_S = 0.2
@@ -42,7 +42,7 @@ class Sent(NamedTuple):
 
 
 class Sender(Carrier):
-    """One thread between a tail and the server."""
+    """One thread between the unsent batches and the server."""
 
     def __init__(self, server: RedisServer, unsent: Unsent, *, instance: str = "corec1") -> None:
         super().__init__(unsent, thread="redis-sender", instance=instance, log=log)
@@ -60,7 +60,7 @@ class Sender(Carrier):
         self.full = ""
 
     def stats(self) -> SenderStats:
-        """Where it stands; streams that are full are a problem too."""
+        """A full stream counts as a problem too."""
         stats = super().stats()
         return stats._replace(problem=stats.problem or self.full)
 
@@ -70,7 +70,7 @@ class Sender(Carrier):
         return self._position
 
     def wait_sent(self, upto: int, timeout: float | None) -> bool:
-        """The same; and it was seen there after it was sent: a stream that was emptied meanwhile has nothing."""
+        """Also wait for one look at the server after that: a stream that was emptied meanwhile has nothing."""
         end = None if timeout is None else time.monotonic() + timeout
         if not super().wait_sent(upto, timeout):
             return False
@@ -84,8 +84,10 @@ class Sender(Carrier):
         self._link.close()
 
     def _connected(self, address: str) -> None:
-        """Nothing is sent over a connection before it is known what its server still has: older batches would come behind newer
-        ones, and count as repeats."""
+        """Refuse to send on a new connection before `_check`.
+
+        The server may have lost older batches. Sent behind newer ones, they would count as repeats.
+        """
         self._connections += 1
         if self._sending:
             raise RedisConnectionError("the connection was lost, and another is looked at first")
@@ -93,14 +95,14 @@ class Sender(Carrier):
     def _pass(self) -> None:
         with self._link.errors("take batches"):
             self._work()
-        self._works(f"Redis at {self._link.server.address} answers again")
+        self._recovered(f"Redis at {self._link.server.address} answers again")
 
     def _work(self) -> None:
         if self._checked != self._connections:
             self._check()
         elif time.monotonic() >= self._look_due:
             self._look()
-        if self._unsent.crowded:  # room for what comes goes before safety from a server that forgets
+        if self._unsent.crowded:  # room for new batches matters more than safety from a server that loses its memory
             self._drop(self._position)
         batches = self._unsent.read(self._position, SEND_BYTES)
         if not batches:
@@ -113,7 +115,7 @@ class Sender(Carrier):
                 self._sending = False
 
     def _check(self) -> None:
-        """A new connection: does the server still have what it took?"""
+        """After a new connection: check that the server still has what it took."""
         connections = self._connections
         if self._sent:
             self._look()
@@ -123,9 +125,9 @@ class Sender(Carrier):
         self._checked = connections
 
     def _look(self) -> None:
-        """Drop from the tail what nodes have committed; where the server has lost what it took, all that is not committed goes again.
+        """Drop batches that nodes have committed. Where the server lost batches, send all uncommitted ones again.
 
-        Marks count only while the batches are there: those of a stream that was made anew are ahead of what was lost.
+        Commit marks count only while the batches exist: marks for a new stream are ahead of what was lost.
         """
         self._look_due = time.monotonic() + LOOK_S
         newest = {sent.stream: sent for sent in self._sent}
@@ -148,20 +150,23 @@ class Sender(Carrier):
             self._progress.notify_all()
 
     def _asked(self, shard: str) -> tuple[str, dict[str, str]]:
-        """The life of a shard's keys, and what was committed in it."""
+        """(life of the shard's keys, stream -> committed id)."""
         key = f"{shard}:committed"
         with self._link.client(key).pipeline(transaction=True) as pipe:
             life, marks = pipe.get(life_key(shard)).hgetall(key).execute()
         return (life or b"").decode(), {name.decode(): value.decode() for name, value in marks.items()}
 
     def _is_lost(self, client: Any, sent: Sent) -> bool:
-        """Whether an entry that no node has committed is gone; a node that keeps entries on its own disk takes them out one by one."""
+        """Whether an uncommitted entry is gone.
+
+        A node that spools deletes entries one by one: such a deletion is no loss.
+        """
         if has(client, sent.stream, sent.id):
             return False
         life = look(client, sent.stream)
         if life is None or id_pair(life.last) < id_pair(sent.id):
             return True
-        if life.deleted is None:  # before Redis 7: nobody says who took it out
+        if life.deleted is None:  # before Redis 7 the server does not say whether it was deleted by its id
             return sent.run != self._link.run_of(sent.stream)
         return id_pair(life.deleted) < id_pair(sent.id)
 
@@ -188,15 +193,15 @@ class Sender(Carrier):
         for shard, group in groupby(batches, key=lambda batch: shard_of(batch.stream)):
             part = list(group)
             ids = self._added(shard, part)
-            if ids is None:  # somebody has emptied it
+            if ids is None:  # the streams are not the ones of before
                 self._look_due = 0.0
                 return
             self._took(part, ids)
 
     def _added(self, shard: str, part: list[UnsentBatch]) -> list[bytes] | None:
-        """The ids of *part* on its streams; None, and nothing was added, where these are not the streams that were sent to before.
+        """Add *part* to its streams and return the ids. None, with nothing added, where the streams are not the same any more.
 
-        What was lost has to go first: behind newer batches it would count as repeats.
+        Then the lost batches go first: behind newer ones they would count as repeats.
         """
         newest = {sent.stream: sent for sent in self._sent}
         key = life_key(shard)
@@ -204,7 +209,7 @@ class Sender(Carrier):
         if shard not in self._lives:
             client.set(key, secrets.token_hex(8), nx=True)
             self._lives[shard] = (client.get(key) or b"").decode()
-        # A transaction: one refused in the middle, for want of memory, must not let later ones pass it
+        # A transaction: if one batch is refused for lack of memory, later ones must not overtake it
         with client.pipeline(transaction=True) as pipe:
             pipe.watch(key)
             if (pipe.get(key) or b"").decode() != self._lives[shard]:
@@ -229,7 +234,7 @@ class Sender(Carrier):
             self._progress.notify_all()
 
     def _has_room(self, batches: list[UnsentBatch]) -> bool:
-        """Whether the streams are below their bound; else the tail fills, and senders are told."""
+        """Whether the streams are below their bound. Otherwise unsent batches pile up here, and `publish` gets no room."""
         for stream in {batch.stream for batch in batches}:
             asked, size = self._sizes.get(stream, (0.0, 0))
             if time.monotonic() - asked > SIZE_S:
@@ -244,5 +249,5 @@ class Sender(Carrier):
 
 
 def shard_of(stream: str) -> str:
-    """The tag of a stream, which all keys of its shard have."""
+    """The tag "{sNN}" of a stream, which all keys of its shard share."""
     return stream.partition(":")[0]

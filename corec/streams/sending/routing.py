@@ -1,4 +1,4 @@
-"""Which stream a reading travels on: critical channels apart, and every shard apart from the others."""
+"""The stream for each reading: by shard, and critical channels apart from the others."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,17 +14,17 @@ _CRITICAL[list(CRITICAL_CHANNELS)] = True
 
 
 class StreamPart(NamedTuple):
-    """Frames for one stream."""
+    """The frames of a batch that go to one stream."""
 
     stream: str
     frames: bytes
     offsets: np.ndarray | None
     critical: bool
-    first: int  # place of its first frame in the batch that it is part of
+    first: int  # index of its first frame in the whole batch
 
 
 class Routing:
-    """Frames to streams.  *config* is needed for more than one shard only: blocks belong to shards by their index."""
+    """Splits frames by stream. *config* is needed only for more than one shard: a block's index gives its shard."""
 
     def __init__(self, shards: int = 1, config: Config | None = None) -> None:
         self.shards = shards
@@ -32,8 +32,11 @@ class Routing:
         self._tables = _device_tables(config) if config and shards > 1 else []
 
     def split(self, frames: bytes, offsets: Any = None) -> Iterator[StreamPart]:
-        """The parts of a batch, in which its frames keep their order."""
-        rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)    # of bytes: chosen twice as fast as of FRAME
+        """The parts of a batch. Frames keep their order within a part.
+
+        offsets: int32[n], ms, or None.
+        """
+        rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)    # rows of bytes: twice as fast to select as FRAME
         offsets = None if offsets is None else np.asarray(offsets, np.int32)
         lanes = _CRITICAL[channels_of(frames)]    # a negative channel indexes from the end
         if self.shards > 1:
@@ -49,7 +52,7 @@ class Routing:
             yield StreamPart(stream, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], bool(critical), int(chosen[0]))
 
     def _shards_of(self, ids: np.ndarray) -> np.ndarray:
-        """The shard of each frame; ids that nobody has go to the first, where they are counted as such."""
+        """The shard of each wire id. Unknown ids go to shard 0, which counts them as unknown."""
         blocks = np.zeros(len(ids), np.int64)
         if len(self._starts):
             row = np.searchsorted(self._starts, ids, side="right") - 1

@@ -1,6 +1,6 @@
-"""What a sender has not yet got rid of: numbered batches in a journal of their own, kept until a node has committed them.
+"""The unsent batches of a sender: numbered, in a journal of their own, kept until a node has committed them.
 
-A batch keeps its number for ever, so that it may be sent as often as need be.
+A batch keeps its number for ever, so it may be sent as often as necessary.
 """
 
 import fcntl
@@ -24,14 +24,14 @@ from corec.streams.sending.routing import StreamPart
 
 log = logging.getLogger("corec.streams.tail")
 
-#: A file that says up to where batches need not be sent again.
+#: File with the offset up to which batches need not be sent again.
 POSITION = "done"
-#: Share of the bound from which on it counts as crowded.
+#: Share of the bound above which `crowded` is true.
 CROWDED = 0.7
 
 
 class UnsentBatch(NamedTuple):
-    """One batch on its way to a stream."""
+    """One batch and the stream that it goes to."""
 
     offset: int
     stream: str
@@ -40,16 +40,16 @@ class UnsentBatch(NamedTuple):
 
 class SenderStats(NamedTuple):
     sent: int  # readings since the start, repeats included
-    waiting: int  # batches in the tail that the server does not have
-    kept: int  # batches in the tail that it has and no node has committed
+    waiting: int  # batches that the server does not have
+    kept: int  # batches that it has and no node has committed
     problem: str
 
 
 class Numbers:
-    """The numbering of what goes to one stream.
+    """The numbers of the batches for one stream.
 
-    Each stream has one of its own: two streams are read in no order, and what came later by number would make what came
-    before look like a repeat.
+    Each stream has its own: two streams are read in no fixed order, and with shared numbers a later batch would make an earlier
+    one look like a repeat.
     """
 
     def __init__(self, name: str, stream: str, epoch: int) -> None:
@@ -57,7 +57,7 @@ class Numbers:
         self.epoch, self.sequence = epoch, 0
 
     def pack(self, part: StreamPart, time_ms: int) -> bytes:
-        """The next batch."""
+        """The envelope of the next batch, with its number."""
         envelope = pack_envelope(part.frames, producer=self.producer, epoch=self.epoch, sequence=self.sequence, time=time_ms,
                                  offsets=part.offsets)  # fmt: skip
         self.sequence += len(part.frames) // FRAME_BYTES
@@ -69,11 +69,14 @@ class Unsent:
 
     def __init__(self, folder: Path, name: str, *, max_bytes: int, on_commit: Callable[[int], None],
                  epoch: int | None = None, instance: str = "corec1") -> None:
-        """epoch: tells one run of the sender from another; the clock gives it where none is given."""
+        """epoch: distinguishes one run of the sender from the next; taken from the clock by default.
+
+        FolderInUse when another process has the folder open.
+        """
         self._folder, self._name, self._max_bytes = Path(folder), name, max_bytes
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock_fd = self._take_lock()
-        self._lock = threading.Lock()  # a batch gets its number and its place together
+        self._lock = threading.Lock()  # a batch gets its number and its offset together
         self._epoch = time.time_ns() // 1000 if epoch is None else epoch
         self._numbers: dict[str, Numbers] = {}
         self.done = self._read_position()
@@ -83,7 +86,7 @@ class Unsent:
         self.trouble = Trouble(log, f"Tail-{instance}")
 
     def put(self, part: StreamPart, time_ms: int) -> "Future[int]":
-        """Number a batch and keep it; the future resolves once it is durable."""
+        """Number a batch and write it; the future resolves to its offset once it is durable."""
         with self._lock:
             numbers = self._numbers.get(part.stream)
             if numbers is None:
@@ -92,21 +95,20 @@ class Unsent:
             return self.committer.submit(record, readings=len(part.frames) // FRAME_BYTES, urgent=part.critical)
 
     def read(self, after: int, max_bytes: int) -> list[UnsentBatch]:
-        """What was kept behind *after*; one thread reads."""
+        """Batches behind offset *after*, about *max_bytes*. Only one thread may read."""
         return [_waiting(entry.offset, entry.payload) for entry in self.journal.read(after, max_bytes)]
 
     @property
     def last(self) -> int:
-        """The newest durable offset."""
         return self.journal.last
 
     @property
     def crowded(self) -> bool:
-        """Whether it is close to its bound."""
+        """Whether it takes more than CROWDED of its bound."""
         return self.journal.size_bytes > CROWDED * self._max_bytes
 
     def drop(self, upto: int) -> None:
-        """What is up to *upto* need not be sent again; a disk that cannot note it does not keep the rest from being sent."""
+        """Drop batches up to offset *upto*. A disk error here is logged and does not stop the sending."""
         if upto <= self.done:
             return
         self.done = upto
@@ -114,11 +116,11 @@ class Unsent:
             self.journal.trim(upto)
             self._write_position()
             self.trouble.recovered()
-        except StorageError as error:  # the next start sends more than it must, and the node drops it by its numbers
+        except StorageError as error:  # the next start sends these batches again, and the node drops the repeats
             self.trouble.failed(f"the tail of {self._name!r} does not note what is done", error)
 
     def close(self) -> None:
-        """Make all durable and let go of the folder."""
+        """Make everything durable and unlock the folder."""
         self.committer.stop()
         self.journal.close()
         os.close(self._lock_fd)
@@ -137,7 +139,7 @@ class Unsent:
         try:
             return int((self._folder / POSITION).read_text())
         except (FileNotFoundError, ValueError):
-            return 0  # everything kept is sent again, and dropped by its numbers
+            return 0  # everything is sent again, and the node drops the repeats
 
     def _write_position(self) -> None:
         unfinished = self._folder / (POSITION + ".part")
@@ -157,12 +159,12 @@ def _waiting(offset: int, record: bytes) -> UnsentBatch:
 
 
 def readings_in(envelope: bytes) -> int:
-    """How many readings a batch has, by its header."""
+    """Number of readings in an envelope, from its header."""
     return int.from_bytes(envelope[4:8])
 
 
 def future_of(parts: "list[Future[int]]") -> "Future[int]":
-    """One future for several: it resolves when all have, to the last (0 for none); it fails as the first that failed."""
+    """One future for several. It resolves to the last result when all are done (0 for none); it fails as the first failure."""
     if len(parts) == 1:
         return parts[0]
     whole: Future[int] = Future()
