@@ -45,7 +45,7 @@ def feeding(engine, load):
 
 
 def folding(yardstick, load):
-    """The same of a yardstick, whose entities were all heard before."""
+    """The same of a yardstick, whose entities all had a reading before."""
     for _ in range(SETS):
         load.turn()
         yardstick.fold(load.frames, START)

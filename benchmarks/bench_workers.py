@@ -60,7 +60,7 @@ def test_block_turns_a_second(fleet, report, quick):
     with Publisher(load(fleet.folder / "configs"), name="bench", folder=fleet.folder / "tail") as publisher:
         began, sent, before = time.monotonic(), 0, None
         while (passed := time.monotonic() - began) < seconds + 5:
-            if before is None and passed > 5:   # every block was heard: now it counts
+            if before is None and passed > 5:   # every block has had readings: now it counts
                 before, since = spent(fleet), time.monotonic()
             if sent < passed * RATE:
                 ids = dice.integers(0, ENTITIES, BATCH).astype(np.uint32)
