@@ -40,11 +40,11 @@ def inicializar(nucleus, config):
 
 def write(folder: Path, kind: str, *, isolated: bool) -> None:
     """A plugin that misbehaves in one way, as long as the flag is up."""
-    home = folder / "plugins" / kind
-    home.mkdir(parents=True)
-    (home / "main.py").write_text(CODE.format(body=BODIES[kind], name=kind))
+    plugin = folder / "plugins" / kind
+    plugin.mkdir(parents=True)
+    (plugin / "main.py").write_text(CODE.format(body=BODIES[kind], name=kind))
     settings = {"aislado": isolated, "flag": str(folder / "flag"), "intervalo": 0.05, "pase_max": 0.2, "max_ram_mb": 256, "max_mb_s": 0.1}
-    (home / "config.json").write_text(json.dumps(settings))
+    (plugin / "config.json").write_text(json.dumps(settings))
 
 
 def ratios(folder: Path, kinds: list[str], *, isolated: bool, slices: int) -> dict[str, float]:

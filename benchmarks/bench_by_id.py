@@ -21,7 +21,6 @@ KINDS = {"random ids": random_ids, "ids in order": ordered_ids}
 
 @pytest.fixture(scope="module", params=KINDS)
 def name(request):
-    """How ids come."""
     return request.param
 
 
@@ -32,7 +31,7 @@ def load(name):
 
 @pytest.fixture(scope="module")
 def engine(load):
-    """A warm one."""
+    """An engine whose entities know their usual values."""
     engine = engine_of(ENTITIES, ventana=3600)
     for turn in range(WARM_ROUNDS * SETS):
         load.turn()
@@ -41,12 +40,12 @@ def engine(load):
 
 
 def feeding(engine, load):
-    """What comes next, 10 ms later."""
+    """The next set of readings, 10 ms later."""
     return lambda: engine.feed(load.frames, at=engine.clock + 10)
 
 
 def folding(yardstick, load):
-    """The same of a yardstick, whose entities were all heard before."""
+    """The same of a yardstick, whose entities all had a reading before."""
     for _ in range(SETS):
         load.turn()
         yardstick.fold(load.frames, START)

@@ -39,7 +39,7 @@ def weigh(quick):
 
 @pytest.mark.parametrize("size", SIZES, ids="{:,}".format)
 def test_bytes_of_an_entity(report, weigh, size):
-    """In the arena they are exact; all in, the little that every process needs tells only where entities are few."""
+    """Bytes in the arena are exact.  The total includes what every process needs, which matters with few entities only."""
     found = weigh(size)
     in_arena, all_in = found["arena"] / size, found["all_in"] / size
     report.judge("memory", f"{size:,} entities, in the arena", f"{in_arena:.2f} B each", f"<= {ARENA_BYTES} B",

@@ -1,4 +1,4 @@
-"""The node as a user runs it: memory and load at rest, start, recovery after a kill, readings it keeps up with."""
+"""The node as a user runs it: memory and load at rest, start, recovery after a kill, sustained rate of readings."""
 import json
 import shutil
 import signal
@@ -20,13 +20,13 @@ MB = 1 << 20
 MILLION = 1_000_000
 IDLE_MB, IDLE_SHARE = 60, 0.01
 START_S, RECOVERY_S = 1.0, 2.0
-#: Resident memory of a node all of whose entities were heard.
+#: Resident memory of a node all of whose entities have had readings.
 NODE_MB = {MILLION: 120, 10 * MILLION: 450}
 SUSTAINED = 500_000
-#: What the load offers, so that keeping up shows.
+#: Readings a second that the load offers, above what a node can fold.
 OFFERED = 550_000
-#: A tail of five seconds at the sustained rate.
-TAIL = 5 * SUSTAINED
+#: Readings to replay after a kill: five seconds at the sustained rate.
+REPLAYED = 5 * SUSTAINED
 
 
 def spawn(*arguments):
@@ -48,8 +48,8 @@ def ended(process):
         process.communicate()
 
 
-def told(*arguments):
-    """The line of JSON that a child says, the last thing it prints."""
+def last_line_of(*arguments):
+    """The last line that a child prints, parsed as JSON."""
     output, _ = spawn(*arguments).communicate(timeout=600)
     try:
         return json.loads(output.splitlines()[-1])
@@ -58,7 +58,7 @@ def told(*arguments):
 
 
 def seconds_until(data, is_there, began, limit=30.0):
-    """From *began* until the node's status satisfies *is_there*."""
+    """Seconds from *began* until the node's status satisfies *is_there*."""
     while time.monotonic() - began < limit:
         try:
             if is_there(ask(data, {"op": "status"}, timeout=2.0)):
@@ -124,14 +124,14 @@ def started_in(data):
 def test_recovery(report, quick, tmp_path, config_folder):
     """SIGKILL, then from exec until all that was accepted is committed again; best of a few, each from the same remains."""
     remains = tmp_path / "remains"
-    child = spawn("-m", "benchmarks.child_node", "fill", remains, MILLION, TAIL)
+    child = spawn("-m", "benchmarks.child_node", "fill", remains, MILLION, REPLAYED)
     left = json.loads(child.stdout.readline())
     child.kill()
     child.communicate()
     config = config_folder(MILLION)
     best = best_of(lambda number: recovered_in(config, remains, tmp_path / f"data{number}", left["readings"]), wanted=RECOVERY_S,
                    least=1 if quick else 5, most=5)
-    report.judge("node", f"recovery, 1 M entities, {TAIL / 1e6:.1f} M readings behind the snapshot", f"{best:.2f} s", f"< {RECOVERY_S:g} s",
+    report.judge("node", f"recovery, 1 M entities, {REPLAYED / 1e6:.1f} M readings behind the snapshot", f"{best:.2f} s", f"< {RECOVERY_S:g} s",
                  best < RECOVERY_S)
 
 
@@ -148,7 +148,7 @@ def recovered_in(config, remains, data, readings):
 def test_sustained(report, quick, tmp_path):
     """Uniform random ids, 1,000 a batch, accepted and committed, with snapshots and trimming."""
     seconds = 8 if quick else 60
-    found = told("-m", "benchmarks.child_node", "sustain", tmp_path / "data", MILLION, seconds, OFFERED)
+    found = last_line_of("-m", "benchmarks.child_node", "sustain", tmp_path / "data", MILLION, seconds, OFFERED)
     ledger = found["ledger"]
     assert ledger["in"] == found["sent"] == sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
     assert found["snapshots"] and (quick or found["trimmed"]), f"expected snapshots and a trimmed journal, got {found}"
@@ -161,8 +161,8 @@ def test_sustained(report, quick, tmp_path):
 
 @pytest.mark.parametrize("entities", NODE_MB, ids=lambda size: f"{size:,}")
 def test_memory(report, quick, tmp_path, entities):
-    """A node all of whose entities were heard."""
+    """A node all of whose entities have had readings."""
     if quick and entities > MILLION:
         pytest.skip("only in the full form")
-    rss, limit = told("-m", "benchmarks.child_node", "weigh", tmp_path / "data", entities)["rss"], NODE_MB[entities]
+    rss, limit = last_line_of("-m", "benchmarks.child_node", "weigh", tmp_path / "data", entities)["rss"], NODE_MB[entities]
     report.judge("node", f"{entities:,} entities, all heard", f"{rss / MB:.0f} MB RSS", f"<= {limit} MB", rss <= limit * MB)

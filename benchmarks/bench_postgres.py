@@ -72,13 +72,13 @@ def stamp(ms):
 
 
 def as_text(rows, blocks):
-    """COPY's text form."""
+    """Rows in the text format of COPY."""
     lines = ("\t".join("\\N" if value is None else str(value) for value in row) for row in as_tuples(rows, blocks))
     return io.BytesIO(("\n".join(lines) + "\n").encode())
 
 
 def as_binary(rows, blocks):
-    """COPY's binary form, packed field by field with struct."""
+    """Rows in the binary format of COPY, packed field by field with struct."""
     parts = [b"PGCOPY\n\xff\r\n\0" + bytes(8)]
     kinds = ["t", "h", "q", "i", "t", "i", "m", "f", "h", "q", "q", "d", "f", "f", "d", "q", "q", "f"]
     for row in as_tuples(rows, blocks):

@@ -27,8 +27,8 @@ def child(*arguments, **options):
                             stdout=subprocess.PIPE, **options)  # fmt: skip
 
 
-class Node:
-    """The node's process; asked by a line."""
+class RedisNode:
+    """The node in a process of its own, which answers a line with its figures."""
 
     def __init__(self, port, data):
         self.process = child("node", port, data, ENTITIES, stdin=subprocess.PIPE)
@@ -51,7 +51,7 @@ def server():
 
 @pytest.fixture
 def node(server, tmp_path):
-    found = Node(server.port, tmp_path / "data")
+    found = RedisNode(server.port, tmp_path / "data")
     yield found
     found.stop()
 
@@ -65,12 +65,12 @@ def test_readings_it_keeps_up_with(server, node, report, quick):
     # Given a node on Redis, when a producer offers uniform random ids, 1,000 an entry, for a minute
     seconds = 10 if quick else 60
     before, redis_before = node.ask(), cpu_of(server)
-    told = json.loads(child("offer", server.port, ENTITIES, seconds, OFFERED).communicate()[0])
-    at_end, redis_cores = node.ask(), (cpu_of(server) - redis_before) / told["seconds"]
+    report_of_load = json.loads(child("offer", server.port, ENTITIES, seconds, OFFERED).communicate()[0])
+    at_end, redis_cores = node.ask(), (cpu_of(server) - redis_before) / report_of_load["seconds"]
     # Then all but the last moment is committed when it ends
-    rate = at_end["readings"] / told["seconds"]
-    cores = (at_end["cpu"] - before["cpu"]) / told["seconds"]
-    share = f"{cores:.2f} cores of the node, {redis_cores:.2f} of Redis; the producer took {told['cores']:.2f}"
+    rate = at_end["readings"] / report_of_load["seconds"]
+    cores = (at_end["cpu"] - before["cpu"]) / report_of_load["seconds"]
+    share = f"{cores:.2f} cores of the node, {redis_cores:.2f} of Redis; the producer took {report_of_load['cores']:.2f}"
     report.judge("redis", f"readings committed a second, {seconds} s at {OFFERED:,} offered", f"{rate:,.0f}/s", f">= {SUSTAINED:,}",
                  rate >= SUSTAINED and cores + redis_cores <= CORES, yardstick=share)
     stream = at_end["redis"]["streams"][1]
@@ -81,10 +81,10 @@ def test_readings_it_keeps_up_with(server, node, report, quick):
 
 def test_milliseconds_from_reading_to_alert(server, node, report, quick):
     # Given a load of 100,000 readings a second, some of them beyond their limit
-    told = json.loads(child("alerts", server.port, ENTITIES, 10 if quick else 60, ALERT_RATE).communicate()[0])
-    took = sorted(told["took_ms"])
+    report_of_load = json.loads(child("alerts", server.port, ENTITIES, 10 if quick else 60, ALERT_RATE).communicate()[0])
+    took = sorted(report_of_load["took_ms"])
     # Then each gives an alert in corec:alerts, once
-    assert len(took) == told["marks"]
+    assert len(took) == report_of_load["marks"]
     p50, p99 = took[len(took) // 2], took[int(0.99 * len(took))]
     report.table("ms from XADD of a reading to its alert in corec:alerts, at 100,000 readings/s", histogram(took))
     report.judge("redis", "reading in to alert out, p50 / p99", f"{p50:.1f} / {p99:.1f} ms", f"< {P50_MS:g} / < {P99_MS:g} ms",

@@ -65,7 +65,7 @@ def test_encode(compete, report, frames, columns, copies):
 
 
 def count(rows):
-    """Exhaust an iterator."""
+    """Run an iterator to its end."""
     for _ in rows:
         pass
 

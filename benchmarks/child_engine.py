@@ -29,7 +29,7 @@ def touch_all(engine, entities, rng):
 
 
 def seconds_by_id(engine, entities, rng):
-    """The shortest of a few runs of random readings, for each reading."""
+    """Seconds for each reading, in the shortest of a few runs of random readings."""
     sets = [frames_of(rng.integers(0, entities, READINGS, np.uint32), rng) for _ in range(RUNS)]
     return min(clocked(lambda frames=frames: engine.feed(frames, at=engine.clock + 1)) for frames in sets) / READINGS
 
@@ -43,7 +43,7 @@ def seconds_a_pass(entities):
 
 
 def weigh(entities, memory_only):
-    """Everything of one size."""
+    """Measure memory and times of an engine of one size; returns the figures."""
     rng = np.random.default_rng(1)
     touch_all(engine_of(PIECE), PIECE, rng)     # what importing and first use cost is not the entities'
     before = rss_bytes()

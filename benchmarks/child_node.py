@@ -80,7 +80,7 @@ def sustain(data, entities, seconds, rate):
 
 
 def weigh(data, entities):
-    """Resident memory once every entity was heard."""
+    """Resident memory once every entity has had a reading."""
     nucleus = started(data, entities)
     touch_all(nucleus, entities)
     time.sleep(3.5)     # windows close, rows are written
@@ -89,7 +89,7 @@ def weigh(data, entities):
 
 
 def fill(data, entities, readings):
-    """Every entity heard, a snapshot, then *readings* more: what a kill leaves to recover."""
+    """A reading of every entity, a snapshot, then *readings* more, which a start after a kill must replay."""
     nucleus = started(data, entities)
     touch_all(nucleus, entities)
     nucleus.pipeline.take_snapshot()

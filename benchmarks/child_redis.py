@@ -35,7 +35,7 @@ def on_redis(port, entities):
 
 
 def node(port, data, entities):
-    """Run; answer each line with where it stands."""
+    """Run a node; answer each line of input with its figures."""
     nucleus = CoreCNucleus(on_redis(int(port), int(entities)), data=Path(data), with_sources=False)
     nucleus.start()
     say(ready=True)
@@ -91,7 +91,7 @@ def alerts(port, entities, seconds, rate):
 
 
 def listen(client, sent_at, took):
-    """Alerts as they come."""
+    """Read alerts and record how long each took."""
     after = "$"
     while True:
         for _, entries in client.xread({ALERTS: after}, block=1000) or ():
@@ -99,7 +99,7 @@ def listen(client, sent_at, took):
             after = entries[-1][0]
             for _, fields in entries:
                 for id, _, value, _ in struct.iter_unpack("!Ibf?", fields[b"m"]):
-                    if id in sent_at and value > LIMIT:     # not a block's anomaly, told of its first entity
+                    if id in sent_at and value > LIMIT:     # not a block's anomaly, which names the block's first entity
                         took.append(now - sent_at[id])
 
 

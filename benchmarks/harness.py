@@ -77,7 +77,6 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """The last cell."""
         return {True: "pass", False: "FAIL", None: ""}[self.ok]
 
 
@@ -121,7 +120,6 @@ class Report:
                         row.budget, row.verdict] for row in self.rows]
 
     def text(self) -> str:
-        """Everything, for a terminal."""
         parts = [aligned(self.lines), *(f"{title}\n\n{aligned(lines)}" for title, lines in self.tables)]
         return "\n\n".join([*parts, self.summary()])
 
@@ -131,7 +129,7 @@ class Report:
         return f"{sum(judged)} of {len(judged)} budgets met ({self.form} form; {machine()})"
 
     def write(self, folder: Path) -> None:
-        """report.json and report.md."""
+        """Write report.json and report.md."""
         content = {"form": self.form, "machine": machine(), "rows": [asdict(row) for row in self.rows],
                    "tables": [{"title": title, "lines": lines} for title, lines in self.tables]}
         (folder / "report.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -45,7 +45,7 @@ def seed(place: np.ndarray, count: Any) -> np.ndarray:
 
 
 def stir(r: np.ndarray) -> np.ndarray:
-    """The hash; overwrites *r*."""
+    """The hash of each uint32 of *r*, which is overwritten."""
     r ^= r >> np.uint32(16)
     r *= np.uint32(0x7FEB352D)
     r ^= r >> np.uint32(15)

@@ -1,8 +1,8 @@
-"""The plugin authors' door: what a plugin imports from CoreC besides blocks and entities.
+"""The plugin API: what a plugin imports from CoreC besides blocks and entities.
 
     from corec.core import logging, asyncio, random, serializar_mensaje, deserializar_mensaje, enviar_mensaje_redis
 
-`corec._core` is the engine room, compiled and without I/O; nothing there is for plugins.
+Nothing of `corec._core` is for plugins: it holds the compiled kernels, which do no I/O.
 """
 import asyncio
 import logging

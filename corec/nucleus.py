@@ -1,4 +1,4 @@
-"""CoreCNucleus: builds the parts of a node, starts them in order, stops them in reverse, and hands on what is asked of it."""
+"""CoreCNucleus: builds the parts of a node, starts them in order, stops them in reverse, and delegates to them."""
 import gc
 import logging
 import time
@@ -29,7 +29,7 @@ from corec.pipeline.recent_rows import WorkerTurn
 from corec.pipeline.turns import Pipeline
 from corec.plugin_api.embedded_redis import EmbeddedRedis
 from corec.plugin_api.interface import Nucleus
-from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
+from corec.plugin_api.subscriptions import StreamEntry, Subscription, Subscriptions
 from corec.plugins.manager import PluginManager
 from corec.plugins.runner import ExtensionRunner
 from corec.storage.base import Store
@@ -45,12 +45,12 @@ __all__ = ["CoreCNucleus", "PluginManager"]    # the original documentation has 
 
 log = logging.getLogger(__name__)
 
-#: How often `wait` looks around.
+#: Seconds between two rounds of `wait`.
 LOOK_EVERY_S = 0.25
 
 
 class CoreCNucleus(Nucleus):
-    """One node: sources, journal, engine and store on one data folder.
+    """A node: sources, journal, engine and store on one data folder.
 
         with CoreCNucleus(corec.config.load("configs"), data=Path("data")) as nucleus:
             nucleus.submit(frames, time=1_700_000_000_000).result()    # returns when the readings are durable
@@ -80,7 +80,7 @@ class CoreCNucleus(Nucleus):
     # --- life ----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Recover what the data folder holds and begin to work; returns when the node takes readings."""
+        """Recover the data folder and begin to work.  Returns once readings are accepted."""
         self._life.open()
         try:
             self._begin()
@@ -112,15 +112,15 @@ class CoreCNucleus(Nucleus):
             runner.start()
 
     def _give_up(self) -> None:
-        """The start failed half way: stop what runs already, so that the process can end."""
+        """Stop what a failed start has already begun, so that the process can end."""
         self._life.state = "running"
         try:
             self.stop()
-        except Exception as error:  # the reason that the start failed for is the one to tell
+        except Exception as error:  # the error of the start is the one to raise
             log.error("[CoreCNucleus-%s] while giving up: %s", self.config.instance_id, error)
 
     def stop(self) -> None:
-        """Stop cleanly: what was accepted is committed.  Raises what stopped the pipeline, if anything did."""
+        """Stop cleanly: what was accepted is committed.  Raises the error that stopped the pipeline, if any."""
         if not self._life.begin_stop():
             return
         for runner in self.runners:
@@ -144,14 +144,14 @@ class CoreCNucleus(Nucleus):
         with stop_signals(self.ask_to_stop):
             supervisor = Supervisor()
             self.start()
-            gc.freeze()     # what a start makes stays: looking through it again would hold a turn up
+            gc.freeze()     # objects of the start live on: collecting them would delay a turn
             supervisor.send("READY=1")
             self.wait(seconds, meanwhile=lambda: supervisor.beat(self.progress))
             supervisor.send("STOPPING=1")
             self.stop()
 
     def wait(self, seconds: float | None = None, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Until *seconds* have passed, somebody asked for the end, or the pipeline failed; *meanwhile* is called now and then."""
+        """Wait until *seconds* have passed (None: no bound) or `is_over`; *meanwhile* is called about every LOOK_EVERY_S."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self.is_over and (end is None or time.monotonic() < end):
             self.report_refused()
@@ -159,12 +159,12 @@ class CoreCNucleus(Nucleus):
             self._life.over.wait(LOOK_EVERY_S if end is None else min(LOOK_EVERY_S, max(0.0, end - time.monotonic())))
 
     def ask_to_stop(self) -> None:
-        """Let `wait` return."""
+        """Have `wait` return; callable from any thread and more than once."""
         self._life.over.set()
 
     @property
     def is_over(self) -> bool:
-        """Whether somebody asked for the end, or the pipeline failed for good."""
+        """Whether a stop was asked for, or the pipeline failed for good."""
         return self._life.over.is_set()
 
     @property
@@ -209,12 +209,11 @@ class CoreCNucleus(Nucleus):
 
     @property
     def store_turn(self) -> int:
-        """The last committed turn."""
         return self._life.turn
 
     @property
     def refused(self) -> Refused:
-        """Readings that were refused before they reached the log."""
+        """Counts of readings that were refused before they reached the journal."""
         return self._acceptance.refused
 
     @property
@@ -243,7 +242,7 @@ class CoreCNucleus(Nucleus):
     # --- asking --------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """What the node does now, as plain numbers; `corec status --json` prints it."""
+        """The document that `corec status --json` prints."""
         return self._status.document()
 
     def _extensions_status(self) -> dict[str, Any]:
@@ -253,7 +252,10 @@ class CoreCNucleus(Nucleus):
                 **({"fleet": fleet} if fleet else {})}  # fmt: skip
 
     def command(self, command: dict[str, Any], timeout: float | None = 30.0) -> dict[str, Any]:
-        """Have a control command applied in the next turn; returns {"turn", "repairs"} once that is committed."""
+        """Apply a control command in the next turn; returns {"turn", "repairs"} once that is committed.
+
+        timeout: s.  TimeoutError where the commit takes longer, CoreCError where the command is refused.
+        """
         shard = self._shard_of(command)
         if shard != self.engine.shard:
             return {"repairs": 0, **self.modulos["ejecucion"].order(shard, command)}
@@ -262,7 +264,7 @@ class CoreCNucleus(Nucleus):
         return {"turn": turn, "repairs": self.pipeline.totals["repairs"] - before}
 
     def _shard_of(self, command: dict[str, Any]) -> int:
-        """The shard that a command is for; this node's own where it names no block of a worker."""
+        """The shard of the block that a command names; this node's own where a worker has no part in it."""
         if self.config.celery_config is None or command.get("block") not in self.engine.block_ids:
             return self.engine.shard
         return int(self.engine.blocks["shard"][self.engine.block_ids.index(command["block"])])
@@ -275,7 +277,7 @@ class CoreCNucleus(Nucleus):
 
     @property
     def plugins(self) -> PluginManager:
-        """The plugins that were found and registered."""
+        """The plugins that were found, and those that programs registered."""
         return self._extensions.manager
 
     @property
@@ -285,7 +287,7 @@ class CoreCNucleus(Nucleus):
     def registrar_plugin(self, name: str, plugin: Any) -> None:
         self.plugins.register(name, plugin)
 
-    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+    def suscribir(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         return self._extensions.subscribe(stream, handler)
 
     def claim_block(self, block: str, canal: int, names: Sequence[str]) -> np.ndarray:

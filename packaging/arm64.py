@@ -23,7 +23,7 @@ Dir::State::lists "{folder}/lists";
 Dir::State::status "{folder}/status";
 Dir::Cache "{folder}/cache";
 """
-#: Stands in for the interpreter, also where Python starts itself: qemu is told that its name is this script's.
+#: A script in place of the interpreter, also where Python starts itself: it gives qemu its own name as that of the program.
 WRAPPER = """#!/bin/sh
 exec {qemu} -L {root} -0 {wrapper} {root}/usr/bin/python3.{minor} "$@"
 """

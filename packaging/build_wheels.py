@@ -40,7 +40,6 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="TAG", help="cp311, cp312, ...")
     parser.add_argument("--native", action="store_true", help="no cross-built wheels")

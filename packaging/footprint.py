@@ -24,7 +24,6 @@ class Footprint(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """All of it."""
         return sum(self.packages.values())
 
     @property
@@ -35,10 +34,10 @@ class Footprint(NamedTuple):
     def lines(self) -> list[str]:
         """As text, the largest package first."""
         parts = sorted(self.packages.items(), key=lambda part: -part[1])
-        held = "" if self.fits else f", and at most {MOST_BYTES / 1e6:.0f} MB are wanted"
+        note = "" if self.fits else f", and at most {MOST_BYTES / 1e6:.0f} MB are wanted"
         return [
             f"{self.wheel.name}: {self.wheel.stat().st_size / 1e6:.2f} MB; installed with all base dependencies"
-            f" {self.bytes / 1e6:.1f} MB in {self.seconds:.1f} s, downloads included{held}",
+            f" {self.bytes / 1e6:.1f} MB in {self.seconds:.1f} s, downloads included{note}",
             ", ".join(f"{name} {size / 1e6:.1f}" for name, size in parts) + " MB",
         ]
 

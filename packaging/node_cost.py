@@ -25,7 +25,7 @@ START_S = 30
 
 
 class Cost(NamedTuple):
-    """One row."""
+    """The figures of one fleet and rate, as a row of the table."""
 
     entities: int
     asked: int
@@ -68,7 +68,7 @@ def measure(entities: int, rate: int, seconds: float, folder: Path) -> Cost:
 
 
 def wait_for(data: Path) -> None:
-    """Until the node answers."""
+    """Wait until the node answers; its error after START_S seconds."""
     end = time.monotonic() + START_S
     while True:
         try:

@@ -39,7 +39,6 @@ class Python(NamedTuple):
 
 
 def say(text: str) -> None:
-    """A line of progress."""
     print(f"[wheels] {text}", flush=True)
 
 

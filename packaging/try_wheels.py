@@ -69,7 +69,6 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="TAG", help="cp311, cp312, ...")
     parser.add_argument("--native", action="store_true", help="nothing under qemu")
@@ -194,7 +193,6 @@ def try_budget(wheel: Wheel, folder: Path, where: str, inside: Path) -> Trial:
 
 
 def note(trial: Trial) -> Trial:
-    """Print it."""
     say(f"{trial.wheel}: {trial.where}: {verdict(trial)}: {trial.said}")
     return trial
 

@@ -78,7 +78,7 @@ class BloqueSimbiotico:
 
     @property
     def fitness(self) -> float:
-        """Of the last pass, 0..1: good / all readings, times the share of heard entities that do not fail; 1 before it."""
+        """Of the last pass, 0..1: good / all readings, times the share of entities with readings that do not fail; 1 before it."""
         return self._model.fitness
 
     def is_active(self, slot: int) -> bool:

@@ -1,4 +1,4 @@
-"""The `corec` command.  Each command is a module of its own, imported when it is called for."""
+"""The `corec` command.  Each subcommand is a module of its own, imported when it is used."""
 
 import sys
 from importlib import import_module
@@ -36,18 +36,16 @@ COMMANDS = {
 
 
 class Commands(ErrorsAsText):
-    """The commands by name, in the order in which one meets them."""
+    """Loads commands by name; lists them in the order of COMMANDS."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """All of them."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """One of them."""
         return getattr(import_module(COMMANDS[name]), name) if name in COMMANDS else None
 
     def resolve_command(self, context: click.Context, arguments: list[str]) -> tuple:
-        """The command that a command line begins with."""
+        """As click's, but an unknown name ends with the nearest known one as a hint."""
         if arguments[0] not in COMMANDS:
             from difflib import get_close_matches
 

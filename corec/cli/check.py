@@ -68,18 +68,18 @@ def _check_data(data: Path, repair: bool, config: "Config | None") -> None:
     from corec.errors import ExitCode
 
     wrong = []
-    for verdict in verify_folder(data, config):
-        click.echo(f"{verdict.name:<10} {verdict.found}" + (": sound" if not verdict.problems else ""))
-        for problem in verdict.problems:
+    for part in verify_folder(data, config):
+        click.echo(f"{part.name:<10} {part.found}" + (": sound" if not part.problems else ""))
+        for problem in part.problems:
             click.echo(f"           {problem}")
-        wrong += [verdict] if verdict.problems else []
+        wrong += [part] if part.problems else []
     if not wrong:
         return
-    broken_store = any(verdict.name == "store" and verdict.remedy for verdict in wrong)
+    broken_store = any(part.name == "store" and part.remedy for part in wrong)
     if repair and broken_store:
         mark_store(data, "corec check found damage")
         click.echo("store      marked: the next start builds it anew, without what is damaged")
-    for verdict in wrong:
-        if verdict.remedy and not (repair and verdict.name == "store"):
-            click.echo(f"HINT: {verdict.name}: {verdict.remedy.replace('DIR', str(data))}", err=True)
+    for part in wrong:
+        if part.remedy and not (repair and part.name == "store"):
+            click.echo(f"HINT: {part.name}: {part.remedy.replace('DIR', str(data))}", err=True)
     click.get_current_context().exit(int(ExitCode.OK if repair and broken_store else ExitCode.DATA))

@@ -1,4 +1,4 @@
-"""Every check that the files of a data folder can be put to, while no node works on them; none of them is changed."""
+"""Verifies all files of a data folder while no node works on it; none of them is changed."""
 
 import shutil
 import sqlite3
@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from corec.cli.check_fit import Span, misfits
+from corec.cli.check_fit import JournalSpan, misfits
 from corec.common.text import amount, counted
 from corec.config import Config
 from corec.errors import CoreCError, DamagedFile, StorageError
@@ -26,12 +26,12 @@ from corec.storage.sqlite.store import distrust_mark
 from corec.storage.sqlite.verify import verify as verify_store
 from corec.streams import journal
 
-#: Turns in which a note of what was read from a server is looked for.
+#: Newest turns that are searched for a record of streams read from a server.
 RECENT_TURNS = 50
 
 
-class Verdict(NamedTuple):
-    """What one part of a data folder holds, everything wrong with it, and what to do about that."""
+class PartCheck(NamedTuple):
+    """The result for one part of a data folder: what it holds, all problems, and the remedy."""
 
     name: str
     found: str
@@ -39,15 +39,15 @@ class Verdict(NamedTuple):
     remedy: str = ""
 
 
-class Standing(NamedTuple):
-    """Where a store stands, and whether its log is on a server."""
+class FoundStore(NamedTuple):
+    """The newest turn of a store, and whether its log of readings is on a server."""
 
     state: StoreState
     on_server: bool
 
 
-def verify_folder(data: Path, config: Config | None = None) -> Iterator[Verdict]:
-    """Read all of it; FolderInUse while a node runs there."""
+def verify_folder(data: Path, config: Config | None = None) -> Iterator[PartCheck]:
+    """Yields a result for each part of the folder; FolderInUse while a node runs there."""
     layout = require_data_folder(data)
     with undisturbed(layout), _still(layout.store) as still:
         require_one_node(layout, still)
@@ -64,7 +64,7 @@ def verify_folder(data: Path, config: Config | None = None) -> Iterator[Verdict]
 
 
 def require_data_folder(data: Path) -> Layout:
-    """The layout of a folder in which a node has worked."""
+    """The layout of a data folder; StorageError where no node has worked in it."""
     layout = Layout(data)
     if not layout.exists:
         what = "which holds no store, journal or snapshot of one" if data.is_dir() else "which is none"
@@ -75,22 +75,22 @@ def require_data_folder(data: Path) -> Layout:
 
 
 def mark_store(data: Path, reason: str) -> None:
-    """Have the next start build the store anew from its sound rows; *reason* is for who finds the mark."""
+    """Have the next start build the store anew from its sound rows.  reason: text of the mark's file."""
     with DataFolder(data, least_free=0) as folder:
         distrust_mark(folder.store).write_text(reason + "\n")
 
 
-def _together(standing: Standing | None, span: Span | None, heads: list[Head]) -> Iterator[Verdict]:
+def _together(standing: FoundStore | None, span: JournalSpan | None, heads: list[Head]) -> Iterator[PartCheck]:
     state, on_server = standing or (None, False)
     wrong = list(misfits(state, span, heads, on_server=on_server))
     to_fold = 0 if on_server or not span else span.last - max((head.offset for head in heads), default=0)
     found = "do not fit" if wrong else "fit" + (f", a start folds {counted(to_fold, 'batch')}" if to_fold > 0 else "")
-    yield Verdict("together", f"store, journal and snapshots {found}", wrong)
+    yield PartCheck("together", f"store, journal and snapshots {found}", wrong)
 
 
 @contextmanager
 def _still(path: Path) -> Iterator[Path]:
-    """The store, or a copy of one whose node was killed: SQLite would make files beside it."""
+    """Yields the store, or a copy of it where its node was killed, since SQLite would then write files beside it."""
     if not has_wal(path):
         yield path
         return
@@ -101,49 +101,49 @@ def _still(path: Path) -> Iterator[Path]:
         yield Path(place) / path.name
 
 
-def _store(path: Path, still: Path) -> tuple[Verdict, Standing | None]:
+def _store(path: Path, still: Path) -> tuple[PartCheck, FoundStore | None]:
     if not path.exists():
-        return Verdict("store", "none", []), None
+        return PartCheck("store", "none", []), None
     size = amount(path.stat().st_size)
     problems = [problem.replace(str(still), str(path)) for problem in verify_store(still, at_rest=True)]
-    standing = _standing(still)
+    standing = _found_store(still)
     if distrust_mark(path).exists():
-        return Verdict("store", size, ["it is marked: the next start builds it anew from its sound rows"]), standing
+        return PartCheck("store", size, ["it is marked: the next start builds it anew from its sound rows"]), standing
     if problems or standing is None:
         remedy = "`corec check --data DIR --repair` marks the store: the next start builds it anew, without what is damaged"
-        return Verdict("store", size, problems, remedy), standing
-    return Verdict("store", f"{size}, up to turn {standing.state.turn:,}", []), standing
+        return PartCheck("store", size, problems, remedy), standing
+    return PartCheck("store", f"{size}, up to turn {standing.state.turn:,}", []), standing
 
 
-def _standing(path: Path) -> Standing | None:
-    """None where that cannot be read."""
+def _found_store(path: Path) -> FoundStore | None:
+    """The state of the store; None where it cannot be read."""
     try:
         with closing(SqliteReader(path, db=connect(path, read_only=True, at_rest=True))) as reader:
             state = reader.state
             recent = reader.turns(state.turn - RECENT_TURNS)
-            return Standing(state, any(command["op"] == "read" for record in recent for command in record.commands))
+            return FoundStore(state, any(command["op"] == "read" for record in recent for command in record.commands))
     except (DamagedFile, sqlite3.Error, ValueError, KeyError):
         return None
 
 
-def _server(config: Config, data: Path) -> tuple[Verdict, Standing]:
+def _server(config: Config, data: Path) -> tuple[PartCheck, FoundStore]:
     from corec.storage.postgres.session import where
     from corec.storage.postgres.verify import verify
 
     with open_reader(config, data) as reader:
         state = reader.state
         found = f"PostgreSQL, {where(reader.server)}, up to turn {state.turn:,}"
-        return Verdict("store", found, verify(reader)), Standing(state, config.redis_config is not None)
+        return PartCheck("store", found, verify(reader)), FoundStore(state, config.redis_config is not None)
 
 
-def _journal(name: str, folder: Path) -> tuple[Verdict, Span | None]:
+def _journal(name: str, folder: Path) -> tuple[PartCheck, JournalSpan | None]:
     files = journal.list_files(folder)
     if not files:
-        return Verdict(name, "none", []), None
+        return PartCheck(name, "none", []), None
     scan = journal.scan_newest(files)
     found = f"{counted(len(files), 'file')}, {amount(sum(file.size for file in files))}"
     remedy = "a start steps over damage in a journal; what it took stays lost, and is named until the journal is trimmed behind it"
-    return Verdict(name, found, [_gap_text(gap) for gap in journal.verify(folder)], remedy), Span(files[0].first, scan.last)
+    return PartCheck(name, found, [_gap_text(gap) for gap in journal.verify(folder)], remedy), JournalSpan(files[0].first, scan.last)
 
 
 def _gap_text(gap: "journal.Gap") -> str:
@@ -152,18 +152,18 @@ def _gap_text(gap: "journal.Gap") -> str:
     return f"damage in {gap.file} at byte {gap.position:,}: {counted(gap.lost, 'batch')} lost"
 
 
-def _snapshots(folder: Path) -> tuple[Verdict, list[Head]]:
+def _snapshots(folder: Path) -> tuple[PartCheck, list[Head]]:
     files = list(folder.glob("*.snap"))
     if not files:
-        return Verdict("snapshots", "none", []), []
+        return PartCheck("snapshots", "none", []), []
     heads, problems = Snapshots(folder).inspect()
     found = f"{counted(len(files), 'file')}, {amount(sum(file.stat().st_size for file in files))}"
-    return Verdict("snapshots", found, problems, "a start puts a damaged snapshot aside and takes the one before it"), heads
+    return PartCheck("snapshots", found, problems, "a start puts a damaged snapshot aside and takes the one before it"), heads
 
 
-def _names(data: Path) -> Verdict:
+def _names(data: Path) -> PartCheck:
     try:
         entries = names.read_names(data / names.FILE)
     except CoreCError as error:
-        return Verdict("names", names.FILE, [error.text], "a start puts the file aside, and names get their ids anew")
-    return Verdict("names", counted(sum(len(rows) for _, rows in entries.values()), "sensor"), [])
+        return PartCheck("names", names.FILE, [error.text], "a start puts the file aside, and names get their ids anew")
+    return PartCheck("names", counted(sum(len(rows) for _, rows in entries.values()), "sensor"), [])

@@ -1,4 +1,4 @@
-"""Do the parts of a data folder fit each other?  What is missing, and what a start would do about it."""
+"""Checks that store, journal and snapshots of a data folder fit each other; says what a start would do."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -8,17 +8,17 @@ from corec.storage.base import StoreState
 from corec.storage.snapshots.files import Head
 
 
-class Span(NamedTuple):
-    """The batches of a journal; none where *last* is below *first*."""
+class JournalSpan(NamedTuple):
+    """The first and last batch of a journal; *last* below *first* means none."""
 
     first: int
     last: int
 
 
-def misfits(store: StoreState | None, journal: Span | None, snapshots: Sequence[Head], *, on_server: bool = False) -> Iterator[str]:
-    """What one part lacks that another one stands on.
+def misfits(store: StoreState | None, journal: JournalSpan | None, snapshots: Sequence[Head], *, on_server: bool = False) -> Iterator[str]:
+    """Yields a sentence for each thing that one part lacks and another needs.
 
-    store, journal: None where it is not there.  on_server: the log is on a server, so the journal says nothing.
+    store, journal: None where it is missing.  on_server: the log is on a server, so the journal is not checked.
     """
     if store is None:
         yield from _without_store(journal, snapshots)
@@ -32,7 +32,7 @@ def misfits(store: StoreState | None, journal: Span | None, snapshots: Sequence[
         yield _no_snapshot(store, journal, on_server)
 
 
-def _without_store(journal: Span | None, snapshots: Sequence[Head]) -> Iterator[str]:
+def _without_store(journal: JournalSpan | None, snapshots: Sequence[Head]) -> Iterator[str]:
     base = max(snapshots, key=lambda head: head.turn, default=None)
     if base and base.turn:
         yield (f"the store is missing, the newest snapshot is of turn {base.turn:,}: unless a server has it, a start begins"
@@ -42,7 +42,7 @@ def _without_store(journal: Span | None, snapshots: Sequence[Head]) -> Iterator[
         yield f"the store is missing: unless a server has it, a start makes a new one{_folding(journal, journal.first - 1)}; {lost}"
 
 
-def _folding(journal: Span | None, after: int) -> str:
+def _folding(journal: JournalSpan | None, after: int) -> str:
     if journal is None or journal.last <= after:
         return ", with nothing to fold again"
     return f" and folds batches {max(after + 1, journal.first):,} to {journal.last:,} of the journal again"
@@ -56,9 +56,9 @@ def _ahead(store: StoreState, snapshots: Sequence[Head], usable: Sequence[Head])
                    f" a start puts it aside and {instead}")  # fmt: skip
 
 
-def _journal(store: StoreState, journal: Span | None, base: Head | None) -> Iterator[str]:
-    """What the store has folded and the journal does not hold any more, though it should."""
-    have = journal or Span(store.offset + 1, 0)
+def _journal(store: StoreState, journal: JournalSpan | None, base: Head | None) -> Iterator[str]:
+    """Batches that the store has folded, or a snapshot needs, and that the journal has lost."""
+    have = journal or JournalSpan(store.offset + 1, 0)
     if have.last < store.offset:
         what = f"ends at batch {have.last:,}" if journal else "is missing"
         yield (f"the journal {what}, the store has folded up to batch {store.offset:,}: a start goes on behind that one; what was accepted"
@@ -68,12 +68,12 @@ def _journal(store: StoreState, journal: Span | None, base: Head | None) -> Iter
                f" is there; entities lack {counted(have.first - 1 - base.offset, 'batch')}; rows and ledger stay")  # fmt: skip
 
 
-def _state_without(store: StoreState, have: Span, base: Head | None) -> str:
+def _state_without(store: StoreState, have: JournalSpan, base: Head | None) -> str:
     lacking = store.offset - max(have.last, base.offset) if base else 0
     return f"; entities lack the last {counted(lacking, 'batch')}; rows and ledger stay" if lacking else ""
 
 
-def _no_snapshot(store: StoreState, journal: Span | None, on_server: bool) -> str:
+def _no_snapshot(store: StoreState, journal: JournalSpan | None, on_server: bool) -> str:
     if not on_server and journal and journal.first == 1 and journal.last >= store.offset:
         return (f"there is no snapshot, the store stands at turn {store.turn:,}: a start folds batches 1 to {store.offset:,} again;"
                 " nothing is lost")  # fmt: skip

@@ -40,7 +40,7 @@ def init(folder: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> bool:
-    """Write a file unless it exists; whether it was written."""
+    """Write a file unless it exists; returns whether it was written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("xb") as file:
@@ -61,19 +61,19 @@ def configs() -> dict[Path, bytes]:
 
 def plugins() -> dict[Path, bytes]:
     """The files of the plugins that come with CoreC."""
-    home = bundled_plugins()
-    return {Path("plugins", file.relative_to(home)): file.read_bytes() for file in _visible(home)}
+    folder = bundled_plugins()
+    return {Path("plugins", file.relative_to(folder)): file.read_bytes() for file in _visible(folder)}
 
 
 def bundled_plugins() -> Path:
-    """Where they are: in the package as it is installed, in a checkout beside it."""
+    """The folder of the plugins that come with CoreC: in the installed package, or beside it in a checkout."""
     installed = PACKAGED / "plugins"
     return installed if installed.is_dir() else PACKAGED.parents[2] / "plugins"
 
 
-def _visible(home: Path) -> Iterator[Path]:
-    for file in sorted(home.rglob("*")):
-        hidden = any(part == "__pycache__" or part.startswith(".") for part in file.relative_to(home).parts)
+def _visible(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part == "__pycache__" or part.startswith(".") for part in file.relative_to(folder).parts)
         if file.is_file() and not hidden:
             yield file
 

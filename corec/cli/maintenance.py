@@ -1,4 +1,4 @@
-"""`corec mute` and `corec ack`: alerts that nobody needs to hear, and alerts that somebody saw to."""
+"""`corec mute` and `corec ack`: silence alerts for a time, and acknowledge alerts."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def mute(subject: str, span: float, why: str, data: Path) -> None:
     """Mute the alerts of a BLOCK, by its id, or of one ENTITY, by its wire id, in the node that runs on --data.
 
     Muted alerts are stored and counted, and shown by `corec query --alerts`; streams, plugins and the live status
-    do not hear of them. A mute outlasts restarts and ends by itself.
+    do not show them. A mute outlasts restarts and ends by itself.
 
     \b
     corec mute enjambre_sensor/17 --for 2h --why "sensors are replaced"

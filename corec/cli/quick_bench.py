@@ -1,4 +1,4 @@
-"""A few seconds of measuring: what the kernels do here, beside yardsticks over the same bytes."""
+"""Measures the kernels on this machine for a few seconds, beside yardsticks over the same bytes."""
 
 import struct
 import time
@@ -16,7 +16,7 @@ ENTITIES = 1_000_000
 READINGS = 200_000
 START = 1_700_000_000_000
 REPEATS = 5
-#: Rounds until entities know what is usual for them and keep quiet.
+#: Rounds after which entities know their usual values and send few messages.
 WARM_UP = 20
 
 
@@ -30,7 +30,6 @@ class Figure(NamedTuple):
 
 
 def report() -> str:
-    """All figures as text."""
     header = ["million a second", "CoreC", "yardstick", "it does", "ratio"]
     rows = [[what, f"{per_s / 1e6:,.1f}", yardstick, f"{yard_per_s / 1e6:,.1f}", f"{per_s / yard_per_s:.2f}"]
             for what, per_s, yardstick, yard_per_s in (measure() for measure in (whole_pass, by_id, encode, decode))]  # fmt: skip
@@ -39,7 +38,7 @@ def report() -> str:
 
 
 def whole_pass() -> Figure:
-    """Entities with a native function: compute, filter, aggregate."""
+    """Time a pass over entities with a native function: compute, filter, aggregate."""
     engine = Engine({"bloques": [{"id": "b", "canal": 1, "entidades": ENTITIES, "funcion": "constant"}]})
     taken = _best(_clocked(engine.step), WARM_UP)
     scaled = np.ones(ENTITIES * 8, np.float32)
@@ -52,7 +51,7 @@ def whole_pass() -> Figure:
 
 
 def by_id() -> Figure:
-    """Frames of random entities: decode, filter, aggregate."""
+    """Time frames of random entities: decode, filter, aggregate."""
     engine = Engine({"bloques": [{"id": "b", "canal": 1, "entidades": ENTITIES}]})
     ids, valores = _columns()
     frames = encode_frames(ids, 1, valores, True)
@@ -63,7 +62,6 @@ def by_id() -> Figure:
 
 
 def encode() -> Figure:
-    """Columns to frames."""
     ids, valores = _columns()
     canales, estados = np.ones(READINGS, np.int8), np.ones(READINGS, bool)
     rows = list(zip(ids.tolist(), canales.tolist(), valores.tolist(), estados.tolist(), strict=True))
@@ -75,7 +73,6 @@ def encode() -> Figure:
 
 
 def decode() -> Figure:
-    """Frames to columns."""
     ids, valores = _columns()
     frames = encode_frames(ids, 1, valores, True)
     unpack = struct.Struct("!Ibf?").iter_unpack
@@ -86,13 +83,13 @@ def decode() -> Figure:
 
 
 def _columns() -> tuple[np.ndarray, np.ndarray]:
-    """Random ids, and for each the one value that it always reads."""
+    """Random ids, and for each id the constant value that it reads."""
     ids = np.random.default_rng(1).integers(0, ENTITIES, READINGS, np.uint32)
     return ids, (ids % 50).astype(np.float32)
 
 
 def _clocked(work: Callable[[int], object]) -> Callable[[], object]:
-    """*work* with a time that goes on by 1 ms from call to call."""
+    """A function that calls *work* with a time that advances by 1 ms at each call."""
     moments = iter(range(START, START + 1_000_000))
     return lambda: work(next(moments))
 
@@ -115,7 +112,7 @@ def _filter(state: np.ndarray, ids: np.ndarray, valores: np.ndarray) -> None:
 
 
 def _best(work: Callable[[], object], warm_up: int = 1) -> float:
-    """The shortest of a few runs, in seconds."""
+    """Seconds of the shortest of a few runs."""
     for _ in range(warm_up):
         work()
     times = []

@@ -1,4 +1,4 @@
-"""`corec run`: a node, with a status that lives or lines that follow one another."""
+"""`corec run`: runs a node and shows its status, live on a terminal, else as lines."""
 
 from pathlib import Path
 
@@ -41,14 +41,14 @@ def run(config: Path | None, plugins: Path | None, data: Path, embedded: bool, s
     from corec.nucleus import CoreCNucleus
 
     logs.setup()
-    _say_whose_configuration(config_path(config))
+    _log_packaged_configuration(config_path(config))
     loaded = load_config(config, embedded=embedded)
     nucleus = CoreCNucleus(loaded, data=data, plugins=_folder(plugins), adopt=adopt)
     with LiveView(nucleus) if on_terminal() else LineView(nucleus):
         nucleus.run(seconds)
 
 
-def _say_whose_configuration(path: Path) -> None:
+def _log_packaged_configuration(path: Path) -> None:
     import logging
 
     if path == PACKAGED:
@@ -56,7 +56,7 @@ def _say_whose_configuration(path: Path) -> None:
 
 
 def _folder(plugins: Path | None) -> Path | None:
-    """The folder of plugins: the one named, which must be there, or ./plugins, or those that come with CoreC."""
+    """The folder of plugins: the given one, else ./plugins, else the packaged one.  PluginError where the given one is missing."""
     from corec.errors import PluginError
 
     if plugins is not None and not plugins.is_dir():

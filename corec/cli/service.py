@@ -1,4 +1,4 @@
-"""What the systemd units that `corec init` writes say about this machine."""
+"""The values of this machine in the systemd units that `corec init` writes."""
 
 import getpass
 import sys
@@ -8,17 +8,17 @@ from corec.cli.common.base import PACKAGED
 from corec.config import load
 from corec.errors import ExitCode
 
-#: A supervisor must not restart after these.
+#: Exit codes after which a supervisor must not restart the node.
 HOPELESS = (ExitCode.USAGE, ExitCode.CONFIG, ExitCode.CAPACITY, ExitCode.IN_USE, ExitCode.FENCE_LOST, ExitCode.PLUGIN)
-#: Room above max_ram_mb: what the kernel counts to a service besides its own pages.
+#: MB above max_ram_mb for what the kernel counts to a service besides its own pages.
 SPARE_MB = 512
-#: What a node opens servers with; the administrator's is not among them.
+#: Files of the passwords that a node needs; the administrator's is not among them.
 PASSWORDS = ("redis", "db_writer", "db_reader")
-IN_A_HOME = "# What it needs lies in this user's home; with Python and configs/ elsewhere, DynamicUser=yes is the better choice."
+IN_USER_HOME = "# What it needs lies in this user's home; with Python and configs/ elsewhere, DynamicUser=yes is the better choice."
 
 
 def values(folder: Path) -> dict[str, str]:
-    """The places of the unit by name; *folder* is where configs/ and plugins/ are."""
+    """Placeholder of the unit -> text.  folder: holds configs/ and plugins/."""
     own = folder / "configs" / "corec_config.json"
     memory = load(own if own.is_file() else PACKAGED, embedded=True).max_ram_mb + SPARE_MB
     return {
@@ -35,7 +35,7 @@ def values(folder: Path) -> dict[str, str]:
 
 
 def secrets(folder: Path) -> str:
-    """Where `setup.sh` made passwords: their folder is its owner's alone, so the unit gets another with these files in it."""
+    """Lines that show the service its password files only; only the owner may read their folder.  "" without a folder."""
     if not folder.is_dir():
         return ""
     files = " ".join("-" + word(folder / name) for name in PASSWORDS)
@@ -43,14 +43,14 @@ def secrets(folder: Path) -> str:
 
 
 def word(path: Path) -> str:
-    """A path as one word of a unit's command line."""
+    """A path quoted as one word of a unit's command line."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{text}"' if text != str(path) or " " in text else text
 
 
 def account(folder: Path, home: Path) -> str:
-    """Whom it runs as: a user made for it alone, or this one where something it needs lies in this one's home."""
+    """The lines that name the service's user: a dynamic one, or the current user where files are in that user's home."""
     needed = (folder, Path(sys.prefix), Path(sys.base_prefix))
     if any(path.resolve().is_relative_to(home) for path in needed):
-        return f"{IN_A_HOME}\nUser={getpass.getuser()}\nProtectHome=read-only"
+        return f"{IN_USER_HOME}\nUser={getpass.getuser()}\nProtectHome=read-only"
     return "DynamicUser=yes\nProtectHome=yes"

@@ -1,4 +1,4 @@
-"""`corec status`: what the node on a data folder is doing, or what it left."""
+"""`corec status`: the status of the node on a data folder, or what its store last held."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,14 +61,14 @@ def _running(found: dict[str, Any]) -> str:
 
 
 def _busy(found: dict[str, Any]) -> str:
-    """A node that does not answer yet, or no more."""
+    """The text for a node that holds the folder and does not answer yet, or no longer."""
     name = f"process {found['pid']}" if found["pid"] else "another process"
     doing = {"recovering": "recovering: it folds again what was committed since the last snapshot"}
     return f"{name} holds {found['data']} and is {doing.get(found['state'], found['state'])}\nHINT: ask again in a moment"
 
 
 def last_state(data: Path, config: "Config | None") -> dict[str, Any] | None:
-    """What the store of a node that does not run holds; None where there is none."""
+    """The newest turn and the ledger of a store whose node does not run; None without a store."""
     from corec.storage.open_store import open_reader
 
     if (config is None or config.db_config is None) and not (data / "store.db").is_file():

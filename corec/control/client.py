@@ -1,4 +1,4 @@
-"""Asks a running node over its control socket: one JSON line asks, one answers."""
+"""Sends requests to a running node over its control socket: one line of JSON each way."""
 import json
 import os
 import socket
@@ -9,16 +9,16 @@ from typing import Any
 
 from corec.errors import ExitCode, UsageError
 
-#: The socket lies in the data folder, so who may write there may ask.
+#: The socket is in the data folder: a user who may write there may send requests.
 NAME = "control.sock"
 
 
 class NodeNotRunning(UsageError):
-    """Nobody listens on the control socket of this data folder."""
+    """No node listens on the control socket of this data folder."""
 
 
-class Refused(UsageError):
-    """What a running node would not do; it ends a command with the code that it would have had here."""
+class RequestRefused(UsageError):
+    """A running node refused a request; `exit_code` is the one that the node gave."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__(answer["error"], detail=answer.get("detail"), hint=answer.get("hint"))
@@ -26,7 +26,7 @@ class Refused(UsageError):
 
 
 def ask(data: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:
-    """Send *request* to the node that runs on *data*; its answer.  NodeNotRunning, or what the node refused."""
+    """Send *request* to the node that runs on *data*; returns its answer.  NodeNotRunning, RequestRefused; timeout in s."""
     try:
         with socket_address(data) as address, socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout)
@@ -40,7 +40,7 @@ def ask(data: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, 
         raise _silent(data, str(error)) from error
     answer = _parsed(data, line)
     if "error" in answer:
-        raise Refused(answer)
+        raise RequestRefused(answer)
     return answer
 
 
@@ -57,7 +57,7 @@ def _silent(data: Path, why: str) -> UsageError:
 
 @contextmanager
 def socket_address(data: Path) -> Iterator[str]:
-    """A short name for the socket: a path in the system's own table, since socket paths end at 107 bytes."""
+    """Yields a short path of the socket, by way of /proc: a socket path may have 107 bytes at most."""
     folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{NAME}"

@@ -1,4 +1,4 @@
-"""Batches of other programs into an embedded node, over its control socket: answered once they are durable there."""
+"""Sends batches of other programs to an embedded node over its control socket, which answers once they are durable."""
 
 import base64
 import logging
@@ -10,15 +10,15 @@ from corec.streams.sending.unsent import Unsent, readings_in
 
 log = logging.getLogger("corec.node.submit")
 
-#: Bytes of batches in one request, below what the control socket takes as a line.
+#: Bytes of batches in one request; base64 and JSON stay below the longest line of the control socket.
 ASK_BYTES = 1 << 18
-#: Seconds that the node may take to make them durable.
+#: Seconds that the node may take to make a request durable.
 ANSWER_S = 30.0
 IDLE_S = 0.5
 
 
 class NodeSender(Carrier):
-    """Carries a tail to the node that runs on *data*; what that has is durable, so it leaves the tail at once."""
+    """Sends unsent batches to the node that runs on *data*.  An answered batch is durable there, so it is dropped here."""
 
     again_s = 0.2
 

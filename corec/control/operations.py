@@ -1,4 +1,4 @@
-"""All that may be asked of a running node, in one table: the command line and other faces have no second way to ask."""
+"""All requests to a running node, in one table.  The command line and every other interface use it."""
 import base64
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -22,8 +22,8 @@ Request = Mapping[str, Any]
 Answer = dict[str, Any]
 
 
-class Node(Protocol):
-    """What the operations ask of a node."""
+class ControlledNode(Protocol):
+    """The part of a node that the operations use."""
 
     config: Config
     engine: Engine
@@ -41,8 +41,8 @@ class Node(Protocol):
     def ask_to_stop(self) -> None: ...
 
 
-def answer(node: Node, request: Request) -> Answer:
-    """Carry out a request, one of OPERATIONS by its "op"; CoreCError says why not."""
+def answer(node: ControlledNode, request: Request) -> Answer:
+    """Carry out a request, by its "op"; CoreCError where it is refused."""
     operation = request["op"]
     if operation not in OPERATIONS:
         raise UsageError(f"expected one of {', '.join(OPERATIONS)}, got {operation!r}")
@@ -50,10 +50,10 @@ def answer(node: Node, request: Request) -> Answer:
 
 
 class Operation(NamedTuple):
-    """One thing that may be asked."""
+    """One kind of request: a line about it, and the function that carries it out."""
 
     about: str
-    carry_out: Callable[[Node, Request], Answer]
+    carry_out: Callable[[ControlledNode, Request], Answer]
 
 
 def _command(about: str, *takes: str) -> Operation:
@@ -61,16 +61,16 @@ def _command(about: str, *takes: str) -> Operation:
     return Operation(about, lambda node, request: node.command({key: request[key] for key in ("op", *takes) if key in request}))
 
 
-def _submit(node: Node, request: Request) -> Answer:
+def _submit(node: ControlledNode, request: Request) -> Answer:
     if node.redis:
         raise UsageError("this node reads from Redis", hint="publish with its configuration: the batches then go to its streams")
     return take_batches(node.committer, request["batches"])
 
 
 def take_batches(committer: GroupCommitter, batches: list[str]) -> Answer:
-    """Put envelopes (base64) into a node's journal, in order, all or none.
+    """Put envelopes (base64) into a node's journal, in order, all or none; returns once they are durable.
 
-    None: one refused in the middle would come again behind later numbers, and count as a repeat.
+    Not some of them: one refused in the middle would be sent again behind later numbers, and count as a repeat.
     """
     envelopes = [base64.b64decode(batch, validate=True) for batch in batches]
     heads = [envelope_head(envelope) for envelope in envelopes]
@@ -79,7 +79,7 @@ def take_batches(committer: GroupCommitter, batches: list[str]) -> Answer:
     return {"accepted": readings}
 
 
-def _acknowledge(node: Node, request: Request) -> Answer:
+def _acknowledge(node: ControlledNode, request: Request) -> Answer:
     """Alerts are named TURN.ROW; UsageError where the store has no such alert."""
     alerts = request.get("alerts")
     wanted = [str(alert) for alert in alerts] if isinstance(alerts, list) else []
@@ -92,7 +92,7 @@ def _acknowledge(node: Node, request: Request) -> Answer:
     return node.command({"op": "ack", "alerts": names, "why": str(request.get("why") or "")})
 
 
-def _reload(node: Node, _: Request) -> Answer:
+def _reload(node: ControlledNode, _: Request) -> Answer:
     """Everything is checked before anything changes."""
     running, started = node.engine.config, node.config
     wanted = read_again(started)
@@ -106,7 +106,7 @@ def _reload(node: Node, _: Request) -> Answer:
     return {"turn": done["turn"], "source": wanted.source, "changed": changed, "waiting": waiting(started, wanted)}
 
 
-def _stop(node: Node, _: Request) -> Answer:
+def _stop(node: ControlledNode, _: Request) -> Answer:
     node.ask_to_stop()
     return {"stopping": True}
 

@@ -1,6 +1,6 @@
-"""The control socket of a running node: one JSON line asks, one answers.
+"""The control socket of a running node: one line of JSON each way.
 
-It lies in the data folder, so who may write there may ask.
+It is in the data folder: a user who may write there may send requests.
 """
 import json
 import logging
@@ -20,7 +20,7 @@ from corec.errors import CoreCError, ExitCode
 log = logging.getLogger("corec.node.control")
 
 MOST_BYTES = MB
-#: A client that says nothing for so long is hung up on.
+#: Seconds after which a client that sends nothing is disconnected.
 SILENT_S = 30.0
 
 
@@ -48,7 +48,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 class ControlServer(socketserver.ThreadingUnixStreamServer):
-    """Listens in *data* and answers with what *answer* gives for a request."""
+    """Listens in the folder *data* and replies with `answer(request)`, called in a thread for each client."""
 
     daemon_threads = True
 
@@ -63,11 +63,10 @@ class ControlServer(socketserver.ThreadingUnixStreamServer):
         self._thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that left early, or said nothing: its own affair."""
+        """A client left early or sent nothing, which is no error of the node."""
         log.debug("[Control] %s", sys.exception())
 
     def stop(self) -> None:
-        """Stop listening."""
         self.shutdown()
         self.server_close()
         self._path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""ModuloAuditoria: tells of blocks whose anomaly score tops their older windows; the engine computes it."""
+"""ModuloAuditoria: logs the anomalies of blocks; the engine computes their scores."""
 import logging
 from typing import Any
 
@@ -10,16 +10,15 @@ log = logging.getLogger("ModuloAuditoria")
 
 
 class ModuloAuditoria(ModuloBase):
-    """Naming it in `modules` has the engine score every window; what it does itself is to say what was found."""
+    """Naming it in `modules` has the engine score every window.  The module itself logs each anomaly."""
 
     nombre = "auditoria"
 
     async def inicializar(self, nucleus: Nucleus) -> None:
-        """Remember the node."""
         self._nucleus = nucleus
 
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
-        """A log line for each anomaly since the last time."""
+        """Log a line for each anomaly since the last call."""
         names = self._nucleus.engine.block_ids
         for alert in datos["alertas"]:
             if alert["kind"] == ALERT_ANOMALY:

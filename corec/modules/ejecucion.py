@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class ModuloEjecucion(ModuloBase):
-    """Has the blocks stepped that nobody else stepped: in this node, once a second.
+    """Steps, once a second, the registered blocks that neither a plugin nor a program steps.
 
-    With `celery_config` the shards of plain sensors are folded by Celery workers, and this module shares them out.
+    With `celery_config` Celery workers fold the shards of plain sensors, and this module assigns the shards to them.
     """
 
     nombre = "ejecucion"
 
     async def inicializar(self, nucleus: Nucleus) -> None:
-        """Remember the node; coordinate workers where the configuration has any."""
+        """Begin to coordinate workers where the configuration has `celery_config`."""
         self._nucleus = nucleus
         self._coordination: Any = None
         if nucleus.config.celery_config:
@@ -28,25 +28,24 @@ class ModuloEjecucion(ModuloBase):
             self._coordination.start()
 
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
-        """Step what was left alone since the last time."""
+        """Step the blocks that nothing else has stepped for LEFT_ALONE_S."""
         registro = self._nucleus.modulos["registro"]
         for key in registro.left_alone():
             await registro.step(key, carga)
 
     async def detener(self) -> None:
-        """Let another node coordinate."""
         if self._coordination:
             threading.Thread(target=self._coordination.stop, name="coordination-stop").start()
 
     def order(self, shard: int, command: dict[str, Any]) -> dict[str, Any]:
-        """Have a command carried out by the worker that has *shard*; returns its turn."""
+        """Have the worker that has *shard* carry out a command; returns {"turn": number}."""
         return self._coordination.order(shard, command)
 
     def take_config(self, config: "Config") -> None:
-        """Have the workers take over *config*, if there are any."""
+        """Send *config* to the workers, if there are any."""
         if self._coordination:
             self._coordination.take_config(config)
 
     def estado(self) -> dict[str, Any] | None:
-        """The workers and what they have, as plain numbers; None without Celery."""
+        """The workers and their shards, for the node's status; None without Celery."""
         return self._coordination.status() if self._coordination else None

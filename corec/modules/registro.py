@@ -1,4 +1,4 @@
-"""ModuloRegistro: the blocks that programs and plugins register, and the readings their functions give."""
+"""ModuloRegistro: registers blocks of programs and plugins, and submits the readings that their functions return."""
 import logging
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ModuloRegistro")
 
-#: A block that nobody else stepped for this long is stepped by the node, once a second.
+#: The node steps a block, once a second, that nothing else has stepped for this long.
 LEFT_ALONE_S = 2.5
 #: Repaired entities that a line of history names.
 MOST_NAMED = 5
 
 
 class Bloques(MutableMapping):
-    """Block id -> block.  Assigning attaches a block to the node, deleting detaches it."""
+    """Block id -> block.  Assigning attaches a block to the node; deleting detaches it."""
 
     def __init__(self, registro: "ModuloRegistro") -> None:
         self._registro = registro
@@ -52,28 +52,27 @@ class Bloques(MutableMapping):
 
 
 class ModuloRegistro(ModuloBase):
-    """Gives registered blocks their ids and their place in the engine, and folds what their functions return."""
+    """Attaches registered blocks to the node, and submits what their functions return."""
 
     nombre = "registro"
 
     def __init__(self) -> None:
         self.bloques = Bloques(self)
-        self._stepped_at: dict[str, float] = {}  # when somebody else last stepped a block, or it was attached
+        self._stepped_at: dict[str, float] = {}  # when a block was last stepped by others, or attached
         self._own: str | None = None  # the block that this module steps now
         self._holders: dict[str, str | None] = {}  # block -> plugin that attached it
         self._left: set[str] = set()  # blocks of plugins that were left behind
 
     async def inicializar(self, nucleus: Nucleus) -> None:
-        """Remember the node."""
         self._nucleus = nucleus
 
     def left_alone(self) -> list[str]:
-        """The registered blocks that nobody stepped for a while, but for those whose functions may block."""
+        """Ids of the blocks that nothing has stepped for LEFT_ALONE_S, without those of abandoned plugins, which may block."""
         now = time.monotonic()
         return [key for key in self.bloques if key not in self._left and now - self._stepped_at[key] > LEFT_ALONE_S]
 
     async def step(self, key: str, carga: float) -> None:
-        """One pass over a registered block, on the node's own account."""
+        """Run one pass over a registered block, which does not count as stepped by others."""
         bloque = self.bloques.get(key)
         if bloque is None:
             return
@@ -84,11 +83,11 @@ class ModuloRegistro(ModuloBase):
             self._own = None
 
     def nombres(self, key: str) -> tuple[str, ...]:
-        """The names of a block's entities when it was registered first, now or before a restart; none when it never was."""
+        """The names of a block's entities at its first registration, also before a restart; empty where it has none."""
         return tuple(self._nucleus.block_names(key))
 
     def attach(self, key: str, bloque: "BloqueSimbiotico", known: dict[str, Any]) -> None:
-        """Bind *bloque* to the node: to its recovered state, or to new ids."""
+        """Bind *bloque* to the node: to its old ids and state, or to new ids.  PluginError where it is refused."""
         if key != bloque.id:
             raise PluginError(f"expected the block's own id {bloque.id!r} as key, got {key!r}", hint="bloques[bloque.id] = bloque")
         if key in known:
@@ -102,17 +101,17 @@ class ModuloRegistro(ModuloBase):
         log.info("Bloque registrado: %s, canal %d, %d entidades, ids %d-%d", key, bloque.canal, len(ids), ids.min(), ids.max())
 
     def detach(self, bloque: "BloqueSimbiotico") -> None:
-        """Take no more readings from *bloque* and give its memory back; its rows, ids and state are kept."""
+        """Take no more readings from *bloque* and free its memory; its rows, ids and state are kept."""
         bloque.on_pass = None
         self._nucleus.release_block(bloque.id)
         log.info("Bloque retirado: %s", bloque.id)
 
     def abandon(self, folder: str) -> None:
-        """Step the blocks of a plugin no more whose thread was left behind: their functions may be what blocks it."""
+        """Never step the blocks of this plugin again: its thread was abandoned, and their functions may be what blocked it."""
         self._left |= {key for key, holder in self._holders.items() if holder == folder}
 
     def _take(self, bloque: "BloqueSimbiotico", producer: Producer, ids: np.ndarray, holder: Meter | None, last: "PassReadings") -> None:
-        """The readings of a pass, on their way to the journal; what it repaired, on its way to the history."""
+        """Submit the readings of a pass, and record its repairs in the history."""
         if last.repaired:
             self._note_repair(bloque.id, last.repaired)
         if not len(last.slots):
@@ -126,7 +125,7 @@ class ModuloRegistro(ModuloBase):
             self._nucleus.shed(frames)
 
     def _note_repair(self, block: str, repaired: Mapping[str, str | None]) -> None:
-        """*repaired*: entity -> the healthy one whose function and parameters it took over, None where there was none."""
+        """repaired: entity -> the healthy entity whose function and parameters it took over, or None."""
         named = ", ".join(f"{entity} from {donor}" for entity, donor in list(repaired.items())[:MOST_NAMED])
         more = f" and {len(repaired) - MOST_NAMED} more" if len(repaired) > MOST_NAMED else ""
         inherited = sum(donor is not None for donor in repaired.values())

@@ -1,4 +1,4 @@
-"""ModuloSincronizacion: has weak blocks fused into strong ones, from the fitness of their windows and the load."""
+"""ModuloSincronizacion: proposes to fuse weak blocks into strong ones, by the fitness of their windows and the load."""
 import logging
 import time
 from typing import Any
@@ -12,17 +12,17 @@ log = logging.getLogger("ModuloSincronizacion")
 
 
 class ModuloSincronizacion(ModuloBase):
-    """Asks for the fusions that the rule finds due; the engine decides on each."""
+    """Proposes the fusions that the rule finds due; the engine decides on each."""
 
     nombre = "sincronizacion"
 
     async def inicializar(self, nucleus: Nucleus) -> None:
-        """See what is fused already."""
+        """Begin with the fusions that stand already."""
         self._nucleus = nucleus
         self._rule = FusionRule(nucleus.config.sincronizacion, lambda: nucleus.engine, fused=self._fused())
 
     async def ejecutar(self, datos: dict[str, Any], carga: float) -> None:
-        """Judge the windows that closed; ask for what is due."""
+        """Judge the windows that closed, and propose the fusions that are due."""
         self._rule.see_fused(self._fused())
         self._rule.judge(datos["bloques"])
         self._rule.propose(carga, time.monotonic(), self._ask)

@@ -1,4 +1,4 @@
-"""Readings of this process on their way in: numbered, made durable, and counted where there is no room for them."""
+"""Takes in the readings of this process: numbers them, makes them durable, and counts those for which there is no room."""
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -60,11 +60,11 @@ class Acceptance:
         return future_of([self._keep(piece, producer or self._producer) for piece in cut_to_reach(frames, time, offsets)])
 
     def shed(self, frames: bytes) -> None:
-        """Count readings of a plugin that floods; they do not reach the journal."""
+        """Count frames of a plugin that sends more than it may; they do not reach the journal."""
         self.refused.add_frames(frames, FLOOD)
 
     def count_shed(self, counts: Mapping[int, int]) -> None:
-        """Count readings by channel of a plugin that floods, which its own process kept."""
+        """Count readings that the process of an isolated plugin dropped: channel -> how many."""
         self.refused.add(counts, FLOOD)
 
     def report_refused(self) -> None:

@@ -1,4 +1,4 @@
-"""What happens with the outcome of a turn once it is durable: the alert log, Redis, recent rows, subscriptions."""
+"""Passes the outcome of each durable turn to the alert log, Redis, the recent rows and the subscriptions."""
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AfterCommit(PipelineListener):
-    """Hands outcomes on, in the pipeline's thread."""
+    """Called in the pipeline's thread."""
 
     def __init__(self, alerts: AlertLog, subscriptions: Subscriptions) -> None:
         self.alerts, self.subscriptions = alerts, subscriptions
@@ -30,9 +30,9 @@ class AfterCommit(PipelineListener):
         self.subscriptions.folded(entries)
 
     def waits(self, pipeline: Pipeline, outcome: Outcome) -> None:
-        """The alerts need not wait for the store."""
+        """The store does not take this turn for now: its alerts are logged and published as provisional."""
         self.alerts.log_provisional(pipeline, outcome)
-        self.subscriptions.held(outcome)
+        self.subscriptions.provisional(outcome)
 
     def committed(self, pipeline: Pipeline, outcome: Outcome, sent: list[Sent]) -> None:
         self.alerts.take(pipeline, outcome)
@@ -42,7 +42,7 @@ class AfterCommit(PipelineListener):
         self.subscriptions.committed(outcome, sent)
 
     def take_worker_turn(self, turn: WorkerTurn) -> None:
-        """What a worker committed, or cannot commit for now, is seen by plugins as the node's own."""
+        """Show plugins what a worker committed, or cannot commit for now, as if it were the node's own."""
         if not turn.provisional:
             self.recent.keep(turn.rows, turn.alerts)
         if not turn.alerted_before:

@@ -6,7 +6,7 @@ from typing import Any
 
 from corec.engine.outcome import Outcome, kind_name
 from corec.node.entity_names import EntityNames
-from corec.pipeline.provisional import tell_held
+from corec.pipeline.provisional import log_provisional
 from corec.pipeline.turns import Pipeline
 
 log = logging.getLogger("corec.node.status")
@@ -15,7 +15,7 @@ RECENT_ALERTS = 20
 
 
 class AlertLog:
-    """Alerts since the start, whether a recovery came in between or not; the newest ones with their names."""
+    """Counts alerts since the start, across recoveries, and keeps the newest RECENT_ALERTS with their names."""
 
     def __init__(self, instance: str, names: EntityNames) -> None:
         self._instance, self._names = instance, names
@@ -25,17 +25,17 @@ class AlertLog:
         self._lock = threading.Lock()
 
     def status(self) -> dict[str, Any]:
-        """All figures, of one moment: from any thread."""
+        """All figures, read at one moment; callable from any thread."""
         with self._lock:
             return {"count": self.count, "rows": self.rows, "provisional": self.provisional, "recent": [dict(each) for each in self.recent]}
 
     def log_provisional(self, pipeline: Pipeline, outcome: Outcome) -> None:
         """Log the alerts of a turn that is not committed yet."""
         self.provisional = len(outcome.alerts)
-        tell_held(log, f"AlertLog-{self._instance}", outcome.alerts, lambda id: self._names.of(pipeline.engine, id))
+        log_provisional(log, f"AlertLog-{self._instance}", outcome.alerts, lambda id: self._names.of(pipeline.engine, id))
 
     def take(self, pipeline: Pipeline, outcome: Outcome) -> None:
-        """Remember the alerts of the turn that was just committed, and what was acknowledged in it."""
+        """Record the alerts and acknowledgements of the turn that was just committed."""
         with self._lock:
             self._take(pipeline, outcome)
 

@@ -1,4 +1,4 @@
-"""Where registered blocks live: wire ids by (block, entity name), given once and kept for ever."""
+"""The wire ids of registered blocks, by (block, entity name).  An id is given once and never reused."""
 import threading
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -17,16 +17,19 @@ QUOTED = 3
 
 
 class BlockIds:
-    """The wire ids of a node's registered blocks; who holds a block is known by the name of its plugin's folder."""
+    """Gives wire ids to registered blocks.  The holder of a block is the name of its plugin's folder, empty for this process."""
 
     def __init__(self, running: Callable[[], RunningConfig], command: Callable[[dict[str, Any]], Any]) -> None:
-        """running: gives the configuration that the engine runs under.  command: has a command applied and committed."""
+        """running: returns the configuration that the engine runs under.  command: applies a command and waits for its commit."""
         self._running, self._command = running, command
         self._holders: dict[str, str] = {}
         self._one_at_a_time = threading.Lock()
 
     def claim(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray:
-        """uint32: the wire id of each entity of *names*, old ones where the block was registered before."""
+        """uint32[len(names)]: the wire id of each entity.  A block that was registered before gets its old ids.
+
+        PluginError where the block has a holder already, or does not fit what it was before.
+        """
         with self._one_at_a_time:   # ids are given in turn
             if block in self._holders:
                 raise PluginError(f"there is a block {block!r} already: the first one stays", hint="give each block an id of its own")
@@ -38,7 +41,7 @@ class BlockIds:
             return (entry.first_id + slots).astype(np.uint32)
 
     def names(self, block: str) -> Sequence[str]:
-        """The names of a registered block's entities; none when it never was registered."""
+        """The names of a registered block's entities; empty where it was never registered."""
         found = self._found(block)
         return (names_of(found) or ()) if found else ()
 
@@ -46,19 +49,19 @@ class BlockIds:
         return self._running().find(block)
 
     def release(self, block: str) -> None:
-        """Detach: its memory is given back, its rows, ids and state are kept for when it comes again."""
+        """Detach the block: its memory is freed; its rows, ids and state are kept for its next registration."""
         with self._one_at_a_time:
-            held = self._holders.pop(block, None)
-        if held is not None:
+            holder = self._holders.pop(block, None)
+        if holder is not None:
             self._command({"op": "detach", "block": block})
 
     def forget(self, holder: str) -> None:
-        """A process of its own is gone with its blocks: they may be claimed again."""
+        """Let the blocks of *holder* be claimed again: its process has ended."""
         with self._one_at_a_time:
             self._holders = {block: who for block, who in self._holders.items() if who != holder}
 
     def _attach(self, detached: BlockEntry | None, block: str, canal: int, names: Sequence[str]) -> BlockEntry:
-        """Have a new or a detached block take part; its entry."""
+        """Attach a new or a detached block; returns its entry."""
         running = self._running()
         mapping = detached.to_mapping() | {"retirado": False} if detached else running.entry_for(block, canal, names)
         entry = replace(detached, retirado=False) if detached else running.resolve(mapping)
@@ -67,7 +70,7 @@ class BlockIds:
         return entry
 
     def _known(self, found: BlockEntry, canal: int, names: Sequence[str]) -> np.ndarray:
-        """The slots that these names had when the block was registered first."""
+        """int[len(names)]: the slot that each name had at the first registration; PluginError where one is new."""
         if found.canal != canal:
             raise PluginError(f"block {found.id!r} was registered with canal {found.canal} before, got canal {canal}",
                               hint="give the changed block another id: ids are never reused")  # fmt: skip

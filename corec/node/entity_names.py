@@ -11,15 +11,15 @@ from corec.sources.names import NameTable
 
 
 class EntityNames:
-    """Names by wire id; the tables are read when the node begins to fold."""
+    """Names by wire id; `read` fills the tables once the data folder is open."""
 
     def __init__(self, runners: Sequence[SourceRunner]) -> None:
-        """runners: sources, which may come later; each names its own entities."""
+        """runners: may be filled later; each source names its own entities."""
         self._table: Mapping[int, tuple[str, str]] = {}
         self._runners = runners
 
     def read(self, data: Path, config: Config) -> None:
-        """Take over what the data folder and the configuration name."""
+        """Read the names that the data folder and the device tables of the configuration hold."""
         self._table = NameTable(data, config).names()
 
     def of(self, engine: Engine, id: int) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a node works on, from its start to its stop: opened, waited for, replaced when it is damaged, closed."""
+"""Opens the parts a node works on, waits for the store's server, replaces a damaged store, and closes everything."""
 import logging
 import threading
 from collections import Counter
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("corec.nucleus")
 
-#: What one run recovers from, and how often, before it gives up.
+#: Errors that one run recovers from -> how often, before it ends with the error.
 MOST_HEALS = {DamagedFile: 3, UnfoldableEntry: 100}
-#: A clock further ahead than a batch may be, and this much, is worth a warning.
+#: A warning is logged where the engine's clock is ahead by more than `max_adelanto` and this.
 AHEAD_S = 60
-#: States in which there is something to stop.
+#: States in which `begin_stop` has something to stop.
 STOPPABLE = ("running", "recovering", "waiting")
 
 
 class Lifecycle:
-    """Holds the engine, log, store and pipeline of a node; a recovery replaces them.
+    """Holds the engine, journal, store and pipeline of a node.  A recovery replaces them, so do not keep references.
 
     state: new, recovering, waiting (for the store's server; readings are accepted), running, stopping, stopped.
     """
@@ -47,11 +47,12 @@ class Lifecycle:
 
     def __init__(self, config: Config, data: Path, after: AfterCommit, *, adopt: bool, on_folding: Callable[[], None]) -> None:
         """adopt: take over a folder that was used under another `instance_id`.
-        on_folding: called once, when the node begins to fold what it accepts."""
+        on_folding: called once, when the first turn may begin.
+        """
         self._config, self._data, self._after, self._adopt, self._on_folding = config, data, after, adopt, on_folding
         self._name = f"CoreCNucleus-{config.instance_id}"
         self.state = "new"
-        self.over = threading.Event()  # somebody asked for the end, or the pipeline failed for good
+        self.over = threading.Event()  # set when a stop is asked for, or the pipeline cannot go on
         self.heals: Counter[type[BaseException]] = Counter()
         self.redis: RedisSide | None = None
         self.shed_before: dict[str, dict[str, int]] | None = None  # what earlier starts counted as shed; None while waiting
@@ -61,7 +62,7 @@ class Lifecycle:
     # --- the start -----------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Recover what the data folder holds: all of it, or what takes readings until the store's server comes."""
+        """Recover the data folder.  Where the store's server is away, open only what accepts readings."""
         self.state = "recovering"
         for warning in self._config.warnings:
             log.warning("[%s] %s", self._name, warning)
@@ -80,7 +81,7 @@ class Lifecycle:
             self.redis.start(lambda: self.opened)
 
     def begin(self) -> None:
-        """Fold what is accepted from here on, or as soon as the store's server is there."""
+        """Begin to fold: now, or once the store's server answers."""
         if not isinstance(self.opened.store, AwayStore):
             self._fold()
             return
@@ -92,7 +93,7 @@ class Lifecycle:
 
     @property
     def reads_redis(self) -> bool:
-        """Whether this node folds what comes through Redis; workers do where it has any, and its own blocks live by its journal."""
+        """Whether this node itself folds readings from Redis.  With workers it does not: it folds only its own blocks, from its journal."""
         return self.redis is not None and self._config.celery_config is None
 
     def _connect_redis(self) -> None:
@@ -109,12 +110,12 @@ class Lifecycle:
             return open_without_store(self.folder, self._config, problem, journal=journal, adopt=self._adopt)
 
     def _open(self, journal: Journal | None) -> Opened:
-        """Recover the node, on a *journal* that is open already or on its own."""
+        """Recover the node.  journal: one that is open already, or None to open the node's own."""
         intake = self.redis.new_intake() if self.reads_redis else None
         return open_node(self.folder, self._config, journal=journal, intake=intake, adopt=self._adopt)
 
     def _open_at_last(self, last: int) -> None:
-        """The server of the store may have come; *last*: the journal's end at the start.  Raises CoreCError while it does not open."""
+        """Try to open the store; CoreCError where that fails.  last: the journal's newest offset at the start."""
         trouble = self.pipeline.trouble
         probe(self._config)
         opened = self._open(self.opened.journal)
@@ -124,7 +125,7 @@ class Lifecycle:
         self._fold()
 
     def _take(self, opened: Opened) -> None:
-        """Work on these from here on."""
+        """Use *opened* from here on, with a new pipeline."""
         self.opened = opened
         if self.shed_before is None and not isinstance(opened.store, AwayStore):
             self.shed_before = opened.engine.shed_by
@@ -146,17 +147,14 @@ class Lifecycle:
 
     @property
     def engine(self) -> Engine:
-        """The engine at work."""
         return self.opened.engine
 
     @property
     def turn(self) -> int:
-        """The last committed turn."""
         return self.opened.store.state.turn
 
     def _pipeline_failed(self, error: BaseException) -> None:
-        """A damaged store is replaced while readings go on being accepted, and so is an engine that an entry has spoilt; anything else
-        ends the node."""
+        """Replace a damaged store, or an engine that an entry has spoilt, while readings are accepted; else end the node."""
         bound = next((bound for kind, bound in MOST_HEALS.items() if isinstance(error, kind)), 0)
         if self.heals[type(error)] < bound and self.state != "stopping":
             self.heals[type(error)] += 1
@@ -180,7 +178,7 @@ class Lifecycle:
     # --- the stop ------------------------------------------------------------------------------
 
     def begin_stop(self) -> bool:
-        """Stop waiting for the store; whether there is anything to stop."""
+        """Stop waiting for the store.  Returns False where nothing runs."""
         if self.state not in STOPPABLE:
             return False
         if self._waiting:
@@ -191,7 +189,7 @@ class Lifecycle:
         return True
 
     def close(self) -> None:
-        """Commit what was accepted and let go of everything.  Raises what stopped the pipeline, if anything did."""
+        """Commit what was accepted and close everything.  Raises the error that stopped the pipeline, if any."""
         if self.redis:
             self.redis.stop_reading(self.pipeline)
         self._thread.stop()
@@ -208,7 +206,7 @@ class Lifecycle:
 
 
 def clock_ahead(engine: Engine, config: Config) -> str | None:
-    """A warning of an engine's clock that readings of a far future have moved; None where all is well."""
+    """A warning where readings from the far future have moved the engine's clock ahead; else None."""
     ahead = (engine.clock - wall_ms()) / 1000
     if ahead <= config.max_adelanto + AHEAD_S:
         return None

@@ -8,7 +8,7 @@ from corec.pipeline.turns import EAGER_LOAD, Pipeline
 
 log = logging.getLogger("corec.node.loop")
 
-#: Asked to stop, the pipeline goes on folding what is accepted for this long.
+#: After a stop is asked for, accepted readings are folded for at most this long.
 STOP_WITHIN_S = 0.3
 #: The last commit and a snapshot may take this much longer.
 SNAPSHOT_WITHIN_S = 0.35
@@ -24,11 +24,10 @@ class PipelineThread:
         self.failure: BaseException | None = None
 
     def start(self) -> None:
-        """Begin to work."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Fold and commit most of what is accepted, finish the snapshot on its way, end the thread."""
+        """Fold what fits into STOP_WITHIN_S, finish a snapshot that was begun, and join the thread."""
         self._stop_by = time.monotonic() + STOP_WITHIN_S
         self._pipeline.stopping = True
         self._pipeline.woken.set()
@@ -47,7 +46,7 @@ class PipelineThread:
         self._pipeline.give_up()
 
     def _is_done(self) -> bool:
-        """Asked to stop, and nothing left to fold that a moment would not do; the log keeps the rest."""
+        """Whether to end: a stop was asked for, and nothing is left to fold or the time is up.  The journal keeps the rest."""
         return self._pipeline.stopping and not (self._pipeline.has_work and time.monotonic() < self._stop_by)
 
     def _pass(self) -> None:

@@ -1,4 +1,4 @@
-"""Rates and percentiles of what a node counts and times."""
+"""StatusRates and percentiles of what a node counts and times."""
 import math
 import threading
 import time
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 
-class Rates:
+class StatusRates:
     """Events per second of a few counters, over the last seconds."""
 
     def __init__(self, seconds: float = 5.0) -> None:
@@ -21,11 +21,11 @@ class Rates:
         self.update(**totals)
 
     def since(self, name: str, total: float) -> int:
-        """By how much a total has grown since the beginning."""
+        """By how much a total has grown since `begin`."""
         return max(0, int(total - self.began.get(name, 0)))
 
     def update(self, **totals: float) -> dict[str, float]:
-        """Take note of the totals now; their rates."""
+        """Record the totals of now; returns events per second by name."""
         now = time.monotonic()
         with self._lock:
             self._seen.append((now, totals))
@@ -37,7 +37,7 @@ class Rates:
 
 
 def percentiles(values: Iterable[float]) -> tuple[float, float]:
-    """The median and the 99th percentile, by nearest rank: values that were there."""
+    """Median and 99th percentile by nearest rank; zeros where there are no values."""
     ordered = sorted(values) or [0.0]
     middle, high = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99))
     return middle, high

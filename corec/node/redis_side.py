@@ -1,4 +1,4 @@
-"""Everything of a node that talks to Redis; loaded only where `redis_config` is set."""
+"""The parts of a node that use Redis; imported only where `redis_config` is set."""
 
 import logging
 from collections.abc import Callable
@@ -32,10 +32,10 @@ Intake = RedisIntake | MovedIntake
 
 
 class RedisSide:
-    """The tail of the node's own readings, the intake of its shard, and its outputs."""
+    """Sends the node's own readings, reads its shard's streams, and writes its outputs."""
 
     def __init__(self, folder: Path, config: Config, *, given_up: Callable[[], bool]) -> None:
-        """folder: the data folder.  given_up: asked while a start waits for a server that is away."""
+        """folder: the data folder.  given_up: polled while a start waits for a server that is away."""
         self._folder, self._config, self._given_up = folder, config, given_up
         self._server = config.redis_config
         self.publisher = Publisher(config, name=config.instance_id, folder=folder / "tail", max_disk_mb=config.max_disk_mb)
@@ -44,7 +44,7 @@ class RedisSide:
         self.router = Router(config)
 
     def new_intake(self) -> Intake:
-        """What a pipeline reads; an earlier one is closed."""
+        """A new intake for a pipeline; the one before is closed."""
         if self.intake:
             self.intake.close()
         spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb * MB, instance=self._config.instance_id)
@@ -57,25 +57,25 @@ class RedisSide:
         return self.intake
 
     def start(self, opened: Callable[[], Opened]) -> None:
-        """Begin to send what is committed and to route bare streams.  opened: gives what the node works on; a recovery replaces it."""
+        """Begin to send what is committed and to route bare streams.  opened: returns what the node works on now."""
         self.outputs = Outputs(self._server, lambda: opened().store, lambda: opened().engine.block_ids, folder=self._folder,
                                instance=self._config.instance_id)  # fmt: skip
         self.outputs.start()
         self.router.start()
 
     def committed(self, outcome: Outcome, cursor: dict[str, str]) -> None:
-        """A turn is in the store."""
+        """Send what a durable turn gave.  cursor: stream -> position, as the turn records it."""
         if self.outputs:
             self.outputs.committed(outcome, cursor, self.intake.reader.run if self.intake else "")
 
     def client(self, pipeline: Callable[[], Pipeline]) -> Any:
-        """The real client that plugins get; what `enviar_mensaje_redis` sends with it goes through the outbox."""
+        """The redis.asyncio client for plugins.  What `enviar_mensaje_redis` sends with it goes through the outbox."""
         client = _client(self._config)
         client.corec_put_out = StreamWriter(pipeline).add
         return client
 
     def stop_reading(self, pipeline: Pipeline) -> None:
-        """What was not taken stays on Redis; the next start must not depend on what was."""
+        """Stop reading and take a snapshot, so that the next start needs no entries that Redis may have trimmed."""
         self.router.ask_to_stop()
         if self.intake is None:
             return
@@ -84,7 +84,7 @@ class RedisSide:
             pipeline.take_snapshot(LAST_SNAPSHOT_S)
 
     def close(self) -> None:
-        """Send what goes at once, and let go of everything."""
+        """Send what can be sent at once, and close everything."""
         if self.intake:
             self.intake.close()
         self.router.stop()
@@ -93,11 +93,11 @@ class RedisSide:
         self.publisher.close()
 
     def troubles(self) -> dict[str, Trouble]:
-        """Of what it keeps on this machine's disk."""
+        """The trouble of each file that it keeps on the local disk, by name."""
         return {"tail": self.publisher.unsent.trouble} | ({"spool": self.intake.reader.spool_trouble} if self.intake else {})
 
     def status(self) -> dict[str, Any]:
-        """Where it stands, as plain numbers."""
+        """Positions and counts as plain values, for the node's status."""
         sender = self.publisher.sender.stats()
         reading = self._reading() if self.intake else {"problem": "", "streams": [], "lost": [], "losses": 0, "spool_bytes": 0}
         return reading | {

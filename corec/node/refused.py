@@ -1,4 +1,4 @@
-"""Readings that were refused before they reached the log: of which channels and why, until a turn has counted them."""
+"""Counts readings that were refused before they reached the journal, by channel and cause, until a turn has counted them."""
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ By = dict[str, dict[str, int]]  # cause -> channel -> readings
 
 
 class Refused:
-    """Counts; safe for several threads."""
+    """All methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,20 +33,20 @@ class Refused:
             self._unreported.update(more)
 
     def take(self) -> dict[str, Any] | None:
-        """The command that has a turn count what no turn has counted; `settle` is to be called when it ended."""
+        """A command for the counts that no turn has yet, or None.  Call `settle` once its turn has ended."""
         with self._lock:
             fresh, self._unreported = self._unreported, Counter()
         return {"op": "shed", "readings": fresh.total(), "by": _by(fresh)} if fresh else None
 
     def settle(self, command: Mapping[str, Any], done: "Future[int]") -> None:
-        """The turn of *command* is committed, or will not be."""
+        """Take the counts of *command* back where its turn failed or was cancelled."""
         if done.cancelled() or done.exception():
             part = {(cause, int(canal)): count for cause, by in command["by"].items() for canal, count in by.items()}
             with self._lock:
                 self._unreported.update(part)
 
     def since_start(self) -> By:
-        """All of this start, whether a turn has counted them or not."""
+        """All counts since the start, whether a turn has counted them or not."""
         with self._lock:
             return _by(self._ever)
 

@@ -1,8 +1,8 @@
-"""The front door: `corec:in` to the streams of the shards, by one node at a time.
+"""Routes the bare stream `corec:in` to the streams of the shards; one node does it at a time.
 
-How far a shard was served stands in `{sNN}:routed`, in the slot of its streams, and moves in the transaction that adds the
-batches: a router killed anywhere has done both or neither.  The transaction watches that key, so one that was held up and
-overtaken changes nothing; the lease only keeps two from working at the same time for nothing.
+`{sNN}:routed`, in the slot of the shard's streams, holds how far the shard was served.  It moves in the transaction that adds the
+batches, so a router that is killed has done both or neither.  The transaction watches that key: a router that was overtaken changes
+nothing.  The lease only avoids wasted work.
 """
 
 import logging
@@ -18,7 +18,7 @@ from corec.config import Config
 from corec.errors import CoreCError, ServerError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.bare_stream import Routed, route
-from corec.streams.redis.keys import BEGINNING, FIELD, FRONT_DOOR, id_pair, normal_stream, payload_of, shard_key
+from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, id_pair, normal_stream, payload_of, shard_key
 from corec.streams.redis.link import BLOCK_MS, RedisLink
 from corec.streams.redis.position import Position
 from corec.streams.sending.routing import Routing
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 LEASE = "corec:router"
 LEASE_MS = 1500
 COUNT = 2_000
-#: Between two looks at whether the front door is still the same.
+#: Seconds between two checks that the bare stream is still the same.
 LOOK_S = 1.0
-#: Entries stay at the front door for so long after they were routed: a replica that takes over may have missed them.
+#: Seconds that routed entries stay in the bare stream: a replica that takes over may have missed them.
 KEEP_S = 10.0
 
 
 class Router(RetryingThread):
-    """One thread; it works while it has the lease.  Once it stops, another router goes on at once."""
+    """A thread that routes while it has the lease.  `stop` ends the lease, so another router can go on at once."""
 
     def __init__(self, config: Config) -> None:
         super().__init__("router", f"Router-{config.instance_id}", log)
@@ -44,7 +44,7 @@ class Router(RetryingThread):
         self._routing = Routing(config.fragmentos, config)
         self._token = secrets.token_hex(8)
         self._served: dict[int, str] = {}  # shard -> newest entry routed to it; empty: to be asked
-        self._position = Position(FRONT_DOOR)
+        self._position = Position(BARE_STREAM)
         self._done: deque[tuple[float, str]] = deque()
         self._connections, self._checked = 0, -1
         self._look_due = 0.0
@@ -92,19 +92,19 @@ class Router(RetryingThread):
         self._link.close()
 
     def _begin(self) -> None:
-        """Where every shard stands, and whether the front door is still the same."""
+        """Read how far every shard was served, and check the bare stream."""
         connections = self._connections
         self._served = {shard: self._asked(shard) for shard in range(self._shards)}
         if (id := min(self._served.values(), key=id_pair)) != self._position.id:
             self._position.id, self._position.seen = id, None
-        self._link.client(FRONT_DOOR).ping()
+        self._link.client(BARE_STREAM).ping()
         self._look()
         self._checked = connections
 
     def _look(self) -> None:
-        """Whether the front door is the one that was read: somebody may empty it."""
+        """Log a loss where the bare stream was emptied or replaced."""
         self._look_due = time.monotonic() + LOOK_S
-        loss = self._position.compare(self._link.client(FRONT_DOOR), self._link.run_of(FRONT_DOOR))
+        loss = self._position.compare(self._link.client(BARE_STREAM), self._link.run_of(BARE_STREAM))
         if loss:
             log.error("[Router-%s] %s", self._instance, loss)
             if self._position.id == BEGINNING:
@@ -121,26 +121,26 @@ class Router(RetryingThread):
         return id
 
     def _read(self) -> list[tuple[bytes, bytes]]:
-        reply = self._link.client(FRONT_DOOR).execute_command(
-            "XREAD COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", FRONT_DOOR, self._position.id
+        reply = self._link.client(BARE_STREAM).execute_command(
+            "XREAD COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", BARE_STREAM, self._position.id
         )
         return [(row[0], payload_of(row[1])) for _, rows in reply or () for row in rows]
 
     def _route(self, rows: list[tuple[bytes, bytes]]) -> None:
         newest = rows[-1][0].decode()
-        epoch = int(self._link.run_of(FRONT_DOOR)[:8] or "1", 16)
+        epoch = int(self._link.run_of(BARE_STREAM)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
         for routed in self._routed(rows, epoch):
             by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):
-                self._served = {}  # somebody else was here: look again who has what
+                self._served = {}  # another router served this shard: read all positions again
                 return
         self._position.advance(newest, len(rows))
         self._done.append((time.monotonic(), newest))
 
     def _routed(self, rows: list[Row], epoch: int) -> list[Routed]:
-        """*rows* as shards take them; one at which routing fails, by a mistake of ours, goes on as it came and holds up no other."""
+        """*rows* as batches of shards.  A row at which a bug makes routing fail goes to the first shard as it came."""
         try:
             return list(route(rows, self._routing, epoch, wall_ms()))
         except Exception as error:
@@ -148,11 +148,11 @@ class Router(RetryingThread):
                 return [routed for row in rows for routed in self._routed([row], epoch)]
             id, payload = rows[0]
             log.error("[Router-%s] entry %s of %s cannot be routed and goes to the first shard as it came: %s: %s", self._instance,
-                      id.decode(), FRONT_DOOR, type(error).__name__, error)  # fmt: skip
+                      id.decode(), BARE_STREAM, type(error).__name__, error)  # fmt: skip
             return [Routed(normal_stream(0), payload, id.decode())]
 
     def _serve(self, shard: int, batches: list[Routed], newest: str) -> bool:
-        """Batches for one shard and how far it is served, together; False when another router has moved it."""
+        """Add the batches of one shard and move its position, in one transaction; False where another router has moved it."""
         key, before = shard_key(shard, "routed"), self._served[shard]
         behind = [batch for batch in batches if id_pair(batch.source) > id_pair(before)]
         with self._link.client(key).pipeline(transaction=True) as pipe:
@@ -175,4 +175,4 @@ class Router(RetryingThread):
         while self._done and self._done[0][0] < time.monotonic() - KEEP_S:
             old = self._done.popleft()[1]
         if old:
-            self._link.client(FRONT_DOOR).xtrim(FRONT_DOOR, minid=old, approximate=True)
+            self._link.client(BARE_STREAM).xtrim(BARE_STREAM, minid=old, approximate=True)

@@ -1,4 +1,4 @@
-"""A source in a thread of its own: read, number, hand to the journal, wait for its next turn."""
+"""Reads a source in a thread of its own, once per interval, and submits its readings."""
 import logging
 import time
 from collections.abc import Callable
@@ -21,7 +21,6 @@ class SourceRunner(RetryingThread):
     first_pause_s, longest_pause_s = 1.0, 60.0
 
     def __init__(self, submit: Callable[..., Any], source: Source, instance: str) -> None:
-        """submit: as `Acceptance.submit`."""
         super().__init__(f"source-{source.name}", f"Source-{source.name}", log)
         self._submit, self.source = submit, source
         self._producer = Producer(f"{instance}/{source.name}")
@@ -29,12 +28,11 @@ class SourceRunner(RetryingThread):
         self.sent = 0
 
     def stop(self) -> None:
-        """Stop after the read on its way."""
+        """Stop after the read that is under way, and close the source."""
         super().stop()
         self.source.close()
 
     def status(self) -> dict[str, Any]:
-        """Name, entities, rate and the last problem."""
         span = max(time.monotonic() - self._began, 1e-9)
         detail = self.problem or self.source.detail
         return {"name": self.source.name, "entities": self.source.entities, "per_s": self.sent / span, "detail": detail}

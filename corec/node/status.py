@@ -1,4 +1,4 @@
-"""What a node says of itself: plain numbers, ready for JSON."""
+"""The status of a node as plain values, ready for JSON."""
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from corec.engine.ledger import added
 from corec.node.acceptance import Acceptance
 from corec.node.alert_log import AlertLog
 from corec.node.lifecycle import Lifecycle, clock_ahead
-from corec.node.rates import Rates, percentiles
+from corec.node.rates import StatusRates, percentiles
 from corec.node.source_runner import SourceRunner
 from corec.streams.journal.group_commit import CommitStats
 from corec.version import VERSION
@@ -32,13 +32,13 @@ class NodeStatus:
 
     def __init__(self, config: Config, data: Path, life: Lifecycle, acceptance: Acceptance, alerts: AlertLog,
                  runners: Sequence[SourceRunner], others: Callable[[], dict[str, Any]]) -> None:  # fmt: skip
-        """others: gives the parts of the status that modules, plugins and subscriptions have."""
+        """others: returns the parts of the status that modules, plugins and subscriptions have."""
         self._config, self._data, self._life, self._acceptance, self._alerts = config, data, life, acceptance, alerts
         self._runners, self._others = runners, others
-        self._rates, self._began = Rates(), time.monotonic()
+        self._rates, self._began = StatusRates(), time.monotonic()
 
     def count_from_here(self) -> None:
-        """Begin to count rates, and what the status tells as since the start: the node takes readings from now on."""
+        """Begin to count rates and the figures "since start"; called when the node begins to take readings."""
         ledger, _ = self._readings()
         self._rates.begin(**_totals(ledger, self._acceptance.committer.stats(), self._alerts.status()))
 
@@ -76,7 +76,7 @@ class NodeStatus:
         }  # fmt: skip
 
     def _readings(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-        """The ledger, and by cause and channel what of it was shed; what was refused counts at once, before a turn has counted it."""
+        """The ledger, and the shed readings by cause and channel.  Refused readings count before a turn has counted them."""
         counted = self._life.pipeline.counted
         shed = added(self._life.shed_before or {}, self._acceptance.refused.since_start())
         waiting = max(0, _sum(shed) - _sum(counted.shed_by))
@@ -84,27 +84,27 @@ class NodeStatus:
         return {**ledger, "in": ledger["in"] + waiting, "shed": ledger["shed"] + waiting}, shed
 
     def _store(self) -> dict[str, Any]:
-        """Where results are kept, and since when that cannot be reached, if so."""
+        """The kind and place of the store; `away_since` in ms, None while its server answers."""
         server = self._config.db_config
         if server is None:
             return {"kind": "sqlite", "bytes": _size(self._life.folder.store)}
-        met = self._life.pipeline.trouble.status()
-        away = met["since"] if met and met["state"] == "away" else None
+        problem = self._life.pipeline.trouble.status()
+        away = problem["since"] if problem and problem["state"] == "away" else None
         return {"kind": "postgresql", "where": f"{server.host}:{server.port}", "away_since": away}
 
     def _disk(self) -> dict[str, Any]:
-        """Whether journal, store, snapshots, tail and spool can be written: `ok`, or what the worst of them has met, and since when."""
+        """`state`: "ok", or the worst of "full", "failing" and "away"; `since`: ms; `met`: each part that has a problem."""
         life = self._life
         troubles = {"journal": self._acceptance.committer.trouble, "store": life.pipeline.trouble,
                     "snapshots": life.pipeline.checkpoints.trouble, **(life.redis.troubles() if life.redis else {})}  # fmt: skip
-        met = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
-        states = {found["state"] for found in met.values()}
+        problems = {name: found for name, trouble in troubles.items() if (found := trouble.status())}
+        states = {found["state"] for found in problems.values()}
         state = next((each for each in ("full", "failing", "away") if each in states), "ok")
-        return {"state": state, "since": min((found["since"] for found in met.values()), default=None), "met": met}
+        return {"state": state, "since": min((found["since"] for found in problems.values()), default=None), "met": problems}
 
 
 def _totals(ledger: dict[str, int], stats: CommitStats, alerts: dict[str, Any]) -> dict[str, int]:
-    """What grows; readings and messages since the data folder was new, as its ledger has them: one message left for each `stored`."""
+    """Totals whose rates are shown.  Readings and messages count since the data folder was new; each `stored` is one message."""
     return {"readings": ledger["in"], "messages": ledger["stored"], "alerts": alerts["count"], "accepted": stats.accepted}
 
 
@@ -113,9 +113,9 @@ def _sum(by: dict[str, dict[str, int]]) -> int:
 
 
 def blocks_of(engine: Engine) -> dict[str, Any]:
-    """Blocks by state, and the weakest of those heard."""
+    """Counts of blocks by state, and the WEAKEST least fit of those that have had readings."""
     names = engine.block_ids
-    rows = engine.blocks[: len(names)]  # a block that comes has its row before its name, and its entry before both
+    rows = engine.blocks[: len(names)]  # a new block has its entry first, then its row, then its name
     gone = np.array([entry.retirado for entry in engine.config.bloques], bool)[rows["policy"]]
     blocks, frozen, fused = rows[~gone], _asleep(engine, len(names))[~gone], engine.fused_into
     if gone.any():
@@ -136,7 +136,7 @@ def blocks_of(engine: Engine) -> dict[str, Any]:
 
 
 def _asleep(engine: Engine, blocks: int) -> np.ndarray:
-    """bool[blocks]: those all of whose heard segments hibernate."""
+    """bool[blocks]: all segments of the block that have had readings hibernate."""
     segments = engine.arena.segments
     asleep = np.zeros(blocks, bool)
     if engine.arena.frozen:
@@ -155,7 +155,7 @@ def _size(path: Path) -> int:
 
 
 def _snapshot_files(folder: Path) -> dict[str, int]:
-    """How many files there are, and their bytes; the writer may be replacing one."""
+    """How many files there are, and their bytes.  A file may vanish while this looks."""
     sizes = []
     for file in folder.glob("*.snap"):
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as calls of a thread."""
+"""Turns SIGINT and SIGTERM into calls from a thread."""
 import queue
 import signal
 import threading
@@ -10,10 +10,10 @@ NOBODY = 0
 
 @contextmanager
 def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have *stop* called at SIGINT and SIGTERM, from a thread; at the end they do again what they did before.
+    """Have *stop* called from a thread at SIGINT and SIGTERM; the earlier handlers are restored at the end.
 
-    What a handler interrupts may hold the lock that it wants itself, of an event for one, and would never give it
-    back.  A SimpleQueue may be put into at any place.
+    A signal handler may interrupt code that holds the lock of an Event, so it must not set one.  Putting into a SimpleQueue
+    is safe there.
     """
     arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
 

@@ -1,4 +1,4 @@
-"""A start without the server of the store: the node accepts readings, and this thread opens the store when its server comes."""
+"""A start without the store's server: readings are accepted while this thread tries to open the store."""
 import logging
 import threading
 from collections.abc import Callable
@@ -8,27 +8,26 @@ from corec.errors import CoreCError, ServerAway
 
 log = logging.getLogger("corec.node.waiting")
 
-#: The server is asked for this often.
+#: Seconds between two tries.
 EVERY_S = 0.3
 
 
 class StoreWait:
-    """Tries until the store opens, fails for another reason than its server being away, or the node is to end."""
+    """Tries until the store opens, fails for any reason but an absent server, or *over* is set."""
 
     def __init__(self, instance: str, problem: ServerAway, open_store: Callable[[], None], *, trouble: Trouble,
                  over: threading.Event) -> None:  # fmt: skip
         """problem: why the store did not open at the start.  open_store: raises CoreCError where it does not now.
-        over: set when the node is to end; set here where the store cannot be opened at all."""
+        over: ends the wait; it is set here where the store cannot be opened at all.
+        """
         self._instance, self._problem, self._open_store, self._trouble, self._over = instance, problem, open_store, trouble, over
         self._thread = threading.Thread(target=self._run, name="store-wait")
         self.failure: CoreCError | None = None
 
     def start(self) -> None:
-        """Begin to wait."""
         self._thread.start()
 
     def join(self) -> None:
-        """Wait for the thread, after *over* was set."""
         if self._thread is not threading.current_thread():
             self._thread.join()
 

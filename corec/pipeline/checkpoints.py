@@ -1,4 +1,4 @@
-"""Snapshots on their way: begun between two turns, handed on a few segments at a time, finished in a thread."""
+"""Takes snapshots: begins them between two turns, writes a few segments at a time, and finishes them in a thread."""
 import logging
 import threading
 import time
@@ -12,26 +12,26 @@ from corec.storage.snapshots import SnapshotWriter
 
 log = logging.getLogger("corec.node.checkpoints")
 
-#: Readings whose replay takes about a third of a second.
-TAIL_READINGS = 3_000_000
-#: Where a budget of flash makes writes rarer, a tail may take so many times longer to replay.
-MOST_TAILS = 10.0
-#: A node that hears little still takes a snapshot this often, so that the journal can be trimmed.
+#: Readings since the last snapshot at which the next one is due; their replay takes about a third of a second.
+REPLAYED_READINGS = 3_000_000
+#: A flash budget may raise that number by at most this factor.
+MOST_REPLAY_FACTOR = 10.0
+#: Seconds after which a node with few readings takes a snapshot, so that the journal can be trimmed.
 LONGEST_S = 600.0
-#: A stop leaves a tail of this many readings, a hundredth of a second of replay, without a snapshot.
-LITTLE_TAIL = 100_000
+#: A stop takes no snapshot for fewer readings than this, which replay in a hundredth of a second.
+FEW_READINGS = 100_000
 #: A journal with a bound is trimmed behind a snapshot when it is this full ...
 FULL_SHARE = 0.7
 #: ... and this share of it is new since the last one.
 NEW_SHARE = 0.1
-#: Streams and a spool that are this full are trimmed behind snapshots that are this far apart.
+#: Least seconds between two snapshots that make room in full streams or a full spool.
 ROOM_EVERY_S = 2.0
-#: Segments handed on between two turns: about 3 ms of compression.
+#: Segments written between two turns: about 3 ms of compression.
 AT_ONCE = 24
 
 
 class Checkpoints:
-    """Takes a snapshot when the tail to replay has grown, and trims the journal behind it.
+    """Takes a snapshot when enough readings would have to be replayed, and trims the journal behind it.
 
     Used by the pipeline's thread; only `finish`, which waits for the disk, runs in a thread of its own.
     """
@@ -52,7 +52,7 @@ class Checkpoints:
 
     @property
     def busy(self) -> bool:
-        """Whether a snapshot is on its way."""
+        """Whether a snapshot is under way."""
         return self._writer is not None or self._finishing is not None
 
     def status(self) -> dict[str, Any]:
@@ -60,13 +60,13 @@ class Checkpoints:
         return {"since_start": self.count, "last_ms": self.last_ms, "last_bytes": self.last_bytes}
 
     def committed(self, readings: int) -> None:
-        """A turn was committed; the engine stands exactly where the store does."""
+        """Count the readings of a committed turn, and begin a snapshot when one is due.  Engine and store are at the same turn."""
         self._readings += readings
         if not self.busy and self._readings and self._is_due():
             self.begin()
 
     def make_room(self) -> None:
-        """Between two turns, also while nothing comes: senders may be waiting for what a snapshot lets go of."""
+        """Begin a snapshot where streams or spool are full, since senders may wait for room.  Call it also while no readings come."""
         intake, since = self._opened.intake, time.monotonic() - self._began
         if self.busy or since < ROOM_EVERY_S * self._flash.interval_factor or intake.fullness < FULL_SHARE:
             return
@@ -75,7 +75,7 @@ class Checkpoints:
 
     def _is_due(self) -> bool:
         since = time.monotonic() - self._began
-        most = TAIL_READINGS * min(self._flash.interval_factor, MOST_TAILS)
+        most = REPLAYED_READINGS * min(self._flash.interval_factor, MOST_REPLAY_FACTOR)
         return self._readings >= most or since >= LONGEST_S or self._journal_needs_room()
 
     def _journal_needs_room(self) -> bool:
@@ -86,7 +86,7 @@ class Checkpoints:
         return self._opened.journal.written_bytes if self._opened.journal else 0
 
     def begin(self) -> None:
-        """Begin a snapshot of this moment."""
+        """Begin a snapshot of the engine as it is now."""
         engine, store, snapshots = self._opened.engine, self._opened.store, self._opened.snapshots
         self._began, self._readings, self._bytes = time.monotonic(), 0, 0
         self._journal_at = self._written()
@@ -97,18 +97,18 @@ class Checkpoints:
             self._failed(error)
 
     def work(self) -> None:
-        """Hand on a few segments; take note of a snapshot that became durable."""
+        """Write the next segments; record a snapshot that became durable, and trim behind it."""
         if self._writer:
             self._hand_on(self._writer)
         if self._finishing and not self._finishing.is_alive():
             self._settle()
 
     def end(self, by: float, *, whole: bool = False) -> None:
-        """Leave a snapshot that the next start is quick with, if it is ready in time; else the log has the tail.
+        """Take a last snapshot, so that the next start is quick, if it can be durable *by* this moment (s, monotonic).
 
-        whole: of a little tail too, where the log may be lost meanwhile.
+        whole: also where only few readings would have to be replayed, because the journal may be lost meanwhile.
         """
-        little = 1 if whole else LITTLE_TAIL
+        little = 1 if whole else FEW_READINGS
         while (left := by - time.monotonic()) > 0 and (self.busy or self._readings >= little):
             if not self.busy:
                 self.begin()
@@ -118,7 +118,7 @@ class Checkpoints:
         self._leave()
 
     def _leave(self) -> None:
-        """Give up what did not get ready in time."""
+        """Give up a snapshot that is not ready in time."""
         if self._writer:
             self._writer.abandon()
         elif self._finishing and self._finishing_writer.cancel():

@@ -1,6 +1,6 @@
 """The rule by which weak blocks join strong ones: windows and time in, pairs out.
 
-The module `sincronizacion`, a worker's shard and the fleet's plan ask it.  They carry the pairs out as commands; the engine decides.
+The module `sincronizacion`, a worker's shard and the fleet's plan use it.  They send each pair as a command, and the engine decides.
 """
 import logging
 import math
@@ -19,15 +19,15 @@ from corec.engine.fusion import STRONG
 log = logging.getLogger("ModuloSincronizacion")
 
 MINUTE_S = 60.0
-#: Hosts that are tried for one weak block.
+#: Most hosts that are tried for one weak block.
 MOST_HOSTS = 8
 
-#: (weak block, host, reason) -> whether the fusion was taken on; another host is tried where it was not.
+#: (weak block, host, reason) -> whether the fusion was accepted; else another host is tried.
 Ask = Callable[[str, str, str], bool]
 
 
 class JudgedBlocks(Protocol):
-    """The blocks that windows are of; an engine is one."""
+    """The blocks whose windows are judged; an Engine fits."""
 
     config: Config
     blocks: np.ndarray  # dtypes.BLOCK
@@ -36,28 +36,28 @@ class JudgedBlocks(Protocol):
 
 
 class FusionRule:
-    """Counts in how many windows on end each block of a shard was weak.
+    """Counts in how many consecutive windows each block of a shard was weak.
 
-    A block is weak below its own `min_fitness`, and a host above STRONG on the same channel.  A block whose fusion was undone is
-    left alone until it was strong once.  `fusiones_por_minuto` bounds how many fusions are taken on.
+    A block is weak below its own `min_fitness`.  A host is above STRONG and on the same channel.  A block whose fusion was undone is
+    left alone until it was strong once.  `fusiones_por_minuto` bounds how many fusions are accepted.
     """
 
     def __init__(self, settings: Sincronizacion, blocks: Callable[[], JudgedBlocks], *, fused: Iterable[str] = ()) -> None:
-        """blocks: gives the blocks at the time; a recovery replaces them.  fused: the ids of those that are fused already."""
+        """blocks: returns the current blocks, since a recovery replaces them.  fused: ids of blocks that are fused already."""
         self._settings, self._blocks = settings, blocks
-        self._weak: dict[int, int] = {}  # block -> windows on end in which it was weak
+        self._weak: dict[int, int] = {}  # block -> consecutive windows in which it was weak
         self._newest: dict[int, tuple[float, int]] = {}  # block -> fitness and channel of its newest window
         self._fused = set(fused)
         self._rested: set[str] = set()  # undone, and not strong since
         self._times: deque[float] = deque()  # s; of the fusions of the last minute
 
     def see_fused(self, fused: Collection[str]) -> None:
-        """Take note of the blocks that are fused now; those that were before and are not now were undone."""
+        """Record the ids of the blocks that are fused now; a fusion that is missing was undone."""
         self._rested |= self._fused - set(fused)
         self._fused = set(fused)
 
     def judge(self, rows: np.ndarray) -> None:
-        """Judge windows (dtypes.AGGREGATE or stored rows), oldest first; rows of other shards are judged where they are folded."""
+        """Judge windows (dtypes.AGGREGATE or stored rows), oldest first; rows of other shards are skipped."""
         at = self._blocks()
         rows = rows[at.blocks["shard"][rows["block"]] == at.shard]
         for block, canal, fitness in rows[["block", "canal", "fitness"]].tolist():
@@ -67,11 +67,11 @@ class FusionRule:
                 self._rested.discard(at.block_ids[block])
 
     def fused_before(self, times: Iterable[float]) -> None:
-        """Count fusions that somebody else had done at *times* (s, of the clock that `propose` gets) for their minute as well."""
+        """Count fusions of others, made at *times* (s, of the clock that `propose` gets), against the bound of a minute."""
         self._times.extend(sorted(times))
 
     def propose(self, load: float, now: float, ask: Ask) -> None:
-        """Ask for the fusions that are due at *load* [0, 1] and time *now* (s, monotonic), the weakest block first."""
+        """Call *ask* for the fusions that are due at *load* [0, 1] and time *now* (s, monotonic), the weakest block first."""
         for block in self._due(load):
             if not self._has_room_for_one(now):
                 return
@@ -80,7 +80,7 @@ class FusionRule:
                 self._times.append(now)
 
     def _due(self, load: float) -> list[int]:
-        """The blocks that were weak for long enough; a loaded node waits longer."""
+        """The blocks that were weak for long enough, the weakest first; a loaded node waits longer."""
         quantised = round(load * LOAD_STEPS) / LOAD_STEPS
         needed = math.ceil(self._settings.ventanas * (1 + self._settings.carga * quantised))
         names = self._blocks().block_ids
@@ -111,7 +111,7 @@ def _least_fitness(at: JudgedBlocks, block: int) -> float:
 
 
 def log_fusion(done: "Future[int]", block: str, host: str, why: str) -> None:
-    """Log what became of a fusion that was taken on, once its turn is committed or given up."""
+    """Log the result of an accepted fusion, once its turn is committed or has failed."""
     if done.cancelled():
         return
     problem = done.exception()

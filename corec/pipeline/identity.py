@@ -1,4 +1,4 @@
-"""Whose data folder it is: the files of two nodes are never mixed, nor one's folder used under another's name."""
+"""The identity of a data folder: it refuses files of two nodes, and a folder that belongs to another `instance_id`."""
 
 import os
 import sqlite3
@@ -16,14 +16,14 @@ from corec.streams.journal import files as journal_files
 
 
 class Owner(NamedTuple):
-    """Whose store it is; zero and nothing where that cannot be read."""
+    """The node and instance that a store names; 0 and "" where they cannot be read."""
 
     node: int = 0
     instance: str = ""
 
 
 def identify(layout: Layout, instance: str, *, adopt: bool = False) -> int:
-    """The id of the node on a data folder; a new one for a new folder, or one of before there were ids.
+    """The id of the node of a data folder; a new random one for a folder without an id.  ConfigError, StorageError.
 
     adopt: take over a folder that was used under another `instance_id`.
     """
@@ -56,7 +56,7 @@ def require_one_node(layout: Layout, store: Path) -> int:
 
 
 def _nodes(layout: Layout, store: Path) -> Iterator[tuple[Path, int]]:
-    """Every file that can say whose it is, and whose it is."""
+    """Yields each file that carries a node id, with that id; 0 for none."""
     yield layout.store, _owner(store).node
     for pattern in ("*.log", "*.spare"):
         for path in sorted(layout.journal.glob(pattern)):
@@ -66,7 +66,7 @@ def _nodes(layout: Layout, store: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _owner(store: Path) -> Owner:
-    """What the store says; a damaged one says nothing."""
+    """The owner that the store names; an empty one where the store is missing or damaged."""
     if not store.exists():
         return Owner()
     try:

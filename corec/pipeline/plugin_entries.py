@@ -1,4 +1,4 @@
-"""Stream entries of plugins on their way to a commit: many of them do not hold up one that somebody waits for."""
+"""Queues stream entries of plugins for a commit, in portions that keep a commit short that a caller waits for."""
 import threading
 import time
 from collections import deque
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import msgspec
 
-#: Bytes of entries that one commit takes, about: half a millisecond more on an SSD.
+#: Bytes of entries that one commit takes, approximately; they cost half a millisecond on an SSD.
 CHUNK_BYTES = 64 << 10
-#: So few come along with any commit.
+#: Up to this many bytes go with any commit.
 FEW_BYTES = 4 << 10
-#: Seconds after which entries want a commit, and from twice that on they come along with any.
+#: Seconds after which entries cause a commit; after twice that they go with any commit.
 PATIENCE_S = 0.4
 
 Sent = tuple[str, int, bytes]  # stream, time in ms, entry
 
-#: Streams of the node itself hold frames; those of plugins hold fields.
+#: Prefix of the node's own streams, whose entries hold frames; those of plugins hold fields.
 OWN_PREFIX = "corec:"
 
 
@@ -30,7 +30,7 @@ def unpack_entry(blob: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 class Outgoing:
-    """A queue: filled from any thread, emptied by the pipeline, in order."""
+    """A queue that any thread fills and the pipeline empties, in order."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -43,7 +43,7 @@ class Outgoing:
         return len(self._entries)
 
     def put(self, entry: Sent, urgent: bool) -> bool:
-        """Add one at the end; whether it is the only one."""
+        """Add an entry; returns whether it is the only one."""
         with self._lock:
             if not self._entries:
                 self._since = self._now()
@@ -54,11 +54,11 @@ class Outgoing:
 
     @property
     def due(self) -> bool:
-        """Whether there is enough for a commit, or it waited long enough."""
+        """Whether a commit should begin: CHUNK_BYTES wait, or the oldest entry has waited for PATIENCE_S."""
         return bool(self._entries) and (self._bytes >= CHUNK_BYTES or self._age() >= PATIENCE_S)
 
     def take(self, waited_for: bool) -> list[Sent]:
-        """What goes with a commit; *waited_for*: somebody waits for that, so what is not urgent stays unless it is little or old."""
+        """Remove and return the entries for a commit.  waited_for: a caller waits for it, so many entries stay unless urgent or old."""
         with self._lock:
             if waited_for and not self._urgent and self._bytes > FEW_BYTES and self._age() < 2 * PATIENCE_S:
                 return []

@@ -1,4 +1,4 @@
-"""Alerts of a turn that the store does not take for now: they are told in the log, and need not wait for that."""
+"""Logs the alerts of a turn that the store does not take for now."""
 import logging
 from collections.abc import Callable
 
@@ -7,21 +7,21 @@ import numpy as np
 from corec.engine import Engine
 from corec.engine.outcome import kind_name
 
-#: Lines of one turn.
-HELD_LINES = 10
+#: Most lines for one turn.
+MOST_LINES = 10
 
 
-def tell_held(log: logging.Logger, who: str, alerts: np.ndarray, name_of: Callable[[int], tuple[str, str]]) -> None:
-    """A line for each alert, up to a bound.  name_of: (name, unit) of an entity by its wire id."""
-    for alert in alerts[:HELD_LINES]:
+def log_provisional(log: logging.Logger, who: str, alerts: np.ndarray, name_of: Callable[[int], tuple[str, str]]) -> None:
+    """Log a line for each of *alerts* (dtypes.ALERT), MOST_LINES at most.  name_of: wire id -> (name, unit) of the entity."""
+    for alert in alerts[:MOST_LINES]:
         name, unit = name_of(int(alert["id"]))
         log.warning("[%s] %s: %s at %g%s, limit %g; provisional: its turn is not committed yet", who,
                     kind_name(int(alert["kind"])), name, alert["valor"], f" {unit}" if unit else "", alert["limit"])  # fmt: skip
-    if len(alerts) > HELD_LINES:
-        log.warning("[%s] and %d more alerts of that turn", who, len(alerts) - HELD_LINES)
+    if len(alerts) > MOST_LINES:
+        log.warning("[%s] and %d more alerts of that turn", who, len(alerts) - MOST_LINES)
 
 
 def place_name(engine: Engine, id: int) -> str:
-    """An entity that nobody has named: its block and its place in it."""
+    """A name for an entity that has none: its configured block and its slot, as `block:slot`."""
     segment, slot = engine.locate(id)
     return f"{engine.block_ids[engine.configured_block_of(segment)]}:{slot}"

@@ -1,4 +1,4 @@
-"""What was committed of late, for modules and plugins that look once a second."""
+"""Keeps the rows that were committed last, for modules and plugins that read them once a second."""
 import threading
 from collections import deque
 from typing import Any, NamedTuple
@@ -8,12 +8,12 @@ import numpy as np
 from corec._core import dtypes
 from corec.common.times import wall_ms
 
-#: Rows of blocks and alerts that may be looked back on, 6 MB: those of three seconds of thirty million entities.
+#: Most rows and alerts that are kept, 6 MB: three seconds of thirty million entities.
 MOST_ROWS = 100_000
 
 
 class WorkerTurn(NamedTuple):
-    """What came of a turn of a worker of the fleet."""
+    """The results of a worker's turn."""
 
     rows: np.ndarray  # dtypes.AGGREGATE
     alerts: np.ndarray  # dtypes.ALERT
@@ -22,7 +22,7 @@ class WorkerTurn(NamedTuple):
 
 
 class RecentRows:
-    """Rows and alerts of turns, numbered; any thread adds, any thread asks for those behind a number."""
+    """Rows and alerts of turns, numbered from 1; usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +30,7 @@ class RecentRows:
         self._number = self._rows = 0
 
     def keep(self, aggregates: np.ndarray, alerts: np.ndarray) -> None:
-        """Add what came of a turn, if anything did; the oldest makes room for it."""
+        """Add the results of a turn, unless they are empty; the oldest turns are dropped for them."""
         if not len(aggregates) and not len(alerts):
             return
         with self._lock:
@@ -41,7 +41,7 @@ class RecentRows:
                 self._rows -= sum(map(len, self._kept.popleft()[1:]))
 
     def behind(self, number: int) -> tuple[dict[str, Any], int]:
-        """What came behind *number*: aggregates and alerts as structured arrays, and the time; its own number."""
+        """As `Nucleus.news`: what was added behind *number*, and the number to ask with next."""
         with self._lock:
             fresh = [each for each in self._kept if each[0] > number]
         datos = {"bloques": _joined([rows for _, rows, _ in fresh], dtypes.AGGREGATE),

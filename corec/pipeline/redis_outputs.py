@@ -1,7 +1,7 @@
-"""What a node writes to Redis after its commits: output streams, how far it is, and the latest of each block.
+"""Writes to Redis after each commit: output streams, the committed position, and the latest row of each block.
 
-Each stream has its position beside it on the server, moved in the transaction that adds the entries: a crash of the node
-sends nothing twice.  A server that forgot is sent what the node's own file says was not sent; then entries may come twice.
+The server keeps a position beside each stream.  It moves in the transaction that adds the entries, so a crash of the node sends no
+entry twice.  Where the server has lost it, the node's own file says what was sent, and some entries may come twice.
 """
 
 import logging
@@ -28,29 +28,29 @@ from corec.streams.redis.link import RedisLink
 
 log = logging.getLogger("corec.node.outputs")
 
-#: Rows of the outbox sent in one go.
+#: Rows of the outbox that are read at once.
 ROWS = 500
-#: Bytes that an output stream may take, about, and the bounds of MAXLEN that follow from it.
+#: Approximate size of an output stream in bytes, and the least and largest MAXLEN that may follow from it.
 STREAM_BYTES = 16 * MB
 LENGTHS = (100, 100_000)
 MARK_S = 0.1
 CACHE_S = 1.0
-#: Blocks written to the cache in one go, 1 ms of work, and the pause between two: alerts go first.  What changes faster
-#: than all of them are written is written as it is when its turn comes.
+#: Blocks written to the cache at once, 1 ms of work, and the pause in s between two writes, so that alerts go first.  A block that
+#: changes more often than that is written with its latest row only.
 CACHE_BLOCKS, CACHE_PAUSE_S = 24, 0.004
-#: Where a cursor keeps the position of a shard's outputs, beside those of streams.
+#: Key of a cursor for the position of a shard's outputs, beside those of streams.
 SENT = "sent"
 COLUMNS = ("canal", "window", "count", "mean", "min", "max", "std", "errors", "messages", "fitness", "score")
-PLACES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
+COLUMN_INDEXES = [(name, AGGREGATE.names.index(name)) for name in COLUMNS]
 
 
 class Outputs(RetryingThread):
-    """One thread, told of each commit; at its end it sends what there is, if the server takes it."""
+    """A thread that is woken by each commit.  When it stops, it sends what is left, if the server is there."""
 
     def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path | None, instance: str, shard: int = 0,
                  position: int = 0) -> None:  # fmt: skip
-        """store: asked for a reader of its own.  block_ids: gives the names of the blocks.  folder: None where none outlives us:
-        then *position* is what `position` was, as far as somebody kept it."""
+        """store: returns the store.  block_ids: returns the ids of the blocks.  folder: for the file with the position; without a
+        folder, *position* is the last known one."""
         super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store")
         self._link = RedisLink(server)
         self._store, self._block_ids, self._instance = store, block_ids, instance
@@ -70,7 +70,7 @@ class Outputs(RetryingThread):
         self._took = False  # whether the server took something in this pass
 
     def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
-        """A turn is in the store; *cursor*: the newest entries of it, in the life *run* of the server."""
+        """Send the results of a durable turn.  cursor: stream -> newest entry; run: the id of the server's run, "" without intake."""
         marks = {stream: place.partition(" ")[0] for stream, place in cursor.items() if stream != SENT}
         with self._lock:
             self._marks = {**marks, "run": run} if marks and run else self._marks
@@ -79,7 +79,7 @@ class Outputs(RetryingThread):
 
     @property
     def position(self) -> int:
-        """The number of the last entry of the outbox that the server has; any thread may ask."""
+        """The number of the last outbox entry that the server has; from any thread."""
         return self._position
 
     # -- the thread
@@ -102,7 +102,7 @@ class Outputs(RetryingThread):
         self._link.close()
 
     def _sort(self) -> None:
-        """Keep of each block the newest row."""
+        """Keep the newest row of each block."""
         with self._lock:
             fresh, self._fresh = self._fresh, []
         self._behind = self._behind or bool(fresh)
@@ -111,7 +111,7 @@ class Outputs(RetryingThread):
 
     def _hand_over(self) -> None:
         with self._link.errors("take what was committed"):
-            if self._behind or not self._due:   # else only the cache goes on: the store need not be asked again
+            if self._behind or not self._due:   # else only the cache has work left, and the store need not be read
                 while self._send_some() == ROWS:
                     pass
                 self._behind = False
@@ -124,7 +124,7 @@ class Outputs(RetryingThread):
     def _failed(self, error: CoreCError) -> None:
         if isinstance(error, ServerError):
             super()._failed(error)
-        else:  # the store is being replaced or is away: it is asked again
+        else:  # the store is being replaced or is away: try again later
             log.debug("[Outputs-%s] %s", self._instance, error)
 
     def _send_some(self) -> int:
@@ -139,7 +139,7 @@ class Outputs(RetryingThread):
         return len(rows)
 
     def _send(self, stream: str, rows: list[tuple[int, str, int, bytes]]) -> None:
-        """The transaction watches the position: an earlier owner of the shard may be at its last entries still."""
+        """Send in a transaction that watches the position, since an earlier owner of the shard may still send."""
         client, key = self._link.client(stream), position_key(stream, self._instance)
         with client.pipeline(transaction=True) as pipe:
             pipe.watch(key)
@@ -156,14 +156,14 @@ class Outputs(RetryingThread):
                 pipe.execute()
             except ResponseError as error:
                 self._refuse(stream, error)
-            except WatchError:  # somebody was quicker, or the answer was lost: what is there now is seen at the next look
+            except WatchError:  # another process was first, or the answer was lost: read the position again
                 self._send(stream, rows)
                 return
         self.sent += len(rows)
         self._took = True
 
     def _refuse(self, stream: str, error: ResponseError) -> None:
-        """Something else has the stream's name: its entries are let go, the other streams go on."""
+        """Drop the entries of a stream whose key holds another type; the other streams go on."""
         if "WRONGTYPE" not in str(error):
             raise error
         if stream not in self._refused:
@@ -175,7 +175,7 @@ class Outputs(RetryingThread):
         return min(max(int(STREAM_BYTES / (mean + 32)), LENGTHS[0]), LENGTHS[1])
 
     def _mark(self) -> None:
-        """Tell senders what they need not keep."""
+        """Write the committed positions, up to which senders need not keep their batches."""
         if time.monotonic() - self._marked_at < MARK_S:
             return
         self._marked_at = time.monotonic()
@@ -190,7 +190,7 @@ class Outputs(RetryingThread):
                 self._marks = {}
 
     def _cache(self) -> None:
-        """The latest aggregates of blocks, for other programs to read; a few at a time, once a second all that changed."""
+        """Write the latest rows of changed blocks to hashes, once a second, CACHE_BLOCKS at a time."""
         if not self._due and time.monotonic() - self._cached_at >= CACHE_S:
             self._cached_at, self._due = time.monotonic(), list(self._latest)
         if not self._due:
@@ -204,7 +204,7 @@ class Outputs(RetryingThread):
         for rows in by_server.values():
             with self._link.client(rows[0][0]).pipeline(transaction=False) as pipe:
                 for key, row in rows:
-                    pipe.hset(key, mapping={**{name: row[place] for name, place in PLACES}, "instance_id": self._instance})
+                    pipe.hset(key, mapping={**{name: row[index] for name, index in COLUMN_INDEXES}, "instance_id": self._instance})
                 pipe.execute()
         self._took, self._due = True, self._due[CACHE_BLOCKS:]
         for block in chosen:
@@ -231,15 +231,15 @@ class Outputs(RetryingThread):
 
 
 def cache_key(block: str) -> str:
-    """The hash of a block."""
+    """The key of the hash with a block's latest row."""
     return f"corec:bloque:{block}"
 
 
 def position_key(stream: str, instance: str) -> str:
-    """Where the number of the last entry sent is kept, in the slot of the stream."""
+    """The key of the number of the last entry sent, in the cluster slot of the stream."""
     return f"{stream}:sent:{instance}" if "{" in stream else f"{{{stream}}}:sent:{instance}"
 
 
 def fields_of(stream: str, entry: bytes) -> dict[Any, Any]:
-    """The fields of an outbox entry: frames of the node itself, fields of a plugin."""
+    """The fields of an outbox entry: {"m": frames} for the node's own streams, else the plugin's fields."""
     return {FIELD: entry} if stream.startswith(OWN_PREFIX) else unpack_entry(entry)[1]

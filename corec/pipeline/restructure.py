@@ -1,4 +1,4 @@
-"""Other blocks in the configuration than in the data folder: what both have is carried over."""
+"""Carries the state of blocks over to a configuration with other blocks than the data folder has."""
 import logging
 
 import numpy as np
@@ -10,18 +10,18 @@ from corec.engine import Engine
 
 log = logging.getLogger("corec.node.restructure")
 
-#: What a block keeps of itself; its windows were closed before.
+#: Fields of a block that are carried over; its windows are closed before.
 KEPT = ("closed_until", "heard", "failing", "repairs", "fitness", "last_tick")
 HEARD_AND_DIRTY = np.uint8(SEGMENT_HEARD | SEGMENT_DIRTY)
 
 
 def same_shape(one: Config, other: Config) -> bool:
-    """Whether both have the same blocks and entities, so that a reload does."""
+    """Whether both have the same blocks and entities, so that a reload is enough."""
     return not reshaped(one, other)
 
 
 def carry_over(old: Engine, config: Config) -> Engine:
-    """An engine for *config* with the state of every block that both have and that did not shrink."""
+    """A new engine for *config*, with the state of each block that both have and that has not lost entities."""
     new = Engine(config, shard=old.shard)
     new.take_clocks(old)
     tiles = old.entities
@@ -34,7 +34,7 @@ def carry_over(old: Engine, config: Config) -> Engine:
 
 
 def _pairs(old: Engine, new: Engine):
-    """(index now, index before) of the blocks to carry over."""
+    """Yields (index now, index before) of the blocks to carry over."""
     before = {name: index for index, name in enumerate(old.block_ids)}
     entries = {entry.id: entry for entry in old.config.bloques}
     alike = {entry.id for entry in new.config.bloques if _alike(entries.get(entry.id), entry)}
@@ -52,7 +52,7 @@ def _alike(old: BlockEntry | None, new: BlockEntry) -> bool:
 
 
 def _devices(entry: BlockEntry) -> bytes | None:
-    """Which devices sit where; limits may differ, they are no part of an entity's state."""
+    """The devices of the entry's table, in order; limits may differ, since they are no part of the state."""
     return entry.table and entry.table.device.tobytes()
 
 

@@ -1,7 +1,7 @@
-"""Entries at which folding failed by a mistake of ours: they are put aside, so that the node goes on and starts again.
+"""Puts aside entries at which a bug of CoreC made folding fail, so that the node goes on and can start again.
 
-What a failure leaves behind in an engine is not known, so the engine is recovered from the store; then the entry is counted as
-malformed instead of folded.  The record of the turn names it, so that a replay does the same with or without the mistake.
+The state of the engine after such a failure is unknown, so the engine is recovered from the store.  The entry is then counted as
+malformed instead of folded.  The record of the turn names it, so that a replay does the same with or without the bug.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,41 +15,41 @@ from corec.engine.outcome import PutAside
 from corec.errors import CoreCError, UnfoldableEntry
 
 CAUSE = "damaged"
-#: Where a turn record has the fingerprints of entries that it put aside: on a command that changes nothing.
+#: Key of a turn record's command, which changes nothing, for the fingerprints of entries that were put aside.
 NAMED = "unfoldable"
 
 Batch = tuple[bytes, int]  # envelope, arrival ms
 
-#: Fingerprints of what could not be folded in this process.
-_met: set[int] = set()
+#: Fingerprints of entries that could not be folded in this process.
+_found: set[int] = set()
 
 
 class Sieve:
     """Folds the batches of one turn and leaves out what cannot be folded."""
 
     def __init__(self, named: Iterable[int] = ()) -> None:
-        """named: the fingerprints that the record of the turn has, for a replay."""
+        """named: for a replay, the fingerprints that the record of the turn has."""
         self._named = frozenset(named)
         self._batch: Batch = (b"", 0)
         self.left_out: list[PutAside] = []
 
     def fold(self, engine_does: Callable[[Iterator[Batch]], Any], batches: Iterable[Batch]) -> Any:
-        """What *engine_does* with the batches; UnfoldableEntry when it fails at one, which is left out from then on."""
+        """Returns `engine_does(batches)`; UnfoldableEntry where it fails at a batch, which is left out from then on."""
         try:
             return engine_does(self._foldable(batches))
         except (CoreCError, MemoryError):
             raise
         except Exception as error:
             mark = fingerprint(self._batch[0])
-            if mark in _met or mark in self._named or not self._batch[0]:
-                raise  # it was left out: something else fails
-            _met.add(mark)
+            if mark in _found or mark in self._named or not self._batch[0]:
+                raise  # that batch was left out, so something else fails
+            _found.add(mark)
             raise UnfoldableEntry(f"{named(*self._batch)} cannot be folded: {type(error).__name__}: {error}") from error
         finally:
             self._batch = (b"", 0)
 
     def command(self) -> dict[str, Any] | None:
-        """What the turn record says of them."""
+        """The command for the turn record that names the entries that were left out; None where there are none."""
         marks = sorted({fingerprint(batch.frames) for batch in self.left_out})
         return {"op": "advance", "to": 0, NAMED: marks} if marks else None
 
@@ -59,7 +59,7 @@ class Sieve:
             yield self._without(batch) if self._is_out(batch[0]) else batch
 
     def _is_out(self, payload: bytes) -> bool:
-        return bool(_met or self._named) and ((mark := fingerprint(payload)) in _met or mark in self._named)
+        return bool(_found or self._named) and ((mark := fingerprint(payload)) in _found or mark in self._named)
 
     def _without(self, batch: Batch) -> Batch:
         payload, arrival = batch
@@ -68,7 +68,7 @@ class Sieve:
 
 
 def refold_without(engine: Engine, batches: Iterable[Batch], commands: Sequence[Mapping[str, Any]], **turn: Any) -> Any:
-    """Fold a committed turn again, without what its record puts aside."""
+    """Fold a committed turn again, without the entries that its record puts aside; returns the outcome."""
     sieve = Sieve(mark for command in commands for mark in command.get(NAMED, ()))
     outcome = sieve.fold(lambda foldable: engine.turn(foldable, commands=commands, **turn), batches)
     outcome.aside.extend(sieve.left_out)
@@ -76,7 +76,7 @@ def refold_without(engine: Engine, batches: Iterable[Batch], commands: Sequence[
 
 
 def fingerprint(payload: bytes) -> int:
-    """What tells an entry from others, wherever it is read again."""
+    """A number by which an entry is known wherever it is read again: checksum and length."""
     return crc32c(payload) << 32 | len(payload)
 
 
@@ -90,5 +90,5 @@ def as_malformed(payload: bytes) -> bytes:
 
 
 def named(payload: bytes, arrival: int) -> str:
-    """An entry, for the log."""
+    """An entry as text for the log."""
     return f"the entry of {len(payload):,} bytes with checksum {crc32c(payload):08x} that came at {iso(arrival)} UTC"

@@ -1,6 +1,6 @@
 """A plugin's own database: PostgreSQL where its configuration names one, else an SQLite file in the node's data folder.
 
-Statements run in a thread of the database's own, so a slow server holds up nobody's event loop.
+Statements run in a thread of their own, so that a slow server does not block the event loop.
 """
 import asyncio
 import re
@@ -16,7 +16,7 @@ from corec.errors import PluginError
 
 FOLDER = "plugins"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
-#: Text in quotes, which stays as it is; a percent sign, which psycopg2 wants doubled; a value's place.
+#: Quoted text, which stays as it is; a percent sign, which psycopg2 wants doubled; the `?` of a value.
 _PARTS = re.compile(r"('(?:[^']|'')*'|\"[^\"]*\")|(%)|(\?)")
 
 Rows = list[tuple[Any, ...]]
@@ -27,8 +27,8 @@ class _Backend(Protocol):
     def close(self) -> None: ...
 
 
-class Base:
-    """What `abrir_base` gives.  `tipo` is "postgresql" or "sqlite"; values stand where the statement has `?`."""
+class PluginDatabase:
+    """What `abrir_base` returns.  `tipo` is "postgresql" or "sqlite"; `?` in a statement stands for a value."""
 
     def __init__(self, tipo: str, make: Callable[[], _Backend]) -> None:
         self.tipo = tipo
@@ -37,17 +37,17 @@ class Base:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-base")
 
     async def ejecutar(self, sql: str, valores: Sequence[Any] = ()) -> Rows:
-        """Run one statement, committed when this returns; its rows."""
+        """Run one statement and commit it; returns its rows."""
         return await self._in_thread(lambda: self._open().run([(sql, _plain(valores))]))
 
     async def ejecutar_varios(self, sql: str, filas: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each of *filas*: all of them, or none."""
+        """Run one statement for each of *filas*, in one transaction."""
         rows = list(filas)
         if rows:
             await self._in_thread(lambda: self._open().run([(sql, _plain(row)) for row in rows]))
 
     async def cerrar(self) -> None:
-        """Let go of the database."""
+        """Close the connection and end the thread."""
         await self._in_thread(lambda: self._backend and self._backend.close())
         self._thread.shutdown(wait=False)
 
@@ -60,26 +60,26 @@ class Base:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def abrir_base(nucleus: Any, config: Mapping[str, Any]) -> Base:
+def abrir_base(nucleus: Any, config: Mapping[str, Any]) -> PluginDatabase:
     """The database that a plugin's configuration names.
 
     `"db_config": {...}`, as in corec_config.json, is PostgreSQL; without it `"base": "name"` is the file
-    plugins/name.db in the node's data folder.  What a plugin keeps is its own: it is no part of the node's turns, and a
-    pass that is repeated after a kill writes again.
+    plugins/name.db in the node's data folder.  The database is no part of the node's turns: a pass that is repeated after a
+    kill writes again.
     """
     name = config.get("base")
     if config.get("db_config") is not None:
         server = _server(config["db_config"])
-        return Base("postgresql", lambda: _Postgres(server))
+        return PluginDatabase("postgresql", lambda: _Postgres(server))
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise PluginError(f'expected "base" to be a name of letters, digits, - and _, got {name!r}',
                           hint='"base": "trading", or a "db_config" of the plugin\'s own')  # fmt: skip
     path = Path(nucleus.data) / FOLDER / f"{name}.db"
-    return Base("sqlite", lambda: _Sqlite(path))
+    return PluginDatabase("sqlite", lambda: _Sqlite(path))
 
 
 def _plain(values: Sequence[Any]) -> tuple[Any, ...]:
-    """Values as Python has them: a NumPy number, as rows of `datos` hold it, would be stored as its bytes."""
+    """Values as plain Python objects: SQLite would store a NumPy number, as rows of `datos` have it, as its bytes."""
     return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
 
 
@@ -127,5 +127,5 @@ class _Postgres:
 
 
 def _with_percents(sql: str) -> str:
-    """`?` as psycopg2 has it."""
+    """The statement with `%s` for each `?`, as psycopg2 wants it."""
     return _PARTS.sub(lambda part: part[1].replace("%", "%%") if part[1] else "%%" if part[2] else "%s", sql)

@@ -1,7 +1,7 @@
 """`nucleus.redis_client` of an embedded node: the stream commands of redis.asyncio, over the node's own outbox.
 
-What is added becomes durable with the next commit, within half a second; a critical entry makes that commit
-come at once.  Reading gives what is committed.  Anything but streams names the setting that brings a real server.
+An added entry becomes durable with the next commit, within half a second; an urgent one commits at once.  Reads see committed
+entries only.  Any other command raises a PluginError that names the setting for a real server.
 """
 import itertools
 import threading
@@ -15,8 +15,8 @@ from corec.streams.redis.keys import FIELD
 if TYPE_CHECKING:
     from corec.pipeline.turns import Pipeline
 
-#: Places in streams that are remembered, so that who reads on does not read all again.
-MOST_PLACES = 256
+#: Read positions in streams that are remembered, so that the next `xread` need not begin at the oldest entry.
+MOST_POSITIONS = 256
 STREAM_COMMANDS = "xadd, xlen, xrange, xread, xtrim, xdel"
 HINT = "embedded nodes have streams only; name a server in `redis_config` for the rest of Redis"
 
@@ -24,12 +24,12 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class EmbeddedRedis:
-    """xadd, xlen, xrange, xread, xtrim and xdel, as redis.asyncio has them and with its types."""
+    """xadd, xlen, xrange, xread, xtrim and xdel with the parameters and types of redis.asyncio."""
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline_of = pipeline  # a function: a node that recovers gets a new pipeline
         self._lock = threading.Lock()
-        self._places: dict[tuple[str, str], int] = {}   # (stream, id that `xread` gave last) -> its number in the outbox
+        self._read_positions: dict[tuple[str, str], int] = {}   # (stream, id that `xread` gave last) -> its number in the outbox
         self.corec_put_out = StreamWriter(pipeline).add
 
     @property
@@ -38,7 +38,7 @@ class EmbeddedRedis:
 
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
-        """Add an entry; its id, or None, after a moment, where its plugin sends more than it may."""
+        """Add an entry; returns its id, or None after a pause where its plugin sends more than it may."""
         return await paced(self.corec_put_out(name, as_entry(fields, id), bool(options.get("urgent"))))
 
     async def xlen(self, name: Any) -> int:
@@ -74,8 +74,8 @@ class EmbeddedRedis:
         return [_entry(stream, row) for row in self._pipeline.read_out(stream)]
 
     def _behind(self, stream: str, after: str, count: int | None) -> list[Entry]:
-        """Entries behind the id *after*; from where it was given on, nothing before it is read again."""
-        rows = self._pipeline.read_out(stream, self._places.get((stream, after), 0))
+        """Entries behind the id *after*.  Where `xread` gave that id, older entries are not read again."""
+        rows = self._pipeline.read_out(stream, self._read_positions.get((stream, after), 0))
         numbered = ((row[0], _entry(stream, row)) for row in rows)
         low = _bound(after, (2**63, 2**63))
         newer = list(itertools.islice((pair for pair in numbered if _pair(pair[1][0]) > low), count))
@@ -83,12 +83,12 @@ class EmbeddedRedis:
             self._remember((stream, as_text(newer[-1][1][0])), newer[-1][0])
         return [entry for _, entry in newer]
 
-    def _remember(self, place: tuple[str, str], number: int) -> None:
+    def _remember(self, position: tuple[str, str], number: int) -> None:
         with self._lock:
-            self._places.pop(place, None)   # the newest stand last
-            self._places[place] = number
-            if len(self._places) > MOST_PLACES:
-                del self._places[next(iter(self._places))]
+            self._read_positions.pop(position, None)   # the newest is last
+            self._read_positions[position] = number
+            if len(self._read_positions) > MOST_POSITIONS:
+                del self._read_positions[next(iter(self._read_positions))]
 
 
 def _entry(stream: str, row: tuple[int, int, bytes]) -> Entry:

@@ -1,4 +1,4 @@
-"""Nucleus: all that modules, plugins and the blocks they register know of their node, in its process or in one of their own."""
+"""Nucleus: the part of a node that modules, plugins and registered blocks may use, in its process or in an isolated one."""
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugin_api.subscriptions import StreamEntry, Subscription
 from corec.streams.sending.producer import Producer
 
 
 class EngineView(Protocol):
-    """The engine, to look at.  An isolated plugin sees `block_ids` only."""
+    """A read-only view of the engine.  An isolated plugin sees `block_ids` only."""
 
     block_ids: Sequence[str]  # by the index that aggregates and alerts name a block with
     blocks: np.ndarray  # dtypes.BLOCK, one row a block
@@ -22,7 +22,7 @@ class EngineView(Protocol):
 
 
 class Nucleus(Protocol):
-    """A node, as seen by what extends it.  Methods may be called from any thread unless they say otherwise."""
+    """A node, as modules and plugins see it.  Methods may be called from any thread unless they say otherwise."""
 
     config: Any  # as the node started; an isolated plugin sees `instance_id` only
     data: Path
@@ -43,7 +43,7 @@ class Nucleus(Protocol):
     def registrar_plugin(self, name: str, plugin: Any) -> None:
         """Record a plugin; its `inicializar` is awaited once all modules run.  PluginError where it is none, or the name is taken."""
 
-    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+    def suscribir(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         """Have *handler* called with every entry of *stream* from now on; `cancel` of what is returned ends it.
 
         Streams: `corec:in`, `corec:messages:<canal>`, `corec:alerts`, and those that plugins name.
@@ -83,4 +83,4 @@ class Nucleus(Protocol):
         """
 
     def take_worker_turn(self, turn: WorkerTurn) -> None:
-        """Take what a worker of the fleet committed into `news` and the subscriptions; for the module that coordinates workers."""
+        """Add what a worker committed to `news` and the subscriptions; for the module that coordinates workers."""

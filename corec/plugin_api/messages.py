@@ -1,4 +1,4 @@
-"""Messages of plugins: frames of 10 bytes packed, unpacked and added to streams."""
+"""Packs and unpacks frames of 10 bytes, and adds messages to streams."""
 import inspect
 import math
 import re
@@ -12,7 +12,7 @@ from corec.errors import FrameError, PartialFrame, PluginError
 from corec.plugin_api.stream_writer import paced
 
 FRAME = struct.Struct("!Ibf?")
-#: Entries that a plugin's stream keeps, about: 2 MB of single frames on Redis.
+#: Entries that a plugin's stream keeps, approximately: 2 MB of single frames on Redis.
 MAX_ENTRIES = 100_000
 PRIORITIES = ("normal", "critical")
 
@@ -23,8 +23,8 @@ _LARGEST_FLOAT32 = struct.unpack("!f", b"\x7f\x7f\xff\xff")[0]
 async def serializar_mensaje(id: int, canal: int, valor: float, estado: bool) -> bytes:
     """One frame of 10 bytes, struct '!Ibf?'.
 
-    id: 0..4294967295.  canal: 0..127.  valor: a number that 32 bits hold; NaN and infinity say that the sensor failed.
-    estado: False where it says so itself.  Raises FrameError.
+    id: 0..4294967295.  canal: 0..127.  valor: fits a 32-bit float; NaN and infinity mean that the sensor failed.
+    estado: False where the sensor itself reports a failure.  Raises FrameError.
     """
     if not _is_int(id) or not 0 <= id <= MAX_WIRE_ID:
         raise FrameError(f"expected an id from 0 to {MAX_WIRE_ID}, got {id!r}", hint="the registro module gives blocks their wire ids")
@@ -54,8 +54,8 @@ async def deserializar_mensaje(mensaje: bytes) -> tuple[int, int, float, bool]:
 async def enviar_mensaje_redis(client: Any, stream: str, mensaje: bytes, prioridad: str = "normal") -> Any:
     """Add *mensaje* to *stream* as its field `m`; returns the entry's id.
 
-    The stream keeps the newest 100,000 entries, about.  prioridad "critical" goes first: an embedded node commits at once
-    for it, and everywhere the entry says so in its field `p`.  Streams that are inputs of CoreC are refused.
+    The stream keeps about the newest 100,000 entries.  prioridad: "normal" or "critical"; for a critical one an embedded node
+    commits at once, and the entry has "critical" in its field `p`.  PluginError for a stream that is an input of CoreC.
     """
     _check_stream(stream)
     if prioridad not in PRIORITIES:
@@ -66,7 +66,7 @@ async def enviar_mensaje_redis(client: Any, stream: str, mensaje: bytes, priorid
         raise PluginError(f"expected a Redis client, got {client!r:.60}", hint="nucleus.redis_client is one, embedded too")
     critical = prioridad == "critical"
     fields = {"m": bytes(mensaje), **({"p": prioridad} if critical else {})}
-    if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # a node's own client: the entry leaves with the commit, once
+    if hasattr(client, "__dict__") and "corec_put_out" in vars(client):    # the node's own client: sent with the commit, exactly once
         return await paced(client.corec_put_out(stream, fields, critical))
     options = {"urgent": True} if critical and getattr(client, "takes_urgent", False) is True else {}
     added = client.xadd(stream, fields, maxlen=MAX_ENTRIES, approximate=True, **options)

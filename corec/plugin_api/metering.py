@@ -1,7 +1,6 @@
-"""What a plugin costs and sends: thread time around its calls, bytes in and out, and a bound on the latter.
+"""Measures what a plugin costs: CPU time of its calls, bytes in and out, and a bound on the bytes out.
 
-Everything that a plugin does runs in a context of its own, in which CURRENT is its meter.  Whoever carries bytes out of
-the node for it asks `charge` first.
+A plugin runs in a context of its own, in which CURRENT is its meter.  Code that sends bytes for a plugin calls `charge` first.
 """
 import logging
 import threading
@@ -17,24 +16,24 @@ log = logging.getLogger("PluginManager")
 
 #: The documented figures for a plugin without a base of its own, printed beside what was measured.
 TARGETS = {"ram_kb": [10, 20], "cpu_percent": [0.001, 0.01], "mb_s": 0.01}
-#: Rates are means over this many seconds, and a bound may be used up for this many in one go.
+#: Seconds over which rates are averaged; seconds of its bound that a plugin may send in one burst.
 RATE_S, BURST_S = 30.0, 2.0
-#: A plugin that floods is told of this often.
-TELL_EVERY_S = 60.0
+#: Seconds between two log lines about a plugin that sends too much.
+LOG_EVERY_S = 60.0
 
 
 class Meter:
-    """The bill of one plugin; safe for use by several threads."""
+    """The costs of one plugin; its methods may be called from any thread."""
 
-    def __init__(self, name: str, max_mb_s: float = 1.0, *, tells: bool = True) -> None:
-        """tells: whether it logs that its plugin floods; in a process of its own the node does."""
-        self.name, self.most_bytes_s, self._tells = name, max_mb_s * MB, tells
+    def __init__(self, name: str, max_mb_s: float = 1.0, *, logs: bool = True) -> None:
+        """logs: whether to log that the plugin sends too much; for an isolated plugin the node does."""
+        self.name, self.most_bytes_s, self._logs = name, max_mb_s * MB, logs
         self.cpu_s = 0.0
         self.bytes_in = self.bytes_out = self.dropped = self.dropped_bytes = 0
-        self.ram_bytes: int | None = None  # without its blocks; None as long as nobody looked
+        self.ram_bytes: int | None = None  # without its blocks; None until it is measured
         self._lock = threading.Lock()
         self._room, self._filled = self.most_bytes_s * BURST_S, time.monotonic()
-        self._told = -TELL_EVERY_S
+        self._logged_at = -LOG_EVERY_S
         self._marks: deque[tuple[float, float, int, int]] = deque([(self._filled, 0.0, 0, 0)])
 
     def took(self, size: int) -> None:
@@ -42,7 +41,7 @@ class Meter:
         self.bytes_in += size
 
     def may_send(self, size: int) -> bool:
-        """Count bytes that it sends; False, and counted as dropped, where that is above its bound."""
+        """Count bytes to be sent.  False where they are above the bound: they then count as dropped."""
         with self._lock:
             now = time.monotonic()
             self._room = min(self._room + (now - self._filled) * self.most_bytes_s, self.most_bytes_s * BURST_S)
@@ -54,23 +53,23 @@ class Meter:
             else:
                 self.dropped, self.dropped_bytes = self.dropped + 1, self.dropped_bytes + size
         if not fits:
-            self._tell(now)
+            self._log_flood(now)
         return fits
 
     def was_refused(self, count: int, size: int) -> None:
-        """Count what its process kept back already."""
+        """Count messages, and their bytes, that the plugin's own process has dropped."""
         with self._lock:
             self.dropped, self.dropped_bytes = self.dropped + count, self.dropped_bytes + size
-        self._tell(time.monotonic())
+        self._log_flood(time.monotonic())
 
-    def _tell(self, now: float) -> None:
-        if self._tells and now - self._told >= TELL_EVERY_S:
-            self._told = now
+    def _log_flood(self, now: float) -> None:
+        if self._logs and now - self._logged_at >= LOG_EVERY_S:
+            self._logged_at = now
             log.error("[PluginManager] plugin %s floods: more than %.3g MB/s; what is above is dropped, %d so far",
                       self.name, self.most_bytes_s / MB, self.dropped)  # fmt: skip
 
     def status(self) -> dict[str, Any]:
-        """Its figures as plain numbers, rates over the last half minute."""
+        """Figures for the node's status; rates are means over the last RATE_S."""
         now = (time.monotonic(), self.cpu_s, self.bytes_in, self.bytes_out)
         while len(self._marks) > 1 and now[0] - self._marks[1][0] >= RATE_S:
             self._marks.popleft()
@@ -86,13 +85,13 @@ CURRENT: ContextVar[Meter | None] = ContextVar("corec_plugin_meter", default=Non
 
 
 def charge(size: int) -> bool:
-    """Whether *size* bytes may leave for the plugin that runs here; always, where none does."""
+    """Count *size* bytes to be sent by the plugin that runs here; False where it may not.  True outside of plugins."""
     meter = CURRENT.get()
     return meter is None or meter.may_send(size)
 
 
 class Timed:
-    """Awaits what *make* gives and adds the thread time of each of its steps to a meter, not what others do meanwhile."""
+    """Awaits `make()` and adds the thread time of its own steps to a meter, without what runs in between."""
 
     def __init__(self, make: Callable[[], Awaitable[Any]], meter: Meter) -> None:
         self._make, self._meter = make, meter
@@ -110,5 +109,5 @@ class Timed:
                 self._meter.cpu_s += time.thread_time() - began
             try:
                 go_on, what = steps.send, (yield waits_for)
-            except BaseException as error:  # a cancellation, for the plugin to see
+            except BaseException as error:  # a cancellation goes on into the plugin
                 go_on, what = steps.throw, error

@@ -1,4 +1,4 @@
-"""Entries that plugins add to streams: the one way from a plugin to the commit that takes them along."""
+"""Puts entries that plugins add to streams into the next commit; there is no other way for them."""
 import asyncio
 import threading
 from collections.abc import Callable
@@ -12,23 +12,23 @@ from corec.plugin_api.metering import charge
 if TYPE_CHECKING:
     from corec.pipeline.turns import Pipeline
 
-#: Entries that may wait for a commit: a plugin that adds more is told so.
+#: Entries that may wait for a commit; adding more raises a PluginError.
 MOST_WAITING = 10_000
-#: Seconds that an entry above its plugin's bound costs it: who floods waits, and not the node.
+#: Pause in seconds for each entry above the plugin's bound, so that a plugin that sends too much slows itself only.
 REFUSED_S = 0.01
 
 
 class StreamWriter:
-    """Numbers entries, charges their plugin with them and has them committed; safe for use by several threads."""
+    """Numbers entries, charges them to their plugin and hands them to the pipeline; usable from any thread."""
 
     def __init__(self, pipeline: "Callable[[], Pipeline]") -> None:
-        """pipeline: asked each time, because a node that recovers gets a new one."""
+        """pipeline: called each time, because a recovery replaces the pipeline."""
         self._pipeline = pipeline
         self._lock = threading.Lock()    # numbers reach the pipeline in their order
         self._last = (0, 0)
 
     def add(self, stream: Any, fields: dict[Any, Any], urgent: bool = False) -> bytes | None:
-        """The number of the new entry, or None where its plugin sends more than it may.  urgent: a commit follows at once."""
+        """The id of the new entry, or None where its plugin sends more than it may.  urgent: commit at once."""
         name, entry = as_text(stream), as_entry(fields)
         with self._lock:
             number = self._next_number()
@@ -49,13 +49,13 @@ class StreamWriter:
 
 
 async def paced(number: bytes | None) -> bytes | None:
-    """What adding an entry gave, once everybody else was let through; a plugin above its bound waits a little longer."""
+    """Return *number* after other tasks had their turn, or after REFUSED_S where it is None."""
     await asyncio.sleep(0 if number else REFUSED_S)
     return number
 
 
 def as_entry(fields: dict[Any, Any], id: Any = "*") -> dict[bytes, bytes]:
-    """Fields as an entry has them; PluginError where they cannot be one."""
+    """Fields as bytes; PluginError where they cannot be an entry."""
     if id not in ("*", b"*"):
         raise PluginError(f"expected the id '*', got {id!r}", hint="ids are the node's, so that entries keep their order")
     if not fields:

@@ -1,1 +1,1 @@
-"""What runs plugins: their loop, their bill, and processes of their own; `corec.plugins.manager` puts it together."""
+"""Runs plugins: their event loop, their costs, and their own processes; `corec.plugins.manager` puts it together."""

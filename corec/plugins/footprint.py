@@ -1,8 +1,8 @@
-"""What an in-process plugin holds in RAM, estimated without tracing: what can be reached from it and is its own.
+"""Estimates the RAM of a plugin in the node's process, without tracing: the objects that it owns and refers to.
 
 The walk begins at the plugin and its module and follows references.  It does not enter other modules, their functions
-and classes, anything of CoreC's (the node, blocks, entities), of asyncio's, threading's and logging's.  What two plugins
-share counts for both; memory of C libraries that `sys.getsizeof` does not know is not seen.
+and classes, or objects of CoreC (the node, blocks, entities), asyncio, threading and logging.  An object that two plugins
+share counts for both.  Memory of C libraries that `sys.getsizeof` does not know is missing.
 """
 import gc
 import sys
@@ -18,7 +18,7 @@ NEVER = (ModuleType, FrameType)
 
 
 def walk(plugin: Any, module: ModuleType | None) -> Iterator[int]:
-    """Bytes found so far, after every few objects and at the end."""
+    """Yields the bytes found so far, after every AT_ONCE objects and at the end."""
     own = module.__name__ if module else type(plugin).__module__
     seen: set[int] = set()
     queue = [plugin, *(vars(module).values() if module else ())]

@@ -1,4 +1,4 @@
-"""From a plugin's folder to its entry point, under a module name of its own."""
+"""Loads the code of a plugin's folder and finds its entry point."""
 import importlib.util
 import inspect
 import sys
@@ -12,7 +12,7 @@ from corec.plugin_api.failures import PREFIX
 
 
 def imported(main: Path, name: str) -> ModuleType:
-    """The plugin's module, under a name of its own."""
+    """Import *main* as module PREFIX + *name*, so that two plugins with a main.py do not collide."""
     unique = PREFIX + name
     spec = importlib.util.spec_from_file_location(unique, main)
     module = importlib.util.module_from_spec(spec)
@@ -26,7 +26,7 @@ def imported(main: Path, name: str) -> ModuleType:
 
 
 def entry_point(module: ModuleType, main: Path) -> Callable[[Any, dict[str, Any]], Any]:
-    """Its `inicializar(nucleus, config)`; PluginError where there is none or it takes something else."""
+    """The function `inicializar(nucleus, config)` of *module*; PluginError where it is missing or takes other arguments."""
     begin = getattr(module, "inicializar", None)
     if not callable(begin):
         raise PluginError(f"{main}: expected a function inicializar(nucleus, config), found none",

@@ -1,4 +1,4 @@
-"""The asyncio loop of modules and plugins, in a thread that can be left behind when somebody blocks it."""
+"""The asyncio loop of modules and plugins, in a thread that can be abandoned when a plugin blocks it."""
 import asyncio
 import ctypes
 import sys
@@ -13,24 +13,24 @@ from typing import Any
 
 from corec.plugin_api.failures import PREFIX, LeftBehind
 
-#: Frames of a stack that are shown at most: from where the plugin's code begins.
+#: Most frames of a stack that are logged, beginning with the plugin's first.
 SHOWN = 8
-#: Seconds that Python lets a thread run on while others wait, as long as somebody spins; it is 5 ms else.
+#: Switch interval of Python in seconds while a plugin blocks the loop; else it is 5 ms.
 TURN_S = 0.0001
-#: How long cancelled tasks may take to come to their end.
+#: Seconds that cancelled tasks may take to end.
 LAST_WORDS_S = 0.2
-#: A plugin that holds the loop is looked at so often until it is met in code of its own.
+#: Looks at a blocked thread, 1 ms apart, until one finds it in the plugin's own code.
 TRIES = 30
 
 
 @contextmanager
 def short_turns() -> Iterator[Callable[[], None]]:
-    """What it gives, once called, has threads take turns quickly: a loop in Python lets the node's through fifty times as soon."""
+    """Yields a function that shortens the switch interval until the end, so that a busy loop in Python delays other threads less."""
     before: list[float] = []
 
     def shorten() -> None:
         now = sys.getswitchinterval()
-        if now > TURN_S:  # else somebody else shortened them, and sets them right
+        if now > TURN_S:  # else another caller shortened it, and restores it
             before.append(now)
             sys.setswitchinterval(TURN_S)
 
@@ -42,7 +42,7 @@ def short_turns() -> Iterator[Callable[[], None]]:
 
 
 class LoopThread:
-    """One loop in one daemon thread."""
+    """One event loop in one daemon thread; its methods may be called from any thread."""
 
     def __init__(self, number: int = 0) -> None:
         self.loop = asyncio.new_event_loop()
@@ -57,22 +57,20 @@ class LoopThread:
             self.loop.close()
 
     def start(self) -> None:
-        """Begin to run."""
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def submit(self, make: Callable[..., Awaitable[Any]], *arguments: Any) -> "Future[Any]":
-        """Run `make(*arguments)` as a task; the coroutine is made in the loop, so none is left unawaited."""
+        """Run `make(*arguments)` as a task of the loop.  The coroutine is made there, so a closed loop leaves none unawaited."""
         done: Future = Future()
 
         async def run() -> None:
             try:
                 result = await make(*arguments)
-            except BaseException as error:  # for whoever waits
+            except BaseException as error:  # goes to the future
                 done.set_exception(error)
                 raise
             done.set_result(result)
@@ -91,22 +89,22 @@ class LoopThread:
     def _forget(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waits has it already
+            task.exception()  # the future has it already
 
     def answers(self, within: float) -> bool:
-        """Whether the loop comes round within so many seconds."""
+        """Whether the loop runs a callback within so many seconds."""
         answered = threading.Event()
         self._call(answered.set)
         return answered.wait(within)
 
     def stop(self) -> None:
-        """Cancel its tasks and stop, once the loop comes round."""
+        """Cancel all tasks and stop the loop, as soon as it runs a callback."""
         self._call(self._wind_up)
 
-    # --- when it is held up --------------------------------------------------------------------
+    # --- when it is blocked --------------------------------------------------------------------
 
     def holder(self) -> tuple[str | None, str]:
-        """(folder of the plugin whose code the thread runs now or None, its stack)."""
+        """(folder of the plugin whose code the thread runs now, or None; the stack as text)."""
         frame = sys._current_frames().get(self._thread.ident or 0)
         frames = list(_outward(frame))
         own = [index for index, each in enumerate(frames) if _plugin_of(each)]
@@ -115,13 +113,13 @@ class LoopThread:
         return folder, "".join(traceback.format_stack(frame, shown)).rstrip() if frame else "(no stack)"
 
     def abandon(self) -> None:
-        """Stop it; whoever holds its thread is left there: its tasks end when it comes round, and a loop in Python at once."""
+        """Stop the loop without waiting.  LeftBehind is raised in plugin code that blocks the thread, which ends a loop in Python."""
         self.stop()
         for _ in range(TRIES):
             frame = sys._current_frames().get(self._thread.ident or 0)
             if frame is None or not any(map(_plugin_of, _outward(frame))):
                 return
-            if _plugin_of(frame):  # never inside a lock of ours or of a library, which a loop that calls them is now and then
+            if _plugin_of(frame):  # only in the plugin's own frame: raised in a library, it might leave a lock taken
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(LeftBehind))
                 return
             time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""PluginManager: finds plugins, loads them under names of their own, runs them, and keeps the bad ones from the rest.
+"""PluginManager: finds plugins, loads and runs them, and keeps the failures of one from the others.
 
     plugins/alerts/main.py        def inicializar(nucleus, config): nucleus.registrar_plugin("alerts", Plugin(nucleus, config))
     plugins/alerts/config.json    optional; plugins_config.json wins over it, key by key
@@ -17,7 +17,7 @@ from corec.common.units import MB
 from corec.config import load_plugin_config, merge_plugin_config
 from corec.config.plugins import settings_of
 from corec.errors import PluginError
-from corec.plugin_api.failures import PREFIX, WHATEVER, told
+from corec.plugin_api.failures import PREFIX, WHATEVER, describe_error
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter, Timed
 from corec.plugins.footprint import walk
@@ -28,29 +28,29 @@ from corec.plugins.running import START_LIMIT_S, Running
 
 log = logging.getLogger("PluginManager")
 
-#: How often a plugin's RAM is looked at.
+#: Seconds between two estimates of a plugin's RAM.
 WEIGH_EVERY_S = 30.0
 
 
 class Loading(NamedTuple):
-    """The plugin folder that is being loaded, or whatever a program registers by itself."""
+    """The plugin folder that is being loaded, or the program that registers a plugin itself."""
 
     folder: str
     config: dict[str, Any]
     meter: Meter
 
 
-#: What a registration belongs to, also when it comes late, from a thread that was left behind.
+#: The folder that a registration belongs to, also where it comes late, from an abandoned thread.
 LOADING: ContextVar[Loading | None] = ContextVar("corec_loading", default=None)
-#: What a program registers by itself.
+#: For plugins that a program registers itself.
 PROGRAM = Loading("", {}, Meter("program"))
 
 
 class PluginManager:
-    """All plugins of a node; used in the nucleus's loop only, but for what says otherwise."""
+    """All plugins of a node.  Used in the loop of modules and plugins only, unless a method says otherwise."""
 
     def __init__(self, nucleus: Nucleus, folder: Path | None, host: IsolatedHost) -> None:
-        """folder: of the plugins' folders.  host: serves those that run in processes of their own."""
+        """folder: holds one folder for each plugin.  host: for isolated plugins."""
         self._nucleus, self._folder, self._host = nucleus, folder, host
         self.plugins: dict[str, Running] = {}
         self.problems: dict[str, str] = {}  # folder -> why it is not loaded
@@ -64,16 +64,16 @@ class PluginManager:
         return sorted(self._folder.glob("*/main.py")) if self._folder is not None and self._folder.is_dir() else []
 
     async def load(self, main: Path) -> None:
-        """Load one plugin; a bad one is named and left out."""
+        """Load one plugin; where that fails, `problems` and the log say why."""
         try:
             await self._load(main)
         except TimeoutError:
             self.not_loaded(main.parent.name, f"inicializar(nucleus, config) took more than {START_LIMIT_S:g} s")
         except WHATEVER as error:  # a plugin's code may raise; the others go on
-            self.not_loaded(main.parent.name, told(error))
+            self.not_loaded(main.parent.name, describe_error(error))
 
     def not_loaded(self, folder: str, problem: str) -> None:
-        """Name a plugin that the node goes on without; the first reason stays."""
+        """Record why the node goes on without a plugin; the first reason stays."""
         if folder in self.problems:
             return
         self.problems[folder] = problem
@@ -98,7 +98,7 @@ class PluginManager:
             await asyncio.wait_for(result, START_LIMIT_S)
 
     def register(self, name: str, plugin: Any) -> None:
-        """Record a plugin; two of one name: the first stays."""
+        """Record a plugin; PluginError where the name is taken, or the plugin is none or comes too late."""
         if name in self.plugins:
             raise PluginError(f"there is a plugin {name!r} already: the first one stays", hint="register each plugin under its own name")
         check_plugin(name, plugin)
@@ -115,7 +115,7 @@ class PluginManager:
     # --- running -------------------------------------------------------------------------------
 
     async def start(self, running: Running) -> None:
-        """Await the plugin's `inicializar`; one that fails is never passed to."""
+        """Await the plugin's `inicializar`; where it fails, the plugin gets no pass."""
         CURRENT.set(running.meter)
         begin = getattr(running.plugin, "inicializar", None)
         try:
@@ -127,10 +127,10 @@ class PluginManager:
         except TimeoutError:
             running.gave_up(f"inicializar took more than {START_LIMIT_S:g} s")
         except WHATEVER as error:  # a plugin's code may raise
-            running.gave_up(f"inicializar: {told(error)}")
+            running.gave_up(f"inicializar: {describe_error(error)}")
 
-    def tell_absent(self) -> None:
-        """Warn of entries of `bloques` whose plugin does not run: they are stored, filtered and judged like any other."""
+    def warn_of_absent(self) -> None:
+        """Log a warning for each entry of `bloques` whose plugin does not run; its blocks work as plain ones."""
         there = {*self.plugins, *(running.folder for running in self.plugins.values())}
         for entry in self._nucleus.config.bloques:
             if entry.plugin and entry.plugin not in there:
@@ -146,7 +146,7 @@ class PluginManager:
         return asyncio.get_running_loop().create_task(self._run(running), name=f"plugin-{running.name}", context=context)
 
     async def _run(self, running: Running) -> None:
-        home = running.home = asyncio.get_running_loop()
+        loop = running.loop = asyncio.get_running_loop()
         weigh_at = 0.0
         await asyncio.sleep(running.wait_s)
         while running.ready:
@@ -155,7 +155,7 @@ class PluginManager:
                 pause = running.still_stuck()
             else:
                 problem, heavy = await self._pass(running), ""
-                if running.home is not home:
+                if running.loop is not loop:
                     return
                 if time.monotonic() >= weigh_at:
                     weigh_at = time.monotonic() + WEIGH_EVERY_S
@@ -164,17 +164,17 @@ class PluginManager:
             await asyncio.sleep(max(0.0, pause - (time.monotonic() - began)))
 
     async def _pass(self, running: Running) -> str:
-        """Give the plugin one pass; what went wrong, or nothing."""
+        """Run one pass of the plugin; returns what went wrong, or ""."""
         datos, running.since = self._nucleus.news(running.since)
         running.meter.took(datos["bloques"].nbytes + datos["alertas"].nbytes)
-        running.held_up_s = 0.0
+        running.blocked_s = 0.0
         try:
             await asyncio.wait_for(Timed(lambda: self._called(running, datos), running.meter), running.limit)
         except TimeoutError:
             return f"procesar took more than {running.limit:g} s"
         except WHATEVER as error:  # a plugin's code may raise
-            return f"procesar: {told(error)}"
-        return f"procesar blocked the loop for {running.held_up_s:.1f} s" if running.held_up_s else ""
+            return f"procesar: {describe_error(error)}"
+        return f"procesar blocked the loop for {running.blocked_s:.1f} s" if running.blocked_s else ""
 
     async def _called(self, running: Running, datos: dict[str, Any]) -> None:
         result = running.plugin.procesar(datos, self._nucleus.load)
@@ -182,7 +182,7 @@ class PluginManager:
             await result
 
     async def _weigh(self, running: Running) -> str:
-        """Estimate its RAM, a little at a time; what is wrong when it is above its bound."""
+        """Estimate the plugin's RAM, a little at a time; returns what is wrong where it is above its bound, or ""."""
         for found in walk(running.plugin, sys.modules.get(PREFIX + running.folder)):
             running.meter.ram_bytes = found
             await asyncio.sleep(0)
@@ -195,20 +195,20 @@ class PluginManager:
         return (running for running in list(self.plugins.values()) if running.folder == folder)
 
     def status(self) -> list[dict[str, Any]]:
-        """All plugins, those that are not loaded last; from any thread."""
+        """Figures of all plugins, those that are not loaded last; from any thread."""
         missing = [{"name": folder, "state": "not loaded", "detail": problem} for folder, problem in self.problems.items()]
         starting = [each.running for each in self.isolated.values() if each.running.state == "starting"]
         return [*(running.status() for running in (*list(self.plugins.values()), *starting)), *missing]
 
     def stop_isolated(self) -> None:
-        """End all processes; from any thread."""
+        """Stop the processes of all isolated plugins and wait for them; from any thread."""
         for each in self.isolated.values():
             each.ask_to_stop()
         for each in self.isolated.values():
             each.join()
 
     async def stop_all(self) -> None:
-        """End all passes."""
+        """Cancel the passes of all plugins and wait for their tasks."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

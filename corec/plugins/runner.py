@@ -1,7 +1,7 @@
-"""Modules and plugins of a node, in an asyncio loop of their own thread: what they do holds no reading up.
+"""Runs modules and plugins in an asyncio loop of a thread of its own, so that they cannot delay readings.
 
-A thread beside it starts plugins one after the other and then watches: whoever blocks the loop is named with its stack,
-and after a while the loop is left behind with its thread; everybody else goes on in a new one.
+A second thread starts the plugins one after the other and then watches the loop.  Where a plugin blocks the loop, its stack is
+logged.  After HOLD_LIMIT_S the loop is abandoned with its thread, and all others go on in a new one.
 """
 import asyncio
 import importlib
@@ -17,7 +17,7 @@ from typing import Any
 from corec.errors import ConfigError
 from corec.modules.base import ModuloBase
 from corec.plugin_api.interface import Nucleus
-from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
+from corec.plugin_api.subscriptions import StreamEntry, Subscription, Subscriptions
 from corec.plugins.isolated.calls import BlockIdsOf, IsolatedHost
 from corec.plugins.loop_thread import LoopThread, short_turns
 from corec.plugins.manager import PluginManager
@@ -25,13 +25,13 @@ from corec.plugins.manager import PluginManager
 log = logging.getLogger("corec.organism")
 
 EVERY_S = 1.0
-#: A start waits for plugins for this long; those that take longer go on starting behind it.
+#: Seconds that a start waits for plugins; slower ones go on starting behind it.
 START_WAIT_S = 5.0
-#: The loop is looked at this often; it is held up when it does not answer for so long, and left behind after so long.
+#: Seconds between two checks of the loop; without an answer after which it is blocked; and after which it is abandoned.
 LOOK_EVERY_S = 0.5
-HELD_UP_S = 0.5
+BLOCKED_AFTER_S = 0.5
 HOLD_LIMIT_S = 10.0
-#: A stop waits for plugins and modules for this long.
+#: Seconds that a stop waits for plugins and modules.
 STOP_WAIT_S = 0.5
 
 
@@ -40,7 +40,7 @@ class ExtensionRunner:
 
     def __init__(self, nucleus: Nucleus, block_ids: BlockIdsOf, subscriptions: Subscriptions, plugins: Path | None, *,
                  shed: Callable[[Mapping[int, int]], None], is_over: Callable[[], bool]) -> None:  # fmt: skip
-        """shed: counts readings by channel as refused.  is_over: whether the node is asked to stop while plugins are still starting."""
+        """shed: counts readings by channel as refused.  is_over: whether the node is to stop; polled while plugins start."""
         self._nucleus, self._subscriptions, self._is_over = nucleus, subscriptions, is_over
         self._name = f"CoreCNucleus-{nucleus.config.instance_id}"
         self.modulos: dict[str, ModuloBase] = {}
@@ -51,12 +51,12 @@ class ExtensionRunner:
         self._watch = threading.Thread(target=self._start_and_watch, name="organism-watch", daemon=True)
         self._started, self._stopping, self._moving = threading.Event(), threading.Event(), threading.Lock()
         self._main: asyncio.Task | None = None
-        self.held_up_s = 0.0  # for how long the loop has not answered; 0 while it does
+        self.blocked_s = 0.0  # for how long the loop has not answered; 0 while it does
 
     # --- life ----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Load and begin everything; returns when the plugins are loaded, or take too long, or the node is to stop."""
+        """Load and start modules and plugins.  Returns once they are loaded, after START_WAIT_S, or when the node is to stop."""
         config = self._nucleus.config
         for name in dict.fromkeys(("registro", *config.modules)):
             if name != "auditoria" or config.audits:
@@ -71,7 +71,7 @@ class ExtensionRunner:
                 return
 
     def stop(self) -> None:
-        """Stop plugins, then modules; a plugin that holds the loop up is left behind after a moment."""
+        """Stop plugins, then modules.  A loop that is still blocked after STOP_WAIT_S is abandoned."""
         with self._moving:
             self._stopping.set()
         if not self._loop_thread.alive:
@@ -83,18 +83,18 @@ class ExtensionRunner:
         except TimeoutError:
             folder, _ = self._loop_thread.holder()
             log.error("[%s] %s holds its loop up and is left behind", self._name, f"plugin {folder}" if folder else "a module")
-        except Exception:  # a module of somebody's own
+        except Exception:  # modules of third parties may raise anything
             log.exception("[%s] a module failed to stop", self._name)
         self._loop_thread.abandon()
 
-    def subscribe(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+    def subscribe(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         """Have *handler* called in the loop with the entries of *stream*."""
         found = self._subscriptions.add(stream, handler)
         self._loop_thread.submit(found.run)
         return found
 
     def submit(self, make: Callable, *arguments: Any) -> Future:
-        """Run something in the loop, from another thread."""
+        """Run `make(*arguments)` as a task in the loop, from another thread."""
         return self._loop_thread.submit(make, *arguments)
 
     def _load_module(self, name: str) -> None:
@@ -111,7 +111,7 @@ class ExtensionRunner:
             await modulo.inicializar(self._nucleus)
 
     async def _resume(self) -> None:
-        """Begin the passes of modules and plugins, at the start and in every loop that follows one left behind."""
+        """Begin the passes of modules and plugins, in the first loop and in each that replaces an abandoned one."""
         self._main = asyncio.create_task(self._run())
         self.manager.run_passes()
         for each in self._subscriptions.all():
@@ -128,7 +128,7 @@ class ExtensionRunner:
     async def _step(self, name: str, modulo: ModuloBase, datos: dict[str, Any]) -> None:
         try:
             await modulo.ejecutar(datos, self._nucleus.load)
-        except Exception:  # a module of somebody's own may raise anything; the others go on
+        except Exception:  # modules of third parties may raise anything; the others go on
             log.exception("[%s] module %s failed", self._name, name)
 
     async def _end(self) -> None:
@@ -143,65 +143,65 @@ class ExtensionRunner:
     def _start_and_watch(self) -> None:
         for main in self.manager.found():
             folder = main.parent.name
-            self._see_through(self.manager.load, main, lambda problem, folder=folder: self.manager.not_loaded(folder, problem))
+            self._finish_step(self.manager.load, main, lambda problem, folder=folder: self.manager.not_loaded(folder, problem))
         for running in [each for each in list(self.manager.plugins.values()) if not each.isolated]:
-            self._see_through(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
+            self._finish_step(self.manager.start, running, lambda problem, running=running: running.gave_up(problem, "left behind"))
         if not self._stopping.is_set():
-            self.manager.tell_absent()
+            self.manager.warn_of_absent()
             self._loop_thread.submit(self._resume)
         self._started.set()
         while not self._stopping.wait(LOOK_EVERY_S):
             self._look()
 
-    def _see_through(self, make: Callable, what: Any, give_up: Callable[[str], None]) -> None:
-        """Run one step of the start to its end, or leave it behind with the loop that it blocks."""
+    def _finish_step(self, make: Callable, what: Any, give_up: Callable[[str], None]) -> None:
+        """Run one step of the start to its end, or abandon the loop where the step blocks it for too long."""
         done: Future = self._loop_thread.submit(make, what)
         while not self._stopping.is_set() and not _is_done(done, LOOK_EVERY_S):
-            held = self._hold_up(HOLD_LIMIT_S)
-            if held >= HOLD_LIMIT_S:
-                give_up(f"inicializar blocked its thread for {held:.0f} s")
+            blocked_s = self._wait_while_blocked(HOLD_LIMIT_S)
+            if blocked_s >= HOLD_LIMIT_S:
+                give_up(f"inicializar blocked its thread for {blocked_s:.0f} s")
                 self._move()
                 return
 
     def _look(self) -> None:
-        """See whether the loop answers; one that does not for too long is left behind, with the plugin that blocks it."""
+        """Check that the loop answers.  Where it does not for HOLD_LIMIT_S, abandon it with the plugin that blocks it."""
         folder, _ = self._loop_thread.holder()
-        held = self._hold_up(HOLD_LIMIT_S)
-        if held < HOLD_LIMIT_S:
+        blocked_s = self._wait_while_blocked(HOLD_LIMIT_S)
+        if blocked_s < HOLD_LIMIT_S:
             return
         folder, _ = self._loop_thread.holder()
         guilty, thread = list(self.manager.of_folder(folder)), self._loop_thread
         if folder is None or not self._move():
-            return  # a module, or something that has no name: nothing to take out of the way
+            return  # a module blocks it, or code of no plugin: nothing to take out
         for running in guilty:
-            running.left_behind(thread, f"it blocked its thread for {held:.0f} s")
+            running.left_behind(thread, f"it blocked its thread for {blocked_s:.0f} s")
         self.modulos["registro"].abandon(folder)
         self._subscriptions.cancel_of(folder)
         self._loop_thread.submit(self._resume)
 
-    def _hold_up(self, most: float) -> float:
-        """For how long the loop does not answer from now on, *most* at most; who is to blame is named."""
+    def _wait_while_blocked(self, most: float) -> float:
+        """Seconds that the loop does not answer from now on, at most *most*; the plugin that blocks it is logged once."""
         began, named = time.monotonic(), False
         with short_turns() as shorten:
-            while not self._loop_thread.answers(HELD_UP_S) and not self._stopping.is_set():
+            while not self._loop_thread.answers(BLOCKED_AFTER_S) and not self._stopping.is_set():
                 shorten()
-                self.held_up_s = time.monotonic() - began
+                self.blocked_s = time.monotonic() - began
                 named = named or self._name_holder()
-                if self.held_up_s >= most:
+                if self.blocked_s >= most:
                     break
-        held, self.held_up_s = self.held_up_s, 0.0
-        return held
+        blocked_s, self.blocked_s = self.blocked_s, 0.0
+        return blocked_s
 
     def _name_holder(self) -> bool:
         folder, stack = self._loop_thread.holder()
         for running in self.manager.of_folder(folder):
-            running.held_up_s = self.held_up_s
+            running.blocked_s = self.blocked_s
         log.error("[%s] %s holds the loop of modules and plugins up, here:\n%s", self._name,
                   f"plugin {folder}" if folder else "something", stack)  # fmt: skip
         return True
 
     def _move(self) -> bool:
-        """Leave the loop behind, unless all stops; what follows runs in a new one."""
+        """Abandon the loop and start a new one; False where the node stops."""
         with self._moving:
             if self._stopping.is_set():
                 return False

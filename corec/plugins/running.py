@@ -1,4 +1,4 @@
-"""A registered plugin: its passes, its failures, and when it may run again."""
+"""The state of a registered plugin: its passes, its failures, and when it may run again."""
 import logging
 import time
 from typing import Any
@@ -19,7 +19,7 @@ LONGEST_PAUSE_S = 600.0
 
 
 class Running:
-    """A plugin that was registered, and what it costs."""
+    """A registered plugin.  state: starting, running, suspended, failed or left behind."""
 
     def __init__(self, name: str, plugin: Any, config: dict[str, Any], meter: Meter, folder: str) -> None:
         self.name, self.plugin, self.config, self.meter, self.folder = name, plugin, config, meter, folder
@@ -30,34 +30,34 @@ class Running:
         self.pause = FIRST_PAUSE_S
         self.state, self.problem = "starting", ""
         self.isolated, self.pid = False, None  # in a process of its own, which is this one now
-        self.held_up_s = 0.0  # for how long this pass blocked the loop
-        self.home: Any = None  # the loop that its passes run in
+        self.blocked_s = 0.0  # for how long this pass blocked the loop
+        self.loop: Any = None  # the loop that its passes run in
         self._stuck: LoopThread | None = None  # the thread that it blocked and that was left behind
         self._resumes = 0.0
 
     @property
     def wait_s(self) -> float:
-        """How long to wait before the next pass."""
+        """Seconds until the next pass is allowed."""
         return max(0.0, self._resumes - time.monotonic())
 
     @property
     def is_stuck(self) -> bool:
-        """Whether a thread still runs in it that was left behind: no pass may begin beside it."""
+        """Whether an abandoned thread still runs its code; no pass may begin meanwhile."""
         return self._stuck is not None and self._stuck.alive
 
     def left_behind(self, thread: LoopThread, problem: str) -> None:
-        """It blocked its thread for too long; suspended until that ends, and a pause at least."""
-        self._stuck, self.home = thread, None
+        """Suspend it: it blocked *thread*.  No pass runs before that thread ends, nor before a pause is over."""
+        self._stuck, self.loop = thread, None
         self.failed(problem, at_once=True)
 
     def rest(self, problem: str, pause: float) -> None:
-        """Its process is gone; another one comes after a pause."""
+        """Suspend it for *pause* seconds: its process has ended, and is started again then."""
         self.failures, self.problem = self.failures + 1, problem
         self.state, self._resumes = "suspended", time.monotonic() + pause
         log.error("[PluginManager] plugin %s failed: %s; its process is started again in %.3g s", self.name, problem, pause)
 
     def still_stuck(self) -> float:
-        """The thread has not come back: another pause."""
+        """Suspend it once more, since its thread has not ended; returns the pause in seconds."""
         return self._suspend(f"{self.problem.partition(' (')[0]} (it still does)")
 
     @property
@@ -66,18 +66,17 @@ class Running:
         return self.state in ("running", "suspended")
 
     def started(self) -> None:
-        """Its `inicializar` is done."""
         self.state, self.problem = "running", ""
 
     def gave_up(self, problem: str, state: str = "failed") -> None:
-        """It never runs again in this node; the first reason stays."""
+        """Record that it never runs again in this node; the first reason stays."""
         if self.state in ("failed", "left behind"):
             return
         self.failures, self.state, self.problem = self.failures + 1, state, problem
         log.error("[PluginManager] plugin %s %s: %s", self.name, state, problem)
 
     def failed(self, problem: str, *, at_once: bool = False) -> float:
-        """Count a failure, which suspends *at_once* or as the third in a row; how long to wait before the next pass."""
+        """Count a failure; returns seconds until the next pass.  It suspends *at_once*, or as the third in a row."""
         self.failures, self.in_a_row, self.problem = self.failures + 1, self.in_a_row + 1, problem
         log.error("[PluginManager] plugin %s failed: %s", self.name, problem)
         if self.in_a_row < MOST_FAILURES and not at_once:
@@ -91,7 +90,7 @@ class Running:
         return pause
 
     def passed(self) -> float:
-        """Count a pass that went well; how long to wait before the next one."""
+        """Count a pass without failure; returns seconds until the next one."""
         if self.state == "suspended":
             log.info("[PluginManager] plugin %s works again", self.name)
         self.passes, self.in_a_row, self.pause = self.passes + 1, 0, FIRST_PAUSE_S
@@ -99,7 +98,6 @@ class Running:
         return self.interval
 
     def status(self) -> dict[str, Any]:
-        """What it did and cost so far."""
         again = self.wait_s if self.state == "suspended" else 0.0
         return {"name": self.name, "state": self.state, "detail": self.problem or self.state, "passes": self.passes,
                 "failures": self.failures, "retry_in_s": again, "dropped_passes": self.dropped_passes, "isolated": self.isolated,

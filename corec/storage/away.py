@@ -26,4 +26,4 @@ class AwayStore:
         """Does nothing: there are no rows to drop."""
 
     def close(self) -> None:
-        """Does nothing."""
+        """Do nothing, since nothing is open."""

@@ -7,7 +7,7 @@ from corec.common.units import MB
 
 
 class Entry(NamedTuple):
-    """One accepted batch."""
+    """One accepted batch, as a log of readings holds it."""
 
     offset: int  # 1, 2, 3 ... over the whole life of the log
     arrival: int  # ms since 1970

@@ -1,1 +1,1 @@
-"""Several processes share the shards of one fleet: who lives, who has what, and the turns of each."""
+"""Workers: processes that share the shards of one fleet, with their leases, their assignment and their turns."""

@@ -1,7 +1,7 @@
-"""Work on what is stored: anomaly scores anew under other settings, settings fitted to them, months of fine windows to minutes.
+"""Long work on stored rows: scores under other settings, settings fitted to scores, fine windows merged to minutes.
 
-JSON in, JSON out; each may run again without harm.  For workers whose `rol` is `analisis`: they take no shards, so that
-long work holds nothing up.
+JSON in, JSON out; each function may run again without harm.  Workers whose `rol` is `analisis` run them: they take no shards, so
+that long work delays no turn.
 """
 import math
 from bisect import bisect_left
@@ -22,11 +22,11 @@ from corec.errors import UsageError
 from corec.storage.open_store import open_reader
 from corec.storage.postgres.compact import compact_month, fine_months
 
-#: Windows judged at once: a day of a thousand blocks in slices that fit any worker.
+#: Span of windows judged at once, in ms; it bounds the memory.
 SLICE_MS = 3_600_000
 #: Blocks named in an answer.
 MOST_NAMED = 20
-#: Where an embedded node has its store, if nothing else is said.
+#: Default data folder of an embedded node.
 DATA = Path("data")
 
 
@@ -69,7 +69,7 @@ def train(config: Config, since: int, until: int, por_dia: float = 1.0, data: Pa
 
 
 def _scores(config: Config, since: int, until: int, data: Path) -> tuple[int, float, int, int, list[float]]:
-    """Windows, the highest score, the first and the last moment, and the scores of all that is worth an alert of any height."""
+    """(windows, highest score, first and last moment in ms, scores of all anomalies that an `umbral` of 0 gives)."""
     config = replace(config, auditoria=replace(config.auditoria, umbral=0.0))
     windows, highest, moments, scores = 0, 0.0, [], []
     for rows, alerts in judged(config, since, until, data):
@@ -95,7 +95,7 @@ def judged(config: Config, since: int, until: int, data: Path) -> Iterator[tuple
 
 
 def _aggregates(rows: np.ndarray) -> np.ndarray:
-    """Rows of history as a turn gives them; one that was rolled up is judged as the window that it is."""
+    """Rows of history as dtypes.AGGREGATE, in order of time.  A rolled-up row is judged as one window."""
     made = np.zeros(len(rows), dtypes.AGGREGATE)
     for name in dtypes.AGGREGATE.names:
         made[name] = rows[name]
@@ -103,7 +103,7 @@ def _aggregates(rows: np.ndarray) -> np.ndarray:
 
 
 def compact(config: Config, days: float) -> dict[str, Any]:
-    """Months of which no window is younger than *days* keep a row a minute; what became of each."""
+    """Merge the windows of months that ended *days* ago or earlier to one row a minute; returns a result for each month."""
     before, done = wall_ms() - round(days * DAY_MS), {}
     for month in fine_months(config.db_config, before):
         done[month] = compact_month(config.db_config, month)

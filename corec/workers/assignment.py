@@ -1,4 +1,4 @@
-"""Which worker has which shard: rendezvous hashing, so that a worker that comes or goes moves little else."""
+"""Assigns shards to workers by rendezvous hashing, so that few shards move when a worker comes or goes."""
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -9,9 +9,9 @@ MOST_SHARE = 1.25
 
 
 def assign(shards: int, workers: Iterable[str]) -> dict[int, str]:
-    """Shard -> worker, the same wherever it is computed; empty without workers.
+    """Shard -> worker, the same on every node for the same workers; empty without workers.
 
-    Each shard goes to the worker that weighs most for it and has room; a worker has at most MOST_SHARE of an even part.
+    Each shard goes to the worker with the highest weight for it that has room.
     """
     names = sorted(set(workers))
     if not names:

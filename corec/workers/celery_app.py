@@ -11,22 +11,21 @@ from corec.config import Config, load
 from corec.config.servers import RedisServer
 from corec.errors import CoreCError, UsageError
 
-#: Where a worker finds the configuration, if not in ./configs.
+#: Environment variable with the path of the configuration, ./configs by default.
 CONFIG_VARIABLE = "COREC_CONFIG"
-#: What a worker does, if not what `rol` says.
+#: Environment variable that overrides `rol`.
 ROLE_VARIABLE = "COREC_ROL"
-#: How long answers of long work are kept.
+#: Seconds that results of long work are kept.
 RESULTS_S = 3600
-#: A message that was fetched and not done is given to nobody else sooner: any worker would give long work out again while it
-#: goes on, and again while that goes on.  Turns expire long before.
+#: Redis visibility timeout in s.  It must exceed the longest task, or the broker delivers it a second time while it still runs.
 VISIBILITY_S = 6 * 3600
-#: A turn that waited longer than this is not run: the worker has newer ones.
+#: Seconds after which a turn that waited is not run: the worker has newer ones.
 EXPIRES_S = 5
 
 
 @cache
 def configuration() -> Config:
-    """The configuration of this process; UsageError where it has no Celery in it."""
+    """The configuration of this process; UsageError where it has no `celery_config`."""
     path = Path(os.environ.get(CONFIG_VARIABLE, "configs"))
     config = load(path)
     if config.celery_config is None:
@@ -36,7 +35,7 @@ def configuration() -> Config:
 
 
 def configuration_if_any() -> Config | None:
-    """The same, or None where there is none: then the application has no broker."""
+    """As `configuration`, but None where that fails."""
     try:
         return configuration()
     except CoreCError:
@@ -44,14 +43,14 @@ def configuration_if_any() -> Config | None:
 
 
 def broker_url(config: Config) -> str:
-    """Where Celery's messages go: the broker that is named, else the Redis of redis_config."""
+    """The URL of `celery_config.broker`, else of the Redis in `redis_config`."""
     if config.celery_config.broker:
         return config.celery_config.broker.reveal()
     return redis_url(config.redis_config)
 
 
 def redis_url(server: RedisServer) -> str:
-    """A URL as kombu takes it."""
+    """The URL of a Redis server in the form that kombu expects, with its password."""
     user = quote(server.username or "", safe="")
     secret = f"{user}:{quote(server.password.reveal(), safe='')}@" if server.password else f"{user}@" if user else ""
     if server.unix_socket:
@@ -64,7 +63,7 @@ def redis_url(server: RedisServer) -> str:
 
 
 def require_plain_broker(config: Config) -> None:
-    """UsageError where the broker would be a cluster: Celery has no transport for one."""
+    """UsageError where the broker is a Redis Cluster, for which Celery has no transport."""
     from corec.streams.redis.link import RedisLink
 
     if config.celery_config.broker:
@@ -81,22 +80,22 @@ def require_plain_broker(config: Config) -> None:
 
 
 def _results_of(broker: str) -> str | None:
-    """Where answers are kept: on the broker, if it is a Redis."""
+    """The URL for results: the broker's, if it is a Redis."""
     return broker if broker.startswith("redis") else None
 
 
 def turns_queue(fleet: str, worker: str, epoch: str) -> str:
-    """The queue of one life of one worker."""
+    """The name of a worker's queue.  epoch: differs at each start, so that old messages reach no new process."""
     return f"corec.{fleet}.turns.{worker}.{epoch}"
 
 
 def analysis_queue(fleet: str) -> str:
-    """The queue of long work, for workers whose `rol` is `analisis`."""
+    """The name of the queue of long work, for workers whose `rol` is `analisis`."""
     return f"corec.{fleet}.analysis"
 
 
 def app_of(config: Config | None) -> Any:
-    """The application; without a configuration it has no broker, and serves to be looked at.  UsageError without Celery."""
+    """The Celery application, without a broker where *config* is None.  UsageError where Celery cannot be imported."""
     try:
         from celery import Celery
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The thread of a node that coordinates, and what it needs of Celery."""
+"""Runs a coordinator in a thread of a node, and sends its turns with Celery."""
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +12,7 @@ from corec.errors import CoreCError, ServerError
 from corec.pipeline.recent_rows import WorkerTurn
 from corec.workers.celery_app import EXPIRES_S, app_of, require_plain_broker
 from corec.workers.coordinator import Coordinator
-from corec.workers.fleet_news import Listener
+from corec.workers.fleet_news import NewsReader
 from corec.workers.leases import RENEW_S, Lease, Leases
 from corec.workers.long_work import LostWork, give_back
 from corec.workers.orders import order
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class Coordination(RetryingThread):
-    """Steps a coordinator; a server that is away only makes it wait.  Once it stops, another node may lead."""
+    """Steps a coordinator, and tries again where a server is away.  `stop` gives up the lead at once."""
 
     again_s, join_s = RENEW_S, 2.0
 
-    def __init__(self, config: Config, heard: Callable[[WorkerTurn], None]) -> None:
-        """heard: gets what came of each turn of a worker."""
+    def __init__(self, config: Config, on_turn: Callable[[WorkerTurn], None]) -> None:
+        """on_turn: called with each turn of a worker, in a thread of its own."""
         super().__init__("coordination", "ModuloEjecucion", log)
         self._config = config
         self._app = app_of(config)
@@ -34,31 +34,30 @@ class Coordination(RetryingThread):
         self.coordinator = Coordinator(self._leases, config.instance_id, shards=config.fragmentos, config=without_registered(config),
                                        send=self._send, drop=self._drop)  # fmt: skip
         self._lost_work = LostWork(self._leases, partial(give_back, self._app))
-        self._listener = Listener(config.redis_config, config.flota, heard)
+        self._news = NewsReader(config.redis_config, config.flota, on_turn)
 
     def start(self) -> None:
-        """Begin to lead, or to stand by."""
+        """Begin to coordinate and to read the turns of workers."""
         super().start()
-        self._listener.start()
+        self._news.start()
 
     def take_config(self, config: Config) -> None:
-        """Have the workers take over *config*."""
+        """Send *config* to the workers with the next assignment."""
         self.coordinator.config = without_registered(config)
 
     def order(self, shard: int, command: dict[str, Any]) -> dict[str, Any]:
-        """Have a command carried out by whoever has the shard."""
+        """Have the worker of the shard carry out a command; see `corec.workers.orders.order`."""
         return order(self._config.redis_config, shard, command)
 
     def stop(self) -> None:
-        """Let another node lead."""
         self.ask_to_stop()
-        self._listener.stop()
+        self._news.stop()
         super().stop()
 
     def status(self) -> dict[str, Any]:
-        """Who leads and who has what."""
+        """The lead, the workers and their shards, for the node's status."""
         coordinator = self.coordinator
-        workers = [{"name": lease.name, "pid": lease.pid, "host": lease.host, "shards": list(lease.held), "opening": list(lease.opening),
+        workers = [{"name": lease.name, "pid": lease.pid, "host": lease.host, "shards": list(lease.shards), "opening": list(lease.opening),
                     "turns": lease.began, **lease.stats} for lease in coordinator.workers.values()]  # fmt: skip
         return {"leads": coordinator.leads, "problem": self.problem, "shards": self._config.fragmentos, "workers": workers}
 

@@ -1,6 +1,6 @@
-"""Assigns shards to the workers that live, and keeps each of them in turns.
+"""Assigns shards to the workers whose leases are current, and keeps turns in their queues.
 
-Every node whose `ejecucion` runs on Celery may coordinate; one leads, the others stand by and take over when its lease ends.
+Every node with `celery_config` may coordinate.  One leads; another takes over when its lease ends.
 """
 import logging
 import time
@@ -14,11 +14,11 @@ from corec.workers.leases import LEASE_MS, Assignment, Lease, Leases
 
 log = logging.getLogger(__name__)
 
-#: Turns that wait or run for each worker: the gap between two stays below what a message takes.
+#: Turns that wait or run for each worker, so that a worker need not wait for the next message.
 QUEUED = 2
-#: A worker that has turns and does nothing of them for this long has no shards, whatever its lease says.
+#: A worker that has turns and makes no progress for this long gets no shards, even with a current lease.
 STALLED_S = 2.0
-#: Messages that nobody has begun by then are taken for lost.
+#: Messages that were not begun after this many seconds count as lost.
 LOST_S = 3.0
 
 
@@ -33,7 +33,7 @@ class Coordinator:
         self._leases, self._name, self._shards, self.config = leases, name, shards, config
         self._send, self._drop = send, drop
         self._sent: dict[str, int] = {}     # queue -> turns sent
-        self._heard: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when that was news)
+        self._progress: dict[str, tuple[tuple[int, int], float]] = {}  # queue -> (turns and steps, when they last changed)
         self._still: set[str] = set()
         self._stepped: float | None = None
         self._decide_from = 0.0
@@ -42,7 +42,7 @@ class Coordinator:
         self.shards: dict[int, str] = {}
 
     def step(self) -> None:
-        """Lead or stand by."""
+        """Take or renew the lead.  With the lead, assign shards and send turns."""
         leads = self._leases.lead(self._name)
         if leads and not self.leads:
             log.info("[ModuloEjecucion] %s coordina %d fragmentos", self._name, self._shards)
@@ -50,14 +50,14 @@ class Coordinator:
         live = self._leases.live()
         self.workers = self._at_work(live)
         if leads:
-            if self._knows_who_lives():
+            if self._leases_are_current():
                 self._decide()
             self._forget(live)
             for lease in live.values():
                 self._keep_busy(lease)
 
     def stop(self) -> None:
-        """Let another node lead."""
+        """Give up the lead, so that another node can take it at once."""
         self._leases.resign(self._name)
         self.leads = False
 
@@ -65,35 +65,35 @@ class Coordinator:
         decided = Assignment(assign(self._shards, self.workers), self.config)
         if msgspec.json.encode(decided) != msgspec.json.encode(self._leases.assignment()):
             self._leases.assign(decided)
-            self._tell(decided.shards)
+            self._log_assigned(decided.shards)
         self.shards = decided.shards
 
-    def _tell(self, shards: dict[int, str]) -> None:
+    def _log_assigned(self, shards: dict[int, str]) -> None:
         each = ", ".join(f"{name}: {sorted(Assignment(shards).of(name))}" for name in sorted(set(shards.values())))
         log.info("[ModuloEjecucion] fragmentos asignados: %s", each or "ninguno, no hay workers")
 
     def _at_work(self, live: dict[str, Lease]) -> dict[str, Lease]:
-        """Those that work; all, where none does: what they wait for then, they wait for together."""
+        """The workers that make progress; all of them where none does, since they then wait for the same server."""
         working = {name: lease for name, lease in live.items() if self._goes_on(lease)}
         for name in live.keys() - working.keys() - self._still:
             log.warning("[ModuloEjecucion] %s does nothing of its turns for %.0f s", name, STALLED_S)
         self._still = live.keys() - working.keys()
         return working or live
 
-    def _knows_who_lives(self) -> bool:
-        """Leases end while Redis is away, or while we do not run: workers get the time to renew them."""
+    def _leases_are_current(self) -> bool:
+        """Whether workers had time to renew their leases, which end while Redis is away or this process is paused."""
         now, last, self._stepped = time.monotonic(), self._stepped, time.monotonic()
         if last is not None and now - last > LEASE_MS / 1000:
             self._decide_from = now + LEASE_MS / 1000
         return now >= self._decide_from
 
     def _goes_on(self, lease: Lease) -> bool:
-        """Whether it works on the turns that it was given."""
+        """Whether it makes progress on its turns, or has none to do."""
         now = time.monotonic()
         done = lease.began, lease.steps
-        heard, since = self._heard.setdefault(lease.queue, (done, now))
-        if done != heard or self._sent.get(lease.queue, 0) <= lease.began:
-            self._heard[lease.queue] = (done, now)
+        before, since = self._progress.setdefault(lease.queue, (done, now))
+        if done != before or self._sent.get(lease.queue, 0) <= lease.began:
+            self._progress[lease.queue] = (done, now)
             return True
         return now - since < STALLED_S
 
@@ -101,14 +101,14 @@ class Coordinator:
         queues = {lease.queue for lease in live.values()}
         for queue in self._sent.keys() - queues:
             del self._sent[queue]
-            self._heard.pop(queue, None)
+            self._progress.pop(queue, None)
             self._drop(queue)
 
     def _keep_busy(self, lease: Lease) -> None:
         sent = self._sent.setdefault(lease.queue, lease.began)
-        if time.monotonic() - self._heard[lease.queue][1] > LOST_S:     # lost with the broker, say: count anew
+        if time.monotonic() - self._progress[lease.queue][1] > LOST_S:     # the broker may have lost them: count anew
             sent = lease.began
-            self._heard[lease.queue] = (self._heard[lease.queue][0], time.monotonic() - STALLED_S)
+            self._progress[lease.queue] = (self._progress[lease.queue][0], time.monotonic() - STALLED_S)
         for _ in range(max(0, lease.began + QUEUED - sent)):
             self._send(lease)
             sent += 1

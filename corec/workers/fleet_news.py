@@ -1,6 +1,6 @@
-"""What the workers of a fleet commit, told to its nodes: plugins and the live status see the whole fleet by it.
+"""A Redis stream with the turns that workers commit, so that plugins and the live status of nodes see the whole fleet.
 
-A bounded stream of packed rows; who is too slow misses the oldest.  What counts stands in the database.
+The stream is bounded: a reader that is too slow misses the oldest turns.  The database has all of them.
 """
 import logging
 from collections.abc import Callable
@@ -24,27 +24,27 @@ BLOCK_MS = 500
 
 
 def news_stream(fleet: str) -> str:
-    """The stream of one fleet."""
+    """The name of a fleet's stream of news."""
     return f"corec:{fleet}:news"
 
 
-class Teller:
-    """The worker's end."""
+class NewsWriter:
+    """Adds the turns of one shard to the stream."""
 
     def __init__(self, link: RedisLink, fleet: str) -> None:
         self._link, self._stream = link, news_stream(fleet)
-        self._held: Outcome | None = None   # its alerts were told before it is committed
+        self._provisional: Outcome | None = None   # a turn whose alerts were sent before its commit
 
-    def tell(self, outcome: Outcome) -> None:
-        """One committed turn, unless nothing came of it; a server that is away is told nothing."""
+    def committed(self, outcome: Outcome) -> None:
+        """Send a committed turn, unless it is empty.  It is lost where the server is away."""
         if len(outcome.aggregates) or len(outcome.alerts):
-            self._send(WorkerTurn(outcome.aggregates, outcome.alerts, alerted_before=outcome is self._held))
-        self._held = None
+            self._send(WorkerTurn(outcome.aggregates, outcome.alerts, alerted_before=outcome is self._provisional))
+        self._provisional = None
 
-    def hold(self, outcome: Outcome) -> None:
-        """The alerts of a turn that the store does not take for now."""
+    def provisional(self, outcome: Outcome) -> None:
+        """Send the alerts of a turn that the store does not take for now."""
         if len(outcome.alerts) and self._send(WorkerTurn(outcome.aggregates[:0], outcome.alerts, provisional=True)):
-            self._held = outcome
+            self._provisional = outcome
 
     def _send(self, turn: WorkerTurn) -> bool:
         fields = {b"rows": turn.rows.tobytes(), b"alerts": turn.alerts.tobytes(), b"provisional": int(turn.provisional),
@@ -55,15 +55,15 @@ class Teller:
         return False
 
 
-class Listener(RetryingThread):
-    """The node's end: a thread that hands on what is told from now on."""
+class NewsReader(RetryingThread):
+    """A thread of a node that passes on each turn that is added from now on."""
 
     again_s, join_s = 0.5, 2.0
 
-    def __init__(self, server: RedisServer, fleet: str, heard: Callable[[WorkerTurn], None]) -> None:
-        """heard: gets what came of one turn."""
+    def __init__(self, server: RedisServer, fleet: str, on_turn: Callable[[WorkerTurn], None]) -> None:
+        """on_turn: called in this thread with each turn."""
         super().__init__("fleet-news", f"FleetNews-{fleet}", log)
-        self._link, self._stream, self._heard = RedisLink(server), news_stream(fleet), heard
+        self._link, self._stream, self._on_turn = RedisLink(server), news_stream(fleet), on_turn
         self._last = "$"
 
     def _pass(self) -> None:
@@ -71,20 +71,20 @@ class Listener(RetryingThread):
             self._listen()
 
     def _failed(self, error: CoreCError) -> None:
-        """Who coordinates tells of a server that is away."""
+        """Log nothing: the coordinator logs that the server is away."""
 
     def _end(self) -> None:
         self._link.close()
 
     def _listen(self) -> None:
         client = self._link.client(self._stream)
-        if self._last == "$":       # a position of our own: nothing is missed between two reads
+        if self._last == "$":       # with a fixed position nothing is missed between two reads
             newest = client.xrevrange(self._stream, count=1)
             self._last = newest[0][0].decode() if newest else "0-0"
         for _, entries in client.xread({self._stream: self._last}, block=BLOCK_MS) or ():
             for number, fields in entries:
                 self._last = number.decode()
-                self._heard(_turn_of(fields))
+                self._on_turn(_turn_of(fields))
 
 
 def _turn_of(fields: dict[bytes, bytes]) -> WorkerTurn:

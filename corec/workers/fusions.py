@@ -1,7 +1,7 @@
 """Fusions of a whole fleet, planned from what is stored: the fusion rule at work on the windows of all shards.
 
-A worker counts weak windows from when it got the shard; this plan sees the whole history.  What it proposes goes to
-whoever has the shard, as the commands that users give, and the engine there decides.  JSON in, JSON out.
+A worker counts weak windows only since it got the shard; this plan reads the whole history.  It sends its proposals as commands
+to the worker of the shard, whose engine decides.  JSON in, JSON out.
 """
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,16 +16,17 @@ from corec.storage.historia import Happening
 from corec.storage.open_store import open_reader
 from corec.workers.orders import order
 
-#: Windows judged at once.
+#: Span of windows judged at once, in ms.
 SLICE_MS = 600_000
 
 Send = Callable[[int, dict[str, Any]], dict[str, Any]]  # a command to a shard -> what its worker answered
 
 
 def plan(config: Config, since: int, until: int, dry_run: bool = False, send: Send | None = None) -> dict[str, Any]:
-    """Have weak blocks fused into strong ones of their channel and shard, by their windows from *since* to *until* (ms).
+    """Propose to fuse weak blocks into strong ones of their channel and shard, by their windows from *since* to *until* (ms).
 
-    Asked twice, it finds what was fused the first time, and the minute's bound counts that too.  dry_run: nothing is sent.
+    Fusions of an earlier run count: their blocks are left alone, and they use up the bound of their minute.  dry_run: send nothing.
+    Returns {"windows": n, "fusions": [...], "refused": [...], "silent": [shards that did not answer]}.
     """
     if config.db_config is None or config.redis_config is None:
         raise ConfigError("expected a redis_config and a db_config, got none", hint="an embedded node plans its fusions by itself")
@@ -47,7 +48,7 @@ def plan(config: Config, since: int, until: int, dry_run: bool = False, send: Se
 
 
 class ShardBlocks(NamedTuple):
-    """The blocks of one shard, as windows are judged by."""
+    """The blocks of one shard, as the fusion rule takes them."""
 
     config: Config
     blocks: np.ndarray
@@ -56,13 +57,13 @@ class ShardBlocks(NamedTuple):
 
 
 class ShardPlan:
-    """The rule at work for one shard whose engine is elsewhere, and what became of its pairs."""
+    """Applies the fusion rule to one shard, whose engine is in another process, and collects the results."""
 
     def __init__(self, config: Config, topology: Topology, shard: int, moves: list[Happening], send: Send | None) -> None:
         """moves: fusions and undoings of the fleet, oldest first.  send: None where nothing is to be sent."""
         self.fusions: list[dict[str, Any]] = []
         self.refused: list[dict[str, Any]] = []
-        self.silent: list[int] = []     # the shard, where nobody answered
+        self.silent: list[int] = []     # the shard, where no worker answered
         self._shard, self._send = shard, send
         blocks, names = topology.arena.blocks, topology.block_ids
         self._moves = [move for move in moves if move.block < len(blocks) and blocks["shard"][move.block] == shard]
@@ -73,14 +74,14 @@ class ShardPlan:
         self._rule.see_fused([names[block] for block, move in last.items() if move.what == "fuse"])
 
     def judge(self, rows: np.ndarray) -> None:
-        """Windows in order of time; those of a block before its fusion was undone say nothing of it."""
+        """Judge windows in order of time, without those of a block from before its fusion was undone."""
         stale = np.zeros(len(rows), bool)
         for block, time in self._undone.items():
             stale |= (rows["block"] == block) & (rows["window"] < time)
         self._rule.judge(rows[~stale])
 
     def propose(self, now: int) -> None:
-        """Send what is due at *now* (ms); a shard that nobody answers for is left alone."""
+        """Send the fusions that are due at *now* (ms).  Where no worker answers, stop and note the shard as silent."""
         self._rule.fused_before(move.time / 1000 for move in self._moves if move.what == "fuse" and now - move.time < 1000 * MINUTE_S)
         try:
             self._rule.propose(0.0, now / 1000, self._ask)

@@ -1,7 +1,7 @@
-"""Who lives, on Redis: leases that end by themselves, the leader among the nodes, and who has which shard.
+"""Redis keys of a fleet: the leases of workers, which expire by themselves, the leading node, and the assignment of shards.
 
-A worker is judged by the lease that it renews inside its turns, not by Celery's ping or heartbeat: one that is stopped or
-hangs loses its shards, and the fence of the store keeps it from writing should it come back.
+A worker counts as alive while it renews its lease, whatever Celery's ping or heartbeat says.  One that is stopped or hangs loses its
+shards, and the fence of the store keeps it from writing when it comes back.
 """
 from typing import Any
 
@@ -10,11 +10,11 @@ import msgspec
 from corec.config.servers import RedisServer
 from corec.streams.redis.link import RedisLink
 
-#: A lease that was not renewed for this long is gone.
+#: A lease expires when it was not renewed for this long.
 LEASE_MS = 1200
-#: Leases are renewed this often.
+#: Seconds between two renewals.
 RENEW_S = 0.3
-#: A word that a message is worked on holds for this long.
+#: A mark that a message is worked on expires after this long.
 WORK_MS = 10_000
 
 #: Take or renew a key that is free or ours; 1 when it is ours now.
@@ -25,51 +25,51 @@ return 1"""
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """What a worker says of itself each time it renews."""
+    """What a worker writes each time it renews its lease."""
 
     name: str
-    queue: str  # its own, of this life: messages for an earlier one reach nobody
+    queue: str  # of this process only: messages for an earlier one reach no worker
     pid: int
     host: str
     began: int = 0  # turns begun
     steps: int = 0  # of its shards, in these turns
-    held: tuple[int, ...] = ()  # shards that it folds
+    shards: tuple[int, ...] = msgspec.field(default=(), name="held")  # that it folds
     opening: tuple[int, ...] = ()
     stats: dict[str, int | float] = {}
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """Which worker is to have which shard, under which configuration."""
+    """Which worker is to have which shard, and the configuration to use."""
 
     shards: dict[int, str] = {}
     config: dict[str, Any] = {}
 
     def of(self, name: str) -> set[int]:
-        """The shards of one worker."""
+        """The shards that worker *name* is to have."""
         return {shard for shard, worker in self.shards.items() if worker == name}
 
 
 class Leases:
-    """The keys of one fleet, all in one slot; used by one thread."""
+    """The keys of one fleet, all in one cluster slot; for one thread.  All methods raise ServerError."""
 
     def __init__(self, server: RedisServer, fleet: str, *, work_ms: int = WORK_MS) -> None:
         self._link, self._work_ms = RedisLink(server), work_ms
         self._tag = f"{{corec:{fleet}}}"
 
     def renew(self, lease: Lease) -> None:
-        """Say that the worker lives."""
+        """Write the lease; it expires after LEASE_MS."""
         with self._link.errors("renew a lease"):
             client = self._link.client(self._tag)
             client.set(self._key(f"worker:{lease.name}"), msgspec.json.encode(lease), px=LEASE_MS)
             client.sadd(self._key("workers"), lease.name)
 
     def give_up(self, name: str) -> None:
-        """The worker ends."""
+        """Delete the lease of a worker that ends."""
         with self._link.errors("end a lease"):
             self._link.client(self._tag).delete(self._key(f"worker:{name}"))
 
     def live(self) -> dict[str, Lease]:
-        """The workers that live, by name; the others are forgotten."""
+        """The current leases, by worker; names without one are removed."""
         with self._link.errors("tell who lives"):
             client = self._link.client(self._tag)
             names = sorted(name.decode() for name in client.smembers(self._key("workers")))
@@ -80,44 +80,44 @@ class Leases:
         return {name: msgspec.json.decode(document, type=Lease) for name, document in zip(names, found) if document is not None}
 
     def lead(self, name: str) -> bool:
-        """Become or stay the one node that assigns; False while another one is."""
+        """Take or renew the lead; False while another node has it."""
         with self._link.errors("tell who leads"):
             return bool(self._link.client(self._tag).eval(_HOLD, 1, self._key("leader"), name, LEASE_MS))
 
     def resign(self, name: str) -> None:
-        """Let another node lead at once."""
+        """Give up the lead, if *name* has it."""
         with self._link.errors("end a lease"):
             client = self._link.client(self._tag)
             if client.get(self._key("leader")) == name.encode():
                 client.delete(self._key("leader"))
 
     def assignment(self) -> Assignment:
-        """What the leader has decided."""
+        """The newest assignment; an empty one where there is none."""
         with self._link.errors("tell who has which shard"):
             document = self._link.client(self._tag).get(self._key("assignment"))
         return msgspec.json.decode(document, type=Assignment) if document else Assignment()
 
     def assign(self, assignment: Assignment) -> None:
-        """Decide."""
+        """Write the assignment; for the node that leads."""
         with self._link.errors("take who has which shard"):
             self._link.client(self._tag).set(self._key("assignment"), msgspec.json.encode(assignment))
 
     def work(self, tag: str) -> None:
-        """Say that a message is worked on."""
+        """Mark that a message is worked on.  tag: the broker's delivery tag."""
         with self._link.errors("note who works"):
             client = self._link.client(self._tag)
             client.set(self._key(f"work:{tag}"), 1, px=self._work_ms)
             client.sadd(self._key("work"), tag)
 
     def work_ended(self, tag: str) -> None:
-        """It is done, or given back."""
+        """Remove the mark: the message is done, or given back."""
         with self._link.errors("note who works"):
             client = self._link.client(self._tag)
             client.srem(self._key("work"), tag)
             client.delete(self._key(f"work:{tag}"))
 
     def work_in_silence(self) -> list[str]:
-        """Messages that are not done and nobody says to work on."""
+        """Tags of messages that are not done and whose mark has expired."""
         with self._link.errors("tell who works"):
             client = self._link.client(self._tag)
             tags = sorted(tag.decode() for tag in client.smembers(self._key("work")))
@@ -125,7 +125,6 @@ class Leases:
         return [tag for tag, word in zip(tags, found, strict=True) if word is None]
 
     def close(self) -> None:
-        """End the connections."""
         self._link.close()
 
     def _key(self, name: str) -> str:

@@ -1,7 +1,7 @@
-"""Long work that a worker has fetched and not done is given out again soon once the worker is gone.
+"""Gives long work of a worker that is gone to another worker.
 
-Celery's transport for Redis learns of that by a time that must be longer than any task takes.  So who works says so, again
-and again, and whoever coordinates gives back what nobody works on any more.  Other brokers see that a connection ends.
+Celery's Redis transport does so only after its visibility timeout, which must exceed the longest task.  So a worker marks its
+message again and again, and the coordinator gives back messages whose mark has expired.  Other brokers see that a connection ends.
 """
 import logging
 import time
@@ -16,19 +16,19 @@ from corec.workers.leases import Leases
 
 log = logging.getLogger(__name__)
 
-#: A worker says that it works this often.
+#: Seconds between two marks.
 SAY_S = 2.0
-#: What nobody has said to work on for this long, beyond the time that a word holds, is given back.
+#: A message is given back when its mark has been expired for this long.
 PATIENCE_S = 10.0
 
 
 class AtWork(RetryingThread):
-    """Says that a message is worked on, until it is stopped."""
+    """A thread that marks a message as worked on, until it is stopped."""
 
     again_s = SAY_S
 
     def __init__(self, config: Config, tag: str) -> None:
-        """tag: what the broker knows the message by."""
+        """tag: the broker's delivery tag of the message."""
         super().__init__("at-work", f"AtWork-{config.flota}", log, meanwhile="the work goes on")
         self._leases, self._tag = Leases(config.redis_config, config.flota), tag
 
@@ -44,14 +44,14 @@ class AtWork(RetryingThread):
 
 
 class LostWork:
-    """Call `step` now and then, in the one node that leads."""
+    """Finds messages whose worker is gone.  Call `step` now and then, in the node that leads."""
 
     def __init__(self, leases: Leases, give_back: Callable[[str], None], *, now: Callable[[], float] = time.monotonic) -> None:
         self._leases, self._give_back, self._now = leases, give_back, now
-        self._silent: dict[str, float] = {}  # message -> since when nobody says to work on it
+        self._silent: dict[str, float] = {}  # tag -> when its mark was first seen expired
 
     def step(self) -> None:
-        """Give back what was lost."""
+        """Give back messages whose mark expired PATIENCE_S ago."""
         now = self._now()
         self._silent = {tag: self._silent.get(tag, now) for tag in self._leases.work_in_silence()}
         for tag in [tag for tag, since in self._silent.items() if now - since > PATIENCE_S]:
@@ -61,7 +61,7 @@ class LostWork:
 
 
 def give_back(app: Any, tag: str) -> None:
-    """Put a message that was fetched back into its queue, if the broker is one that keeps it until then."""
+    """Put a fetched message back into its queue, where the broker's transport can; only that of Redis can."""
     with app.connection_for_write() as connection:
         restore = getattr(connection.default_channel.qos, "restore_by_tag", None)
         if restore:

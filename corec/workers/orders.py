@@ -1,4 +1,4 @@
-"""Commands for a shard, whoever has it: a list on Redis, answered where the sender waits."""
+"""Sends commands to the worker of a shard through a list on Redis, and answers through a key that the sender waits for."""
 import time
 import uuid
 from contextlib import suppress
@@ -11,20 +11,20 @@ from corec.errors import ServerError, UsageError
 from corec.streams.redis.keys import shard_key
 from corec.streams.redis.link import RedisLink
 
-#: How often a worker looks, and how long an answer is kept.
+#: Seconds between two looks of a worker, and seconds that an answer is kept.
 LOOK_S = 0.1
 KEPT_S = 60
 
 
 class Orders:
-    """The worker's end."""
+    """The orders of one shard, for the worker that has it."""
 
     def __init__(self, link: RedisLink, shard: int) -> None:
         self._link, self._key = link, shard_key(shard, "orders")
         self._due = 0.0
 
     def due(self) -> list[dict[str, Any]]:
-        """What came since the last look; a server that is away brings nothing."""
+        """Orders that came since the last look; empty where the server is away."""
         if time.monotonic() < self._due:
             return []
         self._due = time.monotonic() + LOOK_S
@@ -36,20 +36,23 @@ class Orders:
         return [msgspec.json.decode(document) for document in found or ()]
 
     def answer(self, order: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Tell the sender; who does not hear of it waits until its patience ends."""
+        """Answer the sender.  Where the server is away, the answer is lost and the sender times out."""
         key = f"{self._key}:{order['id']}"
         with suppress(ServerError), self._link.errors("take an answer"):
             self._link.client(key).rpush(key, msgspec.json.encode(answer))
             self._link.client(key).expire(key, KEPT_S)
 
     def put_back(self, order: dict[str, Any]) -> None:
-        """For the next owner of the shard: it was not carried out here."""
+        """Leave an order that was not carried out to the next owner of the shard."""
         with suppress(ServerError), self._link.errors("take an order"):
             self._link.client(self._key).lpush(self._key, msgspec.json.encode(order))
 
 
 def order(server: RedisServer, shard: int, command: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
-    """Have *command* carried out by whoever has the shard, in its next turn: {"turn": number}; UsageError where it cannot be."""
+    """Have the worker of *shard* carry out *command* in its next turn; returns {"turn": number}.
+
+    UsageError where the worker refuses it, ServerError where none answers within *timeout* seconds.
+    """
     link, key, id = RedisLink(server), shard_key(shard, "orders"), uuid.uuid4().hex
     try:
         with link.errors("take an order"):

@@ -1,4 +1,4 @@
-"""Worker processes of one machine: started, watched, started again, stopped together."""
+"""Starts worker processes on one machine, watches them, starts them again and stops them together."""
 import logging
 import os
 import signal
@@ -13,19 +13,19 @@ from corec.workers.celery_app import CONFIG_VARIABLE, ROLE_VARIABLE
 
 log = logging.getLogger(__name__)
 
-#: A worker that ended is started again after this long, twice as long each time, up to the last.
+#: A worker that ended is started again after AGAIN_S; the pause doubles each time, up to LONGEST_S.
 AGAIN_S, LONGEST_S = 1.0, 60.0
-#: One that ran for this long has done well: the next pause is short again.
+#: After a worker ran for this long, the next pause is short again.
 WELL_S = 60.0
-#: A warm shutdown ends the turn and gives the shards back; a worker that takes longer is killed.
+#: Seconds that a worker may take to end its turn and give its shards back before it is killed.
 STOP_S = 15.0
-#: One that ran and has not told for this long that its turns go on is killed, and started again.
+#: One that ran and has not notified for this long is killed and started again.
 SILENT_S = 30.0
 LOOK_S = 0.2
 
 
 class Worker:
-    """One Celery worker: one process, which the pool `solo` keeps at that."""
+    """One Celery worker.  Its pool is `solo`, so it is a single process."""
 
     def __init__(self, number: int, config: str, rol: str | None, loglevel: str, *, command: Sequence[str] = (),
                  silent_s: float = SILENT_S, again_s: float = AGAIN_S) -> None:
@@ -39,31 +39,31 @@ class Worker:
                              **self._receiver.environment(silent_s)}  # fmt: skip
         self._process: subprocess.Popen | None = None
         self.ready = False
-        self._told_at = 0.0
+        self._notified_at = 0.0
         self._began = self._due = 0.0
         self._pause = again_s
 
-    def see_to(self) -> None:
-        """Start it, if it does not run and the pause is over."""
+    def keep_alive(self) -> None:
+        """Start it where it does not run and the pause is over; kill it where it is silent.  Call it every LOOK_S."""
         self._listen()
         if self._process and self._process.poll() is not None:
             self._ended(self._process.returncode)
         if self._process is None and time.monotonic() >= self._due:
             self._began, self.ready = time.monotonic(), False
-            # in a session of its own: Ctrl-C reaches us, and we stop the workers in our way
+            # in a session of its own, since Ctrl-C must reach this process only, which then stops the workers
             self._process = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
 
     def _listen(self) -> None:
         for text in self._receiver.received():
             self.ready = self.ready or text == "READY=1"
-            self._told_at = time.monotonic()
-        if self._process and self.ready and time.monotonic() - self._told_at > self._silent_s:
+            self._notified_at = time.monotonic()
+        if self._process and self.ready and time.monotonic() - self._notified_at > self._silent_s:
             log.error("[Workers] %s has stood still for %.0f s and is killed; its shards are elsewhere", self.name, self._silent_s)
             self._process.kill()
             self._process.wait()
 
     def stop(self, how: int) -> None:
-        """Ask it to end, or make it."""
+        """Send the signal *how*, if it runs."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(how)
 
@@ -75,7 +75,6 @@ class Worker:
             return False
 
     def close(self) -> None:
-        """Hear it no more."""
         self._receiver.close()
 
     def _ended(self, code: int) -> None:
@@ -84,15 +83,15 @@ class Worker:
         log.error("[Workers] %s ended with %d; it is started again in %.0f s", self.name, code, self._pause)
 
 
-def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, told: Callable[[str], None],
+def keep_running(count: int, config: str, rol: str | None, loglevel: str, over: threading.Event, say: Callable[[str], None],
                  command: Sequence[str] = ()) -> None:  # fmt: skip
-    """Keep *count* workers running until *over* is set, then stop them."""
+    """Keep *count* workers running until *over* is set, then stop them.  say: prints a line for the user."""
     workers = [Worker(number, config, rol, loglevel, command=command) for number in range(1, count + 1)]
     supervisor, ready = Supervisor(), False
-    told(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
+    say(f"{count} worker{'s' if count > 1 else ''}; Ctrl-C stops {'them' if count > 1 else 'it'}")
     while not over.is_set():
         for worker in workers:
-            worker.see_to()
+            worker.keep_alive()
         if not ready and all(worker.ready for worker in workers):
             supervisor.send("READY=1")
             ready = True

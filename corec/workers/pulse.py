@@ -1,12 +1,12 @@
-"""Whether the turns of a worker go on: a process that lives and a thread that renews its lease say nothing of that."""
+"""Notices that the turns of a worker stand still, which neither its process nor the thread that renews its lease shows."""
 import time
 
-#: A turn that does nothing for this long stands still: longer than a commit takes, and than a connection that fails.
+#: A turn without progress for this long stands still; a commit and a failing connection take less.
 STILL_S = 6.0
 
 
 class Pulse:
-    """Shown a number that grows with what is done, by one thread, often."""
+    """Watches a progress counter; one thread calls `goes_on` often."""
 
     def __init__(self, still_s: float = STILL_S) -> None:
         self._still_s = still_s
@@ -14,7 +14,7 @@ class Pulse:
         self._since = 0.0
 
     def goes_on(self, moves: int) -> bool:
-        """Whether *moves* was another number not long ago."""
+        """Whether *moves* has changed within the last `still_s` seconds."""
         now = time.monotonic()
         if moves != self._seen:
             self._seen, self._since = moves, now

@@ -1,4 +1,4 @@
-"""One shard as a worker has it: engine, streams, store and outputs, stepped by the worker's turns."""
+"""One shard of a worker: its engine, streams, store and outputs, stepped by the worker's turns."""
 import logging
 import threading
 import time
@@ -14,24 +14,24 @@ from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, UsageError
 from corec.pipeline.fusion_rule import FusionRule, log_fusion
 from corec.pipeline.plugin_entries import Sent
-from corec.pipeline.provisional import place_name, tell_held
+from corec.pipeline.provisional import log_provisional, place_name
 from corec.pipeline.recovery import Opened, recover
 from corec.pipeline.redis_outputs import SENT, Outputs
 from corec.pipeline.turns import Pipeline, PipelineListener
 from corec.storage.open_store import open_shard_snapshots, open_shard_store
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import RedisLink
-from corec.workers.fleet_news import Teller
+from corec.workers.fleet_news import NewsWriter
 from corec.workers.orders import Orders
 
-#: Fusions of the shard are looked at this often.
+#: Seconds between two proposals of fusions.
 PROPOSE_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Shard(PipelineListener):
-    """Folds what its streams bring; whoever takes the fence over in the store ends that."""
+    """Folds its streams until another process takes over the fence in the store."""
 
     def __init__(self, opened: Opened, config: Config, number: int, woken: threading.Event) -> None:
         """woken: set when there is something to do."""
@@ -39,9 +39,9 @@ class Shard(PipelineListener):
         self._name = f"{config.flota}.s{number:02d}"
         self._pipeline = Pipeline(opened, config, self, woken=woken)
         self._link = RedisLink(config.redis_config)
-        self._orders, self._news = Orders(self._link, number), Teller(self._link, config.flota)
-        self._counts = {"turns": 0, "block_turns": 0}   # a block's turn: it was folded in a second in which it was not yet
-        self._heard = opened.engine.blocks["last_tick"].copy()
+        self._orders, self._news = Orders(self._link, number), NewsWriter(self._link, config.flota)
+        self._counts = {"turns": 0, "block_turns": 0}   # block_turns: seconds in which a block had readings, over all blocks
+        self._last_ticks = opened.engine.blocks["last_tick"].copy()
         self._before = opened.engine.ledger["in"]
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=None, instance=self._name, shard=number,
@@ -52,11 +52,11 @@ class Shard(PipelineListener):
         woken.set()
 
     def step(self) -> bool:
-        """Fold and commit a bounded amount; whether there was anything to do."""
+        """Fold and commit a bounded amount; returns whether there was anything to do."""
         busy = self._pipeline.has_work
         began = time.monotonic()
         for order in self._orders.due():
-            self._obey(order)
+            self._carry_out(order)
         self._propose_fusions()
         self._pipeline.step()
         self._pipeline.measure_load(time.monotonic() - began if busy else 0.0, time.monotonic() - began)
@@ -64,56 +64,56 @@ class Shard(PipelineListener):
 
     @property
     def passes(self) -> int:
-        """Grows with each step, and while a commit waits for the store."""
+        """A counter that grows with each step, and while a commit is tried again."""
         return self._pipeline.passes
 
     def give_up(self) -> None:
-        """A commit that waits for the store fails; from any thread."""
+        """Have a commit that waits for the store fail; from any thread."""
         self._pipeline.stopping = True
 
     def counts(self) -> dict[str, int]:
-        """What was done since it was opened."""
+        """Readings, turns, rows, block turns and alerts since it was opened."""
         totals = self._pipeline.totals
         readings = self._pipeline.ledger["in"] - self._before
         return {**self._counts, "readings": readings, "rows": totals["rows"], "alerts": totals["alerts"]}
 
     def reload(self, config: dict[str, Any]) -> None:
-        """Take over a configuration that the fleet has taken over."""
+        """Take over a configuration from the coordinator, in the next turn; a wrong one is logged."""
         try:
             self._pipeline.command(Reload(parse(config, source="a reload")))
         except CoreCError as error:
             log.error("[Worker] shard %d: %s", self.number, error)
 
     def finish(self) -> None:
-        """Commit the open turn, as the last thing."""
+        """Commit the open turn; no step may follow."""
         self._pipeline.stopping = True
         self._pipeline.end_turn()
 
     def leave(self, by: float) -> None:
-        """What `finish` committed stays behind as a snapshot, if it is durable *by* this moment; then `abandon`."""
+        """Take a snapshot of what `finish` committed, if it can be durable *by* this moment (s, monotonic); then `abandon`."""
         try:
             self._pipeline.checkpoints.end(by, whole=True)
-        except CoreCError as error:     # another worker has the shard, or the store is away: the next owner replays more
+        except CoreCError as error:     # another worker has the shard, or the store is away: the next owner has more to replay
             log.warning("[Worker] shard %d leaves no snapshot: %s", self.number, error)
         self.abandon()
 
     def abandon(self) -> None:
-        """Let go of all connections; from any thread, once nothing else is asked of the shard."""
-        self._pipeline.give_up()    # orders that wait go back, before their connection ends
+        """Close all connections.  From any thread, as the last call."""
+        self._pipeline.give_up()    # puts waiting orders back while their connection is open
         self._opened.intake.close()
         self._outputs.stop()
         self._link.close()
         self._opened.store.close()
 
-    def _obey(self, order: dict[str, Any]) -> None:
+    def _carry_out(self, order: dict[str, Any]) -> None:
         try:
             done = self._pipeline.command(order["command"])
-            done.add_done_callback(lambda turn: self._tell(order, turn))
+            done.add_done_callback(lambda turn: self._answer(order, turn))
         except CoreCError as error:
             self._orders.answer(order, refusal(error))
 
-    def _tell(self, order: dict[str, Any], turn: "Future[int]") -> None:
-        """In which turn it was done, or why not; an order that the shard leaves undone is the next owner's."""
+    def _answer(self, order: dict[str, Any], turn: "Future[int]") -> None:
+        """Answer with the turn or the refusal; an order whose turn was cancelled goes to the next owner."""
         if turn.cancelled():
             self._orders.put_back(order)
         elif error := turn.exception():
@@ -144,17 +144,17 @@ class Shard(PipelineListener):
         return {SENT: str(self._outputs.position)}
 
     def waits(self, pipeline: Pipeline, outcome: Outcome) -> None:
-        """The store does not take a turn for now: its alerts need not wait for that."""
-        tell_held(log, f"Worker-{self._name}", outcome.alerts, lambda id: (place_name(self._opened.engine, id), ""))
-        self._news.hold(outcome)
+        """The store does not take this turn for now: its alerts are logged and sent as provisional."""
+        log_provisional(log, f"Worker-{self._name}", outcome.alerts, lambda id: (place_name(self._opened.engine, id), ""))
+        self._news.provisional(outcome)
 
     def committed(self, pipeline: Pipeline, outcome: Outcome, sent: list[Sent]) -> None:
         engine = self._opened.engine
         self._counts["turns"] += 1
-        heard = engine.blocks["last_tick"]
-        self._counts["block_turns"] += int(np.count_nonzero(heard != self._heard))
-        self._heard = heard.copy()
-        self._news.tell(outcome)
+        last_ticks = engine.blocks["last_tick"]
+        self._counts["block_turns"] += int(np.count_nonzero(last_ticks != self._last_ticks))
+        self._last_ticks = last_ticks.copy()
+        self._news.committed(outcome)
         if self._fusions:
             self._fusions.judge(outcome.aggregates)
         self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run)
@@ -165,12 +165,12 @@ def _fuses(config: Config) -> bool:
 
 
 def refusal(error: BaseException) -> dict[str, Any]:
-    """An error as its sender gets it."""
+    """The answer to an order that failed."""
     return {"error": getattr(error, "text", str(error)), "hint": getattr(error, "hint", None)}
 
 
 def open_shard(config: Config, number: int, woken: threading.Event) -> Shard:
-    """Recover a shard and take its fence; whoever had it stops at its next commit."""
+    """Recover a shard and take its fence, which ends an earlier owner at its next commit."""
     intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, keep_bytes=config.conservar_diario_mb * MB,
                          lead_s=config.retraso_max / 2)  # fmt: skip
     opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base),

@@ -1,4 +1,4 @@
-"""One process that folds the shards it was given, a turn at a time."""
+"""The work of one worker process: it opens, folds and closes the shards that are assigned to it."""
 import logging
 import os
 import socket
@@ -20,26 +20,25 @@ from corec.workers.shard import Shard
 
 log = logging.getLogger(__name__)
 
-#: A worker that is to have a shard waits this long for the one that still has it; then the fence decides.
+#: Seconds that a worker waits for the earlier owner of a shard; then it opens the shard, and the fence decides.
 HANDOVER_S = 1.0
-#: A shard that goes to another worker may take this long over its snapshot, one of a worker that ends that long:
-#: nobody is given it before.
+#: Seconds for the last snapshot of a shard that goes to another worker, and of one whose worker ends.  The lease names the
+#: shard until then.
 LEAVE_S, END_S = 0.7, 3.0
-#: A shard that did not open, or broke, is tried again after this long.
+#: Seconds after which a shard that failed is opened again.
 AGAIN_S = 1.0
-#: Shards opened side by side.
+#: Shards that are opened at the same time.
 OPENERS = 4
-#: With nothing to fold, the streams are looked at again after this long, or at once when something comes.
+#: Seconds between two looks at the streams while nothing is to fold; readings wake the worker at once.
 REST_S = 0.005
 
 
 class ShardWorker:
-    """Keeps its shards open between turns: state stays warm.
+    """Keeps its shards open between turns, so that their state stays in memory.
 
     leases, beat: connections for the turns and for the thread that keeps the lease.
-    open_shard: (shard, config, woken) -> Shard; it may take a while and runs in a thread of its own, so that the other
-    shards are folded meanwhile.
-    still_s: a turn that does nothing for so long stands still, and the lease is not renewed.
+    open_shard: (shard, config, woken) -> Shard; called in a thread of its own, so that the other shards are folded meanwhile.
+    still_s: after so many seconds without progress the lease is not renewed.
     """
 
     def __init__(self, leases: Leases, beat: Leases, name: str, queue: str, *,
@@ -56,7 +55,7 @@ class ShardWorker:
         self._began = self._rounds = self._steps = 0
         self._in_turn = False
         self._busy_s = 0.0
-        self._gone: Counter[str] = Counter()    # what shards counted that are let go
+        self._gone: Counter[str] = Counter()    # counts of shards that were closed
         self._counting = threading.Lock()
         self._config: dict[str, Any] = {}
         self._looked = 0.0
@@ -66,11 +65,11 @@ class ShardWorker:
         self._keeper = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
 
     def start(self) -> None:
-        """Say that it lives: shards are given to it from now on."""
+        """Begin to renew the lease; shards are assigned to this worker from now on."""
         self._keeper.start()
 
     def turn(self, seconds: float) -> dict[str, Any]:
-        """Fold and commit for *seconds*; what was done, as plain numbers."""
+        """Fold and commit for *seconds*; returns the counts of this turn, and the shards."""
         self._began += 1
         before, self._looked = self.counts(), 0.0
         self._in_turn = True
@@ -92,12 +91,12 @@ class ShardWorker:
                 self._woken.clear()
 
     def give_up(self) -> None:
-        """From any thread: a turn that waits for a server that is away waits no more."""
+        """End the wait of a turn for a server that is away; from any thread."""
         for shard in list(self.shards.values()):
             shard.give_up()
 
     def stop(self) -> None:
-        """Commit what is folded and let go of everything; the lease lasts until then."""
+        """Commit what is folded, close all shards, then give up the lease."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._adopt()
         for number in list(self.shards):
@@ -111,12 +110,12 @@ class ShardWorker:
         self._leases.close()
         self._beat.close()
 
-    # --- what it says of itself ------------------------------------------------------------------
+    # --- its lease -------------------------------------------------------------------------------
 
     def _keep_lease(self) -> None:
-        """Renew the lease, and tell the supervisor, as long as turns go on or none is under way.
+        """Renew the lease and notify the supervisor, while turns make progress or none is under way.
 
-        Whether the turns do anything, and are not only under way, is for the coordinator to see.
+        The coordinator checks that there are turns at all.
         """
         supervisor = Supervisor()
         while not self._stopped.is_set():
@@ -128,7 +127,7 @@ class ShardWorker:
             self._stopped.wait(RENEW_S)
 
     def moves(self) -> int:
-        """A number that stands still when a turn does; a commit that is tried again moves."""
+        """Progress counter: unchanged means that a turn stands still.  It grows while a commit is tried again."""
         if not self._in_turn:
             return time.monotonic_ns()
         return self._rounds + self._steps + sum(shard.passes for shard in list(self.shards.values()))
@@ -143,12 +142,12 @@ class ShardWorker:
         return not still
 
     def _lease(self) -> Lease:
-        held = [*self.shards, *(number for number, leaving in list(self._leaving.items()) if not leaving.done())]
-        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(held)),
+        shards = [*self.shards, *(number for number, leaving in list(self._leaving.items()) if not leaving.done())]
+        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(shards)),
                      tuple(sorted(list(self._opening))), {**self.counts(), "busy_s": round(self._busy_s, 3)})  # fmt: skip
 
     def counts(self) -> dict[str, int]:
-        """Readings folded, turns committed, block turns, since the worker began."""
+        """Readings, turns, rows, block turns and alerts since the worker began; from any thread."""
         total = Counter({"readings": 0, "turns": 0, "rows": 0, "block_turns": 0, "alerts": 0})
         with self._counting:
             for counts in (self._gone, *(shard.counts() for shard in self.shards.values())):
@@ -162,13 +161,13 @@ class ShardWorker:
             return
         self._looked = time.monotonic()
         try:
-            self._see_to_shards(self._leases.assignment())
+            self._follow(self._leases.assignment())
             self._trouble.recovered()
-        except ServerError as error:    # it keeps what it has: nobody else hears anything either
+        except ServerError as error:    # it keeps its shards: no other worker gets an assignment either
             self._trouble.failed("nobody tells who has which shard", error)
 
-    def _see_to_shards(self, assignment: Assignment) -> None:
-        if not assignment.shards:   # Redis forgot, or no worker seemed to live: the fence keeps others' shards apart
+    def _follow(self, assignment: Assignment) -> None:
+        if not assignment.shards:   # Redis lost it, or no lease was current: keep the shards, the fence protects the store
             return
         mine = assignment.of(self.name)
         self._take_config(assignment.config)
@@ -178,7 +177,7 @@ class ShardWorker:
         self._open(mine, assignment.config)
 
     def _open(self, mine: set[int], config: dict[str, Any]) -> None:
-        now, elsewhere = time.monotonic(), self._held_elsewhere()
+        now, elsewhere = time.monotonic(), self._shards_elsewhere()
         for number in mine - self.shards.keys() - self._opening.keys():
             since = self._wanted_since.setdefault(number, now)
             if (number not in elsewhere or now - since > HANDOVER_S) and now >= self._not_before.get(number, 0.0):
@@ -191,8 +190,8 @@ class ShardWorker:
                 shard.reload(config)
         self._config = config or self._config
 
-    def _held_elsewhere(self) -> set[int]:
-        return {shard for lease in self._leases.live().values() if lease.name != self.name for shard in lease.held}
+    def _shards_elsewhere(self) -> set[int]:
+        return {shard for lease in self._leases.live().values() if lease.name != self.name for shard in lease.shards}
 
     def _adopt(self) -> None:
         for number, opening in list(self._opening.items()):
@@ -210,12 +209,12 @@ class ShardWorker:
             self._failed(number, "does not open", error)
 
     def _failed(self, number: int, what: str, error: Exception) -> None:
-        """A server that is away, or a mistake of ours with one shard: it must not hold up the others, and is tried again."""
+        """Log why a shard failed, and try it again after AGAIN_S; the other shards go on."""
         self._not_before[number] = time.monotonic() + AGAIN_S
         log.error("[Worker-%s] shard %d %s: %s", self.name, number, what, error, exc_info=not isinstance(error, CoreCError))
 
     def _close(self, number: int, seconds: float) -> None:
-        """Commit its open turn; its snapshot, and letting go of its connections, take longer and are done aside."""
+        """Commit its open turn; its last snapshot and closing it take longer and run in another thread."""
         try:
             self.shards[number].finish()
             leave = partial(self.shards[number].leave, time.monotonic() + seconds)
@@ -234,7 +233,7 @@ class ShardWorker:
     # --- folding ---------------------------------------------------------------------------------
 
     def _fold(self) -> bool:
-        """One step of every shard; whether any of them had something to do."""
+        """Step every shard once; returns whether any of them had something to do."""
         busy = False
         for number, shard in list(self.shards.items()):
             self._steps += 1

@@ -1,4 +1,4 @@
-"""Celery's tasks.  JSON only, and each may run again without harm: the fence and the offsets keep turns apart."""
+"""The Celery tasks.  They take and return JSON, and each may run again without harm: fence and offsets keep turns apart."""
 import logging
 import os
 import socket
@@ -26,7 +26,7 @@ from corec.workers.long_work import AtWork
 from corec.workers.shard import Shard, open_shard
 from corec.workers.shard_worker import ShardWorker
 
-#: One turn of a worker.
+#: Length of a worker's turn in seconds.
 TURN_S = 0.5
 
 _worker: ShardWorker | None = None
@@ -35,14 +35,14 @@ _at_work: AtWork | None = None
 
 @after_setup_logger.connect
 def _quieten(loglevel: int, **_: Any) -> None:
-    """Two lines for each half second of each worker are for those who look for a fault."""
+    """Show Celery's two log lines for each turn only at level DEBUG."""
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.DEBUG if loglevel <= logging.DEBUG else logging.WARNING)
 
 
 @celeryd_after_setup.connect
 def _listen(sender: str, instance: Any, **_: Any) -> None:
-    """The worker's own queue, of this life: what was meant for an earlier one reaches nobody."""
+    """Consume a queue of this process only, so that messages for an earlier process are never run."""
     global _worker
     config = configuration()
     epoch = f"{time.time_ns():x}"
@@ -67,7 +67,7 @@ def _begin(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _hurry(**_: Any) -> None:
-    """A turn that waits for PostgreSQL would never end."""
+    """End a turn that waits for PostgreSQL, which would delay the shutdown."""
     Supervisor().send("STOPPING=1")
     if _worker:
         _worker.give_up()
@@ -81,7 +81,7 @@ def _end(**_: Any) -> None:
 
 @task_prerun.connect
 def _say_so(task: Any, **_: Any) -> None:
-    """Long work of a worker that is gone is given to another: see `corec.workers.long_work`."""
+    """Mark long work, so that it is given to another worker if this one is killed; see `corec.workers.long_work`."""
     global _at_work
     tag = (task.request.properties or {}).get("delivery_tag")
     if _worker is None and isinstance(tag, str):
@@ -99,36 +99,32 @@ def _say_no_more(**_: Any) -> None:
 
 @shared_task(name="corec.turn", ignore_result=True, acks_late=True)
 def turn() -> dict[str, Any]:
-    """Half a second of this worker's shards."""
+    """Fold this worker's shards for TURN_S."""
     return _worker.turn(TURN_S)
 
 
 @shared_task(name="corec.rescore", acks_late=True, ignore_result=False)
 def rescore(since: int, until: int, umbral: float | None = None, ventanas: int | None = None) -> dict[str, Any]:
-    """See `corec.workers.analysis.rescore`."""
     return analysis.rescore(configuration(), since, until, umbral, ventanas)
 
 
 @shared_task(name="corec.train", acks_late=True, ignore_result=False)
 def train(since: int, until: int, por_dia: float = 1.0) -> dict[str, Any]:
-    """See `corec.workers.analysis.train`."""
     return analysis.train(configuration(), since, until, por_dia)
 
 
 @shared_task(name="corec.plan", acks_late=True, ignore_result=False)
 def plan(since: int, until: int, dry_run: bool = False) -> dict[str, Any]:
-    """See `corec.workers.fusions.plan`."""
     return fusions.plan(configuration(), since, until, dry_run)
 
 
 @shared_task(name="corec.compact", acks_late=True, ignore_result=False)
 def compact(days: float) -> dict[str, Any]:
-    """See `corec.workers.analysis.compact`."""
     return analysis.compact(configuration(), days)
 
 
 def _opener(config: Config) -> Any:
-    """Shards under what the coordinator says, with the servers of this worker's own file."""
+    """Opens shards with the coordinator's configuration and the servers of this worker's own file."""
 
     def opened(number: int, mapping: dict[str, Any], woken: threading.Event) -> Shard:
         wanted = parse(mapping, source="the coordinator") if mapping else config
@@ -138,7 +134,7 @@ def _opener(config: Config) -> Any:
 
 
 def with_servers(wanted: Config, own: Config) -> Config:
-    """*wanted*, with the server sections of *own*: those hold secrets and travel with nobody."""
+    """*wanted* with the server sections of *own*: they hold secrets, which are never sent."""
     from msgspec.structs import replace
 
     return replace(wanted, db_config=own.db_config, redis_config=own.redis_config, celery_config=own.celery_config)

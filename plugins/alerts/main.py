@@ -1,8 +1,8 @@
-"""Alerts: what the node raises, anomalies of blocks among it, onto the stream `alertas`.
+"""Sends the alerts of the node, anomalies of blocks included, to the stream `alertas`.
 
-With `puntaje_alto` in the configuration, blocks are told of by the score of their rows too, for nodes without the module
-`auditoria`.  Once a burst: when the score rises above it, and again only after it fell below `puntaje_bajo` (half of it
-unless said).  No more than `por_minuto` messages a minute leave; the rest are counted and said once.
+With `puntaje_alto` in the configuration it also sends blocks whose score rises above that, for nodes without the module
+`auditoria`.  It sends a block once a burst: the next one begins only after the score fell below `puntaje_bajo` (half of
+`puntaje_alto` by default).  At most `por_minuto` messages are sent in a minute; the others are counted and logged.
 """
 from collections import deque
 
@@ -27,7 +27,7 @@ class AlertsPlugin:
         self.held_back = 0
 
     async def procesar(self, datos, carga):
-        """Tell of new alerts of entities, then of blocks whose score rose."""
+        """Send new alerts of entities, then blocks whose score rose."""
         now, before = datos["ahora"], self.held_back
         for alert in datos["alertas"]:
             await self._send(now, int(alert["id"]), float(alert["valor"]), self._text(alert))
@@ -70,5 +70,4 @@ class AlertsPlugin:
 
 
 def inicializar(nucleus, config):
-    """Entry point."""
     nucleus.registrar_plugin("alerts", AlertsPlugin(nucleus, config))

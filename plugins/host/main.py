@@ -63,5 +63,4 @@ class HostPlugin:
 
 
 def inicializar(nucleus, config):
-    """Entry point."""
     nucleus.registrar_plugin("host", HostPlugin(nucleus, config))

@@ -25,15 +25,15 @@ def test_signal_within_the_lock_of_the_event_sets_it(number):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_do_what_they_did_before_once_the_node_has_ended(number):
     # Given a program that hears a signal itself
-    heard, over, former = threading.Event(), threading.Event(), signal.getsignal(number)
-    signal.signal(number, lambda *_: heard.set())
+    caught, over, former = threading.Event(), threading.Event(), signal.getsignal(number)
+    signal.signal(number, lambda *_: caught.set())
     try:
         # When something that ends at signals has ended, by an error too
         with pytest.raises(RuntimeError), stop_signals(over.set):
             raise RuntimeError
         os.kill(os.getpid(), number)
         # Then the program hears them again, and what ended does not
-        assert heard.wait(60)
+        assert caught.wait(60)
         assert not over.is_set()
     finally:
         signal.signal(number, former)

@@ -63,22 +63,22 @@ from corec.nucleus import CoreCNucleus
 from tests.support.nodes import now_ms, readings, small, until
 
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-disk, data, heard = ctypes.CDLL(None), sys.argv[1], []
+disk, data, received = ctypes.CDLL(None), sys.argv[1], []
 disk.iotrace_start(data.encode(), b"/dev/null")
 with CoreCNucleus(small(), data=data, with_sources=False) as nucleus:
-    nucleus.suscribir("corec:alerts", heard.append)
+    nucleus.suscribir("corec:alerts", received.append)
     nucleus.submit(readings([1]), time=now_ms()).result(60)
     assert until(lambda: nucleus.store.state.ledger.get("in") == 1, 60)
     disk.iotrace_fail(ctypes.c_char(b"w"), 2, 1 << 30)   # the journal's write passes, the store's do not
     nucleus.submit(readings([7, 8], 500.0), time=now_ms()).result(60)
-    assert until(lambda: len(heard) == 1, 60)
-    assert heard[0].fields[b"provisional"] == b"1" and len(heard[0].frames) == 20
+    assert until(lambda: len(received) == 1, 60)
+    assert received[0].fields[b"provisional"] == b"1" and len(received[0].frames) == 20
     assert nucleus.status()["alerts"]["provisional"] == 2 and len(nucleus.store.alerts()) == 0
     disk.iotrace_fail(ctypes.c_char(b"w"), 0, 0)
     assert until(lambda: len(nucleus.store.alerts()) == 2, 60)
     nucleus.submit(readings([9], 500.0), time=now_ms()).result(60)
-    assert until(lambda: len(heard) == 2, 60)
-    assert b"provisional" not in heard[1].fields and len(heard[1].frames) == 10
+    assert until(lambda: len(received) == 2, 60)
+    assert b"provisional" not in received[1].fields and len(received[1].frames) == 10
     assert nucleus.status()["alerts"]["provisional"] == 0
 """
 IN_TIME = """
@@ -254,7 +254,7 @@ def test_the_tail_does_not_grow_from_start_to_start(tmp_path, monkeypatch, caplo
     caplog.set_level(logging.INFO)
     # Given a node that was killed, so to say, before each snapshot
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "LITTLE_TAIL", 1 << 60)
+        patch.setattr(checkpoints, "FEW_READINGS", 1 << 60)
         for _ in range(2):
             with running(small(), tmp_path) as nucleus:
                 tail(nucleus, 60)
@@ -347,8 +347,8 @@ def test_status_tells_of_a_node_that_recovers(tmp_path):
     try:
         assert node.stdout.readline() == "replaying\n"
         # Then status says so
-        told = command("status", "--data", tmp_path)
-        assert told.returncode == 0 and f"process {node.pid} holds" in told.stdout and "recovering" in told.stdout
+        shown = command("status", "--data", tmp_path)
+        assert shown.returncode == 0 and f"process {node.pid} holds" in shown.stdout and "recovering" in shown.stdout
         assert json.loads(command("status", "--data", tmp_path, "--json").stdout)["state"] == "recovering"
         # And a second node is told who is there
         second = command("run", "--data", tmp_path, "--for", "0")

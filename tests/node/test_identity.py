@@ -144,14 +144,14 @@ def test_files_of_a_newer_corec_are_refused_and_left_alone(two, change):
     with pytest.raises(StorageError, match="a newer CoreC wrote it") as caught:
         start(two / "a")
     assert caught.value.exit_code == ExitCode.DATA and "this is CoreC" in caught.value.hint
-    told = CliRunner().invoke(main, ["check", "--data", str(two / "a")])
-    assert told.exit_code == ExitCode.DATA and "a newer CoreC wrote it" in told.output
+    shown = CliRunner().invoke(main, ["check", "--data", str(two / "a")])
+    assert shown.exit_code == ExitCode.DATA and "a newer CoreC wrote it" in shown.output
     assert names == sorted(path.name for path in (two / "a").rglob("*"))
 
 
 def test_committed_ledger_is_kept_when_the_journal_is_lost(tmp_path, caplog, monkeypatch):
     # Given a node that committed more than its last snapshot holds
-    monkeypatch.setattr("corec.pipeline.checkpoints.LITTLE_TAIL", 1 << 60)
+    monkeypatch.setattr("corec.pipeline.checkpoints.FEW_READINGS", 1 << 60)
     with running(small(), tmp_path) as nucleus:
         for _ in range(4):
             nucleus.submit(readings(range(100)), time=now_ms()).result(60)

@@ -157,10 +157,10 @@ def test_registered_ids_survive_a_kill(tmp_path):
     program.send_signal(signal.SIGKILL)
     lines += program.stdout.readlines()
     program.wait()
-    told = {block: int(first) for block, first in (line.split() for line in lines if line.endswith("\n"))}
+    printed = {block: int(first) for block, first in (line.split() for line in lines if line.endswith("\n"))}
     # When the node starts again, Then every block that was registered has its id, and another one gets none of them
     with running(small(modules=["registro"]), tmp_path) as nucleus:
         known = ids_of(nucleus)
-        assert len(told) >= 50 and told.items() <= known.items()
+        assert len(printed) >= 50 and printed.items() <= known.items()
         register(nucleus, [BloqueSimbiotico("new", 4, [crear_entidad("m", 4, lambda: 1.5)])])
         assert ids_of(nucleus)["new"] not in known.values()

@@ -9,7 +9,7 @@ from corec.blocks import BloqueSimbiotico
 from corec.cli.output.status_text import as_text, one_line
 from corec.entities import crear_entidad
 from corec.errors import DamagedFile
-from corec.node.rates import Rates, percentiles
+from corec.node.rates import StatusRates, percentiles
 from corec.node.refused import Refused
 from tests.support.nodes import now_ms, readings, running, small, until
 
@@ -93,7 +93,7 @@ def test_percentiles_are_in_order_however_few_values_there_are(values, middle, h
 
 
 def test_first_look_has_a_rate_already():
-    rates = Rates()
+    rates = StatusRates()
     rates.begin(readings=100)
     time.sleep(0.05)
     assert 100 < rates.update(readings=110)["readings"] <= 200

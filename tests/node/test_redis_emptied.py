@@ -139,7 +139,6 @@ class TestPosition:
 
     @staticmethod
     def read(place, client):
-        """Read what is there."""
         for id, _ in client.xrange("s", f"({place.id}"):
             place.advance(id.decode(), 1)
 

@@ -28,7 +28,6 @@ def on(server, **changes):
 
 
 def envelope(ids, sequence=0, *, producer=7, epoch=1, canal=1, values=20.0, time=None):
-    """A numbered batch."""
     return pack_envelope(readings(ids, values, canal), producer=producer, epoch=epoch, sequence=sequence, time=time or now_ms())
 
 

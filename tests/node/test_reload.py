@@ -13,7 +13,7 @@ from corec.cli import main
 from corec.config import load, parse
 from corec.config.reload import taken_over, waiting
 from corec.config.types import CoreFile
-from corec.control.client import NAME, Refused, ask
+from corec.control.client import NAME, RequestRefused, ask
 from corec.control.server import ControlServer
 from corec.entities import crear_entidad
 from corec.errors import ExitCode
@@ -177,7 +177,7 @@ def test_what_goes_wrong_in_the_node_is_told_to_the_client(tmp_path, error, code
         raise error
 
     server = ControlServer(tmp_path, answer)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         ask(tmp_path, {"op": "status"})
     server.stop()
     assert caught.value.exit_code == code and caught.value.hint

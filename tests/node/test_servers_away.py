@@ -36,7 +36,7 @@ def own_postgres():
 
 @pytest.fixture
 def config(own_postgres, redis_server):
-    """A node's, on both."""
+    """The configuration of a node with both servers."""
     blocks = [{"id": f"c{canal}", "canal": canal, "entidades": count, "ventana": 0.5} for canal, count in CHANNELS.items()]
     db = {**own_postgres.address(own_postgres.new_database()), "password": own_postgres.password}
     return {"instance_id": "away1", "retraso_max": LATENESS_S, "bloques": blocks, "redis_config": redis_server.section, "db_config": db}

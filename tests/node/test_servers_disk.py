@@ -21,17 +21,17 @@ from tests.support.nodes import now_ms, readings, small, until
 
 disk, data, servers = ctypes.CDLL(None), sys.argv[1], json.loads(sys.argv[2])
 disk.iotrace_start(data.encode(), b"/dev/null")
-heard = []
+received = []
 with CoreCNucleus(small(**servers), data=data, with_sources=False) as nucleus:
     client = redis.Redis(**servers["redis_config"])
-    nucleus.suscribir("corec:alerts", heard.append)
+    nucleus.suscribir("corec:alerts", received.append)
     disk.iotrace_fail(ctypes.c_char(b"w"), 1, 1 << 30)
     assert isinstance(nucleus.submit(readings([1]), time=now_ms()).exception(60), DiskFull)
     for number in range(20):
         client.xadd("corec:in", {"m": bare(number, 1, 500.0 + number)})
-    assert until(lambda: sum(len(entry.frames) for entry in heard) == 200, 60), heard
+    assert until(lambda: sum(len(entry.frames) for entry in received) == 200, 60), received
     assert until(lambda: sum(len(fields[b"m"]) for _, fields in client.xrange("corec:alerts")) == 200, 60)
-    assert len(nucleus.store.alerts()) == 20 and not any(b"provisional" in entry.fields for entry in heard)
+    assert len(nucleus.store.alerts()) == 20 and not any(b"provisional" in entry.fields for entry in received)
     assert nucleus.status()["disk"]["state"] == "full"
     disk.iotrace_fail(ctypes.c_char(b"w"), 0, 0)
     assert nucleus.submit(readings([1]), time=now_ms()).exception(60) is None
@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up_at_the_nth_write_for_each_n(failing_disk, redis_se
 
 def test_alerts_flow_by_way_of_the_servers_while_this_disk_is_full(failing_disk, redis_server, database, tmp_path):
     # Given a node on Redis and PostgreSQL whose own disk is full, when devices send to the front door, then their alerts are
-    # committed, on Redis and heard; what the node itself gathers is refused and counted; with room again all goes on
+    # committed, on Redis and received; what the node itself gathers is refused and counted; with room again all goes on
     servers = {"redis_config": redis_server.section, "db_config": database}
     done = subprocess.run([sys.executable, "-c", FULL_FOR_GOOD, str(tmp_path), json.dumps(servers)], env=failing_disk,
                           capture_output=True, text=True, timeout=120, check=False)  # fmt: skip

@@ -16,7 +16,7 @@ BAD = 666
 def _forgets():
     """What a process knows, the next one does not."""
     yield
-    unfoldable._met.clear()
+    unfoldable._found.clear()
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_node_goes_on_and_starts_again(config, tmp_path, monkeypatch, mistak
         killed(nucleus, monkeypatch)
     # And the next starts, with the mistake and without it, fold the turns again to the same
     for is_there in (True, False):
-        unfoldable._met.clear()
+        unfoldable._found.clear()
         mistake(is_there)
         caplog.clear()
         with running(config, tmp_path) as nucleus:

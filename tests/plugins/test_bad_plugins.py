@@ -10,8 +10,7 @@ import time
 import pytest
 
 from corec.plugins import manager as plugin_manager
-from corec.plugins import runner as organism
-from corec.plugins import running
+from corec.plugins import runner, running
 from corec.plugins.isolated import parent as isolated_plugins
 from tests.support.nodes import until
 from tests.support.paths import ROOT
@@ -24,9 +23,9 @@ pytestmark = pytest.mark.slow
 def node(tmp_path, caplog, monkeypatch):
     """A node whose patience is short."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(organism, "HOLD_LIMIT_S", 0.8)
-    monkeypatch.setattr(organism, "HELD_UP_S", 0.2)
-    monkeypatch.setattr(organism, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(runner, "HOLD_LIMIT_S", 0.8)
+    monkeypatch.setattr(runner, "BLOCKED_AFTER_S", 0.2)
+    monkeypatch.setattr(runner, "LOOK_EVERY_S", 0.1)
     monkeypatch.setattr(running, "FIRST_PAUSE_S", 0.3)
     (tmp_path / "plugins").mkdir()
     return Node(tmp_path)
@@ -81,7 +80,7 @@ def test_plugin_that_blocks_while_it_is_loaded_is_left_out(node, caplog, code):
 
 def test_start_does_not_wait_for_slow_plugins(node, monkeypatch):
     # Given a plugin whose start ends when there is a file, and a start that waits for a moment
-    monkeypatch.setattr(organism, "START_WAIT_S", 0.2)
+    monkeypatch.setattr(runner, "START_WAIT_S", 0.2)
     file = node.plugins.parent / "go on"
     waits = f"""async def inicializar(self):
         while not os.path.exists({str(file)!r}):

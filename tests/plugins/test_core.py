@@ -45,8 +45,8 @@ def test_all_names_are_there():
     assert "celery_app" not in corec.core.__all__
 
 
-def test_docstring_tells_the_door_from_the_engine_room():
-    assert "plugin authors' door" in corec.core.__doc__ and "`corec._core` is the engine room" in corec.core.__doc__
+def test_docstring_tells_the_plugin_api_from_the_kernels():
+    assert "The plugin API" in corec.core.__doc__ and "Nothing of `corec._core` is for plugins" in corec.core.__doc__
 
 
 # --- frames ------------------------------------------------------------------------------------

@@ -49,10 +49,10 @@ async def inicializar(nucleus, config):
 """
 
 
-TELLS = "await self.nucleus.redis_client.xadd('dice', {'m': repr(%s)})"
+ADDS = "await self.nucleus.redis_client.xadd('dice', {'m': repr(%s)})"
 
 
-def told(nucleus, name="dice"):
+def entries(nucleus, name="dice"):
     return [fields[b"m"].decode() for _, fields in stream(nucleus, name)]
 
 
@@ -94,7 +94,7 @@ def test_documented_plugin_runs_in_a_process_of_its_own(tmp_path, caplog):
 
 def test_child_gives_way_to_the_node(node):
     # Given a plugin in a process of its own that tells its priority
-    node.plugin("p", plugin(TELLS % "(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0))"), {"aislado": True, "intervalo": 0.05})
+    node.plugin("p", plugin(ADDS % "(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0))"), {"aislado": True, "intervalo": 0.05})
     with node as nucleus:
         assert until(lambda: stream(nucleus, "dice"), 60)
         # Then it is the lowest, and it never interrupts others when it wakes up
@@ -106,17 +106,17 @@ def test_child_gets_what_was_committed(node):
     # Given an isolated plugin that tells what it is given
     node.plugin("p", plugin(f"""
         if len(datos["bloques"]):
-            {TELLS % "(self.nucleus.engine.block_ids[datos['bloques']['block'][0]], float(datos['bloques']['mean'][0]))"}
+            {ADDS % "(self.nucleus.engine.block_ids[datos['bloques']['block'][0]], float(datos['bloques']['mean'][0]))"}
         if len(datos["alertas"]):
-            {TELLS % "self.nucleus.entity_name(int(datos['alertas']['id'][0]))"}
+            {ADDS % "self.nucleus.entity_name(int(datos['alertas']['id'][0]))"}
         assert 0 <= carga <= 1 and set(datos) == set(("bloques", "alertas", "ahora"))"""),
                 {"aislado": True, "intervalo": 0.05})  # fmt: skip
     with node as nucleus:
         assert until(lambda: found(nucleus).get("passes"))
         nucleus.submit(readings([7], values=150.0), time=now_ms()).result(60)
         # Then rows, names and alerts are there as for any plugin
-        assert until(lambda: len(told(nucleus)) >= 2)
-        assert sorted(told(nucleus)) == ["('sensores/0', 150.0)", "('sensores/0:7', '')"]
+        assert until(lambda: len(entries(nucleus)) >= 2)
+        assert sorted(entries(nucleus)) == ["('sensores/0', 150.0)", "('sensores/0:7', '')"]
         status = found(nucleus)
         assert status["bytes_in_s"] > 0 and status["bytes_out_s"] > 0 and status["cpu_share"] >= 0
         assert 10 << 20 < status["ram_bytes"] < 100 << 20
@@ -145,11 +145,11 @@ def test_database_of_its_own_works_from_a_process_of_its_own(node):
 def test_streams_work_from_a_process_of_its_own(node):
     # Given a plugin that subscribes, sends and reads
     node.plugin("p", plugin(
-        "await self.read()", start="self.heard = []; self.nucleus.suscribir('corec:messages:2', self.heard.append)",
+        "await self.read()", start="self.received = []; self.nucleus.suscribir('corec:messages:2', self.received.append)",
         before="").replace("    async def procesar", """    async def read(self):
         client = self.nucleus.redis_client
-        if self.heard and not await client.xlen('eco'):
-            await enviar_mensaje_redis(client, 'eco', self.heard[0].frames, prioridad='critical')
+        if self.received and not await client.xlen('eco'):
+            await enviar_mensaje_redis(client, 'eco', self.received[0].frames, prioridad='critical')
         entries = await client.xrange('eco')
         if entries:
             again = await client.xread({'eco': '0-0'})
@@ -159,9 +159,9 @@ def test_streams_work_from_a_process_of_its_own(node):
         assert until(lambda: found(nucleus).get("passes"))
         frames = readings([2500], values=3.0, canal=2)
         nucleus.submit(frames, time=now_ms()).result(60)
-        assert until(lambda: told(nucleus))
+        assert until(lambda: entries(nucleus))
         assert stream(nucleus, "eco")[0][1] == {b"m": frames, b"p": b"critical"}
-        assert told(nucleus)[0] == "True"
+        assert entries(nucleus)[0] == "True"
         assert nucleus.status()["subscriptions"][0]["by"] == "p"
 
 

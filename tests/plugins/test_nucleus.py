@@ -7,7 +7,7 @@ import pytest
 from corec.nucleus import CoreCNucleus
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import Meter
-from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy
+from corec.plugins.isolated.nucleus_proxy import Budget, NodeCalls, NucleusProxy
 from tests.support.nodes import running, small
 from tests.support.paths import ROOT
 
@@ -29,7 +29,7 @@ class Silent:
 
 @pytest.fixture
 def proxy(tmp_path):
-    link = Link(Silent())
+    link = NodeCalls(Silent())
     return NucleusProxy(link, "corec1", tmp_path, ["a/0"], Budget(link, Meter("p")))
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from corec.errors import PluginError
 from corec.plugin_api import subscriptions
-from corec.plugin_api.subscriptions import Entry
-from corec.plugins import runner as organism
+from corec.plugin_api.subscriptions import StreamEntry
+from corec.plugins import runner
 from tests.support.nodes import now_ms, readings, running, small, until
 from tests.support.plugin_nodes import Node
 
@@ -33,10 +33,10 @@ def submit(nucleus, *values, canal=1):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_inputs_and_outputs_reach_their_subscribers(nucleus, is_async):
     # Given a subscriber of each of the node's own streams
-    heard = {}
+    received = {}
 
     def plain(entry):
-        heard.setdefault(entry.stream, []).append(entry)
+        received.setdefault(entry.stream, []).append(entry)
 
     async def awaited(entry):
         await asyncio.sleep(0)
@@ -47,17 +47,17 @@ def test_inputs_and_outputs_reach_their_subscribers(nucleus, is_async):
     submit(nucleus, 20.0, 150.0)
     submit(nucleus, 7.0, canal=2)
     # Then each stream tells its entries, with the types of redis-py
-    assert until(lambda: len(heard.get("corec:in", ())) == 2 and "corec:alerts" in heard and "corec:messages:1" in heard)
-    assert values_of(heard["corec:in"][0].frames) == [20.0, 150.0]
-    assert values_of(heard["corec:messages:1"][0].frames) == [20.0, 150.0]
-    assert values_of(heard["corec:alerts"][0].frames) == [150.0]
-    assert all(type(entry.id) is bytes and b"-" in entry.id for entries in heard.values() for entry in entries)
+    assert until(lambda: len(received.get("corec:in", ())) == 2 and "corec:alerts" in received and "corec:messages:1" in received)
+    assert values_of(received["corec:in"][0].frames) == [20.0, 150.0]
+    assert values_of(received["corec:messages:1"][0].frames) == [20.0, 150.0]
+    assert values_of(received["corec:alerts"][0].frames) == [150.0]
+    assert all(type(entry.id) is bytes and b"-" in entry.id for entries in received.values() for entry in entries)
     # And nothing more once they are cancelled
     for handle in handles:
         handle.cancel()
     submit(nucleus, 1.0)
     time.sleep(0.3)
-    assert len(heard["corec:in"]) == 2 and nucleus.status()["subscriptions"] == []
+    assert len(received["corec:in"]) == 2 and nucleus.status()["subscriptions"] == []
 
 
 def test_stream_of_a_plugin_is_told_once_it_is_committed(nucleus):
@@ -152,8 +152,8 @@ def test_plugin_and_its_block_hear_what_others_say(tmp_path):
 
 def test_subscribers_move_with_the_others_when_a_handler_blocks(tmp_path, monkeypatch, caplog):
     # Given a plugin whose handler blocks the loop, and a subscriber of the program's
-    monkeypatch.setattr(organism, "HOLD_LIMIT_S", 0.5)
-    node, heard = Node(tmp_path), []
+    monkeypatch.setattr(runner, "HOLD_LIMIT_S", 0.5)
+    node, received = Node(tmp_path), []
     node.plugin("bad", """
         import time
         class Plugin:
@@ -164,10 +164,10 @@ def test_subscribers_move_with_the_others_when_a_handler_blocks(tmp_path, monkey
             nucleus.suscribir("x", lambda entry: time.sleep(3))
     """)
     with node as nucleus:
-        nucleus.suscribir("x", heard.append)
+        nucleus.suscribir("x", received.append)
         nucleus.subscriptions.publish("x", [(b"1-0", {})])
         # Then the handler is cancelled with its plugin, and the other hears
         assert until(lambda: nucleus.status()["plugins"][0]["state"] == "suspended")
         nucleus.subscriptions.publish("x", [(b"2-0", {})])
-        assert until(lambda: Entry("x", b"2-0", {}) in heard)
+        assert until(lambda: StreamEntry("x", b"2-0", {}) in received)
         assert [each["by"] for each in nucleus.status()["subscriptions"]] == ["program"]

@@ -74,7 +74,7 @@ class Fleet:
         return {**os.environ, "PYTHONPATH": str(ROOT), "COREC_CONFIG": str(self.folder / "configs"), **variables}
 
     def corec(self, *words):
-        """What a command prints."""
+        """Run a `corec` command; returns what it printed."""
         command = [sys.executable, "-m", "corec", *words, "--config", str(self.folder / "configs")]
         done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
@@ -109,13 +109,13 @@ class Fleet:
         self._over.set()
         self._sender.join()
 
-    def held(self):
+    def owners(self):
         """Shard -> pids of the workers that say they fold it."""
-        held = {}
+        owners = {}
         for lease in self.leases.live().values():
-            for shard in lease.held:
-                held.setdefault(shard, []).append(lease.pid)
-        return held
+            for shard in lease.shards:
+                owners.setdefault(shard, []).append(lease.pid)
+        return owners
 
     def turns(self):
         """Shard -> its last committed turn."""
@@ -130,27 +130,27 @@ class Fleet:
 
     def folded_by(self, pids):
         """Whether each shard is folded by exactly one worker, all of them among *pids*."""
-        return self._is_folded_by(pids, self.held())
+        return self._is_folded_by(pids, self.owners())
 
-    def _is_folded_by(self, pids, held):
-        return len(held) == self.config["fragmentos"] and all(len(each) == 1 and each[0] in pids for each in held.values())
+    def _is_folded_by(self, pids, owners):
+        return len(owners) == self.config["fragmentos"] and all(len(each) == 1 and each[0] in pids for each in owners.values())
 
     def shared_by(self, *names):
         """The same, and none of these workers is without."""
-        held, pids = self.held(), self.pid(*names)      # of one moment
-        return self._is_folded_by(pids, held) and {pid for [pid] in held.values()} == pids
+        owners, pids = self.owners(), self.pid(*names)      # of one moment
+        return self._is_folded_by(pids, owners) and {pid for [pid] in owners.values()} == pids
 
-    def wait(self, done, seconds, told=lambda: ""):
-        """Seconds until *done*."""
+    def wait(self, done, seconds, detail=lambda: ""):
+        """Wait until *done*; returns seconds.  It fails after *seconds*, with *detail* and the logs."""
         began = time.monotonic()
         while not done():
-            assert time.monotonic() - began < seconds, f"after {seconds} s: {told()} {self.held()}\n" + self.logs()
+            assert time.monotonic() - began < seconds, f"after {seconds} s: {detail()} {self.owners()}\n" + self.logs()
             time.sleep(0.02)
         return time.monotonic() - began
 
     def shards_of(self, name):
         """Those that a worker folds."""
-        return {shard for shard, pids in self.held().items() if pids == [self.processes[name].pid]}
+        return {shard for shard, pids in self.owners().items() if pids == [self.processes[name].pid]}
 
     def pid(self, *names):
         return {self.processes[name].pid for name in names}
@@ -159,7 +159,6 @@ class Fleet:
         return "\n".join(f"--- {name}\n{(self.folder / f'{name}.log').read_text()[-1500:]}" for name in self.processes)
 
     def all_logs(self):
-        """What all processes wrote."""
         return "\n".join((self.folder / f"{name}.log").read_text() for name in self.processes)
 
     def stop(self):

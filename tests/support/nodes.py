@@ -45,7 +45,7 @@ def now_ms():
 
 
 def readings(ids, values=20.0, canal=1, states=True):
-    """Frames of these ids."""
+    """Frames of these ids, packed."""
     return encode_frames(np.asarray(ids, np.uint32), canal, values, states)
 
 

@@ -14,7 +14,7 @@ class Node:
         self.plugins, self.data, self.config = tmp_path / "plugins", tmp_path / "data", config or small()
 
     def plugin(self, name, code, config=None):
-        """Write a plugin."""
+        """Write a plugin's main.py and config.json into the node's folder."""
         folder = self.plugins / name
         folder.mkdir(parents=True)
         (folder / "main.py").write_text(textwrap.dedent(code))

@@ -1,4 +1,4 @@
-"""A shard's alerts while PostgreSQL does not take their turn: told at once, marked, and once."""
+"""A shard's alerts while PostgreSQL does not take their turn: turns at once, marked, and once."""
 import logging
 import threading
 
@@ -10,7 +10,7 @@ from corec.pipeline.recent_rows import WorkerTurn
 from corec.publish import Publisher
 from corec.storage.open_store import open_reader
 from corec.storage.postgres.schema import migrate_if_allowed
-from corec.workers.fleet_news import Listener
+from corec.workers.fleet_news import NewsReader
 from corec.workers.shard import open_shard
 from tests.support.nodes import now_ms, readings, until
 from tests.support.servers.postgres import running as running_postgres
@@ -37,14 +37,14 @@ def config(servers):
 
 
 @pytest.fixture
-def told(config, servers):
+def turns(config, servers):
     """What a node of the fleet hears."""
-    heard = []
-    listener = Listener(config.redis_config, config.flota, heard.append)
-    listener.start()
+    received = []
+    reader = NewsReader(config.redis_config, config.flota, received.append)
+    reader.start()
     assert until(lambda: any(client["cmd"] == "xread" for client in servers[1].client().client_list()))
-    yield heard
-    listener.stop()
+    yield received
+    reader.stop()
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def stepping(config):
     shard.abandon()
 
 
-def test_alerts_of_a_turn_that_postgresql_does_not_take_are_told_at_once_and_once(config, servers, told, stepping, tmp_path, caplog):
+def test_alerts_of_a_turn_that_postgresql_does_not_take_are_told_at_once_and_once(config, servers, turns, stepping, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     with Publisher(config, name="device", folder=tmp_path / "tail") as publisher:
         # Given a shard whose store ends
@@ -71,12 +71,12 @@ def test_alerts_of_a_turn_that_postgresql_does_not_take_are_told_at_once_and_onc
             # When readings raise alerts
             publisher.publish(readings([1, 2], 99.0), time=now_ms())
             # Then nodes hear of them, as provisional
-            assert until(lambda: any(len(each.alerts) for each in told), 30)
+            assert until(lambda: any(len(each.alerts) for each in turns), 30)
         finally:
             servers[0].start()
         # And of their commit when the store is back, as of something that they know
-        assert until(lambda: len([each for each in told if len(each.alerts)]) == 2, 60)
-    first, then = [each for each in told if len(each.alerts)]
+        assert until(lambda: len([each for each in turns if len(each.alerts)]) == 2, 60)
+    first, then = [each for each in turns if len(each.alerts)]
     assert (first.provisional, first.alerted_before, len(first.rows)) == (True, False, 0)
     assert (then.provisional, then.alerted_before) == (False, True)
     assert first.alerts["id"].tolist() == then.alerts["id"].tolist() == [1, 2]
@@ -87,18 +87,18 @@ def test_alerts_of_a_turn_that_postgresql_does_not_take_are_told_at_once_and_onc
         assert sorted(reader.alerts()["id"].tolist()) == [1, 2]
 
 
-def test_subscribers_on_a_node_hear_of_a_workers_alerts_once(config, told, stepping, tmp_path):
+def test_subscribers_on_a_node_hear_of_a_workers_alerts_once(config, turns, stepping, tmp_path):
     # Given a subscriber of a node, and what it hears of a turn that waits, of its commit, and of one that did not wait
     with Publisher(config, name="device", folder=tmp_path / "tail") as publisher:
         publisher.publish(readings([1], 99.0), time=now_ms())
-        assert until(lambda: any(len(each.alerts) for each in told), 30)
-    alerts = next(each.alerts for each in told if len(each.alerts))
-    nucleus, heard = CoreCNucleus(config, data=tmp_path / "node"), []
-    subscription = nucleus.subscriptions.add(ALERTS, heard.append)
-    subscription.put = heard.append
-    told = WorkerTurn(alerts[:0], alerts)
-    for each in (told._replace(provisional=True), told._replace(alerted_before=True), told):
+        assert until(lambda: any(len(each.alerts) for each in turns), 30)
+    alerts = next(each.alerts for each in turns if len(each.alerts))
+    nucleus, received = CoreCNucleus(config, data=tmp_path / "node"), []
+    subscription = nucleus.subscriptions.add(ALERTS, received.append)
+    subscription.put = received.append
+    turns = WorkerTurn(alerts[:0], alerts)
+    for each in (turns._replace(provisional=True), turns._replace(alerted_before=True), turns):
         nucleus.take_worker_turn(each)
     # Then it has the alert of each turn once, and knows which was provisional
-    assert [entry.fields.get(b"provisional") for entry in heard] == [b"1", None]
-    assert len({entry.frames for entry in heard}) == 1
+    assert [entry.fields.get(b"provisional") for entry in received] == [b"1", None]
+    assert len({entry.frames for entry in received}) == 1

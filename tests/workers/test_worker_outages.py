@@ -42,16 +42,16 @@ def away(fleet, server, what=lambda: None):
     A machine that stands still for as long as a lease lasts takes the shards from a worker too: once more, then.
     """
     for _ in range(3):
-        held, before = fleet.held(), what()
+        owners, before = fleet.owners(), what()
         server.stop()
         time.sleep(AWAY_S)
         server.start()
         seconds = fleet.wait(fleet.go_on(), BACK_S)
         print(f"all shards commit again {seconds:.1f} s after it was back")
-        if until(lambda held=held: fleet.held() == held, 15) and what() == before:
+        if until(lambda owners=owners: fleet.owners() == owners, 15) and what() == before:
             return
         fleet.wait(lambda: fleet.shared_by("w1", "w2"), BACK_S)
-    raise AssertionError((held, fleet.held(), before, what()))
+    raise AssertionError((owners, fleet.owners(), before, what()))
 
 
 def test_while_the_broker_is_away_readings_wait_on_redis(fleet):

@@ -36,7 +36,7 @@ def test_without_workers_nobody_has_anything():
 
 
 class Leases:
-    """Leases in memory."""
+    """Stands in for the leases on Redis."""
 
     def __init__(self):
         self.workers, self.decided, self.leader = {}, Assignment(), None

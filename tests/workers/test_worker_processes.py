@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
-#: Says that it is ready, and from then on that it goes on, until it is told to stand still.
+#: Says that it is ready, and from then on that it goes on, until it is received to stand still.
 TALKER = """
 import signal, sys, time
 from corec.common.systemd import Supervisor
@@ -45,7 +45,7 @@ def worker(monkeypatch):
 
 
 def sees(worker, what):
-    return until(lambda: worker.see_to() or what(), 60)
+    return until(lambda: worker.keep_alive() or what(), 60)
 
 
 def running():
@@ -83,34 +83,34 @@ def test_the_supervisor_of_all_hears_that_they_are_ready(monkeypatch, tmp_path):
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         over = threading.Event()
-        # When they run, and are told to stop
+        # When they run, and are received to stop
         run = threading.Thread(target=processes.keep_running, args=(2, "configs", None, "info", over, lambda text: None, COMMAND))
         run.start()
-        told = [link.recv(200).decode()]
-        while "READY=1" not in told or told.count("WATCHDOG=1") < 3:
-            told.append(link.recv(200).decode())
+        received = [link.recv(200).decode()]
+        while "READY=1" not in received or received.count("WATCHDOG=1") < 3:
+            received.append(link.recv(200).decode())
         over.set()
-        while told[-1] != "STOPPING=1":
-            told.append(link.recv(200).decode())
+        while received[-1] != "STOPPING=1":
+            received.append(link.recv(200).decode())
         run.join()
-        # Then it was told so once, not by each of them
-        assert told.count("READY=1") == told.count("STOPPING=1") == 1
+        # Then it was received so once, not by each of them
+        assert received.count("READY=1") == received.count("STOPPING=1") == 1
 
 
 def test_an_ear_hears_one_process(monkeypatch):
     receiver = NotifyReceiver()
     environment = receiver.environment(0.000002)
-    teller = Supervisor(environment)
-    teller.send("READY=1")
-    teller.beat(1)
+    sender = Supervisor(environment)
+    sender.send("READY=1")
+    sender.beat(1)
     assert receiver.received() == ["READY=1", "WATCHDOG=1"] and receiver.received() == []
     receiver.close()
 
 
 def test_a_supervisor_that_does_not_listen_holds_nobody_up():
     receiver = NotifyReceiver()
-    teller = Supervisor(receiver.environment(1))
+    sender = Supervisor(receiver.environment(1))
     for _ in range(1000):
-        teller.send("WATCHDOG=1")
+        sender.send("WATCHDOG=1")
     assert 0 < len(receiver.received()) < 1000
     receiver.close()

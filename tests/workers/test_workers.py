@@ -36,7 +36,7 @@ def fleet(tmp_path_factory, postgres):
 
 def test_two_workers_share_the_shards(fleet):
     # Given a node and two workers, then each has some of the shards
-    counts = [len(lease.held) for lease in fleet.leases.live().values()]
+    counts = [len(lease.shards) for lease in fleet.leases.live().values()]
     assert sorted(counts) in ([3, 5], [4, 4])
 
 
@@ -93,7 +93,7 @@ def test_a_worker_whose_turn_stands_still_loses_its_shards_its_lease_and_its_sup
     # When what folds stands still, and all its other threads go on
     fleet.processes["w3"].send_signal(signal.SIGUSR2)
     # Then its shards are folded elsewhere, and it is no worker any more
-    fleet.wait(lambda: all(pids == list(fleet.pid("w2")) for shard, pids in fleet.held().items()) and len(fleet.held()) == SHARDS, 60)
+    fleet.wait(lambda: all(pids == list(fleet.pid("w2")) for shard, pids in fleet.owners().items()) and len(fleet.owners()) == SHARDS, 60)
     assert name not in fleet.leases.live()
     fleet.receiver.received()
     time.sleep(2)
@@ -137,18 +137,18 @@ def test_another_node_coordinates_when_the_first_is_killed(fleet):
     write_plugin(fleet, "corec2")
     start_node(fleet, "corec2")
     for _ in range(TRIES):
-        held, killed = fleet.held(), now_ms()
+        owners, killed = fleet.owners(), now_ms()
         follow(fleet, "corec1", "corec2")
         # Then turns go on under the other, and no shard has moved or rested for long
         fleet.wait(fleet.go_on(3), 60)
         with fleet.connected() as cursor:
             gap = max(evidence.gaps(cursor, killed, now_ms()).values())
-        if fleet.held() == held and gap < 1000 * MOVED_S:
+        if fleet.owners() == owners and gap < 1000 * MOVED_S:
             return
         start_node(fleet, "corec1")
         follow(fleet, "corec2", "corec1")
         start_node(fleet, "corec2")
-    raise AssertionError((held, fleet.held(), gap))
+    raise AssertionError((owners, fleet.owners(), gap))
 
 
 def start_node(fleet, name):

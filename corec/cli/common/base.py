@@ -1,4 +1,4 @@
-"""What all commands share: options, exit codes, and how errors are shown."""
+"""Options, exit codes and error output that all commands share."""
 
 import errno
 import os
@@ -14,25 +14,25 @@ from corec.errors import Bug, CoreCError, DiskFull, ExitCode
 if TYPE_CHECKING:
     from corec.config import Config
 
-#: As a shell shows a command that a signal ended: Ctrl-C, and the reader of its output that left.
+#: Exit codes as a shell has them for SIGINT (Ctrl-C) and SIGPIPE (the reader of the output is gone).
 INTERRUPTED, READER_LEFT = 130, 141
 EXIT_CODES = (
     "Exit codes: " + ", ".join(f"{code.value} {code.name}" for code in ExitCode)
     + f", {INTERRUPTED} INTERRUPTED, {READER_LEFT} READER_LEFT."
 )  # fmt: skip
-#: Set by a shell that completes command lines; click answers it.
+#: Environment variable of a shell that asks click to complete a command line.
 COMPLETION = "_COREC_COMPLETE"
-#: Of standard output, which has no name that an error could tell.
+#: Error numbers that mean a full disk where standard output, which has no file name, is written.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-#: The configuration of a CoreC that was installed without its sources.
+#: The folder of the configuration that comes with CoreC.
 PACKAGED = Path(__file__).resolve().parent.parent / "default"
 
 
 class ErrorsAsText(click.Group):
-    """Shows what the user can put right as text, what is ours as a traceback, and exits with the error's code."""
+    """Shows a CoreCError as text and a bug as a traceback, and exits with the error's code."""
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
-        """Carry out a command line and exit."""
+        """Run a command line and exit with its code; never returns."""
         if COMPLETION in os.environ:
             super().main(args, prog_name, **extra)
         sys.exit(self._carried_out(sys.argv[1:] if args is None else list(args), prog_name, extra))
@@ -57,12 +57,12 @@ class ErrorsAsText(click.Group):
 
 
 def drop_output() -> None:
-    """Nobody reads standard output any more: what is still buffered goes nowhere."""
+    """Discard what is still buffered for standard output, whose reader is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: Exception) -> int:
-    """Print an error that ends a command; the code to exit with."""
+    """Print an error that ends a command; returns the exit code."""
     if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
         error = DiskFull(f"standard output: expected room to write, got {error.strerror.lower()}")
     if isinstance(error, CoreCError) and not isinstance(error, Bug):
@@ -77,7 +77,6 @@ def show_error(error: Exception) -> int:
 
 
 def config_option(command: Callable) -> Callable:
-    """--config PATH."""
     return click.option(
         "--config", metavar="PATH", type=click.Path(path_type=Path),
         help="Folder with corec_config.json and plugins_config.json, or a file in place of the first.  [default: ./configs"
@@ -86,7 +85,6 @@ def config_option(command: Callable) -> Callable:
 
 
 def data_option(command: Callable) -> Callable:
-    """--data DIR."""
     return click.option(
         "--data", metavar="DIR", type=click.Path(path_type=Path), default=Path("data"),
         help="Data folder of the node.  [default: ./data]",
@@ -94,27 +92,26 @@ def data_option(command: Callable) -> Callable:
 
 
 def embedded_option(command: Callable) -> Callable:
-    """--embedded."""
     return click.option("--embedded", is_flag=True, help="Ignore db_config and redis_config: no server is used.")(
         command
     )
 
 
 def config_path(given: Path | None) -> Path:
-    """Where the configuration is."""
+    """The path given with --config, else ./configs where it has a configuration, else the packaged one."""
     own = Path("configs")
     return given or (own if (own / "corec_config.json").is_file() else PACKAGED)
 
 
 def load_config(given: Path | None, *, embedded: bool = False) -> "Config":
-    """The configuration that --config means."""
+    """Load the configuration of `config_path`; ConfigError.  embedded: ignore its servers."""
     from corec.config import load
 
     return load(config_path(given), embedded=embedded)
 
 
 def config_of_store(given: Path | None, embedded: bool, data: Path) -> "Config | None":
-    """The configuration that says where the rows of the node on *data* are; None for its own store."""
+    """The configuration that names the store of the node on *data*; None where that is the store in the folder itself."""
     from corec.errors import ConfigError
 
     if embedded:

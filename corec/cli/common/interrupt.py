@@ -1,15 +1,15 @@
-"""Ctrl-C as a wish to end that is heeded where nothing is half done."""
+"""Turns the first Ctrl-C into a flag, which a command checks between two steps."""
 
 import signal
 import time
 from types import FrameType
 
-#: Longest sleep without looking whether somebody asked for the end, in seconds.
+#: Longest sleep in s without a look at the flag.
 LOOK_S = 0.05
 
 
 class Interrupt:
-    """From entering to leaving, the first Ctrl-C is only noted; a second one ends the command where it is."""
+    """A context in which the first Ctrl-C only sets `asked`; a second one ends the command at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -24,7 +24,7 @@ class Interrupt:
         signal.signal(signal.SIGINT, self._before)
 
     def sleep_until(self, due: float) -> None:
-        """Until time.monotonic() is *due*, or somebody asked for the end."""
+        """Sleep until time.monotonic() is *due* or `asked` is set."""
         while not self.asked and (left := due - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_S))
 

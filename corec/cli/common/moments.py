@@ -19,7 +19,7 @@ class Seconds(click.ParamType):
     name = "SECONDS"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        """Read it; refuse what is none."""
+        """Seconds as a float; the command fails where *value* is no span of time."""
         span = _AGO.fullmatch(str(value).strip())
         try:
             seconds = float(span[1]) * _UNIT_MS[span[2]] / 1000 if span else float(value)
@@ -36,7 +36,7 @@ class Moment(click.ParamType):
     name = "TIME"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        """Read it; refuse what is no time."""
+        """ms since 1970; the command fails where *value* is no time."""
         if isinstance(value, int):
             return value
         from corec.common.times import detect, wall_ms

@@ -1,4 +1,4 @@
-"""The options that say which rows of a store are meant."""
+"""The options that select rows of a store."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Batches out of a journal, whether its node runs or not."""
+"""Reads batches from a journal, whether its node runs or not."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from corec.streams.journal.read import Reader, View
 
 
 def envelopes(data: Path, since: int | None, until: int | None) -> Iterator[bytes]:
-    """The sound batches of a time in [since, until), oldest first."""
+    """Yields the undamaged batches with a time in [since, until) ms, oldest first; StorageError without a journal."""
     folder = data / "journal"
     files = list_files(folder) if folder.is_dir() else []
     if not files:

@@ -1,4 +1,4 @@
-"""Rows of a store as arrays with names in them, as CSV and as NumPy file."""
+"""Writes rows of a store, with names in place of indexes, as CSV and NumPy files."""
 
 import csv
 import sys
@@ -12,7 +12,7 @@ from corec.sources.names import Names
 
 
 def named_rows(rows: np.ndarray, blocks: dict[int, str], names: Names | None) -> np.ndarray:
-    """*rows* with block ids in place of indexes and, given *names*, kinds and entities in words too."""
+    """*rows* with block ids in place of indexes.  names: for alerts; adds columns for kind, name and unit."""
     columns = {name: rows[name] for name in rows.dtype.names if name not in ("turn", "row")}
     columns["block"] = _texts([blocks.get(index, "") for index in rows["block"].tolist()])
     if names is not None:
@@ -27,7 +27,7 @@ def named_rows(rows: np.ndarray, blocks: dict[int, str], names: Names | None) ->
 
 
 def write_csv(file: Path, rows: np.ndarray) -> None:
-    """A header and a line for each row; `-` is standard output."""
+    """Write a header and a line for each row; `-` is standard output."""
     with nullcontext(sys.stdout) if str(file) == "-" else file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(rows.dtype.names)
@@ -35,13 +35,13 @@ def write_csv(file: Path, rows: np.ndarray) -> None:
 
 
 def save_npy(file: Path, rows: np.ndarray) -> None:
-    """An array that `numpy.load` reads without pickle."""
+    """Write an array that `numpy.load` reads without pickle."""
     with file.open("wb") as stream:
         np.save(stream, rows, allow_pickle=False)
 
 
 def _cells(column: np.ndarray) -> list:
-    """A column's values; of 32-bit floats the shortest text that reads back as the same one."""
+    """A column's values; 32-bit floats as the shortest text that reads back as the same value."""
     return column.astype("U32").tolist() if column.dtype == np.float32 else column.tolist()
 
 

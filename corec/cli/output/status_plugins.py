@@ -12,7 +12,7 @@ KB = 1024
 
 
 def plugins_text(plugins: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each, the targets beneath, then what is wrong with those that do not run."""
+    """A row for each plugin, the targets below, then the problem of each plugin that does not run."""
     if not plugins:
         return "no plugins"
     lines = columns(Table(HEADER, [*map(_row, plugins), *_targets(plugins)], TO_THE_LEFT))
@@ -32,7 +32,7 @@ def _row(plugin: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _targets(plugins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """One row of the targets, as the node tells them."""
+    """One row with the targets, as the node's status has them; no row without."""
     found = next((plugin["targets"] for plugin in plugins if "targets" in plugin), None)
     if found is None:
         return []

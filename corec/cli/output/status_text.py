@@ -1,4 +1,4 @@
-"""A node's status as lines of text, 80 columns wide; `status_view` gives them colour and life."""
+"""A node's status as lines of text, 80 columns wide; `status_view` shows them in colour and redraws them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +10,9 @@ from corec.common.times import clock, iso
 Status = Mapping[str, Any]
 
 BARS = "▁▂▃▄▅▆▇█"
-#: Of the alerts, so many are shown, and at most so many where there is room.
+#: Alerts that are shown; most of them where a given height leaves room.
 ALERTS, MOST_ALERTS = 5, 10
-#: Characters that a name keeps in a narrow terminal.
+#: Least characters that a name keeps in a narrow terminal.
 LEAST_NAME = 8
 WEAKEST = 1
 FUSED = 3
@@ -23,7 +23,7 @@ PARTS = ("stored", "filtered", "late", "shed", "rejected")
 
 
 class Span(NamedTuple):
-    """Some text and how it is meant: "", "strong", "faint", "good", "warning" or "bad"."""
+    """A piece of text.  mood: "", "strong", "faint", "good", "warning" or "bad"."""
 
     text: str
     mood: str = ""
@@ -34,12 +34,12 @@ Line = Sequence[Span]
 
 
 def as_text(status: Status, width: int | None = None) -> str:
-    """All of it, without colour, in *width* columns where given."""
+    """The whole status without colour, in *width* columns where given."""
     return "\n".join("".join(span.text for span in line).rstrip() for line in status_lines(status, width=width))
 
 
 def status_lines(status: Status, rates: Iterable[float] = (), *, width: int | None = None, height: int | None = None) -> list[Line]:
-    """All of it; *rates* are readings per second, oldest first, for the little chart.
+    """The whole status.  rates: readings per second, oldest first, for the chart.
 
     Names are elided where *width* asks for it; the newest alerts take what is left of *height*.
     """
@@ -73,7 +73,7 @@ def _cut(spans: list[Span], width: int) -> Line:
 
 
 def one_line(status: Status) -> str:
-    """The most important of it in one line, for logs."""
+    """The most important figures in one line."""
     blocks = status["blocks"]
     return (
         f"{status['readings']['per_s']:,.0f} readings/s, {status['messages']['per_s']:,.0f} messages/s,"
@@ -89,7 +89,7 @@ def _disk_word(status: Status) -> str:
 
 
 def ledger_line(ledger: Mapping[str, int]) -> str:
-    """`7 in = 2 stored + 5 filtered + 0 late + 0 shed + 0 rejected`, and by how much that is wrong, if it is."""
+    """The ledger as `7 in = 2 stored + 5 filtered + 0 late + 0 shed + 0 rejected`, and the difference where it does not add up."""
     total = sum(ledger.get(part, 0) for part in PARTS)
     off = ledger.get("in", 0) - total
     sign = "=" if off == 0 else "!="
@@ -98,7 +98,7 @@ def ledger_line(ledger: Mapping[str, int]) -> str:
 
 
 def alert_text(alert: Mapping[str, Any]) -> str:
-    """`cpu0.load high: 98.2 %, limit 95 %`."""
+    """An alert as one line, such as `cpu0.load high: 98.2 %, limit 95 %`."""
     return f"{_alert_name(alert)} {_alert_what(alert)}"
 
 
@@ -116,7 +116,7 @@ def _alert_what(alert: Mapping[str, Any]) -> str:
 
 
 def chart(values: Iterable[float], width: int = 20) -> str:
-    """The newest *width* values as bars from 0 to the largest."""
+    """The newest *width* values as bars, scaled from 0 to the largest."""
     newest = list(values)[-width:]
     top = max(newest, default=0.0)
     if top <= 0:
@@ -162,7 +162,7 @@ def _counts(flow: Mapping[str, float]) -> str:
 
 
 def _warnings(status: Status) -> list[Line]:
-    """What keeps the node from doing its work."""
+    """Lines about problems that stop the node's work."""
     met = status.get("disk", {}).get("met", {})
     lines = [
         _labelled(name, Span(f"{TROUBLES[found['state']]} since {iso(found['since'])[:-4]} UTC: {found['text']}", "bad"))
@@ -187,7 +187,7 @@ def _disk(status: Status) -> list[Line]:
 
 
 def _flash(flash: Mapping[str, Any] | None) -> list[Line]:
-    """Where a budget is set: what of it is written, and what it costs in frequency."""
+    """A line about the flash budget: what of it is written, and how much rarer commits are."""
     if not flash or not flash["cap_bytes_per_day"]:
         return []
     over = flash["written_bytes"] > flash["allowed_bytes"]
@@ -196,7 +196,7 @@ def _flash(flash: Mapping[str, Any] | None) -> list[Line]:
 
 
 def _redis(status: Status) -> list[Line]:
-    """Redis, beside what the original documentation says it takes."""
+    """Lines about Redis, with the figures of the original documentation beside."""
     redis = status.get("redis")
     if not redis:
         return []
@@ -212,7 +212,7 @@ def _redis(status: Status) -> list[Line]:
 
 
 def _fleet(status: Status) -> list[Line]:
-    """The workers, and how many shards each has."""
+    """Lines about the workers and how many shards each has."""
     fleet = status.get("fleet")
     if not fleet:
         return []
@@ -257,7 +257,7 @@ def _fused(fused: Mapping[str, str]) -> list[Line]:
 
 
 def _shares(counts: Sequence[int], cells: int) -> list[int]:
-    """*cells* shared out by *counts*; what is there at all has one."""
+    """*cells* divided in proportion to *counts*; each count above 0 gets one at least."""
     total = sum(counts) or 1
     shared = [max(1, round(count * cells / total)) if count else 0 for count in counts]
     largest = shared.index(max(shared))
@@ -296,7 +296,7 @@ def _sources(status: Status) -> list[Line]:
 
 
 def _plugins(status: Status) -> list[Line]:
-    """Those that do not run; `corec status --plugins` shows all."""
+    """Lines about plugins that do not run; `corec status --plugins` shows all."""
     missing = [plugin for plugin in status.get("plugins", ()) if plugin["state"] != "running"]
     return [_labelled("plugin", Span(f"{plugin['name']} {plugin['state']}", "warning"), f"; {plugin['detail']}") for plugin in missing]
 

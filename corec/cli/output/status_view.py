@@ -1,4 +1,4 @@
-"""What `corec run` shows while it runs: a live status on a terminal, lines elsewhere."""
+"""The output of `corec run`: a live status on a terminal, lines elsewhere."""
 
 import logging
 import threading
@@ -15,9 +15,9 @@ log = logging.getLogger("corec.cli.status_view")
 
 #: Seconds between two looks at the node on a terminal, and between two lines elsewhere.
 REDRAW_S, LINE_S = 1.0, 5.0
-#: Seconds between two looks whether it has started.
+#: Seconds between two checks whether the node has started.
 START_S = 0.05
-#: The first one comes sooner: it says that things work.
+#: Seconds to the first one, which comes sooner to show that the node works.
 FIRST_DRAW_S, FIRST_LINE_S = 0.2, 1.0
 ALERTS_A_LINE = 5
 CHART = 20
@@ -25,25 +25,25 @@ CHART = 20
 STYLES = {"": "", "strong": "bold", "faint": "dim", "good": "green", "warning": "yellow", "bad": "bold red"}
 
 
-class Node(Protocol):
-    """What a view looks at."""
+class ShownNode(Protocol):
+    """The part of a node that a view uses."""
 
     state: str
 
     def status(self) -> dict[str, Any]:
-        """What the node does now."""
+        """The document of `corec status --json`."""
 
 
-class View(ABC):
-    """Looks at a node again and again in a thread, from entering to leaving."""
+class StatusView(ABC):
+    """A context in which a thread shows a node's status again and again."""
 
-    def __init__(self, node: Node, first: float, every: float) -> None:
-        """*first*, *every*: seconds to the first look, and between two."""
+    def __init__(self, node: ShownNode, first: float, every: float) -> None:
+        """first: seconds to the first look; every: seconds between two."""
         self._node, self._first, self._every = node, first, every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status-view", daemon=True)
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "StatusView":
         self._thread.start()
         return self
 
@@ -55,7 +55,7 @@ class View(ABC):
 
     @abstractmethod
     def show(self, status: dict[str, Any]) -> None:
-        """Show one status."""
+        """Show a status; called in the view's thread."""
 
     def _run(self) -> None:
         while self._node.state != "running" and not self._over.wait(START_S):
@@ -67,26 +67,26 @@ class View(ABC):
             pause = self._every
 
     def _look(self, *, shown: bool = True) -> None:
-        """Look at the node if it runs; whatever goes wrong in showing it must not touch it."""
+        """Show the node if it runs; errors are logged, since they must not reach the node."""
         if self._node.state != "running":
             return
         try:
             status = self._node.status()
             if shown:
                 self.show(status)
-        except Exception as error:  # the node is more than its picture
+        except Exception as error:  # the node goes on without its display
             log.debug("[StatusView] %s: %s", type(error).__name__, error)
 
 
-class LineView(View):
-    """A line every few seconds on standard output, and the newest alerts by name."""
+class LineView(StatusView):
+    """Prints a line every few seconds, and the newest alerts by name."""
 
-    def __init__(self, node: Node, *, first: float = FIRST_LINE_S, every: float = LINE_S) -> None:
+    def __init__(self, node: ShownNode, *, first: float = FIRST_LINE_S, every: float = LINE_S) -> None:
         super().__init__(node, first, every)
         self._shown = 0  # alerts
 
     def show(self, status: dict[str, Any]) -> None:
-        """Print it; the node goes on when nobody reads it any more."""
+        """Print the lines; the node goes on where the reader of the output is gone."""
         try:
             self._print(status)
         except BrokenPipeError:
@@ -104,10 +104,10 @@ class LineView(View):
         print(f"[Status-{name}] {one_line(status)}", flush=True)
 
 
-class LiveView(View):
+class LiveView(StatusView):
     """A status that is redrawn in place; log lines go above it."""
 
-    def __init__(self, node: Node, console: Any = None, *, first: float = FIRST_DRAW_S, every: float = REDRAW_S) -> None:
+    def __init__(self, node: ShownNode, console: Any = None, *, first: float = FIRST_DRAW_S, every: float = REDRAW_S) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -116,7 +116,7 @@ class LiveView(View):
         self._live = Live(console=self.console, auto_refresh=False)
         self._rates: deque[float] = deque(maxlen=CHART)
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "StatusView":
         self._live.start()
         logs.setup(logs.CallHandler(self._show_log))
         return super().__enter__()
@@ -127,7 +127,6 @@ class LiveView(View):
         logs.setup()
 
     def show(self, status: dict[str, Any]) -> None:
-        """Redraw it."""
         self._rates.append(status["readings"]["per_s"])
         # one line less than there are: the cursor stands below the last one
         lines = status_lines(status, self._rates, width=self.console.width, height=self.console.height - 1)

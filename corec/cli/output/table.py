@@ -1,4 +1,4 @@
-"""Rows of text in columns, and how they are made to fit a terminal: names are elided in their middle."""
+"""Prints rows of text in columns; to fit a terminal, long names lose their middle."""
 
 import shutil
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from typing import NamedTuple
 from corec.cli.common.base import on_terminal
 from corec.common.text import elided
 
-#: Least characters that a name is elided to, while there is a shorter form of the table to try, and when there is none.
+#: Least characters of a shortened name, while a shorter form of the table is left to try, and without one.
 EASY_NAME, LEAST_NAME = 14, 6
 
 
 class Table(NamedTuple):
-    """A header, rows as wide as it, and which columns stand to the left and which of them hold names."""
+    """A header and rows of as many cells; names of the columns aligned left, and of those whose cells may be shortened."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -21,7 +21,7 @@ class Table(NamedTuple):
 
 
 def columns(table: Table, short: Table | None = None, *, width: int | None = None) -> list[str]:
-    """A line for the header and one for each row, within *width* columns (None: as wide as they come).
+    """A line for the header and one for each row, within *width* columns (None: no limit).
 
     short: the same in fewer columns, for where eliding names alone would not do.
     """
@@ -36,7 +36,7 @@ def columns(table: Table, short: Table | None = None, *, width: int | None = Non
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is; None where it is none, and nothing may be lost."""
+    """The width of the terminal at standard output; None where it is none, so that nothing may be shortened."""
     return shutil.get_terminal_size().columns if on_terminal() else None
 
 
@@ -45,7 +45,7 @@ def _fits(lines: Sequence[str], width: int) -> bool:
 
 
 def _lined(table: Table, width: int, least: int, gap: str) -> list[str]:
-    """The lines, with names elided to no less than *least* as far as *width* asks for it (0: not at all)."""
+    """The lines, with names shortened to fit *width*, but not below *least* characters (0: not at all)."""
     cells = [list(column) for column in zip(table.header, *table.rows, strict=True)]
     widths = [max(map(len, column)) for column in cells]
     named = [place for place, name in enumerate(table.header) if name in table.names]

@@ -1,4 +1,4 @@
-"""`corec replay`: a recording through the engine, as fast as it goes or at a pace."""
+"""`corec replay`: runs a recording through the engine, at full speed or at a pace."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from corec.errors import ExitCode
 
 
 class Speed(click.ParamType):
-    """How many times faster than it happened; None for `max`."""
+    """A speed, as a multiple of real time; None for `max`."""
 
     name = "N|max"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float | None:
-        """Read it; refuse what is none."""
+        """The speed; the command fails where *value* is none."""
         if value == "max":
             return None
         try:

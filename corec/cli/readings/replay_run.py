@@ -1,4 +1,4 @@
-"""One replay: recording, engine, pace, progress and, where wanted, a store."""
+"""Runs one replay: recording, engine, pace, progress and, where asked for, a store."""
 
 import time
 from collections import Counter
@@ -24,12 +24,12 @@ from corec.sources.recording import RecordingPiece
 from corec.sources.replay import fold, open_recording
 
 TOP_ALERTS = 10
-#: At a pace, readings come in pieces of this much real time.
+#: With a speed, readings come in pieces of this many seconds of real time.
 PIECE_S = 0.1
 
 
 class ReplayRun:
-    """Everything that one `corec replay` does and counts."""
+    """One `corec replay` and its counts."""
 
     def __init__(self, file: Path, config: Config, *, into: Path | None, block: str | None, at: int | None) -> None:
         admit(config)
@@ -45,7 +45,7 @@ class ReplayRun:
         self._took = 0.0
 
     def run(self, speed: float | None) -> bool:
-        """Replay all of it; True when Ctrl-C ended it before."""
+        """Replay the recording; returns True where Ctrl-C ended it early.  FrameError where it has no readings."""
         began = time.monotonic()
         span = None if speed is None else max(1, round(1000 * speed * PIECE_S))
         with self._store or nullcontext(), _progress(self.recording.size) as show, Interrupt() as interrupt:
@@ -67,7 +67,7 @@ class ReplayRun:
         return interrupt.asked
 
     def summary(self) -> list[str]:
-        """What came of it."""
+        """The lines that the command prints at the end."""
         ledger, rate = self._engine.ledger, self._readings / max(self._took, 1e-9)
         rejected = [f"{count:,} {key[9:]}" for key, count in ledger.items() if key.startswith("rejected_") and count]
         return [
@@ -116,7 +116,7 @@ class ReplayRun:
 
 @contextmanager
 def _progress(size: int) -> Iterator[Any]:
-    """A function that shows how far it is, on a terminal."""
+    """Yields a function (position, text) that updates a progress bar; it does nothing where there is no terminal."""
     if not on_terminal():
         yield lambda position, text: None
         return

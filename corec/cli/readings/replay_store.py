@@ -1,4 +1,4 @@
-"""The results of a replay in a data folder, which a node can go on from."""
+"""Stores the results of a replay in a data folder, which a node can then continue."""
 
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ ROWS = 20_000
 
 
 class ReplayStore:
-    """Gathers outcomes and commits them; leaves a snapshot behind at the end."""
+    """Commits outcomes, ROWS rows at a time, and writes a snapshot at the end."""
 
     def __init__(self, into: Path, engine: Engine) -> None:
         self._engine = engine
@@ -63,7 +63,6 @@ class ReplayStore:
             self._folder.close()
 
     def add(self, outcome: Outcome) -> None:
-        """Take what a fold gave."""
         if outcome.empty:
             return
         self._gathered.append(outcome)

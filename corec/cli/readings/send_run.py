@@ -1,4 +1,4 @@
-"""What `corec send` does."""
+"""Sends recordings and lines of standard input, for `corec send`."""
 
 import select
 import sys
@@ -17,14 +17,14 @@ from corec.publish import Publisher, Reading
 from corec.sources.recording import RecordingPiece
 from corec.sources.replay import open_recording
 
-#: Lines that come within this time go out together.
+#: Lines that come within this time are sent together, LINES at most.
 TOGETHER_S = 0.1
 LINES = 1_000
 
 
 def send_file(file: Path, config: Config, data: Path, *, name: str, block: str | None, at: int | None, now: bool, again: bool,
               timeout: float) -> tuple[int, list[str]]:  # fmt: skip
-    """Send a recording; (readings sent, what was wrong with it)."""
+    """Send a recording; returns (readings sent, problems of the file).  BackPressure after *timeout* s."""
     recording = open_recording(file, config, block=block, at=at)
     sent = 0
     with Publisher(config, name=name, data=data, epoch=None if again else content_number(file)) as publisher:
@@ -38,7 +38,7 @@ def send_file(file: Path, config: Config, data: Path, *, name: str, block: str |
 
 
 def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[int, list[str]]:
-    """Send lines of standard input as they come."""
+    """Send lines of standard input as they come; returns (readings sent, problems)."""
     sent, bad = 0, []
     with Publisher(config, name=name, data=data) as publisher:
         for lines in _gathered(sys.stdin):
@@ -55,7 +55,7 @@ def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[i
 
 
 def reading_of(line: str) -> Reading:
-    """`id,canal,valor[,estado]`."""
+    """Parse a line `id,canal,valor[,estado]`; FrameError."""
     cells = [cell.strip() for cell in line.split(",")]
     try:
         id, canal, valor, estado = (*cells, "1")[:4] if len(cells) in (3, 4) else ()
@@ -68,7 +68,7 @@ def reading_of(line: str) -> Reading:
 
 
 def content_number(file: Path) -> int:
-    """A number of its own for each content: the boot epoch of who sends it, the same each time."""
+    """A hash of the content, never 0.  As the sender's epoch it makes a repeated command send no reading twice."""
     digest = blake2b(digest_size=8)
     with file.open("rb") as stream:
         while part := stream.read(MB):
@@ -91,7 +91,7 @@ def _finish(publisher: Publisher, timeout: float) -> None:
 
 
 def _has_more(stream: TextIO) -> bool:
-    """Whether a line can be read without waiting, as far as the system tells."""
+    """Whether a line can be read without waiting; False where the system cannot say."""
     try:
         return bool(select.select([stream], [], [], 0)[0])
     except (OSError, ValueError):
@@ -99,7 +99,7 @@ def _has_more(stream: TextIO) -> bool:
 
 
 def _gathered(stream: TextIO) -> Iterator[list[str]]:
-    """Lines in groups: what came within a moment."""
+    """Yields the lines that came within TOGETHER_S, LINES at most."""
     lines: list[str] = []
     due = 0.0
     for line in stream:

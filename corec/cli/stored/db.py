@@ -24,7 +24,6 @@ def db() -> None:
 
 
 def admin_options(command: Callable) -> Callable:
-    """--admin USER, --admin-password-file FILE."""
     options = (
         click.option("--admin", metavar="USER", default="postgres", show_default=True, help="Who may make databases and roles."),
         click.option("--admin-password-file", metavar="FILE", type=click.Path(path_type=Path),

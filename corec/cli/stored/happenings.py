@@ -1,4 +1,4 @@
-"""`corec history`: what happened to a block, as its node recorded it."""
+"""`corec history`: repairs, restarts and fusions of a block."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from corec.storage.historia import Happening
 
 LAST = 50
-#: Columns that stand to the right.
+#: Columns that are aligned to the right.
 NUMBERS = ("turn", "fitness", "failing", "entities", "inherited")
 
 

@@ -1,4 +1,4 @@
-"""What `query` and `export` read: a store's rows in a span of time, and names for them."""
+"""Reads the rows of a store in a span of time, and their names, for `query` and `export`."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ from corec.sources.names import Names, NameTable, kept_names
 from corec.storage.open_store import open_reader
 from corec.storage.sqlite.read import FOREVER
 
-#: Without --since, the newest rows are looked for in this span first, then in ever longer ones.
+#: Without --since, the newest rows are searched in a span of FIRST_SPAN_MS, then in spans LONGER times as long.
 FIRST_SPAN_MS, LONGER = 60_000, 8
 
 
@@ -26,7 +26,7 @@ def opened(data: Path, config: Path | None, embedded: bool) -> AbstractContextMa
 def read_rows(
     reader: Any, blocks: str, since: int | None, until: int | None, alerts: bool, last: int = 0
 ) -> np.ndarray:
-    """Windows or alerts in order of time; the *last* of them, or all for 0."""
+    """Windows or alerts in order of time.  last: return only so many of the newest; 0 for all."""
     until = FOREVER if until is None else until
 
     def read(start: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def read_rows(
 
 
 def entity_names(data: Path, config: Path | None) -> Names:
-    """Names by wire id: the folder's own, and those of device tables where the configuration can be read."""
+    """Names by wire id: those kept in the data folder, and those of device tables where the configuration can be read."""
     from corec.config import load
 
     names = kept_names(data)
@@ -67,6 +67,6 @@ def _newest(read: Callable[[int], np.ndarray], end: int, last: int) -> np.ndarra
 
 
 def _newest_commit(reader: Any) -> int:
-    """About when the newest row is of: what came with the last turn, or now."""
+    """The time of the last turn in ms, 0 without one; the newest row is about as old."""
     turn = next(reader.turns(reader.state.turn - 1), None)
     return turn.created if turn else 0

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from corec.sources.names import Names
 
 LAST = 20
-#: What long heads are called in a narrow terminal.
+#: Short column headers for a narrow terminal.
 SHORT_HEADS = {"errors": "err", "messages": "msgs", "fitness": "fit", "acknowledged": "ack"}
-#: Alerts that are about a value; the others are about there being none.
+#: Kinds of alerts that have a value and a limit.
 WITH_LIMIT = ("high", "low", "anomaly")
 
 
@@ -65,7 +65,7 @@ def _window_table(rows: "np.ndarray", ids: dict[int, str], digits: int = 6) -> "
 
 
 def _narrow(table: "Table") -> "Table":
-    """The same with the date said once, if there is one, and short heads."""
+    """The same table with short headers, and a common date in the first header only."""
     from corec.cli.output.table import Table
 
     dates = {row[0][:10] for row in table.rows}
@@ -92,7 +92,7 @@ def _alert_table(rows: "np.ndarray", ids: dict[int, str], names: "Names", seen_t
 
 
 def _times(moments: list[int]) -> list[str]:
-    """Without milliseconds where all of them are whole seconds."""
+    """Times as text, without milliseconds where all of them are whole seconds."""
     from corec.common.times import iso
 
     whole = all(moment % 1000 == 0 for moment in moments)

@@ -1,4 +1,4 @@
-"""What a node does for an isolated plugin: the calls of its `nucleus`, its readings, its log lines, its streams."""
+"""Carries out what the process of an isolated plugin asks of its node: calls, readings, log lines, subscriptions."""
 import asyncio
 import logging
 from collections import deque
@@ -13,12 +13,12 @@ from corec.errors import CoreCError
 from corec.plugin_api.embedded_redis import EmbeddedRedis
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import CURRENT, Meter
-from corec.plugin_api.subscriptions import Entry, Subscription, Subscriptions
+from corec.plugin_api.subscriptions import StreamEntry, Subscription, Subscriptions
 from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.running import Running
 from corec.streams.sending.producer import Producer
 
-#: Entries of all its streams that wait for the pipe before the oldest are dropped.
+#: Entries of all subscriptions that may wait for the pipe; beyond that the oldest are dropped.
 MOST_WAITING = 1_000
 #: Seconds for a command to a real server.
 SERVER_S = 5.0
@@ -29,12 +29,12 @@ MOST_PASS_BYTES = MB
 
 
 def newest_rows(rows: np.ndarray) -> bytes:
-    """As many of the newest rows as one message may have."""
+    """The newest rows that fit into one message, as bytes."""
     return rows[-(MOST_PASS_BYTES // rows.itemsize) :].tobytes()
 
 
 class BlockIdsOf(Protocol):
-    """Gives registered blocks their wire ids; a block is held by one plugin folder at a time."""
+    """Gives registered blocks their wire ids.  One plugin folder at a time holds a block."""
 
     def claim(self, block: str, canal: int, names: Sequence[str], holder: str = "") -> np.ndarray: ...
 
@@ -42,23 +42,23 @@ class BlockIdsOf(Protocol):
 
 
 class IsolatedHost(NamedTuple):
-    """What the node's side of an isolated plugin needs."""
+    """The parts of a node that its side of an isolated plugin uses."""
 
     nucleus: Nucleus
     block_ids: BlockIdsOf
     subscriptions: Subscriptions
     shed: Callable[[Mapping[int, int]], None]  # counts readings by channel as refused
-    in_loop: Callable[..., Future]  # awaits a call in the loop of modules and plugins, where clients of servers live
+    in_loop: Callable[..., Future]  # runs a coroutine in the loop of modules and plugins, to which the Redis client is bound
 
 
 class Forwarded(Subscription):
-    """A subscription whose handler is in the child."""
+    """A subscription whose handler runs in the plugin's process."""
 
     number = 0
-    waiting: "deque[tuple[int, Entry]]"
+    waiting: "deque[tuple[int, StreamEntry]]"
     wake: Callable[[], None]
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: StreamEntry) -> None:
         """Queue an entry for the pipe; from any thread."""
         if not self.active:
             return
@@ -71,14 +71,14 @@ class Forwarded(Subscription):
 
 
 class Answers:
-    """The node's side of one child's life."""
+    """Answers one child process; used by the thread that supervises it."""
 
     def __init__(self, host: IsolatedHost, running: Running, pipe: Pipe, wake: Callable[[], None]) -> None:
         self._host, self._nucleus, self._running, self._pipe, self._wake = host, host.nucleus, running, pipe, wake
         self._producers: dict[int, Producer] = {}
         self._subscriptions: dict[int, Forwarded] = {}
-        self._waiting: deque[tuple[int, Entry]] = deque()
-        CURRENT.set(running.meter)  # this thread works for nobody else
+        self._waiting: deque[tuple[int, StreamEntry]] = deque()
+        CURRENT.set(running.meter)  # this thread works for this plugin only
         self._kinds = {
             "call": self._call, "frames": self._frames, "log": self._log, "unsubscribe": self._unsubscribe, "shed": host.shed,
             "repaired": self._repaired, "dropped": running.meter.was_refused,
@@ -90,11 +90,11 @@ class Answers:
         }  # fmt: skip
 
     def take(self, kind: str, *rest: Any) -> None:
-        """Carry out one message."""
+        """Carry out a message of the child; errors of a call are sent back as its answer."""
         self._kinds[kind](*rest)
 
     def forward(self) -> bool:
-        """Send one entry that waits; False where none does."""
+        """Send one waiting entry of a subscription; False where there is none."""
         if not self._waiting:
             return False
         number, entry = self._waiting.popleft()
@@ -102,7 +102,7 @@ class Answers:
         return True
 
     def close(self) -> None:
-        """The child is gone, with its subscriptions and its hold on its blocks."""
+        """Cancel the child's subscriptions and release its hold on its blocks."""
         for each in self._subscriptions.values():
             each.cancel()
         self._host.block_ids.forget(self._running.folder)
@@ -142,7 +142,7 @@ class Answers:
         self._subscriptions[number].cancel()
 
     def _frames(self, producer: int, frames: bytes, time: int) -> None:
-        """Readings of a block of its, on their way to the journal."""
+        """Submit readings of one of the plugin's blocks, or count them as shed where it sends too much."""
         if not self._meter.may_send(len(frames)):
             self._nucleus.shed(frames)
             return

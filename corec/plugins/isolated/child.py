@@ -1,4 +1,4 @@
-"""The process of a plugin with `aislado`: `python -m corec.plugins.isolated.child FD`, started by the node, never by hand."""
+"""The process of an isolated plugin: `python -m corec.plugins.isolated.child FD`.  The node starts it, with a socket as FD."""
 import asyncio
 import ctypes
 import inspect
@@ -15,17 +15,17 @@ from typing import Any
 
 from corec.common.priority import give_way
 from corec.common.units import MB
-from corec.plugin_api.failures import WHATEVER, told
+from corec.plugin_api.failures import WHATEVER, describe_error
 from corec.plugin_api.metering import Meter
 from corec.plugin_api.stream_writer import REFUSED_S
-from corec.plugin_api.subscriptions import Entry
-from corec.plugins.isolated.nucleus_proxy import Budget, Link, NucleusProxy, datos_of
+from corec.plugin_api.subscriptions import StreamEntry
+from corec.plugins.isolated.nucleus_proxy import Budget, NodeCalls, NucleusProxy, datos_of
 from corec.plugins.isolated.pipe import Closed, Pipe
 from corec.plugins.loading import entry_point, imported
 
-#: The first to go where memory runs out.
+#: Where memory runs out, the kernel kills this process first.
 OOM_SCORE = "1000"
-#: Data beyond `max_ram_mb` at which an allocation fails: the node looks at what is resident, and less often.
+#: Bytes beyond `max_ram_mb` at which an allocation fails; the node checks resident memory, but only now and then.
 HEADROOM = 256 * MB
 PR_SET_PDEATHSIG = 1
 #: Longest log line that is passed on.
@@ -34,68 +34,66 @@ EVERY_S = 1.0
 
 
 class ToNode(logging.Handler):
-    """Log records, on their way to the node's log."""
+    """Sends log records to the node, within the plugin's budget."""
 
-    def __init__(self, link: Link, budget: Budget) -> None:
+    def __init__(self, node: NodeCalls, budget: Budget) -> None:
         super().__init__()
-        self._link, self._budget = link, budget
+        self._node, self._budget = node, budget
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one on."""
         text = self.format(record)[:MOST_TEXT]
         if self._budget.allows(len(text)):
-            self._link.send("log", record.name, record.levelno, text)
+            self._node.send("log", record.name, record.levelno, text)
         else:
             time.sleep(REFUSED_S)
 
 
 class Printed:
-    """Standard output of the plugin, line by line into its log."""
+    """Standard output of the plugin: each line goes into its log."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._rest = log, ""
 
     def write(self, text: str) -> int:
-        """Log whole lines."""
         *lines, self._rest = (self._rest + text)[-MOST_TEXT:].split("\n")
         for line in lines:
             self._log.info("%s", line)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits but an unfinished line."""
+        """Do nothing: an unfinished line waits for its end."""
 
 
 class Child:
-    """One plugin folder and its passes."""
+    """Loads one plugin folder and runs its passes as the node sends them."""
 
     def __init__(self, pipe: Pipe, start: dict[str, Any]) -> None:
         self._pipe, self._start = pipe, start
-        self._link = Link(pipe)
-        self._budget = Budget(self._link, Meter(start["folder"], start["max_mb_s"], tells=False))
-        self.nucleus = NucleusProxy(self._link, start["instance_id"], Path(start["data"]), start["block_ids"], self._budget)
+        self._node = NodeCalls(pipe)
+        self._budget = Budget(self._node, Meter(start["folder"], start["max_mb_s"], logs=False))
+        self.nucleus = NucleusProxy(self._node, start["instance_id"], Path(start["data"]), start["block_ids"], self._budget)
 
     def take_over_output(self) -> None:
-        """Logs and prints go to the node."""
+        """Send log records and printed text to the node."""
         root = logging.getLogger()
-        root.handlers[:], root.level = [ToNode(self._link, self._budget)], logging.INFO
+        root.handlers[:], root.level = [ToNode(self._node, self._budget)], logging.INFO
         sys.stdout = sys.stderr = Printed(logging.getLogger(self._start["folder"]))
 
     async def run(self) -> None:
-        """Load, then pass after pass until the node says stop."""
+        """Load the plugin, then run passes until the node sends "stop"."""
         self._passes: asyncio.Queue = asyncio.Queue()
         threading.Thread(target=self._listen, args=(asyncio.get_running_loop(),), daemon=True).start()
         await self.nucleus.modulos["registro"].inicializar(self.nucleus)
         try:
             await self._load()
         except WHATEVER as error:  # a plugin's code may raise
-            self._link.send("failed", told(error))
+            self._node.send("failed", describe_error(error))
             return
-        self._link.send("ready", list(self.nucleus.plugins))
+        self._node.send("ready", list(self.nucleus.plugins))
         steps = asyncio.create_task(self._step_blocks())
         while (message := await self._passes.get()) is not None:
-            self._link.send("passed", await self._pass(*message))
-            self._budget.tell()
+            self._node.send("passed", await self._pass(*message))
+            self._budget.report()
         steps.cancel()
 
     async def _load(self) -> None:
@@ -110,7 +108,7 @@ class Child:
                 await result
 
     async def _pass(self, load: float, now: int, aggregates: bytes, alerts: bytes, block_ids: list[str] | None) -> str:
-        """One pass of each plugin; what went wrong, or nothing."""
+        """Run one pass of each registered plugin; returns what went wrong, or ""."""
         self.nucleus.begin_pass(load, block_ids)
         datos = datos_of(now, aggregates, alerts)
         try:
@@ -122,44 +120,44 @@ class Child:
         except TimeoutError:
             return f"procesar took more than {self._start['limit']:g} s"
         except WHATEVER as error:  # a plugin's code may raise
-            return f"procesar: {told(error)}"
+            return f"procesar: {describe_error(error)}"
         return ""
 
     async def _step_blocks(self) -> None:
-        """Step the blocks that the plugin leaves alone, as the node does with those of others."""
+        """Step the blocks that the plugin does not step itself, as the node does in its own process."""
         registro = self.nucleus.modulos["registro"]
         while True:
             for key in registro.left_alone():
                 try:
                     await registro.step(key, self.nucleus.load)
                 except Exception as error:  # a block's code may raise; the others go on
-                    logging.getLogger("ModuloRegistro").error("%s: %s", key, told(error))
+                    logging.getLogger("ModuloRegistro").error("%s: %s", key, describe_error(error))
             await asyncio.sleep(EVERY_S)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answers and entries as they come, whatever the loop does; the end of the node is the end of this process."""
+        """Receive messages in a thread, also while the loop is busy.  Exit the process when the node closes the pipe."""
         try:
             while True:
                 for message in self._pipe.messages():
-                    self._heard(loop, *message)
+                    self._received(loop, *message)
                 self._pipe.read()
         except Closed:
             os._exit(0)
 
-    def _heard(self, loop: asyncio.AbstractEventLoop, kind: str, *rest: Any) -> None:
+    def _received(self, loop: asyncio.AbstractEventLoop, kind: str, *rest: Any) -> None:
         if kind == "answer":
-            self._link.answered(*rest)
+            self._node.answered(*rest)
         elif kind == "entry":
             number, id, fields = rest
             found = self.nucleus.subscriptions.get(number)
             if found:
-                found.put(Entry(found.stream, id, fields))
+                found.put(StreamEntry(found.stream, id, fields))
         else:
             loop.call_soon_threadsafe(self._passes.put_nowait, rest if kind == "pass" else None)
 
 
 def protect(max_ram: int) -> None:
-    """Never outlive the node, never come before it, never take more than was said."""
+    """End with the node, run at a lower priority than it, and use at most *max_ram* bytes and HEADROOM."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node stops its children itself
     give_way()
@@ -168,7 +166,7 @@ def protect(max_ram: int) -> None:
     try:
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     except OSError:
-        pass  # not ours to set in some containers
+        pass  # some containers forbid it
 
 
 def main(fd: int) -> None:
@@ -184,7 +182,7 @@ def main(fd: int) -> None:
         asyncio.run(child.run())
     except Closed:
         pass
-    os._exit(0)  # threads of the plugin's hold nobody up
+    os._exit(0)  # does not wait for threads of the plugin
 
 
 if __name__ == "__main__":

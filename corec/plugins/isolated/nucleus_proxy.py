@@ -1,4 +1,4 @@
-"""What a plugin in a process of its own gets for `nucleus`: the same door, carried over a pipe to the node."""
+"""The `nucleus` of an isolated plugin: the plugin API, whose calls go over a pipe to the node."""
 import asyncio
 import itertools
 import os
@@ -20,19 +20,19 @@ from corec.plugin_api.embedded_redis import HINT, STREAM_COMMANDS
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.metering import Meter
 from corec.plugin_api.stream_writer import as_entry, as_text, paced
-from corec.plugin_api.subscriptions import Entry, Subscription
+from corec.plugin_api.subscriptions import StreamEntry, Subscription
 from corec.plugins.isolated.pipe import Pipe
 from corec.plugins.loading import check_plugin
 from corec.streams.sending.producer import Producer
 
 #: Seconds that the node may take to answer a call.
 ANSWER_S = 30.0
-#: The node is told so often of what was dropped here.
-TELL_EVERY_S = 0.1
+#: Seconds between two reports to the node of what was dropped here.
+REPORT_EVERY_S = 0.1
 
 
-class Link:
-    """Calls to the node and its answers."""
+class NodeCalls:
+    """Sends calls to the node and matches its answers."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe, self._numbers = pipe, itertools.count(1)
@@ -40,22 +40,22 @@ class Link:
         self._lock = threading.Lock()
 
     def send(self, *message: Any) -> None:
-        """Tell the node something."""
+        """Send a message that has no answer."""
         self._pipe.send(*message)
 
     def ask(self, operation: str, *arguments: Any) -> Future:
-        """Ask the node for something."""
+        """Call an operation of the node; the future gets the value, or a PluginError."""
         number, answer = next(self._numbers), Future()
         self._open[number] = answer
         self.send("call", number, operation, arguments)
         return answer
 
     def call(self, operation: str, *arguments: Any) -> Any:
-        """Ask and wait."""
+        """Call an operation and wait for its value; TimeoutError after ANSWER_S."""
         return self.ask(operation, *arguments).result(ANSWER_S)
 
     def answered(self, number: int, problem: str, value: Any) -> None:
-        """The node's answer to a call."""
+        """Settle the call *number*.  problem: "" where it succeeded."""
         answer = self._open.pop(number)
         if problem:
             answer.set_exception(PluginError(problem))
@@ -64,29 +64,29 @@ class Link:
 
 
 class Budget:
-    """What the plugin may send: what the node would drop never leaves its process, and is told of now and then."""
+    """The plugin's bound on sent bytes.  What the node would drop is dropped here, and reported to it now and then."""
 
-    def __init__(self, link: Link, meter: Meter) -> None:
-        self._link, self._meter = link, meter
-        self._told, self._tell_at = (0, 0), 0.0
+    def __init__(self, node: NodeCalls, meter: Meter) -> None:
+        self._node, self._meter = node, meter
+        self._reported, self._report_at = (0, 0), 0.0
 
     def allows(self, size: int) -> bool:
-        """Whether *size* bytes may leave."""
+        """Count *size* bytes to be sent; False where the plugin may not send them."""
         fits = self._meter.may_send(size)
-        if time.monotonic() >= self._tell_at:
-            self.tell()
+        if time.monotonic() >= self._report_at:
+            self.report()
         return fits
 
-    def tell(self) -> None:
-        """Tell the node what was dropped since it was told last."""
-        dropped, before = (self._meter.dropped, self._meter.dropped_bytes), self._told
+    def report(self) -> None:
+        """Report to the node what was dropped since the last report."""
+        dropped, before = (self._meter.dropped, self._meter.dropped_bytes), self._reported
         if dropped != before:
-            self._told, self._tell_at = dropped, time.monotonic() + TELL_EVERY_S
-            self._link.send("dropped", dropped[0] - before[0], dropped[1] - before[1])
+            self._reported, self._report_at = dropped, time.monotonic() + REPORT_EVERY_S
+            self._node.send("dropped", dropped[0] - before[0], dropped[1] - before[1])
 
 
 class Missing:
-    """Names what an isolated plugin cannot have."""
+    """Raises a PluginError for a name that an isolated plugin cannot have."""
 
     _what = "nucleus"
 
@@ -98,16 +98,16 @@ class Missing:
 
 
 class Streams(Missing):
-    """`nucleus.redis_client`: the stream commands, carried out by the node."""
+    """The `nucleus.redis_client` of an isolated plugin: stream commands, which the node carries out."""
 
     _what, takes_urgent = "redis_client", True
 
-    def __init__(self, link: Link, budget: Budget) -> None:
-        self._link, self._budget = link, budget
+    def __init__(self, node: NodeCalls, budget: Budget) -> None:
+        self._node, self._budget = node, budget
 
     async def xadd(self, name: Any, fields: dict[Any, Any], id: Any = "*", maxlen: int | None = None, approximate: bool = True,
                    **options: Any) -> bytes | None:
-        """Add an entry; its id, or None, after a moment, where the plugin sends more than it may."""
+        """Add an entry; returns its id, or None after a pause where the plugin sends more than it may."""
         entry = as_entry(fields, id)
         if not self._budget.allows(sum(len(key) + len(value) for key, value in entry.items())):
             return await paced(None)
@@ -135,7 +135,7 @@ class Streams(Missing):
         return 0
 
     async def _asked(self, operation: str, *arguments: Any) -> Any:
-        return await asyncio.wrap_future(self._link.ask(operation, *arguments))
+        return await asyncio.wrap_future(self._node.ask(operation, *arguments))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -144,7 +144,7 @@ class Streams(Missing):
 
 
 class Settings(Missing):
-    """`nucleus.config`: what is safe to hand out."""
+    """The `nucleus.config` of an isolated plugin: `instance_id` only, since the rest may hold secrets."""
 
     _what = "nucleus.config"
 
@@ -152,8 +152,8 @@ class Settings(Missing):
         self.instance_id = instance_id
 
 
-class EngineView(Missing):
-    """`nucleus.engine`: the names of blocks, by index."""
+class BlockNames(Missing):
+    """The `nucleus.engine` of an isolated plugin: `block_ids` only."""
 
     _what = "nucleus.engine"
 
@@ -162,19 +162,19 @@ class EngineView(Missing):
 
 
 class NucleusProxy(Missing, Nucleus):
-    """The node as an isolated plugin sees it; what it cannot have is named by a PluginError."""
+    """The plugin API in an isolated plugin's process.  A name that it cannot have raises a PluginError."""
 
-    def __init__(self, link: Link, instance_id: str, data: Path, block_ids: Sequence[str], budget: Budget) -> None:
-        self._link, self.data = link, data
-        self.config, self._engine = Settings(instance_id), EngineView(block_ids)
-        self.redis_client, self._load = Streams(link, budget), 0.0
+    def __init__(self, node: NodeCalls, instance_id: str, data: Path, block_ids: Sequence[str], budget: Budget) -> None:
+        self._node, self.data = node, data
+        self.config, self._engine = Settings(instance_id), BlockNames(block_ids)
+        self.redis_client, self._load = Streams(node, budget), 0.0
         self._producer = Producer(f"{instance_id}/submit/{os.getpid()}")
         self.plugins: dict[str, Any] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self._modulos = {"registro": ModuloRegistro()}
 
     @property
-    def engine(self) -> EngineView:
+    def engine(self) -> BlockNames:
         return self._engine
 
     @property
@@ -186,7 +186,7 @@ class NucleusProxy(Missing, Nucleus):
         return self._load
 
     def begin_pass(self, load: float, block_ids: Sequence[str] | None) -> None:
-        """Take over what the node told with a pass; *block_ids* where they changed."""
+        """Take over what came with a pass.  block_ids: None where they have not changed."""
         self._load = load
         if block_ids is not None:
             self._engine.block_ids = tuple(block_ids)
@@ -197,42 +197,42 @@ class NucleusProxy(Missing, Nucleus):
             raise PluginError(f"there is a plugin {name!r} already: the first one stays", hint="register each plugin under its own name")
         self.plugins[name] = plugin
 
-    def suscribir(self, stream: str, handler: Callable[[Entry], Any]) -> Subscription:
+    def suscribir(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         if not callable(handler):
             raise PluginError(f"expected a handler that can be called with an entry, got {handler!r:.60}")
-        number = self._link.call("subscribe", stream)
-        found = self.subscriptions[number] = Remote(stream, handler, lambda: self._link.send("unsubscribe", number))
+        number = self._node.call("subscribe", stream)
+        found = self.subscriptions[number] = Remote(stream, handler, lambda: self._node.send("unsubscribe", number))
         found.task = asyncio.get_running_loop().create_task(found.run())
         return found
 
     def entity_name(self, id: int) -> tuple[str, str]:
-        return tuple(self._link.call("entity_name", id))
+        return tuple(self._node.call("entity_name", id))
 
     def claim_block(self, block: str, canal: int, names: Sequence[str]) -> np.ndarray:
-        return np.frombuffer(self._link.call("claim", block, canal, list(names)), np.uint32)
+        return np.frombuffer(self._node.call("claim", block, canal, list(names)), np.uint32)
 
     def block_names(self, block: str) -> Sequence[str]:
-        return self._link.call("names", block)
+        return self._node.call("names", block)
 
     def release_block(self, block: str) -> None:
-        self._link.call("release", block)
+        self._node.call("release", block)
 
     def submit(self, frames: bytes, *, time: int, producer: Producer | None = None) -> None:
-        """They are on their way to the node; what it has no room for counts as shed there."""
-        self._link.send("frames", (producer or self._producer).id, bytes(frames), time)
+        """Send frames to the node without waiting; those it has no room for count as shed there."""
+        self._node.send("frames", (producer or self._producer).id, bytes(frames), time)
 
     def shed(self, frames: bytes) -> None:
-        self._link.send("shed", channel_counts(frames))
+        self._node.send("shed", channel_counts(frames))
 
     def note_repair(self, block: str, *, entities: int, inherited: int, why: str) -> None:
-        self._link.send("repaired", block, entities, inherited, why)
+        self._node.send("repaired", block, entities, inherited, why)
 
     def fuse(self, block: str, host: str, why: str) -> Future:
-        return self._link.ask("fuse", block, host, why)
+        return self._node.ask("fuse", block, host, why)
 
     def news(self, since: int) -> tuple[dict[str, Any], int]:
-        """Waits for the node's answer; `procesar` gets the same without."""
-        number, now, aggregates, alerts = self._link.call("news", since)
+        """Asks the node and waits; the *datos* that `procesar` gets are the same."""
+        number, now, aggregates, alerts = self._node.call("news", since)
         return datos_of(now, aggregates, alerts), number
 
     def take_worker_turn(self, turn: WorkerTurn) -> None:
@@ -241,7 +241,7 @@ class NucleusProxy(Missing, Nucleus):
 
 
 def datos_of(now: int, aggregates: bytes, alerts: bytes) -> dict[str, Any]:
-    """What `procesar` gets, from bytes of the pipe."""
+    """The *datos* of `procesar`, from the bytes of packed rows (dtypes.AGGREGATE, dtypes.ALERT) and a time in ms."""
     return {"bloques": np.frombuffer(aggregates, dtypes.AGGREGATE).copy(), "alertas": np.frombuffer(alerts, dtypes.ALERT).copy(),
             "ahora": now}  # fmt: skip
 
@@ -249,12 +249,11 @@ def datos_of(now: int, aggregates: bytes, alerts: bytes) -> dict[str, Any]:
 class Remote(Subscription):
     """A subscription whose entries come over the pipe."""
 
-    def __init__(self, stream: str, handler: Callable[[Entry], Any], on_cancel: Callable[[], None]) -> None:
+    def __init__(self, stream: str, handler: Callable[[StreamEntry], Any], on_cancel: Callable[[], None]) -> None:
         super().__init__(stream, handler, None)
         self._on_cancel = on_cancel
         self.task: asyncio.Task | None = None
 
     def cancel(self) -> None:
-        """Deliver nothing more."""
         super().cancel()
         self._on_cancel()

@@ -1,4 +1,4 @@
-"""A plugin in a process of its own, as the node sees it: fed, weighed, killed and started again, by one thread."""
+"""The node's side of an isolated plugin: one thread starts its process, feeds it, checks it, kills it and starts it again."""
 import logging
 import os
 import selectors
@@ -19,36 +19,36 @@ from corec.plugins.running import START_LIMIT_S, Running
 
 log = logging.getLogger("PluginManager")
 
-#: Passes that wait for a slow child before it loses the oldest.
+#: Passes that may wait for a slow child; beyond that the oldest is dropped.
 MOST_PASSES = 4
-#: Bytes on their way to a child before entries of streams wait in their own queues.
+#: Unsent bytes from which on entries of subscriptions wait in their own queues.
 MOST_UNSENT = 256 << 10
-#: A child's own limit on a pass comes first; it is killed this much later.
+#: Seconds after its own limit on a pass at which a child is killed.
 GRACE_S = 1.0
 STOP_WAIT_S = 0.3
-#: The thread looks around this often; a child's memory is looked at that often, what is its own less often.
+#: Seconds between two looks at a child's resident memory, and at the part of it that it does not share.
 LOOK_EVERY_S, WEIGH_EVERY_S = 0.1, 5.0
-#: A child that lived for this long is started again at once; others after 1 s, then twice as long each time, up to this.
+#: A child that lived LONG_LIFE_S is started again after FIRST_REST_S; after shorter lives the pause doubles, up to LONGEST_REST_S.
 LONG_LIFE_S, FIRST_REST_S, LONGEST_REST_S = 60.0, 1.0, 600.0
-#: What is read from a child, as a multiple of what it may send (of so much a second at least), a little at a time: the rest
-#: waits in its pipe.
+#: A child is read at READ_FOLD times the rate that it may send at, or that of LEAST_BYTES_S (bytes/s), in portions of PACE_S
+#: seconds; the rest waits in its pipe.
 READ_FOLD, LEAST_BYTES_S, PACE_S = 4, MB >> 3, 0.01
-#: A message counts as so many bytes more than it has: small ones cost time too.
+#: Bytes added to the size of each message in that rate, since small messages cost time too.
 MESSAGE_BYTES = 512
 
 
 class Registry(Protocol):
-    """Where an isolated plugin is recorded; the plugin manager."""
+    """Records isolated plugins; the plugin manager is one."""
 
     def adopt(self, name: str, running: Running) -> bool:
-        """Record it by the name that it registered; False where another has it."""
+        """Record *running* as *name*; False where another plugin has that name."""
 
     def not_loaded(self, folder: str, problem: str) -> None:
-        """Name a plugin that the node goes on without."""
+        """Record why the node goes on without the plugin of *folder*."""
 
 
 class Isolated:
-    """One plugin folder in a child process, over all the lives of that."""
+    """One plugin folder that runs in a child process; the process may be replaced many times."""
 
     def __init__(self, host: IsolatedHost, registry: Registry, main: Path, config: dict[str, Any], meter: Meter) -> None:
         self._host, self._nucleus, self._registry, self._main, self._config = host, host.nucleus, registry, main, config
@@ -64,26 +64,25 @@ class Isolated:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something to send; from any thread."""
+        """Have the thread send what waits; from any thread."""
         os.eventfd_write(self._woken, 1)
 
     def ask_to_stop(self) -> None:
-        """End the child and the thread."""
+        """Begin to stop the child and the thread; `join` waits for them."""
         self._stopping.set()
         self.wake()
 
     def join(self) -> None:
-        """Wait for that."""
         self._thread.join(STOP_WAIT_S + 0.5)
 
-    # --- its lives -----------------------------------------------------------------------------
+    # --- its processes ---------------------------------------------------------------------------
 
     def _supervise(self) -> None:
         while not self._stopping.wait(self.running.wait_s) and self.running.state not in ("failed", "left behind"):
             began = time.monotonic()
             try:
                 problem = self._life()
-            except Exception as error:  # a bug of ours must not leave a child behind unseen
+            except Exception as error:  # a bug in CoreC must not leave a child running unseen
                 log.exception("[PluginManager] plugin %s", self.running.name)
                 problem = f"{type(error).__name__}: {error}"
             if self._stopping.is_set():
@@ -97,7 +96,7 @@ class Isolated:
         self.running.rest(problem, min(FIRST_REST_S * 2 ** (self._deaths - 1), LONGEST_REST_S))
 
     def _life(self) -> str:
-        """Start a child and serve it until it ends; what ended it."""
+        """Start a child and serve it until it ends; returns the reason."""
         ours, theirs = socket.socketpair()
         process = Process(theirs)
         theirs.close()
@@ -114,17 +113,17 @@ class Isolated:
             pipe.close()
             self.running.pid = None
 
-    # --- what a life asks ----------------------------------------------------------------------
+    # --- what a process asks --------------------------------------------------------------------
 
     def introduction(self) -> dict[str, Any]:
-        """What a child is told first."""
+        """The first message to a child."""
         return {"folder": self.running.folder, "main": str(self._main.resolve()), "config": self._config, "max_ram": self.running.max_ram,
                 "limit": self.running.limit, "max_mb_s": self.running.meter.most_bytes_s / MB,
                 "instance_id": self._nucleus.config.instance_id, "data": str(self._nucleus.data.resolve()),
                 "block_ids": list(self.block_ids)}  # fmt: skip
 
     def is_ready(self, names: list[str]) -> None:
-        """The child has loaded the plugin; it takes its name, unless another has it."""
+        """Record the plugin by the first name that it registered; it gives up where the name is taken."""
         name = names[0] if names else self.running.name
         if not self._registry.adopt(name, self.running):
             self.running.gave_up(f"there is a plugin {name!r} already: the first one stays")
@@ -132,12 +131,12 @@ class Isolated:
         self.running.started()
 
     def has_failed(self, problem: str) -> None:
-        """The child could not load the plugin: another one could not either."""
+        """Record that the plugin cannot be loaded; no other child is started."""
         self.running.state = "failed"
         self._registry.not_loaded(self.running.folder, problem)
 
     def weigh(self, process: Process, *, whole: bool) -> str:
-        """Look at the child's memory and time; what is wrong, if anything."""
+        """Measure the child's memory and CPU time; returns what is wrong, or "".  whole: measure its unshared memory too, which is slow."""
         meter, used = self.running.meter, process.resident_bytes
         meter.cpu_s = self._cpu_before + process.cpu_s
         if whole or meter.ram_bytes is None:
@@ -146,7 +145,7 @@ class Isolated:
         return f"its process holds {used / MB:.0f} MB, above its max_ram_mb of {most // MB}" if used > most else ""
 
     def next_pass(self) -> tuple[Any, ...]:
-        """News for one pass: load, time, rows as bytes; the newest rows where there are too many."""
+        """The message of one pass: load, time in ms, and the newest rows as bytes."""
         datos, self.running.since = self._nucleus.news(self.running.since)
         return (self._nucleus.load, datos["ahora"], *(newest_rows(datos[name]) for name in ("bloques", "alertas")))
 
@@ -157,31 +156,30 @@ class Isolated:
 
     @property
     def stopping(self) -> bool:
-        """Whether the node stops."""
         return self._stopping.is_set()
 
     @property
     def woken(self) -> int:
-        """The file that `wake` makes readable."""
+        """The file descriptor that `wake` makes readable."""
         return self._woken
 
 
 class _Life:
-    """One child, from its start to its end."""
+    """One child process, from its start to its end."""
 
     def __init__(self, owner: Isolated, process: Process, pipe: Pipe, answers: Answers) -> None:
         self._owner, self._process, self._pipe, self._answers = owner, process, pipe, answers
         self._running = owner.running
         self._passes: deque[tuple[Any, ...]] = deque()
         self._began = self._due = time.monotonic()
-        self._sent_at: float | None = None  # when the pass on its way was sent
+        self._sent_at: float | None = None  # when the pass under way was sent
         self._look_at = self._weigh_at = 0.0
         self._ready = False
-        self._blocks_told = len(owner.block_ids)
+        self._blocks_sent = len(owner.block_ids)
         self._room_at, self._room = time.monotonic(), 0.0
 
     def run(self) -> str:
-        """Serve it; what ended it."""
+        """Serve it until it ends; returns the reason, "" where the node stops."""
         self._pipe.send("start", self._owner.introduction())
         with selectors.DefaultSelector() as selector:
             selector.register(self._owner.woken, selectors.EVENT_READ)
@@ -209,7 +207,7 @@ class _Life:
         return self._overdue() or self._too_heavy()
 
     def _may_read(self) -> bool:
-        """Whether what the child sent of late leaves room for more."""
+        """Whether the rate at which the child may be read allows another read."""
         now, rate = time.monotonic(), READ_FOLD * max(self._running.meter.most_bytes_s, LEAST_BYTES_S)
         self._room = min(self._room + rate * (now - self._room_at), rate * PACE_S)
         self._room_at = now
@@ -238,7 +236,7 @@ class _Life:
             self._running.passed()
 
     def _feed(self) -> None:
-        """One pass at a time; those that a slow child has no time for are dropped, the oldest first."""
+        """Queue a pass when it is due, and send one where none is under way."""
         now = time.monotonic()
         if self._ready and now >= self._due:
             self._due = max(self._due + self._running.interval, now)
@@ -255,9 +253,9 @@ class _Life:
 
     def _new_blocks(self) -> list[str] | None:
         names = self._owner.block_ids
-        if len(names) == self._blocks_told:
+        if len(names) == self._blocks_sent:
             return None
-        self._blocks_told = len(names)
+        self._blocks_sent = len(names)
         return list(names)
 
     def _overdue(self) -> str:

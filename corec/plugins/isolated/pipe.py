@@ -1,4 +1,4 @@
-"""Messages between a node and a plugin in a process of its own: MessagePack arrays behind their length, over a socket pair."""
+"""Messages between a node and an isolated plugin: MessagePack arrays, each behind its length (uint32), over a socket pair."""
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import msgspec
 from corec.common.units import MB
 from corec.errors import PluginError
 
-#: Bytes of one message, and of one read.
+#: Most bytes of one message, and of one read.
 MOST_BYTES, READ_BYTES = 16 * MB, 64 << 10
 LENGTH = 4
 
@@ -19,7 +19,7 @@ class Closed(Exception):
 
 
 class Pipe:
-    """One end.  The node's does not block: what does not go at once waits in `unsent`."""
+    """One end.  blocking: else bytes that cannot be sent at once wait for `flush`."""
 
     def __init__(self, end: socket.socket, *, blocking: bool) -> None:
         self._end, self._lock = end, threading.Lock()
@@ -27,7 +27,6 @@ class Pipe:
         self._unsent, self._received = bytearray(), bytearray()
 
     def fileno(self) -> int:
-        """For selectors."""
         return self._end.fileno()
 
     @property
@@ -36,7 +35,7 @@ class Pipe:
         return len(self._unsent)
 
     def send(self, *message: Any) -> int:
-        """Send a message, or queue it; its bytes."""
+        """Send or queue a message; returns its size in bytes.  PluginError above MOST_BYTES, Closed."""
         data = msgspec.msgpack.encode(message)
         if len(data) > MOST_BYTES:
             raise PluginError(f"expected a message of at most {MOST_BYTES >> 20} MB, got {len(data):,} bytes", hint="send less at a time")
@@ -46,7 +45,7 @@ class Pipe:
         return len(data)
 
     def flush(self) -> None:
-        """Send what waits, as far as it goes."""
+        """Send waiting bytes, as far as the socket takes them."""
         with self._lock:
             self._flush()
 
@@ -60,7 +59,7 @@ class Pipe:
             raise Closed from error
 
     def read(self) -> int:
-        """Take in what there is; how many bytes."""
+        """Receive what is there; returns how many bytes.  Closed where the other end is gone."""
         try:
             data = self._end.recv(READ_BYTES)
         except BlockingIOError:
@@ -73,7 +72,7 @@ class Pipe:
         return len(data)
 
     def messages(self) -> Iterator[list[Any]]:
-        """The messages that are whole; Closed when what came is none."""
+        """Yields the complete messages that were read; Closed where the bytes are not messages."""
         while len(self._received) >= LENGTH:
             size = int.from_bytes(self._received[:LENGTH], "little")
             if size > MOST_BYTES:
@@ -88,5 +87,4 @@ class Pipe:
                 raise Closed from error
 
     def close(self) -> None:
-        """Let go of it."""
         self._end.close()

@@ -16,7 +16,7 @@ from corec.engine.producer_marks import ORDER_NUMBERS
 from corec.errors import DamagedBatch
 from corec.streams.reach import runs_in_reach
 from corec.streams.redis.bare_frames import Row
-from corec.streams.redis.keys import FRONT_DOOR, id_pair, normal_stream
+from corec.streams.redis.keys import BARE_STREAM, id_pair, normal_stream
 from corec.streams.redis.stamps import stamps_of
 from corec.streams.sending.routing import Routing
 
@@ -79,7 +79,7 @@ def number_of(id: bytes, epoch: int) -> EntryNumber:
 
 def producer_on(stream: str, producer: int = 0) -> int:
     """The producer number for one stream. Each stream needs its own, because two streams are read in no fixed order."""
-    return int.from_bytes(blake2b(f"{FRONT_DOOR}|{producer}|{stream}".encode(), digest_size=8).digest()) or 1
+    return int.from_bytes(blake2b(f"{BARE_STREAM}|{producer}|{stream}".encode(), digest_size=8).digest()) or 1
 
 
 def _bare(rows: list[Bare], routing: Routing) -> Iterator[Routed]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 CRITICAL_CHANNELS = (2, 3, 5)
 #: Field of an entry that holds the envelope or the frame.
 FIELD = b"m"
-FRONT_DOOR = "corec:in"
+BARE_STREAM = "corec:in"
 BEGINNING = "0-0"
 
 

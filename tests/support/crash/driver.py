@@ -70,7 +70,6 @@ def note_commands(dice: random.Random, nucleus: CoreCNucleus, config: dict) -> N
 
 
 def main(config_file: str, data: str, acks_file: str, seed: str) -> None:
-    """Run until killed."""
     config = json.loads(Path(config_file).read_text())
     entries = [entry for entry in config["bloques"] if "funcion" not in entry]
     rng, dice = np.random.default_rng(int(seed)), random.Random(int(seed))

@@ -36,5 +36,4 @@ def rounded(row: tuple) -> tuple:
 
 
 def plain(value):
-    """A Python number."""
     return value.item() if hasattr(value, "item") else value

@@ -18,7 +18,6 @@ LAST = 8
 
 
 def main(data: str, plugins: str, when: str) -> None:
-    """Run until killed."""
     nucleus = CoreCNucleus(parse(CONFIG), data=Path(data), plugins=Path(plugins), with_sources=False)
     commit, seen = SqliteStore.commit, []
 

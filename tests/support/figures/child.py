@@ -112,7 +112,7 @@ class Sleeper:
         self._engine = Engine({"max_ram_mb": 4096, "bloques": [{"id": "s", "canal": 1, "entidades": int(entities)}]})
 
     def hear(self):
-        """A reading of each."""
+        """Feed one reading of each entity."""
         dice, entities = np.random.default_rng(1), self._engine.config.bloques[0].entidades
         for first in range(0, entities, BATCH):
             ids = np.arange(first, min(first + BATCH, entities), dtype=np.uint32)

@@ -41,7 +41,7 @@ class Child:
 
     @property
     def rss(self) -> int:
-        """Bytes of resident memory."""
+        """Resident memory in bytes."""
         return self._seen.memory_info().rss
 
     def cores(self, seconds: float) -> float:
@@ -91,7 +91,7 @@ def configured(folder: Path, **changes: Any) -> Path:
 
 
 def written(folder: Path, config: dict[str, Any]) -> Path:
-    """A configuration folder."""
+    """Write a configuration; returns its folder."""
     (folder / "configs").mkdir()
     (folder / "configs" / "corec_config.json").write_text(json.dumps(config))
     return folder / "configs"

@@ -109,12 +109,11 @@ class Server:
             process.wait(30)
 
     def restart(self) -> None:
-        """Stop and start again."""
         self.stop()
         self.start()
 
     def address(self, dbname: str) -> dict[str, object]:
-        """What psycopg2.connect takes."""
+        """Arguments of psycopg2.connect."""
         password = {"password": self.password} if self.password else {}
         return {"host": self.host, "port": self.port, "user": self.user, "dbname": dbname, **password}
 
@@ -177,7 +176,6 @@ def running(*settings: str):
 
 @pytest.fixture(scope="session")
 def postgres():
-    """The session's server."""
     if url := os.environ.get(URL):
         yield ForeignServer(url)
         return

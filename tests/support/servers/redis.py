@@ -30,7 +30,7 @@ START_S = 60.0
 
 
 def binary() -> Path | None:
-    """The server to run."""
+    """Path of the server's binary."""
     found = [Path(path) for name in ("redis-server", "valkey-server") if (path := shutil.which(name))]
     found += [path for path in [_wheel()] if path]
     return next((path for path in found if os.environ.get(WANTED, "") in str(path)), None)
@@ -80,11 +80,10 @@ class Server:
             process.wait(60)
 
     def pause(self) -> None:
-        """Stop answering."""
+        """Stop its process, so that it answers no longer."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Answer again."""
         self._process.send_signal(signal.SIGCONT)
 
     @property
@@ -94,11 +93,10 @@ class Server:
 
     @property
     def address(self) -> RedisServer:
-        """The same, resolved."""
+        """The address as a RedisServer."""
         return RedisServer(host=self.host, port=self.port)
 
     def client(self, **options):
-        """A plain client."""
         import redis
 
         return redis.Redis(host=self.host, port=self.port, **options)
@@ -252,7 +250,6 @@ def make_certificate(ca: str, cert: str, key: str) -> None:
 
 @pytest.fixture(scope="session")
 def shared_redis():
-    """The session's server."""
     if url := os.environ.get(URL):
         yield ForeignServer(url)
         return

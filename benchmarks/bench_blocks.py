@@ -14,7 +14,7 @@ FUSE, UNDO = {"op": "fuse", "block": "s/1", "host": "s/0", "force": True}, {"op"
 
 @pytest.fixture(scope="module")
 def engine():
-    """A thousand blocks, all of them heard."""
+    """A thousand blocks, each entity of which has had a reading."""
     engine = engine_of(ENTITIES, autoreparacion={"max_errores": 1.0})
     engine.feed_arrays(np.arange(ENTITIES), np.ones(ENTITIES, np.float32), at=START, channel=1)
     return engine
@@ -32,7 +32,7 @@ def milliseconds(seconds):
 
 
 def judged(report, what, best, most):
-    report.judge("organism", what, milliseconds(best), f"< {milliseconds(most)}", best < most)
+    report.judge("blocks", what, milliseconds(best), f"< {milliseconds(most)}", best < most)
 
 
 def commanded(engine, command, *, failing):
