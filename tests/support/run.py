@@ -12,8 +12,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+#: A Redis that was given is emptied by each test of it: it is one worker's.
+WORKERS = "1" if os.environ.get("COREC_TEST_REDIS") else "2"
 #: A worker has all tests of a file: what their fixtures start and make is there once.
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:benchmark", "-m", "not alone")
+SIDE_BY_SIDE = ("-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:benchmark", "-m", "not alone")
 ALONE = ("-m", "alone")
 #: As pytest exits when it collected nothing.
 NO_TESTS = 5
