@@ -19,7 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 def aftermath(tmp_path_factory):
     """(folder, ledger) after all kills."""
     folder = tmp_path_factory.mktemp("crash")
-    kill_often(folder, KILLS, seed=int(os.environ.get("COREC_SEED", "1")))
+
+    def blocks_joined_and_left():
+        return len({what for _, _, what, *_ in evidence.read_moves(folder / "data" / "store.db")}) == 2
+
+    kill_often(folder, KILLS, seed=int(os.environ.get("COREC_SEED", "1")), enough=blocks_joined_and_left)
     return folder, settle(folder)
 
 

@@ -20,6 +20,8 @@ from corec.errors import CapacityError, ConfigError
 from corec.pipeline import recovery
 from tests.support.nodes import running, small
 
+pytestmark = pytest.mark.slow
+
 MANY, SAMPLE = 600, 100
 
 

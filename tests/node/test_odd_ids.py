@@ -4,7 +4,8 @@ import pytest
 from corec._core.wire import pack_envelope, unpack_envelope
 from tests.support.nodes import now_ms, readings, running, small, until
 
-pytest_plugins = ["tests.support.servers.redis"]
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+
 
 DAY_MS = 86_400_000
 STREAMS = ("{s00}:in", "corec:in")

@@ -8,7 +8,7 @@ from corec.publish import Publisher
 from corec.streams.redis.position import Loss, Position, look
 from tests.support.nodes import now_ms, readings, running, small, until
 
-pytest_plugins = ["tests.support.servers.redis"]
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
 
 def once(nucleus) -> int:

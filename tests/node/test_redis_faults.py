@@ -11,7 +11,7 @@ from corec.errors import CoreCError, DiskFull, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
 from corec.streams.redis.intake import RedisIntake
-from tests.support.nodes import now_ms, patient, readings, running, small, until
+from tests.support.nodes import now_ms, patient, read_little_ahead, readings, running, small, until
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.redis import cluster, linked, master_of
 from tests.support.servers.redis import running as server_running
@@ -176,12 +176,11 @@ def test_a_master_of_a_cluster_is_killed(tmp_path):
 @pytest.mark.parametrize("ends", [False, True], ids=["comes back", "node restarts"])
 def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, monkeypatch, ends):
     # Given a node that reads little ahead, whose store takes no turn
-    monkeypatch.setattr("corec.streams.redis.reader.SPOOL_AFTER_S", 0.2)
-    monkeypatch.setattr("corec.streams.redis.reader.AHEAD_BYTES", 5_000)
     # And two senders, whose entries may come in either order
     config, client = patient(redis_config=redis_server.section), redis_server.client()
     nucleus = CoreCNucleus(config, data=tmp_path / "node", with_sources=False)
     nucleus.start()
+    read_little_ahead(nucleus, 5_000, 0.2)
     commit = nucleus.store.commit
     with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
         sent = publish(publisher, 10)

@@ -9,7 +9,8 @@ from corec._core.wire import unpack_envelope
 from corec.publish import Publisher
 from tests.support.nodes import now_ms, readings, running, small, until
 
-pytest_plugins = ["tests.support.servers.redis"]
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+
 
 WITHIN_S = 2.5
 

@@ -10,7 +10,7 @@ from corec.config import parse
 from corec.errors import DiskFull
 from corec.node.status import rss_bytes
 from corec.publish import Publisher
-from tests.support.nodes import now_ms, readings, running, until
+from tests.support.nodes import now_ms, read_little_ahead, readings, running, until
 from tests.support.servers.postgres import running as postgres_running
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]
@@ -78,13 +78,12 @@ class Flow(threading.Thread):
         return self.sent
 
 
-def test_postgresql_is_stopped_while_readings_flow_through_redis(config, own_postgres, redis_server, tmp_path, monkeypatch):
-    if not CHAOS:  # as much ahead as five seconds fill
-        monkeypatch.setattr("corec.streams.redis.reader.SPOOL_AFTER_S", 0.2)
-        monkeypatch.setattr("corec.streams.redis.reader.AHEAD_BYTES", 100_000)
+def test_postgresql_is_stopped_while_readings_flow_through_redis(config, own_postgres, redis_server, tmp_path):
     # Given a node on both servers, and a device that sends all the time
     parsed = parse(config)
     with running(parsed, tmp_path / "node") as nucleus, Publisher(parsed, name="d", folder=tmp_path / "tail") as publisher:
+        if not CHAOS:  # as much ahead as five seconds fill
+            read_little_ahead(nucleus, 100_000, 0.2)
         flow = Flow(publisher)
         flow.start()
         assert until(lambda: once(nucleus) > RATE, 60)
@@ -126,10 +125,8 @@ def outage(nucleus, server, redis_server, flow) -> tuple[int, float]:
     return once(nucleus) - first, time.monotonic() - began
 
 
-def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own_postgres, tmp_path, monkeypatch):
+def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own_postgres, tmp_path):
     # Given a node with little room on disk and on Redis, and a PostgreSQL that stops
-    monkeypatch.setattr("corec.streams.redis.reader.SPOOL_AFTER_S", 0.1)
-    monkeypatch.setattr("corec.streams.redis.reader.AHEAD_BYTES", 10_000)
     config = config | {"max_disk_mb": 1, "redis_config": config["redis_config"] | {"max_mb": 1}}
     rng, sent, refused = np.random.default_rng(1), dict.fromkeys(CHANNELS, 0), dict.fromkeys(CHANNELS, 0)
 
@@ -147,6 +144,7 @@ def test_what_falls_off_a_full_spool_is_counted_by_channel_and_cause(config, own
         return sum(refused.values()) > 0 and met.get("spool", {}).get("state") == "full"
 
     with running(parse(config), tmp_path) as nucleus:
+        read_little_ahead(nucleus, 10_000, 0.1)
         send(nucleus, 7)
         assert until(lambda: once(nucleus) == 7000, 60)
         own_postgres.stop()

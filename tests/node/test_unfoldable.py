@@ -7,7 +7,8 @@ from corec.engine import open_turn
 from corec.pipeline import unfoldable
 from tests.support.nodes import now_ms, readings, running, small, until
 
-pytest_plugins = ["tests.support.servers.redis"]
+pytestmark = pytest.mark.slow
+
 
 BAD = 666
 

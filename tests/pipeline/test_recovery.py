@@ -1,6 +1,10 @@
 """corec.pipeline.recovery: what a start reads."""
+import pytest
+
 from corec.storage.sqlite.read import SqliteReader
 from tests.support.nodes import now_ms, readings, running, small, until
+
+pytestmark = pytest.mark.slow
 
 
 def test_clean_start_reads_no_turns_but_those_behind_its_snapshots(tmp_path, monkeypatch):

@@ -1,20 +1,10 @@
 """The run of all tests: what its parts say is added up, and no failure gets lost."""
+import os
 from collections import Counter
 
 import pytest
 
 from tests.support import run
-
-
-@pytest.mark.parametrize(("line", "counts"), [
-    ("3051 passed, 12 skipped in 480.12s (0:08:00)\n", {"passed": 3051, "skipped": 12}),
-    ("= 1 failed, 2 passed, 3 errors in 0.10s =\n", {"failed": 1, "passed": 2, "error": 3}),
-    ("8 deselected in 0.10s\n", {"deselected": 8}),
-    ("FAILED tests/a.py::test_b - 1 passed\n", {}),
-    ("........ [100%]\n", {}),
-])  # fmt: skip
-def test_closing_lines_of_pytest_are_read(line, counts):
-    assert run.counted(line) == counts
 
 
 @pytest.mark.parametrize(("first", "second", "status", "line"), [
@@ -32,3 +22,36 @@ def test_both_parts_make_one_result(monkeypatch, capsys, first, second, status, 
     monkeypatch.setattr(run, "run_part", lambda words: next(parts))
     assert run.main([]) == status
     assert capsys.readouterr().out.splitlines()[-1] == line
+
+
+@pytest.mark.slow
+def test_a_part_gives_the_counts_of_its_run(tmp_path):
+    # Given tests of every outcome
+    file = tmp_path / "test_some.py"
+    file.write_text(OUTCOMES)
+    # When they are run, Then counts and status are pytest's
+    part = run.run_part(["-c", os.devnull, "--rootdir", str(tmp_path), "-p", "no:cacheprovider", "-n", "2", str(file)])
+    assert part.status == 1
+    assert [part.counts[what] for what in ("passed", "failed", "skipped", "error")] == [2, 1, 1, 1]
+
+
+OUTCOMES = """
+import pytest
+
+def test_passes():
+    pass
+
+def test_fails():
+    assert False
+
+def test_skips():
+    pytest.skip("for a reason")
+
+@pytest.fixture
+def broken():
+    yield
+    assert False
+
+def test_breaks_at_its_end(broken):
+    pass
+"""

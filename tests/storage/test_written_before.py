@@ -25,7 +25,6 @@ from corec.nucleus import CoreCNucleus
 
 pytestmark = pytest.mark.slow
 
-pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis"]
 
 PLACE = Path(__file__).parent.parent / "written_by_394384c"
 VARIANTS = [f"{kind}-{ending}" for kind in ("embedded", "redis", "postgres") for ending in ("clean", "killed")]

@@ -13,6 +13,8 @@ from corec.streams.reach import cut_to_reach
 from corec.streams.redis.bare_frames import as_entries
 from tests.support.nodes import now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 DAY_MS = 86_400_000
 NOW = 1_800_000_000_000
 

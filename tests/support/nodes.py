@@ -40,6 +40,12 @@ def running(config, data):
         assert ledger["in"] == sum(ledger[part] for part in ("stored", "filtered", "late", "shed", "rejected"))
 
 
+def read_little_ahead(nucleus, ahead_bytes, spool_after_s):
+    """A node on Redis keeps little of what it reads in memory, and spools soon."""
+    reader = nucleus.redis.intake.reader
+    reader.ahead_bytes, reader.spool_after_s = ahead_bytes, spool_after_s
+
+
 def now_ms():
     return time.time_ns() // 1_000_000
 

@@ -64,7 +64,7 @@ class RedisReader(RetryingThread):
         self._connections = 0
         self._checked = -1
         self._look_due = 0.0
-        self.ahead_bytes = AHEAD_BYTES
+        self.ahead_bytes, self.spool_after_s = AHEAD_BYTES, SPOOL_AFTER_S
         self._spool_due = 0.0
         self._write_trouble = Trouble(log, f"RedisReader-{instance}")
         self.spool_trouble = Trouble(log, f"Spool-{instance}")
@@ -197,7 +197,7 @@ class RedisReader(RetryingThread):
         """Whether rows read now go to the spool: the pipeline takes none, or the spool holds older rows."""
         if self.spool is None or queue is self.queues[0] or self._spool_begins_at or time.monotonic() < self._spool_due:
             return False
-        return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > SPOOL_AFTER_S)
+        return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > self.spool_after_s)
 
     def _has_room(self, queue: Queue) -> bool:
         """Whether rows read now may go to the queue. Rows in the spool come first."""

@@ -1,10 +1,12 @@
 """A node that is killed at random moments, again and again, and started once more afterwards."""
+import itertools
 import json
 import os
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.crash.forks import Forks
@@ -22,13 +24,22 @@ CONFIG = {
 }  # fmt: skip
 
 
-def kill_often(folder: Path, kills: int, seed: int, content: dict = CONFIG) -> None:
+def lives(kills: int, enough: Callable[[], bool]) -> Iterator[int]:
+    """As many as *kills*, and more until what was done in them is *enough*: a busy machine does less in each."""
+    for number in itertools.count():
+        if number >= kills and enough():
+            return
+        assert number < 10 * kills, "what the kills were to cut through did not happen"
+        yield number
+
+
+def kill_often(folder: Path, kills: int, seed: int, content: dict = CONFIG, enough: Callable[[], bool] = lambda: True) -> None:
     """Start, let work, kill; the seed makes a failing run repeatable up to the machine's timing."""
     dice = random.Random(seed)
     config = folder / "config.json"
     config.write_text(json.dumps(content))
     with Forks("tests.support.crash.driver", folder / "log") as forks:
-        for round_number in range(kills):
+        for round_number in lives(kills, enough):
             node = forks.start(config, folder / "data", folder / "acks", seed * 1000 + round_number)
             time.sleep(dice.random() * 0.8)
             forks.kill(node)

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.crash import redis_evidence
 from tests.support.crash.forks import Forks
+from tests.support.crash.kills import lives
 from tests.support.crash.redis_load import Load
 from tests.support.paths import ROOT
 
@@ -56,7 +58,7 @@ class Aftermath(NamedTuple):
     last: dict  # what the node said last
 
 
-def kill_often(server, folder: Path, config: dict, kills: int, seed: int) -> Aftermath:
+def kill_often(server, folder: Path, config: dict, kills: int, seed: int, enough: Callable[[], bool] = lambda: True) -> Aftermath:
     """Start, let work, kill, with two publishers and bare frames on the way; *folder*: of the node and of what the senders keep."""
     dice, client = random.Random(seed), server.client()
     (folder / "config.json").write_text(json.dumps(config))
@@ -65,7 +67,7 @@ def kill_often(server, folder: Path, config: dict, kills: int, seed: int) -> Aft
         load.start()
     try:
         with Forks("tests.support.crash.redis_node", folder / "log") as forks:
-            bare = sum(_one_life(forks, folder, client, dice) for _ in range(kills))
+            bare = sum(_one_life(forks, folder, client, dice) for _ in lives(kills, enough))
     finally:
         for load in loads:
             load.finish()
