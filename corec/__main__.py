@@ -8,6 +8,11 @@ ABOUT = ("-h", "--help", "--version")
 INTERRUPTED = 130
 #: Seconds that threads of plugins may go on after a command has ended.
 END_WITHIN_S = 0.5
+#: Seconds that a thread runs on while others wait, at the end: those of plugins may be many, and busy.
+TURN_S = 0.0001
+#: Threads that run the loops of plugins; one that has not ended after so many seconds is held by a plugin.
+LOOPS = "organism"
+LOOP_ENDS_S = 0.1
 #: Threads that an exit waits for whatever they are.
 EXECUTORS = ("ThreadPoolExecutor", "asyncio_")
 
@@ -33,8 +38,15 @@ def command(given: list[str] | None = None) -> None:
 
 
 def end_soon(code: int) -> None:
-    """A thread that a plugin began and did not end must not keep this process alive; of the process itself, never of `main`."""
+    """What plugins left running must not keep this process alive; of the process itself, never of `main`."""
     import threading
+
+    sys.setswitchinterval(TURN_S)
+    for thread in [thread for thread in threading.enumerate() if thread.name.startswith(LOOPS)]:
+        thread.join(LOOP_ENDS_S)
+        if thread.is_alive():  # a plugin holds it, and that was said
+            sys.stdout.flush()
+            os._exit(code)
 
     def leave() -> None:
         import logging

@@ -30,6 +30,7 @@ from corec.pipeline.turns import Pipeline
 from corec.plugin_api.embedded_redis import EmbeddedRedis
 from corec.plugin_api.interface import Nucleus
 from corec.plugin_api.subscriptions import StreamEntry, Subscription, Subscriptions
+from corec.plugins.loop_thread import short_turns
 from corec.plugins.manager import PluginManager
 from corec.plugins.runner import ExtensionRunner
 from corec.storage.base import Store
@@ -123,14 +124,19 @@ class CoreCNucleus(Nucleus):
         """Stop cleanly: what was accepted is committed.  Raises the error that stopped the pipeline, if any."""
         if not self._life.begin_stop():
             return
+        with short_turns() as shorten:  # each step of it waits for other threads, behind all that plugins left running
+            for step in (self._stop_runners, self._extensions.stop, self._stop_control, self._acceptance.stop, self.report_refused,
+                         self._life.close):  # fmt: skip
+                shorten()
+                step()
+
+    def _stop_runners(self) -> None:
         for runner in self.runners:
             runner.stop()
-        self._extensions.stop()
+
+    def _stop_control(self) -> None:
         if self._control:
             self._control.stop()
-        self._acceptance.stop()
-        self.report_refused()
-        self._life.close()
 
     def __enter__(self) -> "CoreCNucleus":
         self.start()
@@ -141,7 +147,7 @@ class CoreCNucleus(Nucleus):
 
     def run(self, seconds: float | None = None) -> None:
         """Start, work for *seconds* (None: until SIGINT or SIGTERM), stop."""
-        with stop_signals(self.ask_to_stop):
+        with short_turns() as shorten, stop_signals(lambda: (shorten(), self.ask_to_stop())):
             supervisor = Supervisor()
             self.start()
             gc.freeze()     # objects of the start live on: collecting them would delay a turn

@@ -15,6 +15,8 @@ from corec.plugin_api.failures import PREFIX, LeftBehind
 
 #: Most frames of a stack that are logged, beginning with the plugin's first.
 SHOWN = 8
+#: Most frames of a stack that are searched for a plugin's code, from the innermost one.
+MOST_FRAMES = 1_000
 #: Switch interval of Python in seconds while a plugin blocks the loop; else it is 5 ms.
 TURN_S = 0.0001
 #: Seconds that cancelled tasks may take to end.
@@ -112,12 +114,16 @@ class LoopThread:
         shown = min(own[-1] + 1, SHOWN) if own else SHOWN
         return folder, "".join(traceback.format_stack(frame, shown)).rstrip() if frame else "(no stack)"
 
-    def abandon(self) -> None:
-        """Stop the loop without waiting.  LeftBehind is raised in plugin code that blocks the thread, which ends a loop in Python."""
+    def abandon(self, *, for_good: bool = False) -> None:
+        """Stop the loop without waiting.  LeftBehind is raised in plugin code that blocks the thread, which ends a loop in Python.
+
+        for_good: the node stops.  A stack that is millions of frames deep is then not unwound: no other thread would run for seconds.
+        """
         self.stop()
         for _ in range(TRIES):
             frame = sys._current_frames().get(self._thread.ident or 0)
-            if frame is None or not any(map(_plugin_of, _outward(frame))):
+            stack = list(_outward(frame))
+            if not any(map(_plugin_of, stack)) or (for_good and len(stack) == MOST_FRAMES):
                 return
             if _plugin_of(frame):  # only in the plugin's own frame: raised in a library, it might leave a lock taken
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(LeftBehind))
@@ -138,7 +144,10 @@ async def _ended(tasks: set[asyncio.Task]) -> None:
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
+    """A frame and those that called it, as far as a walk takes no time: a recursion may be millions deep."""
+    for _ in range(MOST_FRAMES):
+        if frame is None:
+            return
         yield frame
         frame = frame.f_back
 

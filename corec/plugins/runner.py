@@ -85,7 +85,7 @@ class ExtensionRunner:
             log.error("[%s] %s holds its loop up and is left behind", self._name, f"plugin {folder}" if folder else "a module")
         except Exception:  # modules of third parties may raise anything
             log.exception("[%s] a module failed to stop", self._name)
-        self._loop_thread.abandon()
+        self._loop_thread.abandon(for_good=True)
 
     def subscribe(self, stream: str, handler: Callable[[StreamEntry], Any]) -> Subscription:
         """Have *handler* called in the loop with the entries of *stream*."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from corec.common.file_lock import FileLock
 from corec.common.units import MB
 from corec.errors import DiskFull, FolderInUse, StorageError
 from corec.storage import disk
@@ -103,7 +104,7 @@ def _refused() -> Iterator[None]:
 class DataFolder(Layout):
     """A data folder, locked while this object is open.
 
-    The lock (flock) belongs to the kernel: it ends with the process and leaves nothing to clean up.
+    The lock (flock) belongs to the kernel: it ends with the process and leaves nothing to clean up.  Child processes do not keep it.
     """
 
     def __init__(self, path: Path, *, least_free: int = LEAST_FREE_BYTES) -> None:
@@ -121,15 +122,13 @@ class DataFolder(Layout):
         """Write the state of this process into the lock file, for `holder`."""
         line = f"{os.getpid()} {state}\n".encode()
         with suppress(OSError):  # also on a full disk: the lock itself is held by the kernel
-            os.pwrite(self._lock, line, 0)
-            os.ftruncate(self._lock, len(line))
+            os.pwrite(self._lock.fd, line, 0)
+            os.ftruncate(self._lock.fd, len(line))
 
     def close(self) -> None:
-        if self._lock >= 0:
-            with suppress(OSError):  # a later holder that writes nothing must not be taken for this process
-                os.ftruncate(self._lock, 0)
-            os.close(self._lock)
-        self._lock = -1
+        with suppress(OSError):  # a later holder that writes nothing must not be taken for this process
+            os.ftruncate(self._lock.fd, 0)
+        self._lock.close()
 
     def __enter__(self) -> "DataFolder":
         return self
@@ -146,13 +145,13 @@ class DataFolder(Layout):
                     folder.mkdir(parents=True)
                     disk.sync_folder(folder.parent)
 
-    def _take_lock(self) -> int:
+    def _take_lock(self) -> FileLock:
         with _refused():
             fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         for pause in (0.02, 0.05, 0.1, 0.0):  # `holder`, in another process, takes it for a moment
             with suppress(BlockingIOError):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return fd
+                return FileLock(fd)
             time.sleep(pause)
         os.close(fd)
         raise in_use(self)

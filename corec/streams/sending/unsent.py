@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corec._core.wire import FRAME_BYTES, pack_envelope
+from corec.common.file_lock import FileLock
 from corec.common.trouble import Trouble
 from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
@@ -75,7 +76,7 @@ class Unsent:
         """
         self._folder, self._name, self._max_bytes = Path(folder), name, max_bytes
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = self._take_lock()
+        self._folder_lock = self._take_lock()
         self._lock = threading.Lock()  # a batch gets its number and its offset together
         self._epoch = time.time_ns() // 1000 if epoch is None else epoch
         self._numbers: dict[str, BatchNumbers] = {}
@@ -123,9 +124,9 @@ class Unsent:
         """Make everything durable and unlock the folder."""
         self.committer.stop()
         self.journal.close()
-        os.close(self._lock_fd)
+        self._folder_lock.close()
 
-    def _take_lock(self) -> int:
+    def _take_lock(self) -> FileLock:
         fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +134,7 @@ class Unsent:
             os.close(fd)
             raise FolderInUse(f"expected a folder of its own for the tail of {self._name!r}, got one in use - at {self._folder}",
                               hint="give each sender that runs at the same time a name of its own") from error  # fmt: skip
-        return fd
+        return FileLock(fd)
 
     def _read_position(self) -> int:
         try:
