@@ -64,9 +64,15 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
         own = journal or open_journal(folder, config, node, floor=store.state.offset, elsewhere=lambda: _read_redis(store))
         return own, intake or JournalIntake(own)
 
+    def store_at(base: StoreBase) -> tuple[SqliteStore, Retention]:
+        if not config.db_config and not folder.store.exists() and any(folder.snapshots.glob("*.snap")):
+            log.error("[Recovery-%s] the store is missing - at %s: a new one begins at turn %d, offset %d, without the rows of before",
+                      name, folder.store, base.turn, base.offset)  # fmt: skip
+        return open_store(config, folder.store, base=base, node=node)
+
     snapshots = Snapshots(folder.snapshots, instance=name, node=node)
     own = config.fragmentos if config.celery_config else 0     # beside the shards that workers have
-    return recover(config, snapshots, lambda base: open_store(config, folder.store, base=base, node=node), logs, shard=own)
+    return recover(config, snapshots, store_at, logs, shard=own)
 
 
 def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase], tuple[SqliteStore, Retention]],
@@ -82,6 +88,7 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase]
         saved = snapshots.load(upto_turn=store.state.turn)
         engine = _assembled(saved, config, shard)
     opened = Opened(engine, *logs(store), store, retention, snapshots)
+    _tell_gap(opened, name)
     if saved:
         _replay_all(opened, saved, config, shard)
     elif store.state.turn and opened.intake.first > 1:
@@ -96,6 +103,14 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase]
     _take_config(opened, config)
     opened.intake.seek(store.state.offset, opened.engine.cursor)
     return opened
+
+
+def _tell_gap(opened: Opened, name: str) -> None:
+    """Batches behind the store that the log has no more: trimmed, for an earlier store had them."""
+    begin, first = opened.store.state.offset + 1, opened.intake.first
+    if first > begin:
+        log.error("[Recovery-%s] the store ends at offset %d and the log begins at %d: batches %d to %d cannot be folded again",
+                  name, begin - 1, first, begin, first - 1)  # fmt: skip
 
 
 def open_without_store(folder: DataFolder, config: Config, problem: ServerAway, *, journal: Journal | None = None,

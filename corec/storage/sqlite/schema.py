@@ -172,6 +172,8 @@ def explain(error: sqlite3.Error, path: Path) -> CoreCError:
         return DamagedFile(
             f"{path} is damaged: {error}", detail=name, hint=REPAIR
         )
+    if "no such table" in str(error):  # an empty file is a database to SQLite
+        return DamagedFile(f"{path} is no store: {error}", detail=name, hint=REPAIR)
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageError(f"{path} is locked by another process", detail=name, hint="close what is writing to it")
     return StorageError(f"could not use {path}: {error}", detail=name, hint="see the system log: the disk may be failing")
