@@ -9,6 +9,8 @@ from corec.streams.journal import Journal
 from corec.streams.sending.producer import Producer
 from tests.support.nodes import now_ms, readings, running, small, until
 
+pytestmark = pytest.mark.slow
+
 
 def other_database(store):
     store.unlink()
