@@ -54,7 +54,7 @@ class SdistWithoutGenerated(sdist):
         self.filelist.files = [file for file in self.filelist.files if file not in made]
 
 
-KERNELS = ["cold.c", "simd.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"]
+KERNELS = ["cold.c", "windows.c", "simd.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"]
 
 setup(
     cmdclass={"build_py": BuildWithPlugins, "sdist": SdistWithoutGenerated},
@@ -63,7 +63,7 @@ setup(
             extension("calls"),
             extension("copyrows"),
             extension("wire", "crc32c.c"),
-            extension("arena", "cold.c"),
+            extension("arena", "cold.c", "windows.c"),
             extension("block", *KERNELS),
         ],
         language_level=3,

@@ -14,4 +14,4 @@ print(engine.ledger["in"], "readings in,", engine.ledger["stored"], "messages ou
 # It prints:
 #
 #     second 44: room 17 at 8.1, limit 8.0
-#     60000 readings in, 15621 messages out, 2 last rows
+#     60000 readings in, 15621 messages out, 3 last rows

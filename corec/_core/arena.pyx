@@ -10,10 +10,12 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from corec._core.layout cimport (
-    CC_NOWHERE, CC_SEG_ATTENTION, CC_SEG_DIRTY, CC_SEG_FROZEN, CC_SEG_PENDING, CC_SLAB_TILES, CC_SLOTS, CC_TILES,
-    Block, Core, Device, Function, Ledger, Policy, Range, Segment, Tile,
+    CC_NOWHERE, CC_POOL_WINDOWS, CC_SEG_ATTENTION, CC_SEG_DIRTY, CC_SEG_FROZEN, CC_SEG_PENDING, CC_SLAB_TILES, CC_SLOTS, CC_TILES,
+    Block, Core, Device, EventColumn, Function, Ledger, Policy, PoolWindow, Range, Segment, Tile,
 )
-from corec._core.core cimport cc_advance, cc_locate_sparse
+from corec._core.core cimport (
+    cc_advance, cc_locate_sparse, cc_make_events, cc_pool_clear, cc_pool_forget_closed, cc_pool_restore, cc_set_clock,
+)
 
 import numpy as np
 
@@ -72,8 +74,12 @@ cdef class Arena:
         self.core.blocks = <Block *>calloc(<size_t>blocks + spare, sizeof(Block))
         self.core.policies = <Policy *>calloc(<size_t>policies + spare, sizeof(Policy))
         self.core.functions = <Function *>calloc(<size_t>functions + spare, sizeof(Function))
-        if not (self.core.segments and self.core.blocks and self.core.policies and self.core.functions):
+        self.core.pool = <PoolWindow *>calloc(CC_POOL_WINDOWS, sizeof(PoolWindow))     # what is not used costs no resident memory
+        self.core.pools = <uint32_t *>calloc(<size_t>blocks + spare, sizeof(uint32_t))
+        if not (self.core.segments and self.core.blocks and self.core.policies and self.core.functions and self.core.pool
+                and self.core.pools):
             raise MemoryError(f"no memory for the headers of {segments} segments and {blocks} blocks")
+        cc_pool_clear(&self.core)
         self.core.tiles = <Tile *>mmap(NULL, self.tile_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if self.core.tiles == <Tile *>MAP_FAILED:
             raise MemoryError(f"no {self.tile_bytes} bytes of address space for {segments} segments")
@@ -87,8 +93,14 @@ cdef class Arena:
         return 0
 
     def __dealloc__(self):
+        cdef uint32_t segment
         if self.core.tiles != <Tile *>MAP_FAILED and self.core.tiles != NULL:
             munmap(self.core.tiles, self.tile_bytes)
+        if self.core.segments != NULL:
+            for segment in range(self.core.n_segments):
+                free(self.core.segments[segment].events)
+        free(self.core.pool)
+        free(self.core.pools)
         free(self.core.segments)
         free(self.core.blocks)
         free(self.core.policies)
@@ -103,6 +115,9 @@ cdef class Arena:
             raise MemoryError(f"no room for {most} more: at most {self.spare} can be added to this arena")
         self.open_tiles(self.core.n_segments + segments)
         self.spare -= most
+        cdef uint32_t block
+        for block in range(self.core.n_blocks, self.core.n_blocks + blocks):
+            self.core.pools[block] = <uint32_t>CC_NOWHERE
         self.core.n_segments += segments
         self.core.n_blocks += blocks
         self.core.n_policies += policies
@@ -145,7 +160,7 @@ cdef class Arena:
 
     @property
     def clock(self):
-        """Largest accepted time, ms."""
+        """Arrival of the newest readings, ms."""
         return self.core.clock
 
     @property
@@ -155,8 +170,35 @@ cdef class Arena:
 
     @property
     def tick(self):
-        """The clock in whole seconds."""
+        """Seconds that the clock went on; it never goes back, and does not know when the clock is set."""
         return self.core.tick
+
+    @property
+    def skipped(self):
+        """ms: by how much the clock was set, in all."""
+        return self.core.skipped
+
+    @skipped.setter
+    def skipped(self, int64_t ms):
+        self.core.skipped = ms
+
+    @property
+    def next_close(self):
+        """ms: no amended window closes before the clock is there."""
+        return self.core.next_close
+
+    @property
+    def two_windows(self):
+        """Whether a third window of a block closes the oldest, and what is closed stays closed: the rules of before."""
+        return bool(self.core.two_windows)
+
+    @two_windows.setter
+    def two_windows(self, bint on):
+        self.core.two_windows = on
+
+    def keep(self, int64_t ms):
+        """Count readings as late whose time is this much before the clock, 0 = never."""
+        self.core.keep = ms
 
     @property
     def counters(self):
@@ -170,6 +212,35 @@ cdef class Arena:
     def advance(self, int64_t now, int64_t lateness):
         """Move the clock to *now* (ms), never back; the watermark follows *lateness* ms behind."""
         cc_advance(&self.core, now, lateness)
+
+    def set_clock(self, int64_t now):
+        """Set the clock to *now* (ms), also back; ticks stay what they are.  Where it goes back, nothing may be open."""
+        cc_set_clock(&self.core, now)
+
+    # --- open windows beside the two of each block ---------------------------------------------
+
+    @property
+    def pool(self):
+        """dtypes.POOL[n], a copy: the open windows beside those of `blocks`, in the order in which they came."""
+        cdef uint32_t i = self.core.pool_first
+        rows = []
+        while i != <uint32_t>CC_NOWHERE:
+            rows.append((<const char *>&self.core.pool[i])[:sizeof(PoolWindow)])
+            i = self.core.pool[i].after
+        return np.frombuffer(b"".join(rows), dtypes.POOL)
+
+    def restore_pool(self, windows):
+        """Put back what `pool` gave, in place of what there is.  IndexError where a block of it is not there."""
+        cdef const uint8_t[::1] raw = np.ascontiguousarray(windows, dtypes.POOL).view(np.uint8)
+        cdef Py_ssize_t i
+        cc_pool_clear(&self.core)
+        for i in range(len(windows)):
+            if not cc_pool_restore(&self.core, <const PoolWindow *>&raw[i * sizeof(PoolWindow)]):
+                raise IndexError(f"window {i} of block {windows['block'][i]}")
+
+    def forget_closed(self):
+        """Let go of the windows of the pool that end by `closed_until` of their block and amend nothing."""
+        cc_pool_forget_closed(&self.core)
 
     # --- ids -----------------------------------------------------------------------------------
 
@@ -280,22 +351,43 @@ cdef class Arena:
             raise IndexError(f"segment {segment} of {self.core.n_segments}")
         return &self.core.tiles[<size_t>segment * CC_SLAB_TILES]
 
+    def make_events(self, uint32_t segment):
+        """Give a segment its event column, filled from the seconds in which its entities were heard; it must be awake."""
+        self.slab(segment)                      # IndexError when there is no such segment
+        if not cc_make_events(&self.core, segment):
+            raise MemoryError(f"no memory for the event times of segment {segment}")
+
+    def segment_bytes(self, uint32_t segment):
+        """(bytes of the tiles in use of a segment, the same with its event column): what read_segment may give."""
+        cdef size_t tiles = (self.core.segments[segment].used + 7) // 8
+        return tiles * sizeof(Tile), tiles * sizeof(Tile) + sizeof(EventColumn)
+
     def read_segment(self, uint32_t segment):
-        """The tiles in use of a segment, as bytes."""
+        """The tiles in use of a segment, as bytes, and behind them its event column, if it has one."""
         cdef const char *start = <const char *>self.slab(segment)
         cdef size_t tiles = (self.core.segments[segment].used + 7) // 8
-        return start[:tiles * sizeof(Tile)]
+        cdef EventColumn *events = self.core.segments[segment].events
+        whole = start[:tiles * sizeof(Tile)]
+        return whole if events == NULL else whole + (<const char *>events)[:sizeof(EventColumn)]
 
     def write_segment(self, uint32_t segment, const uint8_t[::1] data not None):
         """Put back what read_segment gave."""
         cdef Tile *start = self.slab(segment)
-        cdef size_t tiles = (self.core.segments[segment].used + 7) // 8
-        if <size_t>data.shape[0] != tiles * sizeof(Tile):
-            raise ValueError(f"segment {segment}: expected {tiles * sizeof(Tile)} bytes, got {data.shape[0]}")
-        memcpy(start, &data[0], data.shape[0])
+        cdef size_t tiles = (self.core.segments[segment].used + 7) // 8 * sizeof(Tile)
+        cdef Segment *s = &self.core.segments[segment]
+        if <size_t>data.shape[0] not in (tiles, tiles + sizeof(EventColumn)):
+            raise ValueError(f"segment {segment}: expected {tiles} bytes, or {sizeof(EventColumn)} more, got {data.shape[0]}")
+        memcpy(start, &data[0], tiles)
+        free(s.events)
+        s.events = NULL
+        if <size_t>data.shape[0] > tiles:
+            self.make_events(segment)
+            memcpy(s.events, &data[tiles], sizeof(EventColumn))
 
     def release_segment(self, uint32_t segment):
-        """Give the pages of a segment back to the system; it reads as zero."""
+        """Give the pages of a segment back to the system; it reads as zero and has no event column."""
+        free(self.core.segments[segment].events)
+        self.core.segments[segment].events = NULL
         madvise(self.slab(segment), CC_SLAB_TILES * sizeof(Tile), MADV_DONTNEED)
 
     def __sizeof__(self):
@@ -306,4 +398,4 @@ cdef class Arena:
 def struct_sizes():
     """Name -> bytes of each struct, as the C compiler laid it out."""
     return {"TILE": sizeof(Tile), "SEGMENT": sizeof(Segment), "BLOCK": sizeof(Block), "POLICY": sizeof(Policy),
-            "FUNCTION": sizeof(Function), "RANGE": sizeof(Range), "LEDGER": sizeof(Ledger)}
+            "FUNCTION": sizeof(Function), "POOL": sizeof(PoolWindow), "RANGE": sizeof(Range), "LEDGER": sizeof(Ledger)}

@@ -8,6 +8,7 @@ from corec._core.arena import Arena
 DONE: int
 ATTENTION: int
 ROOM: int
+EVENTS: int
 SIMD: str
 
 class Outlet:

@@ -13,7 +13,7 @@ from libc.string cimport memset
 from corec._core.arena cimport Arena
 from corec._core.core cimport Kernels, cc_close_windows, cc_kernels, cc_repair_segment, cc_sweep_due, cc_sweep_segment
 from corec._core.layout cimport (
-    CC_ATTENTION, CC_DONE, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_FROZEN, CC_SEG_HEARD, CC_SLOTS,
+    CC_ATTENTION, CC_DONE, CC_EVENTS, CC_POOL_WINDOWS, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_FROZEN, CC_SEG_HEARD, CC_SLOTS,
     Alert, Batch, Core, Message, Progress, Row, Segment, Sink,
 )
 
@@ -25,7 +25,7 @@ from corec._core import dtypes
 from corec._core.wire import whole_frames
 from corec.errors import ConfigError
 
-DONE, ATTENTION, ROOM = CC_DONE, CC_ATTENTION, CC_ROOM
+DONE, ATTENTION, ROOM, EVENTS = CC_DONE, CC_ATTENTION, CC_ROOM, CC_EVENTS
 
 cdef const Kernels *kernels = cc_kernels(NULL)
 
@@ -72,7 +72,7 @@ cdef class Outlet:
     def __cinit__(self, size_t blocks, size_t room=32 * CC_SLOTS):
         self.sink.max_alerts = room if room > CC_SLOTS else CC_SLOTS
         self.sink.max_messages = 8 * self.sink.max_alerts
-        self.sink.max_rows = 2 * blocks + 1024
+        self.sink.max_rows = 2 * blocks + CC_POOL_WINDOWS + 1024
         self.sink.n_messages = self.sink.n_alerts = self.sink.n_rows = 0
         self.sink.messages = <Message *>malloc(self.sink.max_messages * sizeof(Message))
         self.sink.alerts = <Alert *>malloc(self.sink.max_alerts * sizeof(Alert))
@@ -115,7 +115,7 @@ def fold_frames(Arena arena not None, Outlet outlet not None, const uint8_t[::1]
                 const int32_t[::1] offsets=None, size_t start=0):
     """Fold frames (n * 10 bytes) of *time* ms from frame *start* on.
 
-    Returns (frames done, DONE | ATTENTION | ROOM, segment that needs attention).  Raises FrameError when the
+    Returns (frames done, DONE | ATTENTION | ROOM | EVENTS, segment that needs attention).  Raises FrameError when the
     length is no multiple of 10.
     """
     cdef Batch batch
@@ -161,7 +161,7 @@ def step_segments(Arena arena not None, Outlet outlet not None, const uint32_t[:
                 stop = CC_ATTENTION
                 break
             if (sink.max_messages - sink.n_messages < CC_SLOTS or sink.max_alerts - sink.n_alerts < CC_SLOTS
-                    or sink.max_rows - sink.n_rows < 2):
+                    or sink.max_rows - sink.n_rows < 4):
                 stop = CC_ROOM
                 break
             kernels.step_segment(&arena.core, sink, segment)
@@ -186,7 +186,7 @@ def sweep(Arena arena not None, Outlet outlet not None, uint32_t since, size_t s
     """Mark the entities that fell silent, segments *start* on; *since* is the second of the last sweep.
 
     Hibernated segments are skipped: whatever they hold fell silent before they slept.  Returns (segments done,
-    DONE | ATTENTION | ROOM, segment).
+    DONE | ATTENTION | ROOM | EVENTS, segment).
     """
     cdef size_t i = start
     cdef Segment *s

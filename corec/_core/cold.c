@@ -1,5 +1,6 @@
-/* Windows, silence, repair and the lookup of sparse ids: what runs once a window or a second. */
+/* Silence, repair, the clock, readings out of order and the lookup of sparse ids: what runs once a second, or seldom. */
 #include "core.h"
+#include <stdlib.h>
 #include <string.h>
 #include <math.h>
 
@@ -33,85 +34,14 @@ uint32_t cc_locate_sparse(const Core *core, uint32_t id)
     return segment * CC_SLAB_TILES * CC_LANES + slot % CC_SLOTS;
 }
 
-/* The segment that keeps reading `index` from being folded, or CC_NOWHERE. */
-uint32_t cc_attention(const Core *core, const Batch *b, size_t index)
+/* Why a fold stopped before reading `index`, and the segment that has to be seen to. */
+Progress cc_why_stopped(const Core *core, const Batch *b, size_t index)
 {
-    const uint32_t loc = cc_locate(core, cc_batch_id(b, index));
-    if (loc == CC_NOWHERE || !(core->segments[loc >> 10].flags & CC_SEG_ATTENTION)) return CC_NOWHERE;
-    return loc >> 10;
-}
-
-/* fitness = good / (good + failed) of the window, times the share of heard entities that do not fail. */
-static float fitness_of(const Block *b, const Window *w)
-{
-    const double readings = (double)w->count + w->errors;
-    const double good = readings > 0 ? w->count / readings : 1.0;
-    const double healthy = b->heard ? 1.0 - (double)b->failing / b->heard : 1.0;
-    return (float)(good * healthy);
-}
-
-static void window_close(const Core *core, Block *b, Window *w, Sink *sink)
-{
-    const double n = w->count, mean = w->sum / n, var = w->squares / n - mean * mean;
-    b->fitness = fitness_of(b, w);
-    sink->rows[sink->n_rows++] = (Row){
-        .block = (uint32_t)(b - core->blocks), .canal = b->canal, .window = w->start, .count = w->count,
-        .mean = w->count ? w->origin + mean : NAN, .min = w->count ? w->min : NAN, .max = w->count ? w->max : NAN,
-        .std = w->count ? sqrt(var > 0.0 ? var : 0.0) : NAN,
-        .errors = w->errors, .messages = w->messages, .fitness = b->fitness, .score = w->score};
-    if (w->end > b->closed_until) b->closed_until = w->end;
-    w->start = w->end = 0;
-}
-
-static void window_open(Window *w, int64_t start, int64_t end)
-{
-    memset(w, 0, sizeof *w);
-    w->start = start;
-    w->end = end;
-    w->min = INFINITY;
-    w->max = -INFINITY;
-}
-
-static int64_t window_start(int64_t time, int64_t length)
-{
-    const int64_t rest = time % length;
-    return time - (rest < 0 ? rest + length : rest);
-}
-
-static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t sooner(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/* The open window for `time`, opening it where it may; NULL when that window is closed: a late reading.
- * Windows never overlap, whatever lengths reloads gave them: a new one gives way to those that are. */
-Window *cc_window_at(Core *core, Block *b, int64_t time, Sink *sink)
-{
-    if (b->newest.end && time >= b->newest.start && time < b->newest.end) return &b->newest;
-    if (b->older.end && time >= b->older.start && time < b->older.end) return &b->older;
-    const int64_t length = core->policies[b->policy].window_ms, start = window_start(time, length), end = start + length;
-    if (time < b->closed_until || end <= core->watermark) return NULL;
-    if (!b->newest.end) {
-        window_open(&b->newest, later(start, b->closed_until), end);
-        return &b->newest;
-    }
-    if (time >= b->newest.end) {
-        if (b->older.end) window_close(core, b, &b->older, sink);
-        b->older = b->newest;
-        window_open(&b->newest, later(start, b->older.end), end);
-        return &b->newest;
-    }
-    if (b->older.end) return NULL;
-    window_open(&b->older, later(start, b->closed_until), sooner(end, b->newest.start));
-    return &b->older;
-}
-
-/* Close, block by block, every window that ends by `until`; the caller gave room for two rows a block. */
-void cc_close_windows(Core *core, int64_t until, Sink *sink)
-{
-    for (uint32_t i = 0; i < core->n_blocks; i++) {
-        Block *b = &core->blocks[i];
-        if (b->older.end && b->older.end <= until) window_close(core, b, &b->older, sink);
-        if (b->newest.end && b->newest.end <= until) window_close(core, b, &b->newest, sink);
-    }
+    const uint32_t loc = cc_locate(core, cc_batch_id(b, index)), segment = loc >> 10;
+    if (loc == CC_NOWHERE) return (Progress){index, CC_ROOM, 0};
+    if (core->segments[segment].flags & CC_SEG_ATTENTION) return (Progress){index, CC_ATTENTION, segment};
+    if (cc_needs_events(core, &core->segments[segment], cc_batch_time(b, index))) return (Progress){index, CC_EVENTS, segment};
+    return (Progress){index, CC_ROOM, 0};
 }
 
 /* The age of an entity that was heard and does not count as silent, in ticks of its policy, else 0; without a branch.
@@ -271,12 +201,96 @@ size_t cc_repair_segment(Core *core, uint32_t segment, int ordered)
     return repaired;
 }
 
+/* --- readings that are older than the newest of their entity ------------------------------------- */
+
+#define LONG_AGO 0x40000000u    /* 10 ms: 124 days */
+
+static uint32_t hundredths(int64_t ms) { return (uint32_t)(ms / 10); }
+
+/* Event times of a segment's entities, from the seconds in which they were heard.  Returns 0 where there is no memory. */
+int cc_make_events(Core *core, uint32_t segment)
+{
+    Segment *s = &core->segments[segment];
+    const Policy *p = &core->policies[s->policy];
+    const Tile *tiles = &core->tiles[(size_t)segment * CC_SLAB_TILES];
+    if (s->events) return 1;
+    s->events = calloc(1, sizeof *s->events);
+    if (!s->events) return 0;
+    const int64_t second = core->clock - (core->clock - core->skipped) % 1000;
+    for (uint32_t slot = 0; slot < s->used; slot++) {
+        const uint32_t state = tiles[slot >> 3].state[slot & 7];
+        const int64_t age = (int64_t)((p->tick - (state >> CC_SEEN_SHIFT)) & CC_SEEN_MASK) << p->tick_shift;
+        const int silent = ((state >> CC_QUALITY_SHIFT) & 15) == CC_SILENT;     /* for how long is not known */
+        s->events->last[slot] = silent ? hundredths(second) - LONG_AGO : hundredths(second - 1000 * age);
+    }
+    return 1;
+}
+
+/* Note the event time of a reading; returns 1 where it is older than the newest one of its entity. */
+int cc_is_older(Segment *s, uint32_t slot, uint32_t state, int64_t time)
+{
+    const uint32_t now = hundredths(time);
+    if ((state & (15u << CC_QUALITY_SHIFT)) && (int32_t)(now - s->events->last[slot]) < 0) return 1;
+    s->events->last[slot] = now;
+    return 0;
+}
+
+/* After a whole pass: every entity was heard now. */
+void cc_note_events(const Core *core, Segment *s)
+{
+    for (uint32_t slot = 0; slot < s->used; slot++) s->events->last[slot] = hundredths(core->clock);
+}
+
+/* A limit that was exceeded, told once for each entity and window. */
+static void late_alert(Sink *sink, const Segment *s, const Policy *p, uint32_t slot, uint32_t id, float x, int64_t time, const Window *w)
+{
+    const float high = s->high ? s->high[slot] : p->high, low = s->low ? s->low[slot] : p->low;
+    const uint32_t window = hundredths(w->start);
+    if (!p->limited || !(x > high || x < low) || s->events->alerted[slot] == window) return;
+    s->events->alerted[slot] = window;
+    sink->alerts[sink->n_alerts++] = (Alert){time, id, s->owner, s->canal, CC_ALERT_LATE, x, x > high ? high : low};
+}
+
+/* Fold a reading that is older than the newest of its entity: it counts in its window, is held against the limits and is
+ * sent on; what the entity has learnt stays as it is. */
+void cc_fold_older(Core *core, Sink *sink, uint32_t loc, uint32_t id, float x, int good, int64_t time, Window *w)
+{
+    const Segment *s = &core->segments[loc >> 10];
+    const Policy *p = &core->policies[s->policy];
+    Tile *t = &core->tiles[loc >> 3];
+    const uint32_t state = t->state[loc & 7];
+    if (((state >> CC_QUALITY_SHIFT) & 15) != CC_SILENT)        /* it was heard now, whatever it says of then */
+        t->state[loc & 7] = (state & ((1u << CC_SEEN_SHIFT) - 1)) | p->tick << CC_SEEN_SHIFT;
+    if (good) {
+        cc_window_add(w, x, 0.0f, 1);
+        late_alert(sink, s, p, loc & 1023, id, x, time, w);
+    } else {
+        w->errors++;
+        w->messages++;
+    }
+    core->ledger.stored++;
+    sink->messages[sink->n_messages++] = (Message){id, s->canal, good ? x : t->value[loc & 7], (uint8_t)good, time};
+}
+
+/* --- time ---------------------------------------------------------------------------------------- */
+
 /* Move the clock to `now` ms, never back, with what hangs on it. */
 void cc_advance(Core *core, int64_t now, int64_t lateness)
 {
     if (now <= core->clock) return;
     core->clock = now;
     core->watermark = now - lateness;
-    core->tick = (uint32_t)(now / 1000);
+    core->tick = (uint32_t)((now - core->skipped) / 1000);
     for (uint32_t i = 0; i < core->n_policies; i++) core->policies[i].tick = core->tick >> core->policies[i].tick_shift;
+}
+
+/* Set the clock to `now` ms, also back; ticks stay what they are.  The caller closed what is open where time goes back. */
+void cc_set_clock(Core *core, int64_t now)
+{
+    const int64_t lateness = cc_lateness(core);
+    if (now < core->clock)
+        for (uint32_t i = 0; i < core->n_blocks; i++) core->blocks[i].closed_until = 0;
+    core->skipped += now - core->clock;
+    core->clock = now;
+    core->watermark = now - lateness;
 }

@@ -21,10 +21,13 @@ const Kernels *cc_kernels(const char *name);
 
 /* cold.c: what is not in a loop over readings */
 uint32_t cc_locate_sparse(const Core *, uint32_t id);
-uint32_t cc_attention(const Core *, const Batch *, size_t index);
-Window *cc_window_at(Core *, Block *, int64_t time, Sink *);
+Progress cc_why_stopped(const Core *, const Batch *, size_t index);
+int cc_make_events(Core *, uint32_t segment);
+int cc_is_older(Segment *, uint32_t slot, uint32_t state, int64_t time);
+void cc_note_events(const Core *, Segment *);
+void cc_fold_older(Core *, Sink *, uint32_t loc, uint32_t id, float x, int good, int64_t time, Window *);
 void cc_advance(Core *, int64_t now, int64_t lateness);
-void cc_close_windows(Core *, int64_t until, Sink *);
+void cc_set_clock(Core *, int64_t now);
 int cc_sweep_due(Core *, uint32_t segment, uint32_t since);
 size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *);
 size_t cc_repair_segment(Core *, uint32_t segment, int ordered);
@@ -35,6 +38,43 @@ static inline uint32_t cc_locate(const Core *core, uint32_t id)
     if (id < core->dense)
         return id + (id / CC_SLOTS) * (CC_SLAB_TILES * CC_LANES - CC_SLOTS);
     return cc_locate_sparse(core, id);
+}
+
+/* windows.c: the windows that a block has open */
+Window *cc_find_window(const Core *, Block *, int64_t time);
+Window *cc_window_at(Core *, Block *, int64_t time, Sink *);
+void cc_close_windows(Core *, int64_t until, Sink *);
+void cc_pool_clear(Core *);
+int cc_pool_restore(Core *, const PoolWindow *);
+void cc_pool_forget_closed(Core *);
+
+/* From the end of a window to its closing, ms. */
+static inline int64_t cc_lateness(const Core *core) { return core->clock - core->watermark; }
+
+/* The time of reading `i` of a batch, ms. */
+static inline int64_t cc_batch_time(const Batch *b, size_t i)
+{
+    return b->offsets ? b->time + b->offsets[i] : b->time;
+}
+
+/* Whether the order of a segment's readings can no longer be told from when they came: this one's time is far from its arrival. */
+static inline int cc_needs_events(const Core *core, const Segment *s, int64_t time)
+{
+    return !s->events && !core->two_windows && (uint64_t)(time - core->watermark) > (uint64_t)(2 * cc_lateness(core));
+}
+
+/* One good reading into its window. */
+static inline void cc_window_add(Window *w, float x, float z, uint32_t message)
+{
+    if (!w->count) w->origin = x;
+    const double d = (double)x - w->origin;
+    w->sum += d;
+    w->squares += d * d;
+    w->min = x < w->min ? x : w->min;
+    w->max = x > w->max ? x : w->max;
+    w->score = z > w->score ? z : w->score;
+    w->count++;
+    w->messages += message;
 }
 
 /* The wire id of reading `i` of a batch. */

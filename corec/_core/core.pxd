@@ -1,7 +1,7 @@
 """The C door of the engine room: what core.h offers, for Cython code here and in a gateway of yours."""
 from libc.stdint cimport int64_t, uint32_t
 
-from corec._core.layout cimport Batch, Block, Core, Progress, Sink, Window
+from corec._core.layout cimport Batch, Block, Core, PoolWindow, Progress, Sink, Window
 
 cdef extern from "core.h" nogil:
     ctypedef struct Kernels:
@@ -12,6 +12,11 @@ cdef extern from "core.h" nogil:
     const Kernels *cc_kernels(const char *name) noexcept
     uint32_t cc_locate_sparse(const Core *, uint32_t id) noexcept
     void cc_advance(Core *, int64_t now, int64_t lateness) noexcept
+    void cc_set_clock(Core *, int64_t now) noexcept
+    bint cc_make_events(Core *, uint32_t segment) noexcept
+    void cc_pool_clear(Core *) noexcept
+    bint cc_pool_restore(Core *, const PoolWindow *) noexcept
+    void cc_pool_forget_closed(Core *) noexcept
     void cc_close_windows(Core *, int64_t until, Sink *) noexcept
     bint cc_sweep_due(Core *, uint32_t segment, uint32_t since) noexcept
     size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *) noexcept

@@ -28,7 +28,7 @@ WAIT_S, WAIT_MOST_S = 10, 3600
 #: The role word of an entity.
 ROLE_FUNCTION_MASK, ROLE_SCALE_SHIFT, ROLE_SCALE_ONE = 0xFFFFF, 20, 256
 
-ALERT_HIGH, ALERT_LOW, ALERT_SILENCE, ALERT_FAILURE, ALERT_ANOMALY = range(1, 6)
+ALERT_HIGH, ALERT_LOW, ALERT_SILENCE, ALERT_FAILURE, ALERT_ANOMALY, ALERT_LATE = range(1, 7)
 #: Added to the kind of an alert that was muted.
 ALERT_MUTED = 128
 
@@ -42,7 +42,7 @@ TILE = np.dtype([("value", "<f4", 8), ("emitted", "<f4", 8), ("fast", "<f4", 8),
 
 SEGMENT = np.dtype([("owner", "<u4"), ("policy", "<u4"), ("first_id", "<u4"), ("last_tick", "<u4"), ("function", "<u4"),
                     ("used", "<u2"), ("canal", "i1"), ("flags", "u1"), ("ids", "<u8"), ("low", "<u8"), ("high", "<u8"),
-                    ("sweep_at", "<u4"), ("repaired_at", "<u4"), ("spare", "<u4", 2)])
+                    ("sweep_at", "<u4"), ("repaired_at", "<u4"), ("events", "<u8")])
 
 WINDOW = np.dtype([("start", "<i8"), ("end", "<i8"), ("origin", "<f8"), ("sum", "<f8"), ("squares", "<f8"), ("min", "<f4"),
                    ("max", "<f4"), ("score", "<f4"), ("count", "<u4"), ("errors", "<u4"), ("messages", "<u4")])
@@ -50,6 +50,13 @@ WINDOW = np.dtype([("start", "<i8"), ("end", "<i8"), ("origin", "<f8"), ("sum", 
 BLOCK = np.dtype([("newest", WINDOW), ("older", WINDOW), ("closed_until", "<i8"), ("policy", "<u4"), ("entities", "<u4"),
                   ("heard", "<u4"), ("failing", "<u4"), ("repairs", "<u4"), ("fitness", "<f4"), ("canal", "i1"),
                   ("stepped", "u1"), ("shard", "<u2"), ("last_tick", "<u4")])
+
+#: Windows in the pool, of all blocks and of one.
+POOL_WINDOWS, BLOCK_WINDOWS = 65_536, 62
+
+#: An open window beside the two of its block; `next`, `before` and `after` are places in the pool.
+POOL = np.dtype([("window", WINDOW), ("closes", "<i8"), ("block", "<u4"), ("next", "<u4"), ("before", "<u4"), ("after", "<u4"),
+                 ("amends", "<u4"), ("spare", "<u4")])
 
 POLICY = np.dtype([("slow_alpha", "<f4"), ("fast_alpha", "<f4"), ("floor2", "<f4"), ("deviation2", "<f4"), ("errors", "<f4"),
                    ("gain", "<f4"), ("low", "<f4"), ("high", "<f4"), ("warm_max", "<u4"), ("tick", "<u4"),

@@ -193,14 +193,14 @@ static inline void tile_prefetch(const Tile *tile)
 }
 
 /* Check and locate one reading; returns 0 when its segment must be seen to first. */
-static inline int gang_take(Core *core, Gang *g, uint32_t index, uint32_t id, int canal, float x, uint8_t ok)
+static inline int gang_take(Core *core, Gang *g, uint32_t index, uint32_t id, int canal, float x, uint8_t ok, int64_t time)
 {
     if (ok > 1) { core->ledger.malformed++; return 1; }
     const uint32_t loc = cc_locate(core, id);
     if (loc == CC_NOWHERE) { core->ledger.id++; return 1; }
     const Segment *s = &core->segments[loc >> 10];
     if (s->canal != canal) { core->ledger.channel++; return 1; }
-    if (s->flags & CC_SEG_ATTENTION) return 0;
+    if (s->flags & CC_SEG_ATTENTION || cc_needs_events(core, s, time)) return 0;
     tile_prefetch(&core->tiles[loc >> 3]);
     const unsigned k = g->n++;
     g->loc[k] = loc;
@@ -222,20 +222,16 @@ static inline size_t gang_fill(Core *core, Gang *g, const Batch *b, size_t from,
             uint32_t id, bits;
             memcpy(&id, f, 4);
             memcpy(&bits, f + 5, 4);    /* unaligned: the value sits at offset 5 */
-            if (!gang_take(core, g, (uint32_t)i, __builtin_bswap32(id), (int8_t)f[4], as_float(__builtin_bswap32(bits)), f[9]))
+            if (!gang_take(core, g, (uint32_t)i, __builtin_bswap32(id), (int8_t)f[4], as_float(__builtin_bswap32(bits)), f[9],
+                           cc_batch_time(b, i)))
                 break;
         }
     } else {
         for (; i < end; i++)
-            if (!gang_take(core, g, (uint32_t)i, b->ids[i], b->canal, b->values[i], b->states ? b->states[i] : 1))
+            if (!gang_take(core, g, (uint32_t)i, b->ids[i], b->canal, b->values[i], b->states ? b->states[i] : 1, cc_batch_time(b, i)))
                 break;
     }
     return i;
-}
-
-static inline int64_t batch_time(const Batch *b, uint32_t index)
-{
-    return b->offsets ? b->time + b->offsets[index] : b->time;
 }
 
 /* The open window of a block for `time`, or NULL: then cc_window_at may open one. */
@@ -243,19 +239,6 @@ static inline Window *block_window(Block *b, int64_t time)
 {
     if (time >= b->newest.start && time < b->newest.end) return &b->newest;
     return time >= b->older.start && time < b->older.end ? &b->older : NULL;
-}
-
-static inline void window_add(Window *w, float x, float z, uint32_t message)
-{
-    if (!w->count) w->origin = x;
-    const double d = (double)x - w->origin;
-    w->sum += d;
-    w->squares += d * d;
-    w->min = least(x, w->min);
-    w->max = most(x, w->max);
-    w->score = most(z, w->score);
-    w->count++;
-    w->messages += message;
 }
 
 /* Without a test whether it is so already: that cost more than the stores. */
@@ -312,7 +295,7 @@ static inline uint32_t team_settle(Core *core, const Team *team, const uint32_t 
     uint32_t messages = 0;
     for (unsigned j = first; j < end; j++) {
         tile_copy_out(&core->tiles[loc[j] >> 3], loc[j] & 7, &team->tile, j);
-        window_add(window[j], lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
+        cc_window_add(window[j], lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
         messages += lot->event[j] & EVENT_MESSAGE;
     }
     return messages;
@@ -332,7 +315,7 @@ static inline void tell(Core *core, Sink *sink, const Segment *s, const Lot *lot
 
 static void gang_tell(Core *core, Sink *sink, Gang *g, const Batch *b, unsigned k)
 {
-    tell(core, sink, &core->segments[g->loc[k] >> 10], gang_lot(g, k), k % CC_LANES, g->id[k], batch_time(b, g->index[k]));
+    tell(core, sink, &core->segments[g->loc[k] >> 10], gang_lot(g, k), k % CC_LANES, g->id[k], cc_batch_time(b, g->index[k]));
 }
 
 /* Fold those that joined, up to `end`, and put them back. */
@@ -380,24 +363,28 @@ static void fold_failure(Core *core, Sink *sink, const Segment *s, Window *w, ui
     if (f.restart) alert_put(sink, time, id, s, CC_ALERT_FAILURE, t->value[j], 0.0f);
 }
 
-/* A reading that does not join: it failed, or its window is closed (NULL).  After those before it: what
- * leaves keeps the order of what came. */
-static void gang_pass_by(Core *core, Sink *sink, Gang *g, const Batch *b, unsigned k, Window *w)
+/* A reading that does not join: it failed, is older than the newest of its entity, or too old for any window (NULL).
+ * After those before it: what leaves keeps the order of what came. */
+static void gang_pass_by(Core *core, Sink *sink, Gang *g, const Batch *b, unsigned k, Window *w, int older)
 {
     const Segment *s = &core->segments[g->loc[k] >> 10];
+    const float x = gang_lot(g, k)->x[k % CC_LANES];
+    const int64_t time = cc_batch_time(b, g->index[k]);
     gang_settle(core, sink, g, b, k);
     g->first = k + 1;
-    if (w) fold_failure(core, sink, s, w, g->loc[k], g->id[k], gang_lot(g, k)->x[k % CC_LANES], batch_time(b, g->index[k]));
-    else core->ledger.late++;
+    if (!w) core->ledger.late++;
+    else if (older) cc_fold_older(core, sink, g->loc[k], g->id[k], x, g->good[k], time, w);
+    else fold_failure(core, sink, s, w, g->loc[k], g->id[k], x, time);
 }
 
 static inline void gang_join(Core *core, Sink *sink, Gang *g, const Batch *b, unsigned k)
 {
     const uint32_t loc = g->loc[k];
-    const int64_t time = batch_time(b, g->index[k]);
+    const int64_t time = cc_batch_time(b, g->index[k]);
     Segment *s = &core->segments[loc >> 10];
     Block *block = &core->blocks[s->owner];
     Window *w = block_window(block, time);
+    if (!w) w = cc_find_window(core, block, time);
     Team *team = &g->team[k / CC_LANES];
     Tile *t = &core->tiles[loc >> 3];
     if (!w || s->policy != g->policy || t->state[loc & 7] == BUSY) {
@@ -406,7 +393,8 @@ static inline void gang_join(Core *core, Sink *sink, Gang *g, const Batch *b, un
         if (!w) w = cc_window_at(core, block, time, sink);
     }
     if (w) segment_touch(core, s, block);
-    if (!w || !g->good[k]) { gang_pass_by(core, sink, g, b, k, w); return; }
+    const int older = w && s->events && cc_is_older(s, loc & 1023, t->state[loc & 7], time);
+    if (!w || older || !g->good[k]) { gang_pass_by(core, sink, g, b, k, w, older); return; }
     g->window[k] = w;
     tile_copy_in(&team->tile, k % CC_LANES, t, loc & 7);
     t->state[loc & 7] = BUSY;
@@ -424,7 +412,7 @@ static void gang_fold(Core *core, Sink *sink, Gang *g, const Batch *b)
 static inline int sink_has_room(const Sink *s)
 {
     return s->max_messages - s->n_messages >= 2 * GANG && s->max_alerts - s->n_alerts >= 2 * GANG
-        && s->max_rows - s->n_rows >= 2 * GANG;
+        && s->max_rows - s->n_rows >= 8 * GANG;
 }
 
 /* --- readings in order of their ids: whole tiles, folded where they are ------------------------- */
@@ -481,7 +469,7 @@ static inline uint32_t run_tile(Core *core, Sink *sink, const Batch *b, Lot *lot
     uint32_t events = 0;
     lot_fill_tile(core, lot, loc, s, p);
     tile_fold(&core->tiles[loc >> 3], lot, p);
-    for (unsigned j = 0; j < CC_LANES; j++) window_add(w, lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
+    for (unsigned j = 0; j < CC_LANES; j++) cc_window_add(w, lot->x[j], lot->z[j], lot->event[j] & EVENT_MESSAGE);
     for (unsigned j = 0; j < CC_LANES; j++) events |= lot->event[j];
     if (events)
         for (unsigned j = 0; j < CC_LANES; j++)
@@ -498,7 +486,7 @@ static size_t run_segment(Core *core, Sink *sink, const Batch *b, size_t from)
     Segment *s = &core->segments[loc >> 10];
     Block *block = &core->blocks[s->owner];
     Window *open = block_window(block, b->time);
-    if (!open || s->ids || s->flags & CC_SEG_ATTENTION) return from;
+    if (!open || s->ids || s->events || s->flags & CC_SEG_ATTENTION || cc_needs_events(core, s, b->time)) return from;
     const uint32_t whole = (s->used - (loc & 1023)) / CC_LANES;
     Window w = *open;
     Lot lot;
@@ -553,8 +541,7 @@ static Progress fold(Core *core, Sink *sink, const Batch *b, size_t from)
     } while (taken > before);
     core->ledger.arrived += taken - from;
     if (taken == b->n) return (Progress){taken, CC_DONE, 0};
-    const uint32_t stuck = cc_attention(core, b, taken);
-    return (Progress){taken, stuck == CC_NOWHERE ? CC_ROOM : CC_ATTENTION, stuck};
+    return cc_why_stopped(core, b, taken);
 }
 
 /* --- the whole pass --------------------------------------------------------------------------- */
@@ -746,7 +733,6 @@ static void step_segment(Core *core, Sink *sink, uint32_t segment)
     pass.phase = heartbeat_phase(&p, pass.base >> 3);
     tile_values(core, s, &pass.f, &core->tiles[pass.base >> 3], pass.base, pass.lot.x);
     Window *w = cc_window_at(core, block, core->clock, sink);
-    if (!w) { core->ledger.arrived += s->used; core->ledger.late += s->used; return; }
     if (!w->count) w->origin = pass.lot.x[0];
     pass.origin = w->origin;
     lanes_clear(&pass.lanes);
@@ -755,6 +741,7 @@ static void step_segment(Core *core, Sink *sink, uint32_t segment)
     else pass_tiles(core, sink, &pass, events, false);
     if (s->used & 7) pass_rest(core, sink, &pass, events);
     segment_touch(core, s, block);
+    if (s->events) cc_note_events(core, s);
     lanes_merge(core, &pass.lanes, block, w, s->used);
     messages_put(core, sink, s, segment, events);
 }

@@ -51,7 +51,7 @@ enum {
 
 enum Quality { CC_NEVER, CC_GOOD, CC_WARMING, CC_HIGH, CC_LOW, CC_NOT_FINITE, CC_DECLARED, CC_SILENT, CC_REPAIRED };
 /* The kernels raise the first four; an anomaly is about a block, and its alert is raised above them. */
-enum AlertKind { CC_ALERT_HIGH = 1, CC_ALERT_LOW, CC_ALERT_SILENCE, CC_ALERT_FAILURE, CC_ALERT_ANOMALY, CC_ALERT_MUTED = 128 };
+enum AlertKind { CC_ALERT_HIGH = 1, CC_ALERT_LOW, CC_ALERT_SILENCE, CC_ALERT_FAILURE, CC_ALERT_ANOMALY, CC_ALERT_LATE, CC_ALERT_MUTED = 128 };
 
 /* trend of an entity that was repaired and has given no good reading since. */
 enum {
@@ -61,6 +61,12 @@ enum {
     CC_WAIT_MOST_S = 3600
 };
 #define CC_TRIED 0x80000000u
+
+/* A companion column of a segment: what an entity's 32 bytes have no room for where clocks are wrong or readings wait. */
+typedef struct {
+    uint32_t last[CC_SLOTS];    /* event time of the newest reading, 10 ms, modulo 2**32 */
+    uint32_t alerted[CC_SLOTS]; /* start of the window for which a late alert was raised last, 10 ms, modulo 2**32 */
+} EventColumn;
 
 /* Where 1,000 slots belong; 64 bytes. */
 typedef struct {
@@ -77,7 +83,7 @@ typedef struct {
     float    *high;             /* upper limit of each slot, or NULL: the policy's */
     uint32_t  sweep_at;         /* tick, in the policy's unit, before which none of it can fall silent; 0 = not known */
     uint32_t  repaired_at;      /* second of the last look for entities to repair; not known after a start */
-    uint32_t  spare[2];
+    EventColumn *events;        /* made at the first reading whose time is far from its arrival, or NULL */
 } Segment;
 
 enum {
@@ -102,7 +108,7 @@ typedef struct {
 } Window;
 
 typedef struct {
-    Window   newest, older;     /* the at most two open windows */
+    Window   newest, older;     /* the two newest open windows; further ones are in the pool */
     int64_t  closed_until;      /* ms; windows that start before this are closed */
     uint32_t policy;            /* index of its configuration entry */
     uint32_t entities;          /* slots in use */
@@ -115,6 +121,22 @@ typedef struct {
     uint16_t shard;             /* blocks of one shard may be fused; 0 in an embedded node */
     uint32_t last_tick;         /* second of its last reading */
 } Block;
+
+/* An open window beside the two of its block: one before them, or one that is amended. */
+typedef struct {
+    Window   window;
+    int64_t  closes;            /* ms of arrival: when an amended window closes; others close by their end */
+    uint32_t block;
+    uint32_t next;              /* in the block's list, by start; of a free one the next free one; CC_NOWHERE = none */
+    uint32_t before, after;     /* in the order in which windows came into the pool; CC_NOWHERE = none */
+    uint32_t amends;            /* 1 = its time had passed when it was opened */
+    uint32_t spare;
+} PoolWindow;
+
+enum {
+    CC_POOL_WINDOWS = 65536,            /* windows in the pool; at the bound the one that came first closes */
+    CC_BLOCK_WINDOWS = 62       /* of one block in the pool; at the bound the one that starts first closes */
+};
 
 /* What a configuration entry asks of its entities, prepared for a turn. */
 typedef struct {
@@ -182,9 +204,16 @@ typedef struct {
     uint32_t  dense;            /* ids below this sit at (id / 1000, id % 1000) */
     uint32_t  steps;            /* whole passes so far */
     uint64_t  folds;            /* readings folded so far: the dither's counter */
-    int64_t   clock;            /* ms; largest accepted time */
-    int64_t   watermark;        /* ms; windows that end by then are closed */
-    uint32_t  tick;             /* clock in seconds */
+    int64_t   clock;            /* ms; arrival of the newest readings, as the log stamped them */
+    int64_t   watermark;        /* ms; clock - lateness: windows that end by then are closed */
+    int64_t   keep;             /* ms; readings older than that are late, 0 = none is */
+    uint32_t  two_windows;      /* 1 = rules of before: a third window closes the oldest, and what is closed stays closed */
+    int64_t   skipped;          /* ms; by how much the clock was set, in all: ticks know nothing of it */
+    uint32_t  tick;             /* seconds that the clock went on, never back */
+    PoolWindow *pool;           /* CC_POOL_WINDOWS of them */
+    uint32_t *pools;            /* of each block the first of its windows in the pool */
+    uint32_t  pool_free, pool_first, pool_last, pool_used;
+    int64_t   next_close;       /* ms of arrival; no amended window closes before */
     uint64_t  restarts;         /* entities restarted after two failures */
     Ledger    ledger;
 } Core;
@@ -201,7 +230,7 @@ typedef struct {
     int             canal;      /* of ids and values */
 } Batch;
 
-typedef enum { CC_DONE, CC_ATTENTION, CC_ROOM } Stop;
+typedef enum { CC_DONE, CC_ATTENTION, CC_ROOM, CC_EVENTS } Stop;   /* CC_EVENTS: the segment needs its event column */
 typedef struct { size_t done; Stop stop; uint32_t segment; } Progress;
 
 #endif

@@ -23,7 +23,7 @@ cdef extern from "layout.h" nogil:
         CC_NEVER, CC_GOOD, CC_WARMING, CC_HIGH, CC_LOW, CC_NOT_FINITE, CC_DECLARED, CC_SILENT, CC_REPAIRED
 
     enum:
-        CC_ALERT_HIGH, CC_ALERT_LOW, CC_ALERT_SILENCE, CC_ALERT_FAILURE, CC_ALERT_ANOMALY, CC_ALERT_MUTED
+        CC_ALERT_HIGH, CC_ALERT_LOW, CC_ALERT_SILENCE, CC_ALERT_FAILURE, CC_ALERT_ANOMALY, CC_ALERT_LATE, CC_ALERT_MUTED
 
     enum:
         CC_SEG_HEARD, CC_SEG_DIRTY, CC_SEG_FROZEN, CC_SEG_PENDING, CC_SEG_MIXED, CC_SEG_ATTENTION
@@ -32,7 +32,10 @@ cdef extern from "layout.h" nogil:
         CC_FN_NONE, CC_FN_RANDOM, CC_FN_CONSTANT, CC_FN_SINE, CC_FN_COUNTER
 
     ctypedef enum Stop:
-        CC_DONE, CC_ATTENTION, CC_ROOM
+        CC_DONE, CC_ATTENTION, CC_ROOM, CC_EVENTS
+
+    enum:
+        CC_POOL_WINDOWS, CC_BLOCK_WINDOWS
 
     ctypedef struct Tile:
         float value[8]       # latest accepted reading, the sensor's unit
@@ -49,6 +52,10 @@ cdef extern from "layout.h" nogil:
         uint32_t role[8]     # bits 0-19 function (0 = the segment's own);
                                     # bits 20-31 threshold scale in 1/256, stored xor 256 (0 = 1.0)
 
+    ctypedef struct EventColumn:
+        uint32_t last[1000]         # event time of the newest reading, 10 ms, modulo 2**32
+        uint32_t alerted[1000]      # start of the window for which a late alert was raised last, 10 ms, modulo 2**32
+
     ctypedef struct Segment:
         uint32_t owner              # block that has it; fusion changes this and nothing else
         uint32_t policy             # the owner's policy
@@ -63,7 +70,7 @@ cdef extern from "layout.h" nogil:
         float *high                 # upper limit of each slot, or NULL: the policy's
         uint32_t sweep_at           # tick, in the policy's unit, before which none of it can fall silent; 0 = not known
         uint32_t repaired_at        # second of the last look for entities to repair; not known after a start
-        uint32_t spare[2]
+        EventColumn *events         # made at the first reading whose time is far from its arrival, or NULL
 
     ctypedef struct Window:
         int64_t start, end          # ms, [start, end); end 0 = not open
@@ -76,7 +83,7 @@ cdef extern from "layout.h" nogil:
         uint32_t messages           # messages sent
 
     ctypedef struct Block:
-        Window newest, older        # the at most two open windows
+        Window newest, older        # the two newest open windows; further ones are in the pool
         int64_t closed_until        # ms; windows that start before this are closed
         uint32_t policy             # index of its configuration entry
         uint32_t entities           # slots in use
@@ -88,6 +95,15 @@ cdef extern from "layout.h" nogil:
         uint8_t stepped             # 1 = its entities have native functions
         uint16_t shard              # blocks of one shard may be fused; 0 in an embedded node
         uint32_t last_tick          # second of its last reading
+
+    ctypedef struct PoolWindow:
+        Window window
+        int64_t closes              # ms of arrival: when an amended window closes; others close by their end
+        uint32_t block
+        uint32_t next               # in the block's list, by start; CC_NOWHERE = none
+        uint32_t before, after      # in the order in which windows came into the pool
+        uint32_t amends             # 1 = its time had passed when it was opened
+        uint32_t spare
 
     ctypedef struct Policy:
         float slow_alpha            # floor of the slow clock's step, (0, 1)
@@ -173,9 +189,16 @@ cdef extern from "layout.h" nogil:
         uint32_t dense              # ids below this sit at (id / 1000, id % 1000)
         uint32_t steps              # whole passes so far
         uint64_t folds              # readings folded so far: the dither's counter
-        int64_t clock               # ms; largest accepted time
-        int64_t watermark           # ms; windows that end by then are closed
-        uint32_t tick               # clock in seconds
+        int64_t clock               # ms; arrival of the newest readings, as the log stamped them
+        int64_t watermark           # ms; clock - lateness: windows that end by then are closed
+        int64_t keep                # ms; readings older than that are late, 0 = none is
+        uint32_t two_windows        # 1 = rules of before: a third window closes the oldest, and what is closed stays closed
+        int64_t skipped             # ms; by how much the clock was set, in all: ticks know nothing of it
+        uint32_t tick               # seconds that the clock went on, never back
+        PoolWindow *pool            # CC_POOL_WINDOWS of them
+        uint32_t *pools             # of each block the first of its windows in the pool
+        uint32_t pool_free, pool_first, pool_last, pool_used
+        int64_t next_close          # ms of arrival; no amended window closes before
         uint64_t restarts           # entities restarted after two failures
         Ledger ledger
 

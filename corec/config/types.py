@@ -120,7 +120,7 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     max_skew: Annotated[
         int,
         Meta(ge=1, le=315_360_000, description="seconds a reading's time may be behind its arrival"),
-    ] = 3600
+    ] = 86_400
     max_adelanto: Annotated[
         int,
         Meta(ge=1, le=3600, description="seconds a reading's time may be ahead of its arrival"),

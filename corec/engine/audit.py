@@ -7,6 +7,7 @@ import numpy as np
 from corec._core import dtypes
 from corec._core.dtypes import ALERT_ANOMALY
 from corec.config import Config
+from corec.engine.outcome import is_amending
 from corec.engine.topology import Topology
 from corec.errors import DamagedFile
 
@@ -75,7 +76,7 @@ class Audit:
 
         rows: dtypes.AGGREGATE, their `score` the largest |z| of their readings; scored: it is the score itself, as stored.
         """
-        rows, left, found = rows.copy(), np.arange(len(rows)), [alerts]
+        rows, left, found = rows.copy(), np.flatnonzero(~is_amending(rows)), [alerts]
         while len(left):  # a block may close two windows at once: they are judged one after the other
             _, first = np.unique(rows["block"][left], return_index=True)
             found.append(self._judge_one_each(rows, left[np.sort(first)], scored))

@@ -13,17 +13,19 @@ LAST_SEQUENCE = 2**64 - 1
 
 
 class AcceptedReadings(NamedTuple):
-    """The readings of a batch that are to be folded."""
+    """The readings of a batch that are to be folded, and those that are put aside."""
 
     time: int  # ms
     frames: bytes
     offsets: np.ndarray | None  # int32[n]: ms from `time`, one for each reading
+    aside: list[PutAside]
 
 
-def accepted_part(state: EngineState, envelope: bytes, arrival: int) -> AcceptedReadings | PutAside | None:
-    """The readings of an envelope that are new and in time, or those put aside for their time, or None.
+def accepted_part(state: EngineState, envelope: bytes, arrival: int, *, whole: bool = False) -> AcceptedReadings | None:
+    """The readings of an envelope that are new, those with a possible time apart from those without; None where none is new.
 
     Those that are not to be folded are counted by cause; the mark of the producer moves.  arrival: ms.
+    whole: put aside all of a batch where one of its readings has no possible time.
     """
     try:
         batch = unpack_envelope(envelope)
@@ -39,15 +41,21 @@ def accepted_part(state: EngineState, envelope: bytes, arrival: int) -> Accepted
     if skip:
         state.count("repeated", skip)
         frames, offsets = frames[skip * FRAME_BYTES :], None if offsets is None else offsets[skip:]
-    if not len(frames):
-        return None
-    if not _is_in_time(state, batch.time, offsets, arrival):
+    return _split_by_time(state, batch.time, frames, offsets, arrival, whole) if len(frames) else None
+
+
+def _split_by_time(state: EngineState, time: int, frames: bytes, offsets: np.ndarray | None, arrival: int,
+                   whole: bool) -> AcceptedReadings:  # fmt: skip
+    """Put aside what is more than `max_skew` older than its arrival or more than `max_adelanto` ahead of it, reading by reading."""
+    times = time + (np.zeros(1, np.int64) if offsets is None else offsets.astype(np.int64))
+    possible = (arrival - times <= state.max_skew) & (times - arrival <= state.max_lead)
+    if possible.all():
+        return AcceptedReadings(time, frames, offsets, [])
+    if whole:
         state.count("skew", len(frames) // FRAME_BYTES)
-        return PutAside(batch.time, arrival, bytes(frames), "skew")
-    return AcceptedReadings(batch.time, frames, offsets)
-
-
-def _is_in_time(state: EngineState, time: int, offsets: np.ndarray | None, arrival: int) -> bool:
-    """Whether all readings are at most `max_skew` older than their arrival and at most `max_adelanto` ahead of it."""
-    first, last = (0, 0) if offsets is None else (int(offsets.min()), int(offsets.max()))
-    return arrival - (time + first) <= state.max_skew and time + last - arrival <= state.max_lead
+        return AcceptedReadings(time, b"", None, [PutAside(time, arrival, bytes(frames), "skew")])
+    rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)
+    chosen = np.broadcast_to(possible, len(rows))
+    state.count("skew", int(len(rows) - chosen.sum()))
+    aside = PutAside(int(times[~possible][0]), arrival, rows[~chosen].tobytes(), "skew")
+    return AcceptedReadings(time, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], [aside])

@@ -17,3 +17,4 @@ def keep_closed(state: EngineState, blocks: np.ndarray, starts: np.ndarray) -> N
     for name in ("newest", "older"):
         window = rows[name]
         window[window["end"] <= rows["closed_until"]] = np.zeros((), window.dtype)
+    state.arena.forget_closed()

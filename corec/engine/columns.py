@@ -126,6 +126,19 @@ def same_second(times: np.ndarray) -> Iterator[slice]:
     return (slice(a, b) for a, b in itertools.pairwise(edges))
 
 
+def time_order(times: np.ndarray) -> np.ndarray | None:
+    """The stable order of readings by their times (int[n]); None where they stand in it already."""
+    return None if (times[1:] >= times[:-1]).all() else np.argsort(times, kind="stable")
+
+
+def picked(batch: dict[str, Any], order: np.ndarray) -> dict[str, Any]:
+    """The readings of a batch in *order* (indexes); its columns are arrays, or bytes of frames."""
+    part = {name: value[order] for name, value in batch.items() if isinstance(value, np.ndarray)}
+    if "frames" in batch:
+        part["frames"] = np.frombuffer(batch["frames"], np.uint8).reshape(-1, FRAME_BYTES)[order].reshape(-1)
+    return {**batch, **part}
+
+
 def cut(batch: dict[str, Any], run: slice) -> dict[str, Any]:
     """The readings *run* of a batch, whose columns are arrays, or bytes of frames."""
     part = {name: value[run] for name, value in batch.items() if isinstance(value, np.ndarray)}

@@ -69,6 +69,10 @@ def _advance(turn: OpenTurn, command: Mapping[str, Any]) -> None:
     turn.advance(command["to"])
 
 
+def _set_clock(turn: OpenTurn, command: Mapping[str, Any]) -> None:
+    turn.set_clock(command["to"], command["offset"])
+
+
 def _finish(turn: OpenTurn, command: Mapping[str, Any]) -> None:
     turn.close_all()
 
@@ -86,7 +90,7 @@ def _read(turn: OpenTurn, command: Mapping[str, Any]) -> None:
 HISTORY = {"fuse": fuse, "undo": undo, "repair": _repair, "inherit": note_inheritance, "mute": mute, "ack": acknowledge}
 #: All others: (turn, command) -> None.
 CHANGES = {"reload": _reload, "attach": _attach, "detach": _detach, "advance": _advance, "finish": _finish, "shed": _shed,
-           "read": _read}  # fmt: skip
+           "read": _read, "clock": _set_clock}  # fmt: skip
 CHECKS = {"fuse": check_fusion, "undo": check_undo, "mute": check_mute, "ack": check_ack, "detach": detached.check_detach}
 
 

@@ -46,6 +46,7 @@ class Engine:
         """
         frames, at = check_frames(frames), check_time(at)
         turn = self._open(load)
+        turn.advance(at)
         turn.fold(at, frames=frames)
         return turn.close()
 
@@ -60,14 +61,23 @@ class Engine:
         check_lengths(batch | {"at": times})
         newest = check_time(at if times is None else times.max(initial=0))
         turn = self._open(load)
-        if times is None or len(times):
-            turn.fold(newest, channel=channel, offsets=None if times is None else times - newest, **batch)
+        if times is None:
+            turn.advance(newest)
+            turn.fold(newest, channel=channel, **batch)
+        elif len(times):
+            turn.fold_recording(times, channel=channel, **batch)
         return turn.close()
 
     def tick(self, at: int, *, load: float = 0.0) -> Outcome:
         """Let time go on to *at* (ms) without readings: windows close, silence shows, native functions step."""
         turn = self._open(load)
         turn.advance(check_time(at))
+        return turn.close()
+
+    def set_clock(self, at: int) -> Outcome:
+        """Set the clock to *at* (ms), also back: what is open closes where it goes back, and silence knows nothing of it."""
+        turn = self._open(self.load)
+        turn.set_clock(check_time(at))
         return turn.close()
 
     def step(self, at: int, *, load: float = 0.0) -> Outcome:
@@ -169,8 +179,13 @@ class Engine:
 
     @property
     def clock(self) -> int:
-        """Largest accepted time, ms."""
+        """Arrival of the newest readings, ms."""
         return self.state.clock
+
+    @property
+    def clock_offset(self) -> int:
+        """ms: the clock is the log's own stamp and this."""
+        return self.state.clock_offset
 
     @property
     def cursor(self) -> dict[str, str]:
@@ -302,11 +317,16 @@ class Engine:
         """Go on counting from a ledger that was committed."""
         put_back(self.arena.ledger, counts)
 
+    def take_over(self) -> bool:
+        """The turns of an earlier CoreC are folded again: from now on its windows are amended.  False where there were none such."""
+        earlier, self.arena.two_windows = self.arena.two_windows, False
+        return earlier
+
     @property
     def may_open_from(self) -> int:
         """ms: a window that starts earlier cannot open again, as its time is over."""
         return may_open_from(self.state)
 
     def keep_closed(self, blocks: np.ndarray, starts: np.ndarray) -> None:
-        """Close the windows that began at *starts* (int64[n], ms) in *blocks* (indexes): readings before their end are late."""
+        """Close the windows that began at *starts* (int64[n], ms) in *blocks* (indexes): readings before their end amend them."""
         keep_closed(self.state, blocks, starts)

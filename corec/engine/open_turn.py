@@ -8,10 +8,10 @@ from corec._core import block as kernels
 from corec._core import dtypes
 from corec.config import BlockEntry
 from corec.engine.batches import accepted_part
-from corec.engine.columns import LATEST_TIME, cut, same_second
+from corec.engine.columns import LATEST_TIME, cut, picked, same_second, time_order
 from corec.engine.ledger import CAUSES
 from corec.engine.mutes import split_muted
-from corec.engine.outcome import Event, Outcome, PutAside, Refusal, restarts
+from corec.engine.outcome import Event, Outcome, PutAside, Refusal, is_amending, restarts
 from corec.engine.repair import repair_sick
 from corec.engine.state import EngineState
 
@@ -36,31 +36,67 @@ class OpenTurn:
 
     # --- what happens in it --------------------------------------------------------------------
 
-    def fold_batch(self, envelope: bytes, arrival: int) -> None:
-        """Fold an envelope that came at *arrival* (ms)."""
-        accepted = accepted_part(self.state, envelope, arrival)
-        if isinstance(accepted, PutAside):
-            self._aside.append(accepted)
-        elif accepted is not None:
-            self.fold(accepted.time, frames=accepted.frames, offsets=accepted.offsets)
-
-    def fold(self, time: int, *, offsets: np.ndarray | None = None, **batch: Any) -> None:
-        """Fold readings of *time* ms, or of *offsets* (int[n], ms) from it; time goes on to the newest of them.
-
-        batch: frames, or ids, values, states and channel, checked already (columns.py).
-        """
-        if offsets is None:
-            self.advance(time)
-            self._fold_second(time, **batch)
+    def fold_batch(self, envelope: bytes, stamp: int) -> None:
+        """Fold an envelope that the log stamped with *stamp* (ms), in the order of its readings' times."""
+        if self.state.arena.two_windows:
+            self._fold_by_event_time(envelope, stamp)
             return
-        for run in same_second(time + offsets.astype(np.int64)):
-            newest = int((time + offsets[run].astype(np.int64)).max())
+        arrival = stamp + self.state.clock_offset
+        accepted = accepted_part(self.state, envelope, arrival)
+        if accepted is None:
+            return
+        self.advance(arrival)
+        self._aside += accepted.aside
+        if len(accepted.frames):
+            offsets, frames = accepted.offsets, {"frames": accepted.frames}
+            if offsets is not None and (order := time_order(offsets)) is not None:
+                offsets, frames = offsets[order], picked(frames, order)
+            self.fold(accepted.time, offsets=offsets, **frames)
+
+    def _fold_by_event_time(self, envelope: bytes, arrival: int) -> None:
+        """Fold a batch of an earlier CoreC, whose clock was the largest event time, and which put whole batches aside."""
+        state = self.state
+        accepted = accepted_part(state, envelope, arrival, whole=True)
+        if accepted is None:
+            return
+        self._aside += accepted.aside
+        if not len(accepted.frames):
+            return
+        if accepted.offsets is None:
+            self.advance(accepted.time)
+            self.fold(accepted.time, frames=accepted.frames)
+            return
+        times = accepted.time + accepted.offsets.astype(np.int64)
+        for run in same_second(times):
+            newest = int(times[run].max())
             self.advance(newest)
-            piece = (time - newest) + offsets[run].astype(np.int64)
-            self._fold_second(newest, offsets=piece.astype(np.int32), **cut(batch, run))
+            self.fold(newest, offsets=(times[run] - newest).astype(np.int32), **cut({"frames": accepted.frames}, run))
+
+    def fold_recording(self, times: np.ndarray, **batch: Any) -> None:
+        """Fold readings that arrive when they say (int64[n], ms), in the order of their times: the clock goes on with them.
+
+        batch: ids, values, states and channel, checked already (columns.py).
+        """
+        if (order := time_order(times)) is not None:
+            times, batch = times[order], picked(batch, order)
+        for run in same_second(times):
+            newest = int(times[run][-1])
+            self.advance(newest)
+            self.fold(newest, offsets=(times[run] - newest).astype(np.int32), **cut(batch, run))
+
+    def fold(self, time: int, *, frames: Any = None, ids: Any = None, values: Any = None, states: Any = None, channel: int = 0,
+             offsets: np.ndarray | None = None) -> None:  # fmt: skip
+        """Fold readings of *time* ms, or of *offsets* (int32[n], ms) from it, that arrive at the clock's present time."""
+        if frames is not None:
+            self._run(kernels.fold_frames, frames, time, offsets)
+        else:
+            self._run(kernels.fold_values, ids, values, channel, time, states, offsets)
 
     def advance(self, now: int, *, step: bool = True) -> None:
-        """Let time go on to *now* ms: silence shows, windows close, idle segments hibernate, and with *step* functions run."""
+        """Let time go on to *now* ms of arrival, never back.
+
+        Silence shows, windows close, idle segments hibernate, and with *step* functions run.
+        """
         state, arena = self.state, self.state.arena
         second, watermark = arena.tick, arena.watermark
         if now <= arena.clock:
@@ -69,10 +105,24 @@ class OpenTurn:
         if arena.tick != second:
             self._run(kernels.sweep, second)
             state.keeper.hibernate(state.config.hibernar_tras)
-        if any(arena.watermark // length != watermark // length for length in state.window_lengths):
+        passed = any(arena.watermark // length != watermark // length for length in state.window_lengths)
+        if passed or arena.next_close <= now:
             self._close_windows(arena.watermark)
         if step and state.intervals:
             self.step([entry for entry, interval in state.intervals.items() if now - state.stepped_at.get(entry, 0) >= interval])
+
+    def set_clock(self, to: int, offset: int = 0) -> None:
+        """Set the clock to *to* ms, also back; from now on it is the log's stamp and *offset* (ms).
+
+        What is open closes where time goes back.  Silence, repairs and intervals know nothing of it.
+        """
+        state, arena = self.state, self.state.arena
+        if to < arena.clock:
+            self._close_windows(LATEST_TIME)
+        state.stepped_at = {entry: at + to - arena.clock for entry, at in state.stepped_at.items()}
+        state.clock_offset = offset
+        arena.set_clock(to)
+        self._close_windows(arena.watermark)
 
     def step(self, entries: Sequence[int]) -> None:
         """One pass over the entities of *entries* (indexes), which have native functions."""
@@ -141,14 +191,6 @@ class OpenTurn:
 
     # --- kernels -------------------------------------------------------------------------------
 
-    def _fold_second(self, time: int, *, frames: Any = None, ids: Any = None, values: Any = None, states: Any = None,
-                     channel: int = 0, offsets: Any = None) -> None:  # fmt: skip
-        """Fold readings of one second: the clock does not move between them."""
-        if frames is not None:
-            self._run(kernels.fold_frames, frames, time, offsets)
-        else:
-            self._run(kernels.fold_values, ids, values, channel, time, states, offsets)
-
     def _run(self, kernel: Callable[..., tuple[int, int, int]], *arguments: Any) -> None:
         """Run a kernel to its end; where it stops, make room for its results or its segment ready to be written to."""
         start = 0
@@ -158,6 +200,8 @@ class OpenTurn:
                 return
             if stop == kernels.ATTENTION:
                 self.state.keeper.settle(segment)
+            elif stop == kernels.EVENTS:
+                self.state.arena.make_events(segment)
             else:
                 self._drain()
 
@@ -173,7 +217,8 @@ class OpenTurn:
             return
         part = self.state.outlet.take()
         self._parts.append(part)
-        self._closed.append(part[0]["block"])
+        rows = part[0]
+        self._closed.append(rows["block"][~is_amending(rows)])
 
     def _repair_sick(self) -> None:
         closed, self._closed = self._closed, []

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corec._core import dtypes
-from corec._core.dtypes import ALERT_ANOMALY, ALERT_FAILURE, ALERT_HIGH, ALERT_LOW, ALERT_MUTED, ALERT_SILENCE
+from corec._core.dtypes import ALERT_ANOMALY, ALERT_FAILURE, ALERT_HIGH, ALERT_LATE, ALERT_LOW, ALERT_MUTED, ALERT_SILENCE
 
 #: Kinds of alerts in words; `anomaly` is about a block, the others about an entity.
-KINDS = {ALERT_HIGH: "high", ALERT_LOW: "low", ALERT_SILENCE: "silence", ALERT_FAILURE: "failure", ALERT_ANOMALY: "anomaly"}
+KINDS = {ALERT_HIGH: "high", ALERT_LOW: "low", ALERT_SILENCE: "silence", ALERT_FAILURE: "failure", ALERT_ANOMALY: "anomaly",
+         ALERT_LATE: "late"}
 #: Events by which failing entities of a block were regenerated in place.
 REPAIRS = ("repair", "regenerate")
 #: Quality of an entity in words, by its number in layout.h.
@@ -19,6 +20,11 @@ def kind_name(kind: int) -> str:
     """The kind of an alert as text: "high", "low (muted)"; the number where it has no name."""
     name = KINDS.get(kind & ~ALERT_MUTED, str(kind & ~ALERT_MUTED))
     return f"{name} (muted)" if kind & ALERT_MUTED else name
+
+
+def is_amending(rows: np.ndarray) -> np.ndarray:
+    """bool[n]: the row adds to a window that was closed before; it has no fitness and no score of its block."""
+    return np.isnan(rows["fitness"])
 
 
 class PutAside(NamedTuple):

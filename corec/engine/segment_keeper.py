@@ -6,13 +6,11 @@ import numpy as np
 
 from corec._core.arena import Arena
 from corec._core.dtypes import (
-    LANES,
     SEGMENT_ATTENTION,
     SEGMENT_DIRTY,
     SEGMENT_FROZEN,
     SEGMENT_HEARD,
     SEGMENT_PENDING,
-    TILE,
 )
 from corec.common.zstandard import PackingError, declared_size, pack, unpack
 from corec.errors import DamagedFile
@@ -153,13 +151,13 @@ class SegmentKeeper:
         """DamagedFile unless *piece* declares the size that the tiles of *segment* have."""
         if not 0 <= segment < len(self._flags):
             raise misfit(f"segment {segment} of {len(self._flags)}")
-        expected = -(-int(self._arena.segments[segment]["used"]) // LANES) * TILE.itemsize
+        expected = self._arena.segment_bytes(segment)
         try:
             declared = declared_size(piece)
         except PackingError as error:
             raise misfit(f"segment {segment}, which does not unpack: {error}") from None
-        if declared != expected:
-            raise misfit(f"segment {segment} in {declared} bytes instead of {expected}")
+        if declared not in expected:
+            raise misfit(f"segment {segment} in {declared} bytes instead of {expected[0]}, or of {expected[1]} with event times")
 
 
 def _unpacked(segment: int, piece: bytes) -> bytes:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from corec._core.arena import Arena
-from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_HEARD, SEGMENT_MIXED
+from corec._core.dtypes import POOL, SEGMENT_FROZEN, SEGMENT_HEARD, SEGMENT_MIXED
 from corec._core.wire import crc32c
 from corec.config import Config, parse
 from corec.engine.columns import LATEST_TIME
@@ -15,7 +15,8 @@ from corec.engine.segment_keeper import OLDER, misfit
 from corec.engine.state import EngineState, Fusion, Mute
 from corec.errors import DamagedFile
 
-VERSION = 1
+#: 2: open windows beside the two of a block, event columns behind tiles, and a clock that can be set.
+VERSION = 2
 MAGIC = b"CCSNAP01"
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -44,6 +45,9 @@ class Meta(msgspec.Struct):
     mutes: list[tuple[str | int, int, str]] = []
     audit: bytes = b""
     shed_by: dict[str, dict[str, Count]] = {}
+    pool: bytes = b""  # dtypes.POOL; before version 2 there was none
+    clock_offset: int = 0
+    skipped: int = 0
 
     def running_config(self) -> Config:
         """The configuration as it ran; ConfigError where this CoreC no longer takes it."""
@@ -62,6 +66,7 @@ def capture_state(state: EngineState) -> bytes:
         cursor=state.cursor, shard=state.shard,
         fusions=[tuple(fusion) for fusion in state.fusions], mutes=[tuple(mute) for mute in state.mutes],
         audit=state.audit.state.tobytes() if state.audit else b"", shed_by=state.shed_by,
+        pool=arena.pool.tobytes(), clock_offset=state.clock_offset, skipped=arena.skipped,
     ))  # fmt: skip
 
 
@@ -72,9 +77,11 @@ def restore_state(state: EngineState, meta: Meta, segments: Mapping[int, bytes])
     """
     arena = state.arena
     _restore_headers(arena, meta)
+    arena.skipped, state.clock_offset = meta.skipped, meta.clock_offset
     arena.advance(meta.clock, meta.clock - meta.watermark)
+    _restore_pool(arena, meta)
     arena.counters = meta.counters
-    state.stepped_at = dict(meta.stepped_at)
+    state.stepped_at, arena.two_windows = dict(meta.stepped_at), meta.version < 2
     state.cursor, state.shed_by = meta.cursor, meta.shed_by
     state.marks = Marks(meta.marks, meta.gaps, meta.forgotten)
     state.fusions = _fusions(arena, meta)
@@ -97,6 +104,14 @@ def _restore_headers(arena: Arena, meta: Meta) -> None:
     arena.blocks[:], rows["owner"] = blocks, owners
     rows["flags"] = _elements("flags", meta.flags, rows["flags"]) & np.uint8(SEGMENT_HEARD | SEGMENT_FROZEN | SEGMENT_MIXED)
     rows["last_tick"] = _elements("last_ticks", meta.last_ticks, rows["last_tick"])
+
+
+def _restore_pool(arena: Arena, meta: Meta) -> None:
+    """DamagedFile when a window is of a block that does not exist."""
+    try:
+        arena.restore_pool(np.frombuffer(meta.pool, POOL))
+    except (IndexError, ValueError) as error:
+        raise misfit(f"open windows that do not fit: {error}") from None
 
 
 def _fusions(arena: Arena, meta: Meta) -> list[Fusion]:
@@ -131,8 +146,8 @@ def read_meta(data: bytes) -> Meta:
     """What `capture_state` gave as *data*; DamagedFile when it does not decode or is of another version."""
     try:
         version = msgspec.msgpack.decode(data, type=_Versioned).version
-        if version != VERSION:
-            raise DamagedFile(f"expected a snapshot of version {VERSION}, got {version}")
+        if not 1 <= version <= VERSION:
+            raise DamagedFile(f"expected a snapshot of version 1 to {VERSION}, got {version}")
         return msgspec.msgpack.decode(data, type=Meta)
     except msgspec.DecodeError as error:
         raise DamagedFile(f"the snapshot does not decode: {error}", hint=OLDER) from None

@@ -62,7 +62,9 @@ class EngineState:
         self.stepped_at: dict[int, int] = {}
         self.shed_by: dict[str, dict[str, int]] = {}
         self.cursor: dict[str, str] = {}
+        self.clock_offset = 0  # ms: the clock is the log's own stamp and this; a `clock` command changes it
         self.load = 0.0
+        self.arena.keep(self.keep_ms)
 
     # --- the configuration ---------------------------------------------------------------------
 
@@ -71,6 +73,7 @@ class EngineState:
         self.running = RunningConfig(config)
         self.lateness = round(config.retraso_max * 1000)
         self.max_skew, self.max_lead = config.max_skew * 1000, config.max_adelanto * 1000
+        self.keep_ms = config.retencion_dias * 86_400_000
         self.window_lengths = sorted({LEAST_WINDOW_CHECK_MS, *(round(entry.ventana * 1000) for entry in config.bloques)})
         self.intervals = {index: round(entry.intervalo * 1000) for index, entry in enumerate(config.bloques) if entry.funcion}
         self._load_weights = np.array([entry.filtro.carga for entry in config.bloques], np.float32)
@@ -84,6 +87,7 @@ class EngineState:
         """Take over what may change while running: filters, limits, windows, lateness, intervals."""
         units = self.arena.policies["tick_shift"].copy()
         self.set_config(config)
+        self.arena.keep(self.keep_ms)
         self.topology.set_policies(config)
         self.audit = audit_of(config, self.topology, self.audit)
         for segment in topology.counted_otherwise(self.arena, units):
@@ -167,7 +171,7 @@ class EngineState:
 
     @property
     def clock(self) -> int:
-        """Largest accepted time, ms."""
+        """Arrival of the newest readings, ms."""
         return self.arena.clock
 
     def count(self, part: str, readings: int) -> None:
@@ -181,6 +185,7 @@ class EngineState:
 
     def take_clocks(self, other: "EngineState") -> None:
         """Go on from another engine's time, counters, ledger, marks, and mutes of blocks that are still there."""
+        self.arena.skipped, self.clock_offset = other.arena.skipped, other.clock_offset
         self.arena.advance(other.clock, self.lateness)
         self.arena.counters = other.arena.counters
         self.arena.ledger[:] = other.arena.ledger

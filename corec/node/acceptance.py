@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, channels_of
-from corec.common.times import wall_ms
 from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import FIRST_ID
@@ -46,6 +45,7 @@ class Acceptance:
             self.committer = publisher.unsent.committer
         else:
             self.committer = GroupCommitter(journal, on_commit=lambda _: self._pipeline().accepted(), instance=self._config.instance_id,
+                                            stamp=lambda: self._pipeline().arrival.stamp_now(),
                                             group_bytes=min(GROUP_BYTES, self._config.max_disk_mb * MB // 8))  # fmt: skip
         self.committer.interval_factor = lambda: self._pipeline().flash.interval_factor
 
@@ -80,7 +80,7 @@ class Acceptance:
         frames, readings = piece.frames, len(piece.frames) // FRAME_BYTES
         urgent = bool(np.isin(channels_of(frames), CRITICAL).any())
         ticket = producer.send(frames, piece.time, piece.offsets, lambda envelope: self.committer.submit(
-            envelope, wall_ms(), readings=readings, urgent=urgent))  # fmt: skip
+            envelope, readings=readings, urgent=urgent))  # fmt: skip
         ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))
         return ticket
 

@@ -28,6 +28,7 @@ from corec.storage.snapshots import Snapshot, Snapshots
 from corec.storage.sqlite.store import SqliteStore
 from corec.streams.intake import Intake, JournalIntake, read_note
 from corec.streams.journal import Journal
+from corec.streams.journal.clock import JournalClock
 
 log = logging.getLogger("corec.node.recovery")
 
@@ -62,7 +63,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
 
     def logs(store: Store) -> tuple[Journal, Intake]:
         own = journal or open_journal(folder, config, node, floor=store.state.offset, elsewhere=lambda: _read_redis(store))
-        return own, intake or JournalIntake(own)
+        return own, intake or journal_intake(folder, own)
 
     def store_at(base: StoreBase) -> tuple[SqliteStore, Retention]:
         if not config.db_config and not folder.store.exists() and any(folder.snapshots.glob("*.snap")):
@@ -120,7 +121,7 @@ def open_without_store(folder: DataFolder, config: Config, problem: ServerAway, 
     journal = journal or open_journal(folder, config, node, floor=0)
     store = AwayStore(problem)
     snapshots = Snapshots(folder.snapshots, instance=config.instance_id, node=node)
-    return Opened(Engine(config), journal, JournalIntake(journal), store, store, snapshots)
+    return Opened(Engine(config), journal, journal_intake(folder, journal), store, store, snapshots)
 
 
 def require_reach(config: Config, opened: Opened, last: int) -> None:
@@ -137,6 +138,11 @@ def open_journal(folder: DataFolder, config: Config, node: int, floor: int, else
     """The journal of a data folder; its next offset is above *floor*.  elsewhere: as `Journal` has it."""
     return Journal(folder.journal, floor=floor, max_bytes=config.max_disk_mb * MB, keep_bytes=config.conservar_diario_mb * MB,
                    instance=config.instance_id, node=node, elsewhere=elsewhere)  # fmt: skip
+
+
+def journal_intake(folder: DataFolder, journal: Journal) -> JournalIntake:
+    """A journal as its pipeline reads it, stamped by the clock of the data folder."""
+    return JournalIntake(journal, JournalClock(folder.clock).now)
 
 
 def _read_redis(store: Store) -> bool:
@@ -175,6 +181,8 @@ def _replay(opened: Opened, after: int, name: str) -> None:
         opened.replayed += 1
     opened.tail = engine.ledger["in"] - before
     _keep_committed_ledger(opened, name)
+    if engine.take_over():
+        _take_snapshot(opened)
 
 
 def _keep_committed_ledger(opened: Opened, name: str) -> None:

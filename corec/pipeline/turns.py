@@ -20,6 +20,7 @@ from corec.engine import LOAD_STEPS
 from corec.engine.commands import Reload
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
+from corec.pipeline.arrival import ArrivalClock
 from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
 from corec.pipeline.plugin_entries import Outgoing, Sent
@@ -42,6 +43,8 @@ TURN_BYTES = 2 * MB
 READ_BYTES = 256 * 1024
 #: Quiet for this long, time goes on by a tick.
 TICK_MS = 1000
+#: Whether the clock has to be set is looked at this often.
+LOOK_AT_CLOCK_S = 1.0
 #: A turn takes up to this share of a journal that has a small bound.
 TURN_SHARE = 1 / 8
 #: Entries of an output stream read at once.
@@ -107,6 +110,9 @@ class Pipeline:
         self._record: dict[str, Any] | None = None
         self._sieve = Sieve()
         self._heard_at = time.monotonic()
+        self.arrival = ArrivalClock(opened.intake, self.engine, config.instance_id, now)
+        self._look_at_clock = 0.0
+        self._correction: Future | None = None
         self._retention_due = 0.0
         self.load = 0.0
         self.passes = 0     # grows while the thread lives, also while it waits for a disk
@@ -185,6 +191,9 @@ class Pipeline:
         began = time.monotonic()
         self.passes += 1
         self.flash.look()
+        if began >= self._look_at_clock:
+            self._look_at_clock = began + LOOK_AT_CLOCK_S
+            self._correct_clock()
         self._take_in()
         self._tick_if_quiet(began)
         if self._turn_is_over(began):
@@ -273,6 +282,10 @@ class Pipeline:
         at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts or self._out.due
         return at_once or now >= self._due() or self._turn_bytes >= self._most_bytes
 
+    def _correct_clock(self) -> None:
+        if not self.stopping and (self._correction is None or self._correction.done()) and (command := self.arrival.correction()):
+            self._correction = self.command(command)
+
     def _due(self) -> float:
         """When the open turn is committed, whatever is in it."""
         return self._record["began"] + COMMIT_EVERY_S * self.flash.interval_factor
@@ -281,13 +294,14 @@ class Pipeline:
         """Nothing heard for a second: let time go on, so that windows close and silence shows."""
         if self._intake.blind:
             self._heard_at = now    # whoever was held up has a second from its end on to be heard
-        if self.pending or now - self._heard_at < TICK_MS / 1000 or self._now() - self.engine.clock < TICK_MS:
+        tick = self.arrival.now()
+        if self.pending or now - self._heard_at < TICK_MS / 1000 or tick - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
             if now >= self._due():
-                self.end_turn(self._now())
+                self.end_turn(tick)
             return
-        before, tick = self.engine.ledger["in"], self._now()
+        before = self.engine.ledger["in"]
         self.engine.begin_turn()
         outcome = self.engine.end_turn(tick)
         self._quiet_until = tick

@@ -27,6 +27,7 @@ class Layout:
         self.snapshots = self.path / "snapshots"
         self.store = self.path / "store.db"
         self.lock = self.path / "lock"
+        self.clock = self.path / "clock"
 
     @property
     def exists(self) -> bool:

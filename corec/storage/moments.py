@@ -25,6 +25,27 @@ def merge_windows(rows: np.ndarray, span: int) -> np.ndarray:
     return merged
 
 
+def with_amendments(rows: np.ndarray) -> np.ndarray:
+    """Stored windows with the rows that amend them added to theirs: one row for each block, window and span.
+
+    rows: HISTORY of the store.  A window that has amending rows alone keeps NaN for fitness and score.
+    """
+    if not np.isnan(rows["fitness"]).any():
+        return rows
+    keys = ["span", "window", "block"]
+    _, group, sizes = np.unique(rows[keys], return_inverse=True, return_counts=True)
+    shared = sizes[group] > 1
+    amended = []
+    for span in np.unique(rows["span"][shared]).tolist():
+        merged = merge_windows(rows[shared & (rows["span"] == span)], 1)
+        made = np.zeros(len(merged), rows.dtype)
+        for name in AGGREGATE.names:
+            made[name] = merged[name]
+        made["span"] = span
+        amended.append(made)
+    return np.concatenate([rows[~shared], *amended])
+
+
 def _merge_extremes(merged: np.ndarray, rows: np.ndarray, at: np.ndarray) -> None:
     for name in ("min", "fitness"):
         merged[name] = np.fmin.reduceat(rows[name], at)

@@ -2,6 +2,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from corec.common.times import wall_ms
 from corec.streams.base import Entry, Log
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ class Intake(Protocol):
         *lost* is called when the log forgot entries: what was folded of them can then be had from snapshots only.
         """
 
+    def stamp_now(self) -> int | None:
+        """How the log would stamp an entry now (ms); None while that cannot be told."""
+
+    @property
+    def stamped_here(self) -> bool:
+        """Whether this machine's own clock gives the stamps; a step of the wall clock is then to be followed."""
+
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         """Go on behind *offset*; *cursor* is what the engine kept of the last `note`."""
 
@@ -57,11 +65,16 @@ class JournalIntake:
     """The embedded journal: offsets say everything."""
 
     blind = False
+    stamped_here = True
     fullness = 0.0  # the node looks at its journal itself
 
-    def __init__(self, journal: Log) -> None:
-        self._journal = journal
+    def __init__(self, journal: Log, stamp: Callable[[], int] = wall_ms) -> None:
+        """stamp: gives the stamp of a moment, ms."""
+        self._journal, self._stamp = journal, stamp
         self.offset = 0
+
+    def stamp_now(self) -> int:
+        return self._stamp()
 
     @property
     def pending(self) -> int:

@@ -106,7 +106,7 @@ def test_demo_configuration_is_a_million_simulated_sensors():
         ("max_flash_mb_per_day", 0),
         ("retencion_dias", 30),
         ("max_store_mb", 200),
-        ("max_skew", 3600),
+        ("max_skew", 86_400),
         ("retraso_max", 2.0),
         ("hibernar_tras", 600),
         ("mensajes_mb", 64),

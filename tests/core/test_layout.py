@@ -30,7 +30,8 @@ STRUCTS = {
 }
 
 #: Constants whose twin stands elsewhere, or has a name that the rule of dtypes.py does not give.
-ELSEWHERE = {"CC_FRAME": wire.FRAME_BYTES, "CC_DONE": block.DONE, "CC_ATTENTION": block.ATTENTION, "CC_ROOM": block.ROOM}
+ELSEWHERE = {"CC_FRAME": wire.FRAME_BYTES, "CC_DONE": block.DONE, "CC_ATTENTION": block.ATTENTION, "CC_ROOM": block.ROOM,
+             "CC_EVENTS": block.EVENTS}
 QUALITIES = ("NEVER", "GOOD", "WARMING", "HIGH", "LOW", "NOT_FINITE", "DECLARED", "SILENT", "REPAIRED")
 
 #: What a member's C type is in NumPy's one-letter kinds, by size: tells a float from an integer.

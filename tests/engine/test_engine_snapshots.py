@@ -80,11 +80,12 @@ def test_snapshot_keeps_what_a_reload_changed():
     engine = Engine(FLEET)
     engine.feed_arrays([0], [1.0], at=T0 + 5000, channel=1)
     engine.turn([], commands=[{"op": "reload", "config": FLEET | {"retraso_max": 9.0}}])
-    # Then the restored one calls the same readings late
+    # Then the restored one amends the same windows
     again = Engine.restore(engine.snapshot())
     assert again.arena.watermark == engine.arena.watermark
     for each in (engine, again):
-        assert each.feed_arrays([0], [1.0], at=T0 + 2000, channel=1).late == 1
+        each.feed_arrays([0], [1.0], at=T0 + 1000, channel=1)
+        assert len(each.arena.pool) == 1 and each.arena.pool["amends"].all()
 
 
 # --- piece by piece --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from corec._core.dtypes import ALERT_FAILURE, ALERT_HIGH, ALERT_LOW, ALERT_SILENCE, SEGMENT_FROZEN
 from corec.engine import Engine
+from corec.engine.outcome import is_amending, kind_name
 from tests.support.twin import T0, Twin, entity_columns
 
 
@@ -499,23 +500,85 @@ def test_row_without_a_good_reading_has_no_mean():
     assert all(math.isnan(row[name]) for name in ("mean", "min", "max", "std"))
 
 
-def test_two_windows_are_open_and_a_third_closes_the_oldest():
+def test_windows_stay_open_until_the_watermark_whatever_comes():
     # Given a lateness of 10 s, so that the watermark closes nothing here
     engine = engine_of(retraso_max=10.0)
     told = [(at, len(outcome.aggregates), outcome.late)
             for at, outcome in ((at, hear(engine, 1.0, at)) for at in (1500, 2500, 1600, 500, 3500, 1700, 2600))]  # fmt: skip
-    # Then readings of both windows count in any order, one before both is late, the third closes the first
-    assert told == [(1500, 0, 0), (2500, 0, 0), (1600, 0, 0), (500, 0, 1), (3500, 1, 0), (1700, 0, 1), (2600, 0, 0)]
-    assert engine.finish().aggregates[["window", "count"]].tolist() == [(T0 + 2000, 2), (T0 + 3000, 1)]
+    # Then readings of all windows count in any order, and none closes early
+    assert [(rows, late) for _, rows, late in told] == [(0, 0)] * 7
+    rows = engine.finish().aggregates
+    assert rows[["window", "count"]].tolist() == [(T0, 1), (T0 + 1000, 3), (T0 + 2000, 2), (T0 + 3000, 1)]
+    assert not is_amending(rows).any()
 
 
-def test_reading_older_than_the_watermark_is_late():
-    # Given a clock at 10 s and a lateness of 2 s
+def test_reading_of_a_closed_window_opens_it_again():
+    # Given a clock at 10 s, a lateness of 2 s and a window whose row was given
     engine = engine_of()
-    engine.tick(T0 + 10_000)
-    # When readings come whose windows end at 8 s and at 9 s, then the first is late and the second counts
-    assert [hear(engine, 1.0, at).late for at in (7999, 8000)] == [1, 0]
+    hear(engine, 1.0, 7000)
+    assert len(engine.tick(T0 + 10_000).aggregates) == 1
+    # When readings come whose windows end at 8 s and at 9 s, then the first amends its window, and the second is in time
+    assert [hear(engine, 3.0, at).late for at in (7999, 8000)] == [0, 0]
+    assert engine.tick(T0 + 11_999).aggregates["window"].tolist() == [T0 + 8000]
+    # And 2 s of arrival after it was opened the amended window closes, with a row that says nothing of fitness and score
+    rows = engine.tick(T0 + 12_000).aggregates
+    assert rows[["window", "count", "mean"]].tolist() == [(T0 + 7000, 1, 3.0)]
+    assert is_amending(rows).all() and np.isnan(rows["score"]).all()
+
+
+def test_reading_older_than_what_is_kept_is_late():
+    engine = engine_of()
+    engine.tick(T0 + 31 * 86_400_000)
+    assert [hear(engine, 1.0, at).late for at in (86_400_000 - 1, 86_400_000)] == [1, 0]
     assert engine.ledger["late"] == 1
+
+
+def test_older_reading_of_a_sensor_counts_and_changes_nothing_that_it_has_learnt():
+    # Given a sensor that was heard at 60 s, with a limit of 10
+    engine = engine_of(limites={"alto": 10.0})
+    hear(engine, 1.0, 60_000)
+    before = engine.entity(0)
+    # When what it measured at 20 s and 21 s comes at last
+    outcomes = [hear(engine, value, at) for value, at in ((11.0, 20_000), (12.0, 20_500), (3.0, 21_000))]
+    # Then all are sent on with their own times, the exceeded limit is told once for the window, and the sensor is as it was
+    sent = [each.messages[["valor", "time"]].tolist() for each in outcomes]
+    assert sent == [[(11.0, T0 + 20_000)], [(12.0, T0 + 20_500)], [(3.0, T0 + 21_000)]]
+    assert [[kind_name(kind) for kind in kinds(each)] for each in outcomes] == [["late"], [], []]
+    assert engine.entity(0) == before
+    rows = engine.finish().aggregates
+    assert rows[["window", "count", "max"]].tolist() == [(T0 + 20_000, 2, 12.0), (T0 + 21_000, 1, 3.0), (T0 + 60_000, 1, 1.0)]
+
+
+def test_sensor_whose_readings_waited_is_folded_whole_in_its_own_order():
+    # Given two sensors, one of them heard at 60 s
+    engine = engine_of(entidades=2)
+    hear(engine, 1.0, 60_000)
+    # When the readings of the other come, of 20 s to 30 s, then they teach it what it is, as if they had come in time
+    for second in range(10):
+        hear(engine, float(second), 20_000 + 1000 * second, id=1)
+    assert engine.entity(1)["warm_up"] > 0 and engine.entity(1)["valor"] == 9.0
+
+
+def test_clock_that_is_set_back_closes_what_is_open_and_lets_the_present_count():
+    # Given an engine that a wrong clock has led ten years ahead
+    engine = engine_of(silencio_max=60)
+    ahead = 10 * 365 * 86_400_000
+    hear(engine, 1.0, ahead)
+    # When the clock is put right
+    outcome = engine.set_clock(T0)
+    assert outcome.aggregates["window"].tolist() == [T0 + ahead] and engine.clock == T0
+    # Then what is measured now counts, in rows of its own, and nobody is silent before a minute has passed
+    assert hear(engine, 2.0, 100).late == 0
+    assert len(engine.tick(T0 + 59_000).alerts) == 0
+    assert engine.tick(T0 + 63_000).alerts["kind"].tolist() == [3]
+
+
+def test_clock_that_is_set_forward_makes_nobody_silent():
+    engine = engine_of(silencio_max=60)
+    hear(engine, 1.0, 0)
+    outcome = engine.set_clock(T0 + 86_400_000)
+    assert (len(outcome.aggregates), len(outcome.alerts)) == (1, 0)
+    assert len(engine.tick(T0 + 86_400_000 + 59_000).alerts) == 0
 
 
 def test_every_window_length_has_its_own_grid():
@@ -528,7 +591,7 @@ def test_every_window_length_has_its_own_grid():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 30_000), min_size=1, max_size=60), st.sampled_from([0.1, 1.0, 7.0]), st.sampled_from([0.0, 2.0]))
-def test_every_reading_is_in_one_row_or_counted_late(times, length, lateness):
+def test_every_reading_is_in_one_row(times, length, lateness):
     # Given readings in any order
     engine, rows, late = engine_of(ventana=length, retraso_max=lateness), [], 0
     for at in times:
@@ -536,6 +599,7 @@ def test_every_reading_is_in_one_row_or_counted_late(times, length, lateness):
         rows.append(outcome.aggregates)
         late += outcome.late
     rows = np.concatenate([*rows, engine.finish().aggregates])
-    # Then each is in a row or late, and no window has two rows
-    assert rows["count"].sum() + late == len(times)
-    assert len(np.unique(rows["window"])) == len(rows)
+    # Then each is in one row, and of each window one row at most does not amend
+    assert (rows["count"].sum(), late) == (len(times), 0)
+    first = rows[~is_amending(rows)]
+    assert len(np.unique(first["window"])) == len(first)

@@ -127,6 +127,7 @@ def test_ten_minutes_without_the_server(proxied, database, postgres, tmp_path, m
     proxy, address = proxied
     clock = [now_ms() - 605_000]
     monkeypatch.setattr(time, "time_ns", lambda: clock[0] * 1_000_000)
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda clock_id: clock[0] * 1_000_000)
     with running(on(address), tmp_path) as nucleus:
 
         def live(seconds):
@@ -217,7 +218,7 @@ def test_the_answer_to_the_nth_command_is_lost_for_each_n(proxied, database, pos
 # --- commands ------------------------------------------------------------------------------------
 
 
-def test_commands_read_what_is_stored_there(database, tmp_path, monkeypatch):
+def test_commands_read_what_is_stored_there(database, postgres, tmp_path, monkeypatch):
     # Given a node that ran on PostgreSQL
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
@@ -227,6 +228,7 @@ def test_commands_read_what_is_stored_there(database, tmp_path, monkeypatch):
         nucleus.submit(readings([1, 2]), time=now_ms()).result()
         assert until(lambda: folded(nucleus) == 4)
         nucleus.command({"op": "repair", "block": "sensores/0"})
+        assert until(lambda: stored(database, postgres)[0])
     # When commands ask for its rows, then they answer as they do for an embedded one
     assert "sensores/0" in corec("query")
     assert "high" in corec("query", "--alerts")

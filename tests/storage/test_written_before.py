@@ -37,6 +37,7 @@ REGISTERED = 2**31
 class Written(NamedTuple):
     """One variant, put where a node finds it."""
 
+    name: str
     config: dict[str, Any]
     data: Path
     expected: dict[str, Any]
@@ -62,7 +63,7 @@ def written(request, tmp_path):
         config["db_config"] = request.getfixturevalue("database")
         with request.getfixturevalue("postgres").connected(config["db_config"]["dbname"]) as cursor:
             cursor.execute((tmp_path / "dump.sql").read_text())
-    return Written(config, tmp_path / "data", expected, client)
+    return Written(request.param, config, tmp_path / "data", expected, client)
 
 
 def put_on_redis(client, content):
@@ -81,6 +82,10 @@ def put_on_redis(client, content):
             client.xdel(key, client.xadd(key, {"m": b""}, id=stream["last"]))
         more = ("ENTRIESADDED", stream["added"], "MAXDELETEDID", stream["deleted"])
         client.execute_command("XSETID", key, stream["last"], *more if "entries-added" in client.xinfo_stream(key) else ())
+
+
+#: Entities whose readings in the tail are older than what they had said: these count, but are not the latest value.
+OLDER_THAN_KNOWN = {"redis-killed": {"1500": 33.0, str(REGISTERED + 1): 1.5}}
 
 
 @contextmanager
@@ -186,7 +191,7 @@ def test_what_stood_stands(written):
         assert sorted(known)[: len(expected["happenings"])] == expected["happenings"]
         # And entities have received what was folded, and what was not
         assert folded(nucleus, written.accepted)
-        values = expected["after"]["entities"]
+        values = expected["after"]["entities"] | OLDER_THAN_KNOWN.get(written.name, {})
         assert {id: float(engine.entity(int(id))["valor"]) for id in values} == values
         # When entities cross their limits, then no subscriber gets the alert of the muted block
         muted = nucleus.status()["alerts"]["muted"]

@@ -1,5 +1,6 @@
 """`corec query`: windows and alerts as a table."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def _window_table(rows: "np.ndarray", ids: dict[int, str], digits: int = 6) -> "
     header = ["window (UTC)", "block", "count", *measures, "errors", "messages", "fitness"]
     table = [
         [moment, ids.get(int(row["block"]), "?"), f"{row['count']:,}", *(f"{row[name]:.{digits}g}" for name in measures),
-         f"{row['errors']:,}", f"{row['messages']:,}", f"{row['fitness']:.2f}"]
+         f"{row['errors']:,}", f"{row['messages']:,}", "-" if math.isnan(row["fitness"]) else f"{row['fitness']:.2f}"]
         for moment, row in zip(times, rows, strict=True)
     ]  # fmt: skip
     return Table(header, table, header[:2], ["block"])

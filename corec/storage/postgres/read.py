@@ -13,7 +13,7 @@ from corec.config.servers import DbServer
 from corec.errors import StorageError
 from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
 from corec.storage.historia import Happening
-from corec.storage.moments import merge_windows
+from corec.storage.moments import merge_windows, with_amendments
 from corec.storage.postgres.session import Session, where
 from corec.storage.rows import ALERTS
 from corec.storage.sqlite.read import FOREVER, HISTORY, MINUTE_MS
@@ -81,6 +81,7 @@ class PostgresReader:
             for name in AGGREGATE.names:
                 rows[name] = merged[name]
             rows["span"] = MINUTE_MS
+        rows = with_amendments(rows)
         return rows[np.lexsort((rows["block"], rows["window"]))]
 
     def alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:

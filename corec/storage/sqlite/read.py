@@ -13,7 +13,7 @@ from corec._core.dtypes import AGGREGATE, ALERT
 from corec.errors import DamagedFile, StorageError
 from corec.storage import historia
 from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
-from corec.storage.moments import merge_windows
+from corec.storage.moments import merge_windows, with_amendments
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
 from corec.storage.sqlite import schema
 
@@ -102,6 +102,7 @@ class SqliteReader:
                 self.db.execute("RELEASE history")
         if resolution == "minute":
             rows = _as_history(merge_windows(rows, MINUTE_MS), MINUTE_MS)
+        rows = with_amendments(rows)
         return rows[np.lexsort((rows["block"], rows["window"]))]
 
     def alerts(self, since: int = 0, until: int = FOREVER) -> np.ndarray:

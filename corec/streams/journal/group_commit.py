@@ -59,13 +59,16 @@ class GroupCommitter:
         pending_bytes: int = PENDING_BYTES,
         on_commit: Callable[[int], None] | None = None,
         instance: str = "corec1",
+        stamp: Callable[[], int] = wall_ms,
     ) -> None:
-        """*on_commit* gets the last durable offset of each group, in the committer's thread; it must not raise."""
+        """stamp: gives the time of arrival of what is submitted without one (ms).
+
+        *on_commit* gets the last durable offset of each group, in the committer's thread; it must not raise."""
         self._log = target
         self._linger = group_ms / 1000
         self._group_bytes = group_bytes
         self._bound = pending_bytes
-        self._on_commit = on_commit
+        self._on_commit, self._stamp = on_commit, stamp
         #: How many times longer than *group_ms* a batch that is not urgent waits for company.
         self.interval_factor: Callable[[], float] = lambda: 1.0
         self.trouble = Trouble(log, f"GroupCommitter-{instance}")
@@ -108,7 +111,7 @@ class GroupCommitter:
             raise InternalError(f"expected a batch as bytes, got {odd[0]}")
         ticket: Future[int] = Future()
         ticket.set_running_or_notify_cancel()  # a batch handed in cannot be taken back
-        moment = wall_ms() if arrival is None else arrival
+        moment = self._stamp() if arrival is None else arrival
         with self._lock:
             if not self._room.wait_for(self._has_room, timeout):
                 raise StorageError(

@@ -55,6 +55,7 @@ class RedisIntake:
         self._lead_ms = 1000 * lead_s
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []
+        self._anchor: int | None = None  # ms: what is to be added to the monotonic clock to get the server's stamps
         self._joins = False  # the last run may be extended: it does not end with a bare frame
         self._clocks = [StampClock(), StampClock()]
         self._noted_losses = 0
@@ -97,6 +98,12 @@ class RedisIntake:
         self.reader.on_rows, self.reader.on_loss = accepted, lambda _: lost()
         if self.losses:
             lost()
+
+    stamped_here = False
+
+    def stamp_now(self) -> int | None:
+        """By the newest entry that came and the time since: the server's clock, whatever this machine's says."""
+        return None if self._anchor is None else self._anchor + round(time.monotonic() * 1000)
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self.offset, self._replay = offset, None
@@ -180,6 +187,9 @@ class RedisIntake:
         self._note_run(source, rows, plain and not stand_in, stand_in)
         self._cursor[self.streams[lane]] = self.reader.queues[lane].taken
         self.offset += len(rows)
+        if entries:
+            newest = max(entry.arrival for entry in entries) - round(time.monotonic() * 1000)
+            self._anchor = newest if self._anchor is None else max(self._anchor, newest)
         return entries
 
     def _stand_in(self, lane: int, rows: list[Row]) -> list[int]:

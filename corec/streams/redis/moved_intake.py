@@ -55,6 +55,11 @@ class MovedIntake:
     def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
         self._new.listen(accepted, lost)
 
+    stamped_here = False
+
+    def stamp_now(self) -> int | None:
+        return self._new.stamp_now()
+
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self._old.seek(min(offset, self._last), cursor)
         self._new.seek(max(offset, self._last), cursor)

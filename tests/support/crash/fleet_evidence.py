@@ -41,9 +41,10 @@ def assert_all_there(fleet) -> None:
 
 
 def in_rows(fleet):
-    """Readings in windows that have closed, and these rows, and their blocks and moments."""
+    """Readings in windows that have closed; the first rows of these (others amend them), and their blocks and moments."""
     with fleet.connected() as cursor:
-        cursor.execute("SELECT coalesce(sum(count), 0)::bigint, count(*), count(DISTINCT (id, timestamp)) FROM bloques"
+        cursor.execute("SELECT coalesce(sum(count), 0)::bigint, count(fitness), count(DISTINCT (id, timestamp)) FILTER (WHERE fitness"
+                       " IS NOT NULL) FROM bloques"
                        " WHERE instance_id = 'planta'")  # fmt: skip
         return cursor.fetchone()
 

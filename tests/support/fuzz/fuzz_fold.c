@@ -120,6 +120,8 @@ static void fold_all(World *w, const Batch *batch, size_t room)
         if (p.stop == CC_ATTENTION) {
             CHECK(w->core.segments[p.segment].flags & CC_SEG_ATTENTION, "segment %u needs none", p.segment);
             settle(w, p.segment);
+        } else if (p.stop == CC_EVENTS) {
+            CHECK(!w->core.segments[p.segment].events && cc_make_events(&w->core, p.segment), "segment %u has its events", p.segment);
         } else if (w->sink.n_messages + w->sink.n_alerts + w->sink.n_rows) {
             drain(w);
         } else {                                /* how much a fold asks for is its own affair */

@@ -30,7 +30,7 @@
 
 enum { SEGMENTS = 9, BLOCKS = 8, POLICIES = 4, FUNCTIONS = 6, RANGES = 3, DEVICES = 32, LISTED = 13, MOST_WORLDS = 3 };
 /* Room of the sink, as block.pyx has it. */
-enum { ROOM = CC_SLOTS, ROWS = 2 * BLOCKS + 1024, LEAST_ROOM = 8 };
+enum { ROOM = CC_SLOTS, ROWS = 2 * BLOCKS + CC_POOL_WINDOWS + 1024, LEAST_ROOM = 8 };
 enum { LATENESS = 2000 };
 
 typedef struct {
@@ -40,7 +40,6 @@ typedef struct {
     uint32_t swept_at;                      /* second of the last sweep */
     uint32_t digest;                        /* of everything that left */
     uint64_t messages, readings, row_messages, alerts;
-    int64_t  last_window[BLOCKS];           /* start of the newest row of each block, or INT64_MIN */
     uint32_t held[SEGMENTS];                /* digest of a segment that must not change */
 } World;
 
@@ -95,6 +94,8 @@ static void world_make(World *w, const Kernels *kernels)
     w->core.functions = exactly(sizeof(Function) * FUNCTIONS);
     w->core.ranges = exactly(sizeof(Range) * RANGES);
     w->core.devices = exactly(sizeof(Device) * DEVICES);
+    w->core.pool = exactly(sizeof(PoolWindow) * CC_POOL_WINDOWS);
+    w->core.pools = exactly(sizeof(uint32_t) * BLOCKS);
     w->sink = (Sink){.messages = exactly(sizeof(Message) * ROOM), .max_messages = ROOM, .alerts = exactly(sizeof(Alert) * ROOM),
                      .max_alerts = ROOM, .rows = exactly(sizeof(Row) * ROWS), .max_rows = ROWS};
     ids_map(&w->core);
@@ -119,6 +120,7 @@ static void segments_reset(World *w)
 {
     for (int s = 0; s < SEGMENTS; s++) {
         memset(slab(w, s), 0, tiles_used(s) * sizeof(Tile));
+        free(w->core.segments[s].events);
         w->core.segments[s] = (Segment){.owner = PLACES[s].owner, .policy = PLACES[s].policy, .first_id = PLACES[s].first_id,
                                         .function = PLACES[s].function, .used = PLACES[s].used, .canal = CANALES[PLACES[s].policy]};
     }
@@ -179,7 +181,8 @@ static void clocks_reset(World *w, int64_t start)
     core->clock = core->watermark = 0;
     memset(&core->ledger, 0, sizeof core->ledger);
     w->sink.n_messages = w->sink.n_alerts = w->sink.n_rows = 0;
-    for (int b = 0; b < BLOCKS; b++) w->last_window[b] = INT64_MIN;
+    core->skipped = 0;
+    cc_pool_clear(core);
     cc_advance(core, start, LATENESS);
     w->swept_at = core->tick;
 }

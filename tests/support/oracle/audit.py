@@ -16,6 +16,9 @@ class Auditor:
         """(rows with scores, anomaly alerts); of several windows of a block, the first of all blocks come first."""
         seen, scored, alerts = {}, [], []
         for place, row in enumerate(rows):
+            if math.isnan(row[10]):  # it adds to a window that was judged
+                scored.append(row)
+                continue
             turn = seen[row[0]] = seen.get(row[0], -1) + 1
             score, limit = self.blocks.setdefault(row[0], Memory()).take(row, *settings)
             scored.append((*row[:-1], float(F(score))))

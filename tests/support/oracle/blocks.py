@@ -56,9 +56,14 @@ def _limit(text):
     return None if text in (None, "") else F(text)
 
 
+#: Windows in the pool, of one block and of all.
+MOST_OF_A_BLOCK, MOST_IN_THE_POOL = 62, 65_536
+
+
 class Window:
     def __init__(self, start, end):
         self.start, self.end = start, end
+        self.amends, self.closes = False, 0
         self.origin = self.sum = self.squares = self.score = 0.0
         self.low, self.high = np.inf, -np.inf
         self.count = self.errors = self.messages = 0
@@ -84,42 +89,63 @@ class Block:
     def __init__(self, index, name, entry, entities):
         self.index, self.name, self.entry, self.entities = index, name, entry, entities
         self.newest = self.older = None
+        self.pool = []  # further open windows, by start
         self.closed_until = 0
         self.heard = self.failing = 0
         self.last_fitness, self.host = 1.0, None
 
+    def open_windows(self):
+        return [window for window in (self.newest, self.older, *self.pool) if window]
+
     def window(self, time):
         """The open window for *time*, or None."""
-        return next((window for window in (self.newest, self.older) if window and window.holds(time)), None)
+        return next((window for window in self.open_windows() if window.holds(time)), None)
 
-    def may_close_for(self, time):
-        """Whether a reading of *time* may open a third window, so that the older one closes."""
-        return self.older is not None and self.newest is not None and time >= self.newest.end
-
-    def open_window(self, time, watermark):
-        """(a window for *time*, which no open one holds, or None when the reading is late; rows that closed for it)."""
+    def open_window(self, time, clock, watermark, lateness, pool):
+        """(a window for *time*, which no open one holds; rows that closed for it).  pool: all blocks' windows in the pool, in order."""
         start = time // self.entry.window * self.entry.window
         end, rows = start + self.entry.window, []
-        if time < self.closed_until or end <= watermark or self.may_not_open_for(time):
-            return None, rows
-        if self.newest and time < self.newest.start:
-            self.older = Window(max(start, self.closed_until), min(end, self.newest.start))
-            return self.older, rows
-        if self.newest:
-            rows = [self.close("older")] if self.older else []
-            self.older = self.newest
-        self.newest = Window(max(start, self.older.end if self.older else self.closed_until), end)
-        return self.newest, rows
+        amends = end <= watermark or time < self.closed_until
+        for other in self.open_windows():
+            start, end = (max(start, other.end), end) if other.end <= time else (start, min(end, other.start))
+        start, end = (start, min(end, self.closed_until)) if time < self.closed_until else (max(start, self.closed_until), end)
+        fresh = Window(start, end)
+        if not amends and (not self.newest or time >= self.newest.end):
+            if self.older:
+                rows += self._to_pool(self.older, pool)
+            self.older, self.newest = self.newest, fresh
+        elif not amends and not self.older:
+            self.older = fresh
+        else:
+            fresh.amends, fresh.closes = amends, max(clock + max(lateness, 1000), end + lateness)
+            rows += self._to_pool(fresh, pool)
+        return fresh, rows
 
-    def may_not_open_for(self, time):
-        """Whether *time* lies before both open windows or between them."""
-        return self.older is not None and self.newest is not None and time < self.newest.start
+    def _to_pool(self, window, pool):
+        """Rows of those that make room."""
+        rows = [self.close_pooled(self.pool[0], pool)] if len(self.pool) >= MOST_OF_A_BLOCK else []
+        if len(pool) >= MOST_IN_THE_POOL:
+            block, oldest = pool[0]
+            rows.append(block.close_pooled(oldest, pool))
+        self.pool = sorted([*self.pool, window], key=lambda each: each.start)
+        pool.append((self, window))
+        return rows
+
+    def close_pooled(self, window, pool):
+        self.pool = [each for each in self.pool if each is not window]
+        pool[:] = [pair for pair in pool if pair[1] is not window]
+        return self.row(window)
 
     def close(self, name):
         """Close `newest` or `older`: its row."""
         window = getattr(self, name)
         setattr(self, name, None)
-        self.closed_until = max(self.closed_until, window.end)
+        return self.row(window)
+
+    def row(self, window):
+        """The row of a window that closes; one that amends says nothing of fitness and score."""
+        if not window.amends:
+            self.closed_until = max(self.closed_until, window.end)
         n = window.count
         mean, deviation = np.nan, np.nan
         if n:
@@ -127,8 +153,8 @@ class Block:
             variance = window.squares / n - offset * offset
             mean, deviation = window.origin + offset, math.sqrt(max(variance, 0.0))
         low, high = (window.low, window.high) if n else (np.nan, np.nan)
-        return (self.index, self.entry.canal, window.start, n, mean, low, high, deviation, window.errors,
-                window.messages, self.judge(window), window.score)
+        fitness, score = (np.nan, np.nan) if window.amends else (self.judge(window), window.score)
+        return (self.index, self.entry.canal, window.start, n, mean, low, high, deviation, window.errors, window.messages, fitness, score)
 
     def judge(self, window):
         self.last_fitness = self.fitness(window)

@@ -34,6 +34,11 @@ from tests.support.oracle.entities import (
 from tests.support.oracle.wire import Opened, read_envelope
 
 REFUSED = "refused"
+ALERT_LATE = 6
+#: For how long an entity that is silent is taken to have been so, 10 ms.
+LONG_AGO = 2**30
+#: `retencion_dias`, if nothing else is said.
+KEEP_DAYS = 30
 CAUSES = ("malformed", "channel", "id", "skew", "repeated")
 FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "u1")])
 
@@ -59,7 +64,11 @@ class Oracle:
 
     def __init__(self, config, folder="."):
         self._folder = folder
-        self.clock = self.watermark = self.folds = self.passes = 0
+        self.clock = self.watermark = self.folds = self.passes = self.skipped = self.offset = 0
+        self._pool = []  # (block, window) of all windows beside the two of each block, in the order in which they came
+        self._newest = {}  # entity -> ms of its newest reading, where its segment keeps them
+        self._alerted = {}  # entity -> start of the window for which a late alert was raised last
+        self._ordered = set()  # segments that keep event times
         self._expected, self.gaps = {}, 0
         self._stepped_at = {}
         self.counts = dict.fromkeys(("in", "stored", "filtered", "late", "shed", *CAUSES), 0)
@@ -79,14 +88,16 @@ class Oracle:
         self.entries = [Entry(spec, self._folder) for spec in config["bloques"]]
         self.rules = Rules(self.entries)
         self.lateness = round(config.get("retraso_max", 2.0) * 1000)
-        self.max_skew, self.max_lead = config.get("max_skew", 3600) * 1000, config.get("max_adelanto", 10) * 1000
+        self.max_skew, self.max_lead = config.get("max_skew", 86_400) * 1000, config.get("max_adelanto", 10) * 1000
+        self.keep = config.get("retencion_dias", KEEP_DAYS) * 86_400_000
         self._lengths = {1000} | {entry.window for entry in self.entries}
-        self.rules.tell_time(self.clock)
+        self.rules.tell_time(self.clock - self.skipped)
 
     # --- what comes in -------------------------------------------------------------------------
 
     def feed(self, frames, *, at, load=0.0):
         self._begin(load)
+        self._advance(at)
         self._fold_frames(frames, at, None)
         return self._end()
 
@@ -96,7 +107,7 @@ class Oracle:
         oks = np.ones(len(ids), int) if states is None else np.asarray(states).astype(int)
         with np.errstate(over="ignore"):
             values = np.asarray(values).astype(F)
-        self._fold_columns(ids, np.full(len(ids), channel), values, oks, at if np.ndim(at) == 0 else np.asarray(at))
+        self._fold_recording(ids, np.full(len(ids), channel), values, oks, at if np.ndim(at) == 0 else np.asarray(at, np.int64))
         return self._end()
 
     def tick(self, at, *, load=0.0):
@@ -266,6 +277,22 @@ class Oracle:
     def _do_read(self, command):
         """Where a log was read to is nothing that a result depends on."""
 
+    def _do_clock(self, command):
+        if command["to"] < self.clock:
+            self._close_windows(np.inf)
+            for block in self.blocks:
+                block.closed_until = 0
+        delta = command["to"] - self.clock
+        self._stepped_at = {entry: at + delta for entry, at in self._stepped_at.items()}
+        self.skipped, self.offset = self.skipped + delta, command["offset"]
+        self.clock, self.watermark = command["to"], command["to"] - self.lateness
+        self._close_windows(self.watermark)
+
+    def set_clock(self, at):
+        self._begin(self._load)
+        self._do_clock({"to": at, "offset": 0})
+        return self._end()
+
     def _do_advance(self, command):
         self._advance(command["to"])
 
@@ -284,16 +311,22 @@ class Oracle:
     def _advance(self, now, step=True):
         if now <= self.clock:
             return
-        second, watermark = self.clock // 1000, self.watermark
+        second, watermark = self.second, self.watermark
         self.clock, self.watermark = now, now - self.lateness
-        self.rules.tell_time(now)
-        if now // 1000 != second:
+        self.rules.tell_time(now - self.skipped)
+        if self.second != second:
             self._mark_silent(second)
-        if any(self.watermark // length != watermark // length for length in self._lengths):
+        due = any(window.amends and window.closes <= now for _, window in self._pool)
+        if due or any(self.watermark // length != watermark // length for length in self._lengths):
             self._close_windows(self.watermark)
         if step:
             due = [k for k, entry in enumerate(self.entries) if now - self._stepped_at.get(k, 0) >= entry.interval]
             self._step(due)
+
+    @property
+    def second(self):
+        """Seconds that the clock went on."""
+        return (self.clock - self.skipped) // 1000
 
     def _mark_silent(self, since):
         s, entry, tick = self.state, self.at.entry_of, self.rules.tick
@@ -307,6 +340,9 @@ class Oracle:
 
     def _close_windows(self, until):
         for block in self.blocks:
+            for window in block.pool:
+                if (window.closes - (self.clock - self.watermark) if window.amends else window.end) <= until:
+                    self._result.rows.append(block.close_pooled(window, self._pool))
             for name in ("older", "newest"):
                 window = getattr(block, name)
                 if window and window.end <= until:
@@ -314,8 +350,10 @@ class Oracle:
         self._repair_sick()
 
     def _open_window(self, block, time):
-        """A new window for *time*, the third one closing the oldest; None when the reading is late."""
-        window, rows = block.open_window(time, self.watermark)
+        """A new window for *time*; None when that is too long ago."""
+        if time < self.clock - self.keep:
+            return None
+        window, rows = block.open_window(time, self.clock, self.watermark, self.clock - self.watermark, self._pool)
         self._result.rows += rows
         return window
 
@@ -324,7 +362,7 @@ class Oracle:
     def _repair_sick(self):
         """Blocks with a row since the last look, in order."""
         rows = self._result.rows
-        closed = sorted({row[0] for row in rows[self._looked :]})
+        closed = sorted({row[0] for row in rows[self._looked :] if row[10] == row[10]})     # rows that amend have no fitness
         self._looked = len(rows)
         for block in [self.blocks[index] for index in closed]:
             if block.failing > float(block.entry.max_errors) * block.entities:
@@ -337,7 +375,7 @@ class Oracle:
 
     def _regenerate(self, block, segments, ordered=True):
         """How many failing entities of *segments*, which are the block's, started afresh."""
-        s, repaired, second = self.state, 0, self.clock // 1000
+        s, repaired, second = self.state, 0, self.second
         for segment in segments:
             for e in segment.entities:
                 if s.level[e] >= FAILING and (ordered or s.is_due(e, second)):
@@ -384,25 +422,32 @@ class Oracle:
         frames, offsets = frames[again * 10 :], None if offsets is None else offsets[again:]
         if again == count:
             return
-        times = [time] if offsets is None else [time + int(offset) for offset in offsets]
-        if not all(arrival - self.max_skew <= each <= arrival + self.max_lead for each in times):
-            self._refuse("skew", count - again)
-            self._result.aside.append((time, arrival, bytes(frames), "skew"))
-            return
-        self._fold_frames(frames, time, offsets)
+        arrival += self.offset
+        times = [time] * (count - again) if offsets is None else [time + int(offset) for offset in offsets]
+        self._advance(arrival)
+        possible = [arrival - self.max_skew <= each <= arrival + self.max_lead for each in times]
+        wrong = [k for k, fits in enumerate(possible) if not fits]
+        if wrong:
+            self._refuse("skew", len(wrong))
+            self._result.aside.append((times[wrong[0]], arrival, b"".join(bytes(frames[k * 10 : k * 10 + 10]) for k in wrong), "skew"))
+        chosen = sorted((k for k, fits in enumerate(possible) if fits), key=lambda k: times[k])
+        whole = b"".join(bytes(frames[k * 10 : k * 10 + 10]) for k in chosen)
+        self._fold_frames(whole, 0, np.array([times[k] for k in chosen], np.int64))
 
     def _fold_frames(self, frames, time, offsets):
         parts = np.frombuffer(frames, FRAME)
-        at = time if offsets is None else time + offsets.astype(np.int64)
+        at = np.full(len(parts), time) if offsets is None else time + offsets.astype(np.int64)
         values = parts["valor"].astype(F)
-        self._fold_columns(parts["id"].astype(np.int64), parts["canal"].astype(int), values, parts["estado"].astype(int), at)
+        self._fold(parts["id"].astype(np.int64), parts["canal"].astype(int), values, parts["estado"].astype(int), at)
 
-    def _fold_columns(self, ids, canales, values, oks, at):
-        """Readings of one time, or of many: time then goes on from second to second as they come."""
+    def _fold_recording(self, ids, canales, values, oks, at):
+        """Readings of one time, or of many: time then goes on from second to second, in their order."""
         if np.ndim(at) == 0:
             self._advance(int(at))
             self._fold(ids, canales, values, oks, np.full(len(ids), at))
             return
+        order = np.argsort(at, kind="stable")
+        ids, canales, values, oks, at = (column[order] for column in (ids, canales, values, oks, at))
         cuts = [0, *(np.flatnonzero(np.diff(at // 1000)) + 1), len(at)]
         for run in (slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a):
             self._advance(int(at[run].max()))
@@ -422,16 +467,66 @@ class Oracle:
         stretch, busy = [], set()
         for e, x, time, is_good in zip(*columns, good.tolist(), strict=True):
             block = self.blocks[self.at.block_of[e]]
-            if e in busy or block.may_close_for(time):
+            window = block.window(time)
+            if e in busy or window is None:
                 self._fold_stretch(stretch)
                 stretch, busy = [], set()
-            window = block.window(time) or self._open_window(block, time)
+            window = window or self._open_window(block, time)
             if window is None:
                 self._count("late")
+                continue
+            if self._makes_order(e, time):  # of what was folded before
+                self._fold_stretch(stretch)
+                stretch, busy = [], set()
+                self._keep_order(e)
+            if self._is_older(e, time):
+                self._fold_stretch(stretch)
+                stretch, busy = [], set()
+                self._fold_older(e, x, time, is_good, block, window)
                 continue
             stretch.append((e, x, time, is_good, block, window))
             busy.add(e)
         self._fold_stretch(stretch)
+
+    def _makes_order(self, e, time):
+        return int(self.at.place[e]) // 1024 not in self._ordered and abs(time - self.clock) > self.clock - self.watermark
+
+    def _keep_order(self, e):
+        """From now on a segment keeps event times (10 ms); those so far follow from the seconds in which it was heard."""
+        index = int(self.at.place[e]) // 1024
+        self._ordered.add(index)
+        second = self.clock - (self.clock - self.skipped) % 1000
+        for each in self.at.segments[index].entities:
+            entry = self.entries[self.at.entry_of[each]]
+            age = (self.second >> entry.shift) - int(self.state.seen[each])
+            silent = self.state.quality[each] == SILENT
+            self._newest[each] = second // 10 - LONG_AGO if silent else (second - 1000 * (age << entry.shift)) // 10
+
+    def _is_older(self, e, time):
+        """Whether a reading is older than the newest of its entity, as far as its segment keeps event times."""
+        if int(self.at.place[e]) // 1024 not in self._ordered:
+            return False
+        if self.state.quality[e] != NEVER and time // 10 < self._newest[e]:
+            return True
+        self._newest[e] = time // 10
+        return False
+
+    def _fold_older(self, e, x, time, good, block, window):
+        """It counts in its window, is held against the limits and is sent on; what the entity has learnt stays."""
+        s, entry = self.state, self.entries[self.at.entry_of[e]]
+        if s.quality[e] != SILENT:
+            s.seen[e] = self.rules.tick[self.at.entry_of[e]]
+        value = x if good else float(s.value[e])
+        if good:
+            window.add(x, 0.0)
+            if entry.limited and (x > self.high[e] or x < self.low[e]) and self._alerted.get(e) != window.start // 10:
+                self._alerted[e] = window.start // 10
+                self._alert(e, time, ALERT_LATE, x, self.high[e] if x > self.high[e] else self.low[e])
+        else:
+            window.errors += 1
+        window.messages += 1
+        self._count("stored")
+        self._result.messages.append((int(self.at.wire[e]), block.entry.canal, value, bool(good), time))
 
     def _fold_stretch(self, stretch):
         """Readings of distinct entities whose windows are open."""
@@ -503,9 +598,7 @@ class Oracle:
     def _step_segment(self, block, e, x):
         window = block.window(self.clock) or self._open_window(block, self.clock)
         self._count("in", len(e))
-        if window is None:
-            self._count("late", len(e))
-            return
+        self._newest |= {each: self.clock // 10 for each in e.tolist()}
         counts = np.full(len(e), self.folds).astype(np.uint32)
         leaves, z, alarm, first, healed = self._fold_good(e, x, dice(self.at.place[e], counts))
         window.origin = window.origin if window.count else float(x[0])

@@ -1,0 +1,59 @@
+"""The stamps of a journal: when its batches came, by a clock that nobody steps."""
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from corec.common.times import wall_ms
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_ms() -> int:
+    """Milliseconds since the machine started, its sleep included."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def boot_id() -> str:
+    """What tells this start of the machine from others; empty where the system does not say."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+class JournalClock:
+    """Milliseconds that go on as real time does: the wall clock is asked once in each life of the machine.
+
+    A file keeps the anchor, so that a node that starts again goes on with the stamps of before.  Any thread may ask.
+    """
+
+    def __init__(self, file: Path, *, wall: Callable[[], int] = wall_ms, steady: Callable[[], int] = boot_ms,
+                 boot: str | None = None) -> None:  # fmt: skip
+        self._file, self._steady, self._boot = file, steady, boot_id() if boot is None else boot
+        self._lock = threading.Lock()
+        self._anchor = self._known_anchor()  # what is to be added to the steady clock
+        if self._anchor is None:
+            self._anchor = wall() - steady()
+        self._newest = 0
+        self._keep()
+
+    def now(self) -> int:
+        """The stamp of this moment, ms since 1970 by the wall clock as it was when the machine started."""
+        with self._lock:
+            self._newest = max(self._newest, self._anchor + self._steady())
+            return self._newest
+
+    def _known_anchor(self) -> int | None:
+        try:
+            kept = json.loads(self._file.read_text())
+            return int(kept["anchor"]) if kept["boot"] == self._boot and self._boot else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _keep(self) -> None:
+        unfinished = self._file.with_name(self._file.name + ".part")
+        unfinished.write_text(json.dumps({"boot": self._boot, "anchor": self._anchor}))
+        os.replace(unfinished, self._file)

@@ -1,0 +1,126 @@
+"""What became of readings whose time is not that of their arrival: each case lost some of them once."""
+import time
+
+import numpy as np
+
+from corec._core.wire import encode_frames, pack_envelope
+from corec.engine import Engine
+from corec.engine.outcome import is_amending, kind_name
+
+T0 = 1_700_000_000_000
+CONFIG = {"modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": 1000, "limites": {"alto": 50.0}}]}
+
+
+def batch(ids, values, *, at, arrival, offsets=None, producer=1, sequence=0):
+    """(envelope, arrival) of readings on channel 1."""
+    frames = encode_frames(np.asarray(ids, np.uint32), 1, np.asarray(values, np.float32), 1)
+    offsets = None if offsets is None else np.asarray(offsets, np.int32)
+    return pack_envelope(frames, producer=producer, epoch=1, sequence=sequence, time=at, offsets=offsets), arrival
+
+
+def told(outcomes):
+    """(entity, kind) of every alert."""
+    return [(int(alert["id"]), kind_name(int(alert["kind"]))) for outcome in outcomes for alert in outcome.alerts]
+
+
+def rows_of(engine, outcomes):
+    return np.concatenate([*(outcome.aggregates for outcome in outcomes), engine.finish().aggregates])
+
+
+def nothing_is_lost(engine, readings):
+    assert (engine.ledger["in"], engine.ledger["late"], engine.ledger["rejected"]) == (readings, 0, 0)
+
+
+def test_one_clock_that_is_ahead_harms_no_other_sensor():
+    for ahead in (2_000, 3_000, 9_000):
+        # Given seven sensors whose clocks are right, the first of them above its limit at last, and one whose clock is ahead
+        engine, outcomes = Engine(CONFIG), []
+        for second in range(10):
+            now = T0 + 1000 * second
+            values = [99.0 if second == 5 and id == 0 else 1.0 for id in range(7)]
+            outcomes.append(engine.turn([batch([7], [1.0], at=now + ahead, arrival=now, producer=7, sequence=second),
+                                         batch(range(7), values, at=now, arrival=now + 5, sequence=7 * second)]))  # fmt: skip
+        # Then all count in first rows, and the limit is told
+        nothing_is_lost(engine, 80)
+        assert told(outcomes) == [(0, "high")]
+        rows = rows_of(engine, outcomes)
+        assert rows["count"].sum() == 80 and not is_amending(rows).any()
+
+
+def test_a_file_of_the_last_minute_counts_whole():
+    # Given a node at work, and readings of another sensor's last minute that come at once
+    engine = Engine(CONFIG)
+    outcomes = [engine.turn([batch([1], [1.0], at=T0 + 1000 * second, arrival=T0 + 1000 * second, sequence=second)])
+                for second in range(60)]  # fmt: skip
+    values = [99.0 if second == 30 else 1.0 for second in range(31)]
+    outcomes.append(engine.turn([batch([2] * 31, values, at=T0, offsets=range(0, 31_000, 1000), arrival=T0 + 60_000, producer=2)]))
+    # Then all of them count, and the exceeded limit is told
+    nothing_is_lost(engine, 91)
+    assert told(outcomes) == [(2, "high")]
+    assert rows_of(engine, outcomes)["count"].sum() == 91
+
+
+def test_an_upload_that_is_ordered_by_sensor_counts_whole():
+    # Given 100 sensors with a reading a second for 100 s, sent sensor by sensor
+    engine, values = Engine(CONFIG), np.linspace(0, 10, 100)
+    outcomes = [engine.turn([batch([sensor] * 100, values, at=T0, offsets=range(0, 100_000, 1000), arrival=T0 + 100_000 + sensor,
+                                   sequence=100 * sensor)]) for sensor in range(100)]  # fmt: skip
+    # Then every reading is in a row of its second, and each sensor has learnt from all of its own
+    nothing_is_lost(engine, 10_000)
+    rows = rows_of(engine, outcomes)
+    seconds, group = np.unique(rows["window"], return_inverse=True)
+    assert np.bincount(group, rows["count"]).tolist() == [100.0] * 100 and len(seconds) == 100
+    assert all(engine.entity(sensor)["valor"] == np.float32(10.0) for sensor in range(100))
+
+
+def test_many_readings_of_two_seconds_in_turns_are_folded_at_once():
+    # Given 100,000 readings of two seconds, one of each in turns, and the same in order
+    ids, times = np.arange(100_000) % 1000, np.arange(100_000) % 2 * 1000
+    spent = {}
+    for name, offsets in (("mixed", times), ("sorted", np.sort(times))):
+        tries = []
+        for _ in range(3):
+            engine, given = Engine(CONFIG), batch(ids, np.ones(100_000), at=T0, offsets=offsets, arrival=T0 + 1500)
+            began = time.perf_counter()
+            engine.turn([given])
+            tries.append(time.perf_counter() - began)
+            nothing_is_lost(engine, 100_000)
+        spent[name] = min(tries)
+    # Then mixed ones cost at most three times as much
+    assert spent["mixed"] < 3 * spent["sorted"] + 0.01, spent
+
+
+def test_what_waited_for_a_day_counts_and_what_is_ahead_is_put_aside_alone():
+    # Given a batch with a reading of a day ago, one of now, one of a minute ahead and one of two days ago
+    engine = Engine(CONFIG)
+    day = 86_400_000
+    outcome = engine.turn([batch([0, 1, 2, 3], [1.0] * 4, at=T0, offsets=[-day, 0, 60_000, -2 * day], arrival=T0)])
+    # Then the impossible ones alone are put aside
+    assert outcome.rejected == {"skew": 2} and [len(each.frames) for each in outcome.aside] == [20]
+    assert rows_of(engine, [outcome])["count"].sum() == 2
+
+
+def test_pool_of_windows_is_bounded_and_loses_nothing():
+    # Given a sensor whose 200 readings are each of another second, the newest first
+    engine, outcomes = Engine(CONFIG), []
+    for back in range(200):
+        outcomes.append(engine.turn([batch([0], [1.0], at=T0 - 1000 * back, arrival=T0, sequence=back)]))
+        assert len(engine.arena.pool) <= 62
+    # Then each is in a row
+    nothing_is_lost(engine, 200)
+    assert rows_of(engine, outcomes)["count"].sum() == 200
+
+
+def test_open_windows_are_part_of_a_snapshot():
+    # Given an engine with amended windows and a sensor that is out of order
+    engine = Engine(CONFIG)
+    engine.turn([batch([0, 1], [1.0, 2.0], at=T0, arrival=T0)])
+    for sequence, back in enumerate((30, 20, 25)):
+        engine.turn([batch([0], [float(back)], at=T0 - 1000 * back, arrival=T0 + 10, sequence=sequence, producer=2)])
+    # When it is restored, then both go on alike
+    again = Engine.restore(engine.snapshot())
+    for each in (engine, again):
+        each.turn([batch([0], [60.0], at=T0 - 20_000, arrival=T0 + 20, sequence=0, producer=3)])
+    one, other = engine.finish(), again.finish()
+    assert one.aggregates.tobytes() == other.aggregates.tobytes() and len(one.aggregates) == 4
+    assert engine.snapshot() == again.snapshot()
