@@ -94,10 +94,12 @@ class RedisSender(Carrier):
 
     def _pass(self) -> None:
         with self._link.errors("take batches"):
-            self._work()
-        self._recovered(f"Redis at {self._link.server.address} answers again")
+            taken = self._work()
+        if taken:
+            self._recovered(f"Redis at {self._link.server.address} answers again")
 
-    def _work(self) -> None:
+    def _work(self) -> bool:
+        """One round. False while batches wait that the server was not given: it may still refuse them."""
         if self._checked != self._connections:
             self._check()
         elif time.monotonic() >= self._look_due:
@@ -107,12 +109,16 @@ class RedisSender(Carrier):
         batches = self._unsent.read(self._position, SEND_BYTES)
         if not batches:
             self._rest(IDLE_S)
-        elif self._has_room(batches) and self._checked == self._connections:
-            self._sending = True
-            try:
-                self._send(batches)
-            finally:
-                self._sending = False
+            return True
+        if not self._has_room(batches):
+            return True
+        if self._checked != self._connections:
+            return False
+        self._sending = True
+        try:
+            return self._send(batches)
+        finally:
+            self._sending = False
 
     def _check(self) -> None:
         """After a new connection: check that the server still has what it took."""
@@ -189,14 +195,16 @@ class RedisSender(Carrier):
         mark = marks.get(f"{shard} {sent.stream}")
         return mark is not None and marks.get(f"{shard} run") == sent.run and id_pair(sent.id) <= id_pair(mark)
 
-    def _send(self, batches: list[UnsentBatch]) -> None:
+    def _send(self, batches: list[UnsentBatch]) -> bool:
+        """Whether the server took *batches*. False where its streams are not the ones of before: what they lost goes first."""
         for shard, group in groupby(batches, key=lambda batch: shard_of(batch.stream)):
             part = list(group)
             ids = self._add_batches(shard, part)
-            if ids is None:  # the streams are not the ones of before
+            if ids is None:
                 self._look_due = 0.0
-                return
+                return False
             self._note_sent(part, ids)
+        return True
 
     def _add_batches(self, shard: str, part: list[UnsentBatch]) -> list[bytes] | None:
         """Add *part* to its streams and return the ids. None, with nothing added, where the streams are not the same any more.
