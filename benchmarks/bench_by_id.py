@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.harness import millions
 from benchmarks.workloads import START, Load, engine_of, ordered_ids, random_ids
-from benchmarks.yardstick_numpy import Fleet
+from benchmarks.yardstick_numpy import NumpyFleet
 from benchmarks.yardsticks import Params
 from corec._core.wire import pack_envelope
 
@@ -57,7 +57,7 @@ def in_words(name, best):
 
 
 def test_against_numpy(compete, report, name, load, engine):
-    numpy = folding(Fleet(ENTITIES, Params.of(engine)), load)
+    numpy = folding(NumpyFleet(ENTITIES, Params.of(engine)), load)
     best = compete({"ours": feeding(engine, load), "numpy": numpy}, wanted={"numpy": NUMPY_TIMES}, tidy=load.turn)
     report.at_least("by id", f"{name}, against NumPy", NUMPY_TIMES, ours=in_words("", best["ours"]),
                     yardstick=in_words("NumPy ", best["numpy"]))

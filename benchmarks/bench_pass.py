@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.harness import millions
 from benchmarks.workloads import START, WARM, engine_of, turning
-from benchmarks.yardstick_numpy import Fleet
+from benchmarks.yardstick_numpy import NumpyFleet
 from benchmarks.yardsticks import Params
 from corec._core import block
 from corec.errors import ConfigError
@@ -71,7 +71,7 @@ def test_against_scale(compete, report, engine):
 
 
 def test_against_numpy(compete, report, engine):
-    fleet = Fleet(ENTITIES, Params.of(engine))
+    fleet = NumpyFleet(ENTITIES, Params.of(engine))
     for _ in range(2):
         fleet.step(0, 1, START)
     best = compete({"ours": stepping(engine), "numpy": lambda: fleet.step(0, 1, START)}, wanted={"numpy": NUMPY_TIMES})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.workloads import START, engine_of, frames_of
-from benchmarks.yardstick_numpy import Fleet
+from benchmarks.yardstick_numpy import NumpyFleet
 from benchmarks.yardsticks import Params
 
 ENTITIES, BLOCK, BATCH = 100_000, 1_000, 1_000
@@ -55,7 +55,7 @@ def numpy(work):
 
 
 def numpy_whole(work):
-    fleet = Fleet(ENTITIES, Params.of(engine_of(ENTITIES, ventana=3600)))
+    fleet = NumpyFleet(ENTITIES, Params.of(engine_of(ENTITIES, ventana=3600)))
     return timed(lambda: [fleet.fold(np.frombuffer(frames, np.uint8), START) for frames in work])
 
 

@@ -14,7 +14,7 @@ from benchmarks.child_redis import LIMIT
 from corec._core.wire import encode_frames
 from corec.config import load
 from corec.publish import Publisher
-from tests.support.celery_fleet import Fleet
+from tests.support.celery_fleet import CeleryFleet
 from tests.support.servers.postgres import running as running_postgres
 from tests.support.servers.redis import running as running_redis
 
@@ -32,7 +32,7 @@ def fleet(tmp_path, request):
         database = {"host": postgres.host, "port": postgres.port, "user": postgres.user, "password": postgres.password,
                     "dbname": postgres.new_database()}  # fmt: skip
         blocks = [{"id": "s", "canal": 1, "entidades": ENTITIES, "limites": {"alto": LIMIT}}]
-        fleet = Fleet(tmp_path, database, redis, fragmentos=request.param["shards"], bloques=blocks, conservar_diario_mb=0)
+        fleet = CeleryFleet(tmp_path, database, redis, fragmentos=request.param["shards"], bloques=blocks, conservar_diario_mb=0)
         fleet.redis = redis
         try:
             fleet.node("corec1")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from benchmarks.workloads import START, engine_of, frames_of
-from benchmarks.yardstick_numpy import Fleet
+from benchmarks.yardstick_numpy import NumpyFleet
 from benchmarks.yardsticks import MESSAGE, Params
 
 ENTITIES, ROUNDS = 3_000, 30
@@ -40,7 +40,7 @@ def mixed_frames(rng):
 
 def by_id_yardsticks():
     numba = pytest.importorskip("benchmarks.yardstick_numba")
-    return {"numpy": Fleet, "numba": numba.ById}
+    return {"numpy": NumpyFleet, "numba": numba.ById}
 
 
 @pytest.mark.parametrize("which", ["numpy", "numba"])
@@ -67,7 +67,7 @@ def test_by_id(which):
 def set_origin(yardstick, engine):
     """Windows count from their first value."""
     origin = engine.arena.blocks["newest"]["origin"]
-    if isinstance(yardstick, Fleet):
+    if isinstance(yardstick, NumpyFleet):
         yardstick.origin[:] = origin
     else:
         yardstick.windows["origin"] = origin
@@ -79,7 +79,7 @@ def test_whole_pass():
     for _ in range(ROUNDS):
         ours = engine.step(START).messages
         if fleet is None:
-            fleet = Fleet(ENTITIES, Params.of(engine))
+            fleet = NumpyFleet(ENTITIES, Params.of(engine))
             fleet.origin[:] = engine.arena.blocks["newest"]["origin"]
         np.testing.assert_array_equal(ours, np.concatenate(fleet.step(0, 1, START)))
     assert_same_entities(engine, fleet.columns)

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import Report, race
+from benchmarks.harness import ResultTable, race
 
 HERE = Path(__file__).parent
 #: A race of the short form takes no longer, unless it falls short of its budget: then it may go on.
 QUICK_RACE_S, QUICK_PATIENCE_S = 1.5, 10.0
 RACE_S, PATIENCE_S = 20.0, 60.0
-REPORT = pytest.StashKey[Report]()
+REPORT = pytest.StashKey[ResultTable]()
 
 
 def pytest_addoption(parser):
@@ -18,7 +18,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.option.benchmark_quiet = True    # one table, ours; pytest-benchmark still saves and compares
-    config.stash[REPORT] = Report("quick" if config.getoption("quick") else "full")
+    config.stash[REPORT] = ResultTable("quick" if config.getoption("quick") else "full")
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -64,7 +64,7 @@ def clocked(run: Run) -> float:
 
 
 @dataclass(frozen=True)
-class Row:
+class Figure:
     """One line of the table."""
 
     group: str
@@ -80,7 +80,7 @@ class Row:
         return {True: "pass", False: "FAIL", None: ""}[self.ok]
 
 
-class Report:
+class ResultTable:
     """Rows as they come; a table, a JSON and a Markdown file at the end."""
 
     def __init__(self, form: str) -> None:
@@ -89,12 +89,12 @@ class Report:
 
     def note(self, group: str, what: str, figure: str, yardstick: str = "", ratio: float | None = None) -> None:
         """A figure without a budget."""
-        self.rows.append(Row(group, what, figure, yardstick, ratio))
+        self.rows.append(Figure(group, what, figure, yardstick, ratio))
 
     def judge(self, group: str, what: str, figure: str, budget: str, ok: bool, *, yardstick: str = "",
               ratio: float | None = None) -> None:
         """A figure against its budget; fails the benchmark when it is not met."""
-        row = Row(group, what, figure, yardstick, ratio, budget, bool(ok))
+        row = Figure(group, what, figure, yardstick, ratio, budget, bool(ok))
         self.rows.append(row)
         assert ok, f"{what}: expected {budget}, got {figure if ratio is None else f'{ratio:.2f}x'} ({figure}; {yardstick})"
 

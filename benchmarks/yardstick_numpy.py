@@ -77,7 +77,7 @@ def failed(state: np.ndarray, cause: np.ndarray, p: Params) -> tuple[np.ndarray,
     return new, before == 0, restart, heard, (level < 16) & (errors >= 16)
 
 
-class Fleet:
+class NumpyFleet:
     """Entities 0..n-1 in blocks of 1,000, as columns."""
 
     def __init__(self, entities: int, params: Params, origin: float = 0.0) -> None:

@@ -11,7 +11,7 @@ END_WITHIN_S = 0.5
 #: Seconds that a thread runs on while others wait, at the end: those of plugins may be many, and busy.
 TURN_S = 0.0001
 #: Threads that run the loops of plugins; one that has not ended after so many seconds is held by a plugin.
-LOOPS = "organism"
+LOOPS = "extensions"
 LOOP_ENDS_S = 0.1
 #: Threads that an exit waits for whatever they are.
 EXECUTORS = ("ThreadPoolExecutor", "asyncio_")

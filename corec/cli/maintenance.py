@@ -30,7 +30,7 @@ def mute(subject: str, span: float, why: str, data: Path) -> None:
     until = wall_ms() + round(span * 1000) if span else 0
     what = {"entity": int(subject)} if subject.isdecimal() else {"block": subject}
     answer = ask(data, {"op": "mute", **what, "until": until, "why": why}, timeout=30.0)
-    said = f"is muted until {iso(until)[:-4]} UTC" if span else "is heard again"
+    said = f"is muted until {iso(until)[:-4]} UTC" if span else "is not muted any more"
     click.echo(f"{subject} {said} (turn {answer['turn']:,})")
 
 

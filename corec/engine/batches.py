@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from corec._core.wire import FRAME_BYTES, unpack_envelope
+from corec._core.wire import FRAME_BYTES, Envelope, unpack_envelope
 from corec.engine.outcome import PutAside
 from corec.engine.state import EngineState
 from corec.errors import DamagedBatch
@@ -21,12 +21,8 @@ class AcceptedReadings(NamedTuple):
     aside: list[PutAside]
 
 
-def accepted_part(state: EngineState, envelope: bytes, arrival: int, *, whole: bool = False) -> AcceptedReadings | None:
-    """The readings of an envelope that are new, those with a possible time apart from those without; None where none is new.
-
-    Those that are not to be folded are counted by cause; the mark of the producer moves.  arrival: ms.
-    whole: put aside all of a batch where one of its readings has no possible time.
-    """
+def sound_batch(state: EngineState, envelope: bytes) -> Envelope | None:
+    """The batch in an envelope; None where it is damaged, which is counted."""
     try:
         batch = unpack_envelope(envelope)
     except DamagedBatch:
@@ -35,8 +31,21 @@ def accepted_part(state: EngineState, envelope: bytes, arrival: int, *, whole: b
     if batch.sequence + batch.count > LAST_SEQUENCE:
         state.count("malformed", batch.count)
         return None
-    numbered = batch.producer or batch.epoch
-    skip = state.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if numbered else 0
+    return batch
+
+
+def is_numbered(batch: Envelope) -> bool:
+    """Whether the batch names its producer, which then has an account."""
+    return bool(batch.producer or batch.epoch)
+
+
+def accepted_part(state: EngineState, batch: Envelope, arrival: int, *, whole: bool = False) -> AcceptedReadings | None:
+    """The readings of a batch that are new, those with a possible time apart from those without; None where none is new.
+
+    Those that are not to be folded are counted by cause.  arrival: ms.
+    whole: put aside all of a batch where one of its readings has no possible time.
+    """
+    skip = state.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if is_numbered(batch) else 0
     frames, offsets = batch.frames, batch.offsets
     if skip:
         state.count("repeated", skip)

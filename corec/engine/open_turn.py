@@ -6,10 +6,11 @@ import numpy as np
 
 from corec._core import block as kernels
 from corec._core import dtypes
+from corec._core.wire import Envelope
 from corec.config import BlockEntry
-from corec.engine.batches import accepted_part
+from corec.engine.batches import accepted_part, is_numbered, sound_batch
 from corec.engine.columns import LATEST_TIME, cut, picked, same_second, time_order
-from corec.engine.ledger import CAUSES
+from corec.engine.ledger import CAUSES, LedgerChange
 from corec.engine.mutes import split_muted
 from corec.engine.outcome import Event, Outcome, PutAside, Refusal, is_amending, restarts
 from corec.engine.repair import repair_sick
@@ -37,15 +38,26 @@ class OpenTurn:
     # --- what happens in it --------------------------------------------------------------------
 
     def fold_batch(self, envelope: bytes, stamp: int) -> None:
-        """Fold an envelope that the log stamped with *stamp* (ms), in the order of its readings' times."""
-        if self.state.arena.two_windows:
-            self._fold_by_event_time(envelope, stamp)
+        """Fold an envelope that the log stamped with *stamp* (ms), and note for its producer what became of its readings."""
+        state = self.state
+        batch = sound_batch(state, envelope)
+        if batch is None:
             return
-        arrival = stamp + self.state.clock_offset
-        accepted = accepted_part(self.state, envelope, arrival)
+        change = LedgerChange(state.arena.ledger)
+        if state.arena.two_windows:
+            self._fold_by_event_time(batch, stamp, change)
+        else:
+            self._fold_by_arrival(batch, stamp + state.clock_offset, change)
+        if is_numbered(batch):
+            state.marks.settle(batch.producer, batch.epoch, batch.sequence, batch.count, change.total())
+
+    def _fold_by_arrival(self, batch: Envelope, arrival: int, change: LedgerChange) -> None:
+        """Fold a batch in the order of its readings' times."""
+        accepted = accepted_part(self.state, batch, arrival)
         if accepted is None:
             return
-        self.advance(arrival)
+        with change.paused():
+            self.advance(arrival)
         self._aside += accepted.aside
         if len(accepted.frames):
             offsets, frames = accepted.offsets, {"frames": accepted.frames}
@@ -53,23 +65,24 @@ class OpenTurn:
                 offsets, frames = offsets[order], picked(frames, order)
             self.fold(accepted.time, offsets=offsets, **frames)
 
-    def _fold_by_event_time(self, envelope: bytes, arrival: int) -> None:
+    def _fold_by_event_time(self, batch: Envelope, arrival: int, change: LedgerChange) -> None:
         """Fold a batch of an earlier CoreC, whose clock was the largest event time, and which put whole batches aside."""
-        state = self.state
-        accepted = accepted_part(state, envelope, arrival, whole=True)
+        accepted = accepted_part(self.state, batch, arrival, whole=True)
         if accepted is None:
             return
         self._aside += accepted.aside
         if not len(accepted.frames):
             return
         if accepted.offsets is None:
-            self.advance(accepted.time)
+            with change.paused():
+                self.advance(accepted.time)
             self.fold(accepted.time, frames=accepted.frames)
             return
         times = accepted.time + accepted.offsets.astype(np.int64)
         for run in same_second(times):
             newest = int(times[run].max())
-            self.advance(newest)
+            with change.paused():
+                self.advance(newest)
             self.fold(newest, offsets=(times[run] - newest).astype(np.int32), **cut({"frames": accepted.frames}, run))
 
     def fold_recording(self, times: np.ndarray, **batch: Any) -> None:

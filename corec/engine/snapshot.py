@@ -10,7 +10,7 @@ from corec._core.dtypes import POOL, SEGMENT_FROZEN, SEGMENT_HEARD, SEGMENT_MIXE
 from corec._core.wire import crc32c
 from corec.config import Config, parse
 from corec.engine.columns import LATEST_TIME
-from corec.engine.producer_marks import Marks
+from corec.engine.producer_marks import Account, Marks
 from corec.engine.segment_keeper import OLDER, misfit
 from corec.engine.state import EngineState, Fusion, Mute
 from corec.errors import DamagedFile
@@ -36,7 +36,7 @@ class Meta(msgspec.Struct):
     flags: bytes
     owners: bytes
     last_ticks: bytes
-    marks: list[tuple[int, int, int]]
+    marks: list[Annotated[tuple[int, ...], msgspec.Meta(min_length=3, max_length=2 + len(Account._fields))]]
     gaps: int
     forgotten: int
     cursor: dict[str, str] = {}

@@ -88,7 +88,7 @@ class Lifecycle:
         self.state = "waiting"
         last = self.opened.journal.last  # where the journal ended before anything was accepted
         self._waiting = StoreWait(self._config.instance_id, self.opened.store.problem, lambda: self._open_at_last(last),
-                                  trouble=self.pipeline.trouble, over=self.over)  # fmt: skip
+                                  trouble=self.pipeline.trouble, on_failure=self.over.set)  # fmt: skip
         self._waiting.start()
 
     @property
@@ -183,7 +183,7 @@ class Lifecycle:
             return False
         if self._waiting:
             self.over.set()
-            self._waiting.join()
+            self._waiting.stop()
         self.state = "stopping"
         self.folder.note(self.state)
         return True

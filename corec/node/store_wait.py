@@ -3,45 +3,48 @@ import logging
 import threading
 from collections.abc import Callable
 
+from corec.common.retrying_thread import RetryingThread
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, ServerAway
 
 log = logging.getLogger("corec.node.waiting")
 
-#: Seconds between two tries.
-EVERY_S = 0.3
 
+class StoreWait(RetryingThread):
+    """Tries until the store opens, or fails for any reason but an absent server."""
 
-class StoreWait:
-    """Tries until the store opens, fails for any reason but an absent server, or *over* is set."""
+    again_s = 0.3
 
     def __init__(self, instance: str, problem: ServerAway, open_store: Callable[[], None], *, trouble: Trouble,
-                 over: threading.Event) -> None:  # fmt: skip
+                 on_failure: Callable[[], None]) -> None:  # fmt: skip
         """problem: why the store did not open at the start.  open_store: raises CoreCError where it does not now.
-        over: ends the wait; it is set here where the store cannot be opened at all.
+        on_failure: called once, where the store cannot be opened at all; then `failure` says why.
         """
-        self._instance, self._problem, self._open_store, self._trouble, self._over = instance, problem, open_store, trouble, over
-        self._thread = threading.Thread(target=self._run, name="store-wait")
+        super().__init__("store-wait", f"CoreCNucleus-{instance}", log)
+        self._trouble = trouble
+        self._problem: ServerAway | None = problem
+        self._open_store, self._on_failure = open_store, on_failure
         self.failure: CoreCError | None = None
 
-    def start(self) -> None:
-        self._thread.start()
+    def stop(self) -> None:
+        """Also called by this thread itself: what the store's opening begins may fail and stop the node."""
+        if self._thread is threading.current_thread():
+            self.ask_to_stop()
+        else:
+            super().stop()
 
-    def join(self) -> None:
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+    def _pass(self) -> None:
+        if problem := self._problem:
+            self._problem = None
+            raise problem
+        self._open_store()
+        self.ask_to_stop()
 
-    def _run(self) -> None:
-        problem: CoreCError = self._problem
-        while isinstance(problem, ServerAway):
-            self._trouble.failed("the store is waited for, readings are accepted meanwhile", problem)
-            if self._over.wait(EVERY_S):
-                return
-            try:
-                self._open_store()
-                return
-            except CoreCError as error:
-                problem = error
-        log.error("[CoreCNucleus-%s] %s", self._instance, problem)
-        self.failure = problem
-        self._over.set()
+    def _failed(self, error: CoreCError) -> None:
+        if isinstance(error, ServerAway):
+            self._trouble.failed("the store is waited for, readings are accepted meanwhile", error)
+            return
+        log.error("[%s] %s", self._who, error)
+        self.failure = error
+        self.ask_to_stop()
+        self._on_failure()

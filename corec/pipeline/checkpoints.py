@@ -42,7 +42,7 @@ class Checkpoints:
         self._writer: SnapshotWriter | None = None
         self._finishing: threading.Thread | None = None
         self._done: SnapshotWriter | None = None
-        self._readings, self._bytes = opened.tail, 0
+        self._readings, self._bytes = opened.replayed_readings, 0
         self._began = time.monotonic()
         self._journal_at = self._written()
         self.trouble = Trouble(log, f"Checkpoints-{instance}")

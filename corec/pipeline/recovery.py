@@ -1,7 +1,7 @@
-"""From a data folder to an engine that stands where the last commit left it.
+"""Rebuilds an engine from a data folder, as it was after the last commit.
 
-The newest sound snapshot, then the committed turns behind it, folded again from the journal exactly as
-they were; what the journal holds beyond them is folded by the node as new turns.
+The newest sound snapshot is loaded.  Then the committed turns behind it are folded again from the journal, exactly as they were.
+What the journal holds beyond them is folded by the node later, as new turns.
 """
 import logging
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Opened:
     retention: Retention
     snapshots: Snapshots
     replayed: int = 0  # turns folded again
-    tail: int = 0  # readings in them, which no snapshot holds yet
+    replayed_readings: int = 0  # in these turns; no snapshot holds them yet
     reload: bool = False  # the configuration differs from the engine's: the first turn takes it over
 
 
@@ -107,7 +107,7 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase]
 
 
 def _tell_gap(opened: Opened, name: str) -> None:
-    """Batches behind the store that the log has no more: trimmed, for an earlier store had them."""
+    """Log the batches behind the store that the log has no more.  They were trimmed because an earlier store had them."""
     begin, first = opened.store.state.offset + 1, opened.intake.first
     if first > begin:
         log.error("[Recovery-%s] the store ends at offset %d and the log begins at %d: batches %d to %d cannot be folded again",
@@ -116,7 +116,7 @@ def _tell_gap(opened: Opened, name: str) -> None:
 
 def open_without_store(folder: DataFolder, config: Config, problem: ServerAway, *, journal: Journal | None = None,
                        adopt: bool = False) -> Opened:  # fmt: skip
-    """What takes readings while the server of the store is away; nothing of it is folded before `open_node`."""
+    """Open what accepts readings while the server of the store is away.  Nothing is folded before `open_node`."""
     node = identify(folder, config.instance_id, adopt=adopt)
     journal = journal or open_journal(folder, config, node, floor=0)
     store = AwayStore(problem)
@@ -179,14 +179,14 @@ def _replay(opened: Opened, after: int, name: str) -> None:
     for record in [record for record in store.salvaged if record.turn > store.state.turn]:
         commit(store, record, refold(engine, intake, record), engine)
         opened.replayed += 1
-    opened.tail = engine.ledger["in"] - before
+    opened.replayed_readings = engine.ledger["in"] - before
     _keep_committed_ledger(opened, name)
     if engine.take_over():
         _take_snapshot(opened)
 
 
 def _keep_committed_ledger(opened: Opened, name: str) -> None:
-    """What was committed was counted, whatever became of the log since."""
+    """Keep the ledger of the store where the replay counts otherwise, because the log has lost committed batches."""
     committed, replayed = dict(opened.store.state.ledger), opened.engine.ledger
     off = {key: replayed[key] - committed.get(key, 0) for key in replayed if replayed[key] != committed.get(key, 0)}
     if not opened.store.state.turn or not off:
@@ -199,14 +199,14 @@ def _keep_committed_ledger(opened: Opened, name: str) -> None:
 
 
 def _keep_closed(opened: Opened) -> None:
-    """Windows that were committed are closed, also where time alone would not say so."""
+    """Close the windows that have committed rows, also where the clock has not passed them."""
     with opened.store.reader() as reader:
         rows = reader.history(since=opened.engine.may_open_from)
     opened.engine.keep_closed(rows["block"], rows["window"])
 
 
 def _without_snapshot(opened: Opened, name: str) -> None:
-    """No snapshot is sound: go on with fresh entities, and say so."""
+    """Go on with fresh entities where no snapshot is sound, and log it."""
     log.error("[Recovery-%s] no sound snapshot: entities start afresh at turn %d, offset %d; committed rows are kept",
               name, opened.store.state.turn, opened.store.state.offset)  # fmt: skip
     opened.engine.take_ledger(opened.store.state.ledger)
@@ -214,12 +214,12 @@ def _without_snapshot(opened: Opened, name: str) -> None:
 
 
 def _take_snapshot(opened: Opened) -> None:
-    engine, state, opened.tail = opened.engine, opened.store.state, 0
+    engine, state, opened.replayed_readings = opened.engine, opened.store.state, 0
     opened.snapshots.write(engine.snapshot_begin(), engine.snapshot_segments(), state.turn, state.offset)
 
 
 def _make_room(opened: Opened, config: Config, shard: int) -> None:
-    """Build an arena anew that many blocks were attached to: as many again have room then."""
+    """Build the arena anew after many blocks were attached: then as many again have room."""
     _take_snapshot(opened)
     opened.engine = _assembled(opened.snapshots.load(), config, shard)
 
@@ -248,7 +248,7 @@ def _take_config(opened: Opened, config: Config) -> None:
 
 
 def name_blocks(store: Store, engine: Engine) -> None:
-    """Have the store know what blocks there are, and how many entities count in each."""
+    """Write the blocks, and how many entities count in each, to the store."""
     store.set_blocks(_blocks(engine, 0))
 
 

@@ -1,4 +1,4 @@
-"""What a node does again and again: batches from the log into the engine, what comes out into the store.
+"""Turns of one shard: batches from the log go into the engine, and what comes of them goes into the store.
 
 A turn is folded as its batches come and committed when it holds an alert or a critical reading, when it
 has grown, or half a second after it began.
@@ -25,7 +25,7 @@ from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
 from corec.pipeline.plugin_entries import Outgoing, Sent
 from corec.pipeline.recovery import Opened, commit, name_blocks
-from corec.pipeline.unfoldable import Sieve, named
+from corec.pipeline.unfoldable import FoldableFilter, named
 from corec.storage.base import TurnRecord
 from corec.streams.base import Entry
 
@@ -33,23 +33,23 @@ log = logging.getLogger("corec.node.pipeline")
 
 #: Batches are folded this often while they come in.
 FOLD_EVERY_S = 0.01
-#: A turn without alerts is committed this long after it began, later where a budget of flash asks for it (node/flash.py).
+#: A turn without alerts is committed this long after it began, later where a budget of flash asks for it (pipeline/flash.py).
 COMMIT_EVERY_S = 0.5
-#: Below this load what comes is folded at once.
+#: Below this load batches are folded at once.
 EAGER_LOAD = 0.6
-#: Bytes of batches that end a turn: what a commit holds in memory stays bounded.
+#: Bytes of batches that end a turn, so that a commit holds a bounded amount in memory.
 TURN_BYTES = 2 * MB
 #: Bytes of the log read in one go.
 READ_BYTES = 256 * 1024
-#: Quiet for this long, time goes on by a tick.
+#: After this long without readings, time goes on by a tick.
 TICK_MS = 1000
-#: Whether the clock has to be set is looked at this often.
+#: Seconds between two checks of whether the clock has to be set.
 LOOK_AT_CLOCK_S = 1.0
-#: A turn takes up to this share of a journal that has a small bound.
+#: Most of a journal with a small bound that one turn may hold.
 TURN_SHARE = 1 / 8
 #: Entries of an output stream read at once.
 MOST_READ = 100_000
-#: Old rows are rolled up and dropped this often.
+#: Seconds between two slices of rolling up and dropping old rows.
 RETENTION_EVERY_S = 0.5
 #: Pause before a commit that failed is tried again.
 RETRY_S = 0.5
@@ -67,7 +67,7 @@ class Counted(NamedTuple):
 
 
 class PipelineListener:
-    """What is told of a pipeline's turns, by the thread that drives it; override what you need."""
+    """Callbacks of a pipeline, in the thread that drives it; override what you need."""
 
     def folded(self, entries: Sequence[Entry]) -> None:
         """Batches of the log were folded; their turn is not committed yet."""
@@ -84,7 +84,7 @@ class PipelineListener:
 
 
 class Pipeline:
-    """Turns, one after the other, driven by one thread (node/loop.py); anything may be asked of it from others."""
+    """Turns, one after the other, driven by one thread (node/pipeline_thread.py).  The public methods say which thread may call them."""
 
     def __init__(self, opened: Opened, config: Config, listener: PipelineListener | None = None, *,
                  woken: threading.Event | None = None, now: Callable[[], int] = wall_ms) -> None:  # fmt: skip
@@ -108,14 +108,14 @@ class Pipeline:
         self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
-        self._sieve = Sieve()
-        self._heard_at = time.monotonic()
+        self._foldable_filter = FoldableFilter()
+        self._read_at = time.monotonic()
         self.arrival = ArrivalClock(opened.intake, self.engine, config.instance_id, now)
         self._look_at_clock = 0.0
         self._correction: Future | None = None
         self._retention_due = 0.0
         self.load = 0.0
-        self.passes = 0     # grows while the thread lives, also while it waits for a disk
+        self.passes = 0     # progress counter: it also grows while a commit is tried again
         self.counted = self._count_now()    # between folds, when the ledger balances
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
@@ -126,7 +126,7 @@ class Pipeline:
     # --- from other threads --------------------------------------------------------------------
 
     def accepted(self, urgent: bool = False) -> None:
-        """The log has more."""
+        """Wake the driver: the log has more entries."""
         self._urgent = self._urgent or urgent
         self.woken.set()
 
@@ -143,7 +143,7 @@ class Pipeline:
         return self.ask_snapshot().result(timeout)
 
     def ask_snapshot(self) -> Future:
-        """The same, for who does not wait."""
+        """Have a snapshot taken now; the future resolves to how many there were, once it is durable."""
         self._snapshots.append(done := Future())
         self.accepted()
         return done
@@ -171,7 +171,7 @@ class Pipeline:
 
     @property
     def ledger(self) -> dict[str, int]:
-        """Every reading that came, by what became of it; it balances."""
+        """Counts of readings by what became of them; "in" is the sum of the others."""
         return self.counted.ledger
 
     @property
@@ -221,7 +221,7 @@ class Pipeline:
         self.checkpoints.end(by)
 
     def give_up(self) -> None:
-        """Tell everybody who waits that nothing will come."""
+        """Cancel the futures of commands, snapshots and stream entries that are not done."""
         for waiting in (*(future for _, future in (*self._applied, *self._commands)), *self._snapshots, *self._asked):
             waiting.cancel()
 
@@ -255,8 +255,8 @@ class Pipeline:
         if (entries or self._out) and self._record is None:
             self._open_turn([])
         if entries:
-            self._sieve.fold(self.engine.fold_batches, ((entry.payload, entry.arrival) for entry in entries))
-            self._heard_at = time.monotonic()
+            self._foldable_filter.fold(self.engine.fold_batches, ((entry.payload, entry.arrival) for entry in entries))
+            self._read_at = time.monotonic()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.counted = self._count_now()
             self._listener.folded(entries)
@@ -272,13 +272,13 @@ class Pipeline:
         load_q = round(self.load * LOAD_STEPS)
         self._record = {"load_q": load_q, "commands": commands, "began": time.monotonic(), "config_hash": self.engine.config.digest,
                         "readings": self.engine.ledger["in"], "first": len(commands) - len(self._applied)}  # fmt: skip
-        self._turn_bytes, self._sieve = 0, Sieve()
+        self._turn_bytes, self._foldable_filter = 0, FoldableFilter()
         self.engine.begin_turn(load_q, commands)
 
     def _turn_is_over(self, now: float) -> bool:
         if self._record is None:
             return False
-        first = not self.commit_ms      # somebody waits for the first result of a start
+        first = not self.commit_ms      # the first turn of a start: its result shows that the node works
         at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts or self._out.due
         return at_once or now >= self._due() or self._turn_bytes >= self._most_bytes
 
@@ -291,11 +291,11 @@ class Pipeline:
         return self._record["began"] + COMMIT_EVERY_S * self.flash.interval_factor
 
     def _tick_if_quiet(self, now: float) -> None:
-        """Nothing heard for a second: let time go on, so that windows close and silence shows."""
+        """Let time go on after a second without readings, so that windows close and silence shows."""
         if self._intake.blind:
-            self._heard_at = now    # whoever was held up has a second from its end on to be heard
+            self._read_at = now    # while the intake cannot tell what waits, silence does not count
         tick = self.arrival.now()
-        if self.pending or now - self._heard_at < TICK_MS / 1000 or tick - self.engine.clock < TICK_MS:
+        if self.pending or now - self._read_at < TICK_MS / 1000 or tick - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
             if now >= self._due():
@@ -315,14 +315,14 @@ class Pipeline:
             urgent, self._urgent = self._urgent, False
             self._note_what_was_read(self._record["commands"])
             outcome = self.engine.end_turn(tick)
-            for each in self._sieve.left_out:
+            for each in self._foldable_filter.left_out:
                 log.error("[Pipeline-%s] %s is put aside, with the cause %s", self._config.instance_id, named(each.frames, each.arrival),
                           each.cause)  # fmt: skip
-            outcome.aside.extend(self._sieve.left_out)
+            outcome.aside.extend(self._foldable_filter.left_out)
             self._commit(outcome, tick, urgent or bool(self._applied))
 
     def _note_what_was_read(self, commands: list[dict[str, Any]]) -> None:
-        if left_out := self._sieve.command():
+        if left_out := self._foldable_filter.command():
             commands.append(left_out)
         note = self._intake.note()
         if note:
@@ -357,10 +357,10 @@ class Pipeline:
         except (DamagedFile, FenceLost):
             raise
         except CoreCError as error:
-            log.error("[Pipeline-%s] the store learns of changed blocks at the next start: %s", self._config.instance_id, error)
+            log.error("[Pipeline-%s] the store gets the changed blocks at the next start: %s", self._config.instance_id, error)
 
     def _answer(self, turn: int, outcome: Outcome, first: int) -> None:
-        """Tell those who wait for their commands; *first*: the place of the first of these in the turn."""
+        """Resolve the futures of the turn's commands.  first: index of the first of these among all commands of the turn."""
         refused = {refusal.command: refusal for refusal in outcome.refused}
         for place, (_, waiting) in enumerate(self._applied, first):
             if place in refused:
@@ -370,7 +370,7 @@ class Pipeline:
         self._applied = []
 
     def _commit_until_done(self, turn: TurnRecord, outcome: Outcome, sent: list[Sent]) -> None:
-        """Try until the disk takes it: the journal goes on accepting meanwhile, within its bound."""
+        """Try until the store takes the turn.  Meanwhile the journal goes on accepting readings, within its bound."""
         waits = False
         while True:
             try:
@@ -391,7 +391,7 @@ class Pipeline:
             time.sleep(RETRY_S)
 
     def _run_retention(self) -> None:
-        """Roll up and drop old rows, a slice now and then, between two turns."""
+        """Roll up and drop a slice of old rows, between two turns."""
         if time.monotonic() >= self._retention_due:
             self._retention_due = time.monotonic() + RETENTION_EVERY_S
             try:

@@ -24,7 +24,7 @@ Batch = tuple[bytes, int]  # envelope, arrival ms
 _found: set[int] = set()
 
 
-class Sieve:
+class FoldableFilter:
     """Folds the batches of one turn and leaves out what cannot be folded."""
 
     def __init__(self, named: Iterable[int] = ()) -> None:
@@ -69,9 +69,9 @@ class Sieve:
 
 def refold_without(engine: Engine, batches: Iterable[Batch], commands: Sequence[Mapping[str, Any]], **turn: Any) -> Any:
     """Fold a committed turn again, without the entries that its record puts aside; returns the outcome."""
-    sieve = Sieve(mark for command in commands for mark in command.get(NAMED, ()))
-    outcome = sieve.fold(lambda foldable: engine.turn(foldable, commands=commands, **turn), batches)
-    outcome.aside.extend(sieve.left_out)
+    kept = FoldableFilter(mark for command in commands for mark in command.get(NAMED, ()))
+    outcome = kept.fold(lambda foldable: engine.turn(foldable, commands=commands, **turn), batches)
+    outcome.aside.extend(kept.left_out)
     return outcome
 
 

@@ -48,7 +48,7 @@ class LoopThread:
 
     def __init__(self, number: int = 0) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=f"organism-{number}" if number else "organism", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"extensions-{number}" if number else "extensions", daemon=True)
         self._tasks: set[asyncio.Task] = set()
 
     def _run(self) -> None:

@@ -48,7 +48,7 @@ class ExtensionRunner:
         self.manager = PluginManager(nucleus, plugins, host)
         self._loop_thread = LoopThread()
         self._abandoned: list[LoopThread] = []
-        self._watch = threading.Thread(target=self._start_and_watch, name="organism-watch", daemon=True)
+        self._watch = threading.Thread(target=self._start_and_watch, name="extensions-watch", daemon=True)
         self._started, self._stopping, self._moving = threading.Event(), threading.Event(), threading.Lock()
         self._main: asyncio.Task | None = None
         self.blocked_s = 0.0  # for how long the loop has not answered; 0 while it does

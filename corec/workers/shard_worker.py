@@ -11,11 +11,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from corec.common.systemd import Supervisor
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, FenceLost, ServerError
+from corec.workers.lease_keeper import STILL_S, LeaseKeeper
 from corec.workers.leases import RENEW_S, Assignment, Lease, Leases
-from corec.workers.pulse import STILL_S, Pulse
 from corec.workers.shard import Shard
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class ShardWorker:
 
     def __init__(self, leases: Leases, beat: Leases, name: str, queue: str, *,
                  open_shard: Callable[[int, dict[str, Any], threading.Event], Shard], still_s: float = STILL_S) -> None:
-        self._leases, self._beat, self.name, self.queue, self._open_shard = leases, beat, name, queue, open_shard
+        self._leases, self.name, self.queue, self._open_shard = leases, name, queue, open_shard
         self.shards: dict[int, Shard] = {}
         self._opening: dict[int, Future[Shard]] = {}
         self._leaving: dict[int, Future[None]] = {}
@@ -60,9 +59,7 @@ class ShardWorker:
         self._config: dict[str, Any] = {}
         self._looked = 0.0
         self._trouble = Trouble(log, f"Worker-{name}")
-        self._pulse, self._is_still = Pulse(still_s), False
-        self._stopped = threading.Event()
-        self._keeper = threading.Thread(target=self._keep_lease, name="lease", daemon=True)
+        self._keeper = LeaseKeeper(beat, name, moves=self.moves, lease=self._lease, still_s=still_s)
 
     def start(self) -> None:
         """Begin to renew the lease; shards are assigned to this worker from now on."""
@@ -102,44 +99,18 @@ class ShardWorker:
         for number in list(self.shards):
             self._close(number, END_S)
         self._closing.shutdown(wait=True)
-        self._stopped.set()
-        if self._keeper.is_alive():
-            self._keeper.join()
+        self._keeper.stop()
         with suppress(ServerError):
             self._leases.give_up(self.name)
         self._leases.close()
-        self._beat.close()
 
     # --- its lease -------------------------------------------------------------------------------
-
-    def _keep_lease(self) -> None:
-        """Renew the lease and notify the supervisor, while turns make progress or none is under way.
-
-        The coordinator checks that there are turns at all.
-        """
-        supervisor = Supervisor()
-        while not self._stopped.is_set():
-            moves = self.moves()
-            if self._goes_on(moves):
-                with suppress(ServerError):
-                    self._beat.renew(self._lease())
-            supervisor.beat(moves)
-            self._stopped.wait(RENEW_S)
 
     def moves(self) -> int:
         """Progress counter: unchanged means that a turn stands still.  It grows while a commit is tried again."""
         if not self._in_turn:
             return time.monotonic_ns()
         return self._rounds + self._steps + sum(shard.passes for shard in list(self.shards.values()))
-
-    def _goes_on(self, moves: int) -> bool:
-        still = not self._pulse.goes_on(moves)
-        if still and not self._is_still:
-            log.error("[Worker-%s] its turn stands still: its lease is not renewed, and its shards are others' meanwhile", self.name)
-        elif self._is_still and not still:
-            log.warning("[Worker-%s] its turns go on", self.name)
-        self._is_still = still
-        return not still
 
     def _lease(self) -> Lease:
         shards = [*self.shards, *(number for number, leaving in list(self._leaving.items()) if not leaving.done())]

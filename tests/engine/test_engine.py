@@ -344,6 +344,7 @@ def test_marks_let_every_number_of_a_producer_pass_once(batches):
     marks, highest = Marks(), {}
     for producer, sequence, count in batches:
         repeats = marks.repeated(producer, 1, sequence, count)
+        marks.settle(producer, 1, sequence, count)
         # Then what lies below the highest number seen is a repeat, and nothing else is
         expected = highest.get(producer, sequence)
         assert repeats == len([number for number in range(sequence, sequence + count) if number < expected])
@@ -355,7 +356,7 @@ def test_producers_remembered_are_bounded():
     # Given one producer more than are remembered, the first of which was heard again
     marks = Marks()
     for producer in [*range(MOST_PRODUCERS), 0, MOST_PRODUCERS]:
-        marks.repeated(producer, 1, 0, 1)
+        marks.settle(producer, 1, 0, 1)
     # Then the one heard longest ago is forgotten, and it is said
     assert (len(marks.to_list()), marks.forgotten) == (MOST_PRODUCERS, 1)
     assert [marks.repeated(producer, 1, 0, 1) for producer in (0, MOST_PRODUCERS, 1)] == [1, 1, 0]

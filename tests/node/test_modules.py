@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 BLOCKS = [{"id": "a", "canal": 1, "entidades": 60, "entidades_por_bloque": 20}, {"id": "z", "canal": 2, "entidades": 20}]
 
 
-class Fleet:
+class FusionHarness:
     """An engine and the rule that looks at it; what the rule asks for is carried out at once, as a node would."""
 
     def __init__(self, **settings):
@@ -56,7 +56,7 @@ class Fleet:
 
 def test_block_weak_for_windows_on_end_joins_the_strongest():
     # Given a block that is weak, and two that are not
-    fleet = Fleet(ventanas=3)
+    fleet = FusionHarness(ventanas=3)
     for _ in range(2):
         assert fleet.window(0.1, 0.8, 0.9, 1.0) == []
     # When the third window closes, then it joins the strongest of its channel, with the reason
@@ -69,21 +69,21 @@ def test_block_weak_for_windows_on_end_joins_the_strongest():
 def test_min_fitness_of_its_own_makes_a_block_weak(monkeypatch):
     # Given entries that call a block weak below 0.5
     monkeypatch.setitem(BLOCKS[0], "autoreparacion", {"min_fitness": 0.5})
-    fleet = Fleet(ventanas=1)
+    fleet = FusionHarness(ventanas=1)
     # Then one at 0.4 joins another, and one at 0.5 does not
     assert fleet.window(0.5, 0.8) == []
     assert fleet.window(0.4, 0.8) == [("a/0", "a/1")]
 
 
 def test_one_good_window_begins_the_count_anew():
-    fleet = Fleet(ventanas=2)
+    fleet = FusionHarness(ventanas=2)
     for fitness in (0.1, 0.3, 0.1, 0.3, 0.1):
         assert fleet.window(fitness, 0.8) == []
 
 
 def test_load_lengthens_the_wait():
     # Given a node at full load, whose windows count half
-    fleet = Fleet(ventanas=2, carga=1.0)
+    fleet = FusionHarness(ventanas=2, carga=1.0)
     for _ in range(3):
         assert fleet.window(0.1, 0.8, load=1.0) == []
     assert fleet.window(0.1, 0.8, load=1.0) == [("a/0", "a/1")]
@@ -91,19 +91,19 @@ def test_load_lengthens_the_wait():
 
 def test_no_more_than_so_many_fusions_a_minute():
     # Given two weak blocks, room for both, and one fusion a minute
-    fleet = Fleet(ventanas=1, fusiones_por_minuto=1)
+    fleet = FusionHarness(ventanas=1, fusiones_por_minuto=1)
     for _ in range(3):
         fused = fleet.window(0.1, 0.05, 0.9)
     # Then the weakest went first, and the other has to wait
     assert fused == [("a/1", "a/2")]
     fleet.now += 61
     assert len(fleet.window(0.1, 0.05, 0.9)) == 1  # a/2 is full: no host is left
-    assert Fleet(fusiones_por_minuto=0, ventanas=1).window(0.1, 0.9) == []
+    assert FusionHarness(fusiones_por_minuto=0, ventanas=1).window(0.1, 0.9) == []
 
 
 def test_a_minute_later_the_next_fusion_may_come():
     # Given two weak blocks, hosts for both, and one fusion a minute
-    fleet = Fleet(ventanas=1, fusiones_por_minuto=1)
+    fleet = FusionHarness(ventanas=1, fusiones_por_minuto=1)
     assert len(fleet.window(0.1, 0.9)) == 1
     assert len(fleet.window(0.1, 0.9, 0.05)) == 1
     fleet.rule.fused_before([fleet.now + 30])   # by somebody else
@@ -112,12 +112,12 @@ def test_a_minute_later_the_next_fusion_may_come():
 
 
 def test_without_a_strong_host_nothing_is_proposed():
-    assert Fleet(ventanas=1).window(0.1, 0.5, 0.4, 1.0) == []
+    assert FusionHarness(ventanas=1).window(0.1, 0.5, 0.4, 1.0) == []
 
 
 def test_block_that_was_given_back_is_left_alone_until_it_was_strong():
     # Given a fusion that an operator undid
-    fleet = Fleet(ventanas=1)
+    fleet = FusionHarness(ventanas=1)
     fleet.window(0.1, 0.9)
     fleet.window()
     fleet.engine.turn([], commands=[{"op": "undo", "block": "a/0"}])

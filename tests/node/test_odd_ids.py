@@ -81,7 +81,7 @@ def test_ids_that_are_no_times(redis_server, tmp_path, monkeypatch, caplog, stre
 
 
 def test_many_entries_of_one_millisecond_have_numbers_of_their_own(redis_server, tmp_path):
-    # Given a front door on which ids differ only behind the 20 bits that a number has for them
+    # Given a bare stream on which ids differ only behind the 20 bits that a number has for them
     config, client, now = small(redis_config=redis_server.section), redis_server.client(), now_ms()
     with running(config, tmp_path) as nucleus:
         for place in (0, 2**20 - 1, 2**20, 2**20 + 1, 2**30, 2**63):
@@ -92,12 +92,12 @@ def test_many_entries_of_one_millisecond_have_numbers_of_their_own(redis_server,
         assert nucleus.store.state.ledger["rejected"] == 0
 
 
-def test_a_batch_whose_numbers_end_does_not_end_the_front_door(redis_server, tmp_path):
+def test_a_batch_whose_numbers_end_does_not_end_the_bare_stream(redis_server, tmp_path):
     # Given a batch of both kinds of channel whose numbers run beyond 64 bits
     config, client = small(redis_config=redis_server.section), redis_server.client()
     mixed = pack_envelope(readings([1]) + readings([2500], canal=2), producer=7, epoch=1, sequence=2**64 - 1, time=now_ms())
     with running(config, tmp_path) as nucleus:
-        # When it comes to the front door, then it is counted as malformed, and what comes behind it is taken
+        # When it comes to the bare stream, then it is counted as malformed, and what comes behind it is taken
         client.xadd("corec:in", {"m": mixed})
         client.xadd("corec:in", {"m": readings([1])})
         assert until(lambda: nucleus.store.state.ledger.get("in") == 3), nucleus.store.state

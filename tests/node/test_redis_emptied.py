@@ -106,14 +106,14 @@ def test_entries_that_a_node_took_to_its_own_disk_are_not_sent_again(redis_serve
         assert "are sent again" not in caplog.text
 
 
-def test_bare_frames_behind_an_emptied_front_door_are_counted(redis_server, tmp_path, caplog):
-    # Given a node that has read the front door
+def test_bare_frames_behind_an_emptied_bare_stream_are_counted(redis_server, tmp_path, caplog):
+    # Given a node that has read the bare stream
     config, client = small(redis_config=redis_server.section), redis_server.client()
     with running(config, tmp_path) as nucleus:
         for _ in range(5):
             client.xadd("corec:in", {"m": readings([1])})
         assert until(lambda: once(nucleus) == 5)
-        # When all is deleted over the standing connections, and when only the front door is
+        # When all is deleted over the standing connections, and when only the bare stream is
         for number, empty in enumerate((client.flushall, lambda: client.delete("corec:in"))):
             empty()
             assert until(lambda number=number: caplog.text.count("[Router-test1] corec:in is gone") == number + 1)

@@ -47,7 +47,7 @@ def test_batches_are_folded_and_committed(redis_server, tmp_path):
         assert until(lambda: nucleus.store.state.ledger["in"] == 350), nucleus.store.state
 
 
-def test_front_door_takes_bare_frames_and_batches_of_devices(redis_server, tmp_path):
+def test_bare_stream_takes_bare_frames_and_batches_of_devices(redis_server, tmp_path):
     # Given a node
     client = redis_server.client()
     with running(on(redis_server), tmp_path) as nucleus:

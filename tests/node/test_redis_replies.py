@@ -1,4 +1,4 @@
-"""The reply of every n-th command is lost, for each n: on a cluster, and on the line of the router that serves the front door."""
+"""The reply of every n-th command is lost, for each n: on a cluster, and on the line of the router that serves the bare stream."""
 import contextlib
 import os
 

@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up_at_the_nth_write_for_each_n(failing_disk, redis_se
 
 
 def test_alerts_flow_by_way_of_the_servers_while_this_disk_is_full(failing_disk, redis_server, database, tmp_path):
-    # Given a node on Redis and PostgreSQL whose own disk is full, when devices send to the front door, then their alerts are
+    # Given a node on Redis and PostgreSQL whose own disk is full, when devices send to the bare stream, then their alerts are
     # committed, on Redis and received; what the node itself gathers is refused and counted; with room again all goes on
     servers = {"redis_config": redis_server.section, "db_config": database}
     done = subprocess.run([sys.executable, "-c", FULL_FOR_GOOD, str(tmp_path), json.dumps(servers)], env=failing_disk,

@@ -152,7 +152,7 @@ def test_threads_take_short_turns_while_a_plugin_spins(node):
         # And when it ended, all is as it was
         assert until(lambda: sys.getswitchinterval() == before, 60)
     # And nothing of it goes on spinning
-    assert until(lambda: not any(thread.name.startswith("organism") for thread in threading.enumerate()), 60)
+    assert until(lambda: not any(thread.name.startswith("extensions") for thread in threading.enumerate()), 60)
 
 
 def test_plugin_that_blocks_for_a_while_has_failed(node, caplog):

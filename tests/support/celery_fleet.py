@@ -24,7 +24,7 @@ URGENT, URGENT_EVERY = 800, 16
 BLOCKS = [{"id": "s", "canal": 1, "entidades": ENTITIES}, {"id": "p", "canal": 2, "entidades": URGENT, "entidades_por_bloque": 100}]
 
 
-class Fleet:
+class CeleryFleet:
     """Nodes and workers as processes, and one sender that goes on all the while."""
 
     def __init__(self, folder, database, redis, **keys):

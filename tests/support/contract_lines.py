@@ -185,7 +185,7 @@ LINES = {
     "streams": {
         "what several threads hand in counts once": "node::every_batch_of_many_threads_counts_once",
         "inputs: corec:in, {sNN}:in and :fast":
-            "redis_node::front_door_takes_bare_frames_and_batches_of_devices redis_node::batches_are_folded_and_committed",
+            "redis_node::bare_stream_takes_bare_frames_and_batches_of_devices redis_node::batches_are_folded_and_committed",
         "a block or plugin subscribes to any":
             "subscriptions::inputs_and_outputs_reach_their_subscribers "
             "subscriptions::plugin_and_its_block_hear_what_others_say subscriptions::stream_of_a_plugin_is_told_once_it_is_committed",

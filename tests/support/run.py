@@ -1,4 +1,4 @@
-"""`make test`: every test, in one run of two workers side by side and one of what has to be alone; one closing line for both.
+"""`make test`: every test, in one run of four workers side by side and one of what has to be alone; one closing line for both.
 
     python -m tests.support.run [words for pytest]
 """
@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-#: A Redis that was given is emptied by each test of it: it is one worker's.
-WORKERS = "1" if os.environ.get("COREC_TEST_REDIS") else "2"
+#: Two for each of two cores, since most tests wait.  A Redis that was given is emptied by each test of it: it is one worker's.
+WORKERS = "1" if os.environ.get("COREC_TEST_REDIS") else "4"
 #: A worker has all tests of a file: what their fixtures start and make is there once.
 SIDE_BY_SIDE = ("-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:benchmark", "-m", "not alone")
 ALONE = ("-m", "alone")

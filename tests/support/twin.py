@@ -71,6 +71,7 @@ class Twin:
         for name in ("entities", "heard", "failing", "closed_until"):
             assert self.engine.blocks[name].tolist() == [getattr(block, name) for block in self.oracle.blocks], name
         assert self.engine.marks.gaps == self.oracle.gaps
+        assert {(producer, epoch): became for producer, epoch, _, *became in self.engine.marks.to_list()} == self.oracle.accounts
 
 
 def bits(column):

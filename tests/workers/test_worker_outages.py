@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.support.celery_fleet import SHARDS, Fleet
+from tests.support.celery_fleet import SHARDS, CeleryFleet
 from tests.support.crash import fleet_evidence as evidence
 from tests.support.nodes import until
 from tests.support.servers.postgres import running as running_postgres
@@ -27,7 +27,7 @@ def fleet(tmp_path_factory):
     """A node and two workers; the broker is a Redis of its own, and the Redis of the streams keeps what it is told."""
     with running_postgres() as postgres, running_redis("--appendonly", "yes") as redis, running_redis() as broker:
         name = postgres.new_database()
-        fleet = Fleet(tmp_path_factory.mktemp("fleet"), postgres.address(name), redis,
+        fleet = CeleryFleet(tmp_path_factory.mktemp("fleet"), postgres.address(name), redis,
                       celery_config={"broker": f"redis://127.0.0.1:{broker.port}/0"})  # fmt: skip
         fleet.connected = lambda: postgres.connected(name)
         fleet.postgres, fleet.redis, fleet.broker = postgres, redis, broker

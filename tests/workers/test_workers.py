@@ -8,7 +8,7 @@ import pytest
 from corec.common.systemd import NotifyReceiver
 from corec.control.client import ask
 from corec.errors import CoreCError
-from tests.support.celery_fleet import BLOCKS, SHARDS, Fleet
+from tests.support.celery_fleet import BLOCKS, SHARDS, CeleryFleet
 from tests.support.crash import fleet_evidence as evidence
 from tests.support.nodes import now_ms
 from tests.support.servers.redis import running as running_redis
@@ -28,7 +28,7 @@ def fleet(tmp_path_factory, postgres):
     name = postgres.new_database()
     database = {"host": postgres.host, "port": postgres.port, "user": postgres.user, "password": postgres.password, "dbname": name}
     with running_redis() as redis:
-        fleet = Fleet(tmp_path_factory.mktemp("fleet"), database, redis)
+        fleet = CeleryFleet(tmp_path_factory.mktemp("fleet"), database, redis)
         fleet.connected, fleet.redis = lambda: postgres.connected(name), redis
         with fleet.with_two_workers(within=60):
             yield fleet

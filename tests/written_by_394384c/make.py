@@ -298,7 +298,7 @@ def minutes_of(reader):
 
 
 def send_from_outside(client):
-    """Entries that a node which is gone has not read: on its streams and at the front door; how many readings."""
+    """Entries that a node which is gone has not read: on its streams and on the bare stream; how many readings."""
     device = pack_envelope(encode_frames(np.arange(100, 140), 1, 44.0, True), producer=78, epoch=1, sequence=0, time=now_at(client))
     client.xadd("{s00}:in", {"m": device})
     for id in (1, 2, 3):

@@ -18,14 +18,14 @@ _PARTITIONS = """SELECT p.relname, (SELECT coalesce(sum(pg_total_relation_size(r
  ORDER BY p.relname"""
 
 
-class Report(NamedTuple):
+class DatabaseReport(NamedTuple):
     """Facts by name, then tables: a header and its rows."""
 
     facts: list[tuple[str, str]]
     tables: list[tuple[list[str], list[list[str]]]]
 
 
-def report(server: DbServer) -> Report:
+def report(server: DbServer) -> DatabaseReport:
     """Ask the server, and its replica where there is one."""
     session = Session(server, name="status", read_only=True)
     try:
@@ -38,7 +38,7 @@ def report(server: DbServer) -> Report:
             tables = _tables(cursor) if version else []
     finally:
         session.close()
-    return Report(facts + ([("replica", postgres_replica.described(server.replica))] if server.replica else []), tables)
+    return DatabaseReport(facts + ([("replica", postgres_replica.described(server.replica))] if server.replica else []), tables)
 
 
 def _tables(cursor: Any) -> list[tuple[list[str], list[list[str]]]]:

@@ -70,6 +70,7 @@ class Oracle:
         self._alerted = {}  # entity -> start of the window for which a late alert was raised last
         self._ordered = set()  # segments that keep event times
         self._expected, self.gaps = {}, 0
+        self.accounts = {}  # (producer, epoch) -> what became of its readings: taken, late, then by CAUSES
         self._stepped_at = {}
         self.counts = dict.fromkeys(("in", "stored", "filtered", "late", "shed", *CAUSES), 0)
         self._configure(config)
@@ -417,14 +418,31 @@ class Oracle:
         if sequence + count >= 2**64:
             self._refuse("malformed", count)
             return
-        again = self._repeated(producer, epoch, sequence, count) if producer or epoch else 0
+        if not (producer or epoch):
+            self._fold_sound(batch, arrival, 0)
+            return
+        before = self._became()
+        by_time = self._fold_sound(batch, arrival, self._repeated(producer, epoch, sequence, count))
+        mine = self.accounts.setdefault((producer, epoch), [0] * len(before))
+        for k, now in enumerate(self._became()):
+            mine[k] += now - before[k] - by_time[k]
+
+    def _became(self):
+        return [self.counts["stored"] + self.counts["filtered"], self.counts["late"], *(self.counts[cause] for cause in CAUSES)]
+
+    def _fold_sound(self, batch, arrival, again):
+        """Fold a batch whose first *again* readings came before; returns what functions gave, because time went on, as `_became`."""
+        _, _, _, time, frames, offsets = batch
+        count = len(frames) // 10
         self._refuse("repeated", again)
         frames, offsets = frames[again * 10 :], None if offsets is None else offsets[again:]
         if again == count:
-            return
+            return [0] * (2 + len(CAUSES))
         arrival += self.offset
         times = [time] * (count - again) if offsets is None else [time + int(offset) for offset in offsets]
+        before = self._became()
         self._advance(arrival)
+        by_time = [now - then for now, then in zip(self._became(), before, strict=True)]
         possible = [arrival - self.max_skew <= each <= arrival + self.max_lead for each in times]
         wrong = [k for k, fits in enumerate(possible) if not fits]
         if wrong:
@@ -433,6 +451,7 @@ class Oracle:
         chosen = sorted((k for k, fits in enumerate(possible) if fits), key=lambda k: times[k])
         whole = b"".join(bytes(frames[k * 10 : k * 10 + 10]) for k in chosen)
         self._fold_frames(whole, 0, np.array([times[k] for k in chosen], np.int64))
+        return by_time
 
     def _fold_frames(self, frames, time, offsets):
         parts = np.frombuffer(frames, FRAME)

@@ -1,0 +1,68 @@
+"""The thread that renews a worker's lease while its turns make progress.
+
+Neither the worker's process nor this thread shows that a turn stands still, so the thread watches a progress counter.
+"""
+import logging
+import time
+from collections.abc import Callable
+
+from corec.common.retrying_thread import RetryingThread
+from corec.common.systemd import Supervisor
+from corec.workers.leases import RENEW_S, Lease, Leases
+
+log = logging.getLogger("corec.workers.shard_worker")
+
+#: A turn without progress for this long stands still; a commit and a failing connection take less.
+STILL_S = 6.0
+
+
+class LeaseKeeper(RetryingThread):
+    """Renews the lease and notifies the supervisor, while turns make progress or none is under way.
+
+    The coordinator checks that there are turns at all.
+    """
+
+    again_s = RENEW_S
+
+    def __init__(self, leases: Leases, name: str, *, moves: Callable[[], int], lease: Callable[[], Lease], still_s: float) -> None:
+        """leases: a connection of its own, which is closed at the end.  moves: the progress counter.  lease: what is written."""
+        super().__init__("lease", f"Worker-{name}", log, meanwhile="its lease is not renewed")
+        self._leases, self._name, self._moves, self._lease = leases, name, moves, lease
+        self._supervisor = Supervisor()
+        self._pulse, self._is_still = Pulse(still_s), False
+
+    def _pass(self) -> None:
+        moves = self._moves()
+        self._supervisor.beat(moves)
+        if self._goes_on(moves):
+            self._leases.renew(self._lease())
+            self._recovered()
+        self._stop.wait(RENEW_S)
+
+    def _end(self) -> None:
+        self._leases.close()
+
+    def _goes_on(self, moves: int) -> bool:
+        still = not self._pulse.goes_on(moves)
+        if still and not self._is_still:
+            log.error("[Worker-%s] its turn stands still: its lease is not renewed, and its shards are others' meanwhile", self._name)
+        elif self._is_still and not still:
+            log.warning("[Worker-%s] its turns go on", self._name)
+        self._is_still = still
+        return not still
+
+
+class Pulse:
+    """Watches a progress counter; one thread calls `goes_on` often."""
+
+    def __init__(self, still_s: float) -> None:
+        self._still_s = still_s
+        self._seen: int | None = None
+        self._since = 0.0
+
+    def goes_on(self, moves: int) -> bool:
+        """Whether *moves* has changed within the last `still_s` seconds."""
+        now = time.monotonic()
+        if moves != self._seen:
+            self._seen, self._since = moves, now
+        return now - self._since < self._still_s
