@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from corec._core.wire import encode_frames, whole_frames
 from corec.common.times import wall_ms
 from corec.common.units import MB
 from corec.config import Config, load
-from corec.errors import BackPressure, DiskFull, FrameError, InputError
+from corec.errors import BackPressure, DiskFull, FrameError, InputError, ServerError, UsageError
 from corec.streams.reach import cut_to_reach
+from corec.streams.sending.receipt import Receipt, receipt_of
 from corec.streams.sending.routing import Routing, StreamPart
 from corec.streams.sending.unsent import Unsent, future_of
 
@@ -33,6 +34,8 @@ TIMEOUT_S = 10.0
 #: Disk bound for unsent batches.
 TAIL_MB = 256
 ROOM_S = 0.05
+#: Seconds between two looks at the accounts that nodes keep.
+COUNTED_S = 0.05
 
 Reading = tuple[int, int, float, bool]  # id, canal, valor, estado
 
@@ -98,11 +101,38 @@ class Publisher:
         """Wait until the server, or the node, has everything; False after *timeout* seconds."""
         return self.sender.wait_sent(self._unsent.last, timeout)
 
+    @overload
+    def wait(self, timeout: float | None = None, *, result: Literal[False] = False) -> bool: ...
+
+    @overload
+    def wait(self, timeout: float | None = None, *, result: Literal[True]) -> Receipt: ...
+
+    def wait(self, timeout: float | None = None, *, result: bool = False) -> bool | Receipt:
+        """Wait until a node has counted every reading that was sent since this was opened; False after *timeout* seconds.
+
+        With *result*, returns what became of these readings; `waiting` of them are not counted yet.
+        """
+        end = None if timeout is None else clock.monotonic() + timeout
+        self.flush(timeout)
+        receipt = self._receipt()
+        while receipt.waiting and (end is None or clock.monotonic() < end):
+            clock.sleep(COUNTED_S)
+            receipt = self._receipt()
+        return receipt if result else not receipt.waiting
+
     def close(self, timeout: float = 1.0) -> None:
         """Wait up to *timeout* seconds until everything is sent. The next start under this name sends the rest."""
         self.flush(timeout)
         self.sender.stop()
         self._unsent.close()
+
+    def _receipt(self) -> Receipt:
+        parts = self._unsent.parts()
+        try:
+            accounts = self.sender.accounts(parts)
+        except (ServerError, UsageError):  # away, or starting: no account can be had now
+            accounts = [None] * len(parts)
+        return receipt_of(zip(parts, accounts, strict=True))
 
     def _parts(self, frames: bytes, time: int, offsets: Any) -> list[tuple[StreamPart, int]]:
         """Readings as parts that fit into envelopes, each with its time in ms."""

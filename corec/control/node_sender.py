@@ -2,10 +2,13 @@
 
 import base64
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from corec.control.client import ask
+from corec.engine.producer_marks import Account
 from corec.streams.sending.carrier import Carrier
+from corec.streams.sending.receipt import ProducerPart
 from corec.streams.sending.unsent import Unsent, readings_in
 
 log = logging.getLogger("corec.node.submit")
@@ -25,6 +28,11 @@ class NodeSender(Carrier):
     def __init__(self, data: Path, unsent: Unsent, *, instance: str = "corec1") -> None:
         super().__init__(unsent, thread="node-sender", instance=instance, log=log)
         self._data = data
+
+    def accounts(self, parts: Sequence[ProducerPart]) -> list[Account | None]:
+        """What became of the readings of each part; NodeNotRunning, RequestRefused."""
+        found = ask(self._data, {"op": "account", "producers": [[part.producer, part.epoch] for part in parts]})["accounts"]
+        return [account and Account(*account) for account in found]
 
     def _pass(self) -> None:
         batches = self._unsent.read(self._unsent.done, ASK_BYTES)

@@ -79,6 +79,12 @@ def take_batches(committer: GroupCommitter, batches: list[str]) -> Answer:
     return {"accepted": readings}
 
 
+def _account(node: ControlledNode, request: Request) -> Answer:
+    """The account of each [producer, epoch]; null where the node knows none."""
+    marks = node.engine.marks
+    return {"accounts": [marks.account(producer, epoch) for producer, epoch in request["producers"]]}
+
+
 def _acknowledge(node: ControlledNode, request: Request) -> Answer:
     """Alerts are named TURN.ROW; UsageError where the store has no such alert."""
     alerts = request.get("alerts")
@@ -118,6 +124,7 @@ OPERATIONS = {
     "stop": Operation("stop cleanly", _stop),
     "ack": Operation("note that somebody has seen to alerts", _acknowledge),
     "submit": Operation("take batches of readings; answered once they are durable", _submit),
+    "account": Operation("what became of the readings of producers", _account),
     "repair": _command("regenerate the failing entities of a block", "block", "why"),
     "fuse": _command("have a block join another", "block", "host", "force", "why"),
     "undo": _command("undo a fusion", "block", "why"),

@@ -42,6 +42,7 @@ class Marks:
         self._most_noted, self._most_producers = most_noted, most_producers
         self._accounts = OrderedDict(((producer, epoch), Account(*account)) for producer, epoch, *account in rows)
         self._fresh: OrderedDict[tuple[int, int], None] = OrderedDict()  # changed since `take_fresh` gave them
+        self._changed: dict[tuple[int, int], None] | None = None  # since `take_changed` gave them; None: nobody takes them
         self.gaps = gaps
         self.forgotten = forgotten
 
@@ -59,6 +60,8 @@ class Marks:
         counts = [before + more for before, more in zip(known[1:], became, strict=True)] if became else known[1:]
         self._keep(key, Account(max(known.next, sequence + count), *counts))
         self._fresh[key] = None
+        if self._changed is not None:
+            self._changed[key] = None
 
     def account(self, producer: int, epoch: int) -> Account | None:
         """The account of a producer; None where it is not known, or not any more.  From any thread."""
@@ -68,6 +71,11 @@ class Marks:
         """The accounts that changed and were not given yet, as in `to_list`, up to *most_noted*; the next call gives the rest."""
         keys = [self._fresh.popitem(last=False)[0] for _ in range(min(len(self._fresh), self._most_noted))]
         return [[*key, *self._accounts[key]] for key in keys]
+
+    def take_changed(self) -> list[list[int]]:
+        """The accounts that changed since the last call, as in `to_list`.  The first call gives all of them."""
+        changed, self._changed = self._accounts if self._changed is None else self._changed, {}
+        return [[*key, *self._accounts[key]] for key in changed]
 
     def raise_to(self, rows: Iterable[Sequence[int]]) -> None:
         """Raise accounts to those that `take_fresh` gave of a turn; no number is lowered."""
@@ -83,6 +91,8 @@ class Marks:
         if len(self._accounts) > self._most_producers:
             oldest, _ = self._accounts.popitem(last=False)
             self._fresh.pop(oldest, None)
+            if self._changed:
+                self._changed.pop(oldest, None)
             self.forgotten += 1
 
     def to_list(self) -> list[list[int]]:

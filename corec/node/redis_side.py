@@ -9,6 +9,7 @@ from typing import Any
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
+from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.node.router import Router
@@ -63,10 +64,10 @@ class RedisSide:
         self.outputs.start()
         self.router.start()
 
-    def committed(self, outcome: Outcome, cursor: dict[str, str]) -> None:
-        """Send what a durable turn gave.  cursor: stream -> position, as the turn records it."""
+    def committed(self, outcome: Outcome, engine: Engine) -> None:
+        """Send what a durable turn of *engine* gave."""
         if self.outputs:
-            self.outputs.committed(outcome, cursor, self.intake.reader.run if self.intake else "")
+            self.outputs.committed(outcome, engine.cursor, self.intake.reader.run if self.intake else "", engine.marks.take_changed())
 
     def client(self, pipeline: Callable[[], Pipeline]) -> Any:
         """The redis.asyncio client for plugins.  What `enviar_mensaje_redis` sends with it goes through the outbox."""

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.plugin_entries import OWN_PREFIX, unpack_entry
+from corec.streams.redis.accounts import write_accounts
 from corec.streams.redis.keys import FIELD, committed_key
 from corec.streams.redis.link import RedisLink
 
@@ -35,6 +36,8 @@ STREAM_BYTES = 16 * MB
 LENGTHS = (100, 100_000)
 MARK_S = 0.1
 CACHE_S = 1.0
+#: Accounts of producers written each MARK_S, at most.
+MOST_ACCOUNTS = 200
 #: Blocks written to the cache at once, 1 ms of work, and the pause in s between two writes, so that alerts go first.  A block that
 #: changes more often than that is written with its latest row only.
 CACHE_BLOCKS, CACHE_PAUSE_S = 24, 0.004
@@ -55,12 +58,13 @@ class Outputs(RetryingThread):
         self._link = RedisLink(server)
         self._store, self._block_ids, self._instance = store, block_ids, instance
         self._file = folder and folder / "sent"
-        self._mark_key = committed_key(shard)
+        self._shard, self._mark_key = shard, committed_key(shard)
         self._position = position or self._saved_position()
         self._sizes: dict[str, float] = {}
         self._refused: set[str] = set()
         self._lock = threading.Lock()
         self._marks: dict[str, str] = {}
+        self._accounts: dict[tuple[int, int], list[int]] = {}   # of producers, not written yet
         self._fresh: list[np.ndarray] = []      # rows of turns, for the thread to sort
         self._latest: dict[int, tuple[Any, ...]] = {}   # block -> its newest row that is not in the cache
         self._due: list[int] = []   # blocks to be written in this second
@@ -69,12 +73,16 @@ class Outputs(RetryingThread):
         self.sent = 0
         self._took = False  # whether the server took something in this pass
 
-    def committed(self, outcome: Outcome, cursor: dict[str, str], run: str) -> None:
-        """Send the results of a durable turn.  cursor: stream -> newest entry; run: the id of the server's run, "" without intake."""
+    def committed(self, outcome: Outcome, cursor: dict[str, str], run: str, accounts: list[list[int]]) -> None:
+        """Send the results of a durable turn.
+
+        cursor: stream -> newest entry.  run: the id of the server's run, "" without intake.  accounts: of producers, those that changed.
+        """
         marks = {stream: place.partition(" ")[0] for stream, place in cursor.items() if stream != SENT}
         with self._lock:
             self._marks = {**marks, "run": run} if marks and run else self._marks
             self._fresh.append(outcome.aggregates)
+            self._accounts |= {(row[0], row[1]): row for row in accounts}
         self._wake.set()
 
     @property
@@ -85,7 +93,7 @@ class Outputs(RetryingThread):
     # -- the thread
 
     def _pass(self) -> None:
-        self._rest(CACHE_PAUSE_S if self._due else MARK_S if self._marks or self._latest else CACHE_S)
+        self._rest(CACHE_PAUSE_S if self._due else MARK_S if self._marks or self._accounts or self._latest else CACHE_S)
         self._sort()
         self._hand_over()
 
@@ -94,7 +102,8 @@ class Outputs(RetryingThread):
         self._sort()
         try:
             self._hand_over()
-            while self._due:
+            while self._due or self._accounts:
+                self._marked_at = 0.0
                 self._hand_over()
         except CoreCError as error:
             self._failed(error)
@@ -175,10 +184,11 @@ class Outputs(RetryingThread):
         return min(max(int(STREAM_BYTES / (mean + 32)), LENGTHS[0]), LENGTHS[1])
 
     def _mark(self) -> None:
-        """Write the committed positions, up to which senders need not keep their batches."""
+        """Write the committed positions, up to which senders need not keep their batches, and accounts of producers."""
         if time.monotonic() - self._marked_at < MARK_S:
             return
         self._marked_at = time.monotonic()
+        self._write_accounts()
         with self._lock:
             marks = self._marks
         if not marks:
@@ -188,6 +198,18 @@ class Outputs(RetryingThread):
         with self._lock:
             if self._marks is marks:
                 self._marks = {}
+
+    def _write_accounts(self) -> None:
+        with self._lock:
+            chosen = list(islice(self._accounts.values(), MOST_ACCOUNTS))
+        if not chosen:
+            return
+        write_accounts(self._link, self._shard, chosen)
+        self._took = True
+        with self._lock:
+            for row in chosen:
+                if self._accounts[key := (row[0], row[1])] is row:
+                    del self._accounts[key]
 
     def _cache(self) -> None:
         """Write the latest rows of changed blocks to hashes, once a second, CACHE_BLOCKS at a time."""

@@ -157,7 +157,7 @@ class Shard(PipelineListener):
         self._news.committed(outcome)
         if self._fusions:
             self._fusions.judge(outcome.aggregates)
-        self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run)
+        self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run, engine.marks.take_changed())
 
 
 def _fuses(config: Config) -> bool:

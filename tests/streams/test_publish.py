@@ -15,12 +15,14 @@ from click.testing import CliRunner
 import corec
 from corec._core.wire import envelope_head
 from corec.cli import main
-from corec.control.operations import take_batches
+from corec.config import parse
+from corec.control.operations import answer, take_batches
 from corec.errors import BackPressure, DiskFull, FolderInUse, FrameError
 from corec.publish import Publisher, as_frames
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GroupCommitter
 from corec.streams.sending.producer import Producer
+from corec.streams.sending.receipt import Receipt
 from corec.streams.sending.unsent import future_of
 from tests.support.nodes import SMALL, now_ms, readings, running, small, until
 from tests.support.paths import ROOT
@@ -182,11 +184,66 @@ def test_send_is_given_again_without_doubling(tmp_path, monkeypatch):
     runner = CliRunner()
     with running(small(), tmp_path / "data") as nucleus:
         # When it is sent twice, then it counts once; --again sends it once more; lines of standard input are readings too
-        for arguments, total in ((["log.csv"], 20), (["log.csv"], 20), (["log.csv", "--again", "--now"], 40)):
+        for arguments, again, total in ((["log.csv"], "", 20), (["log.csv"], " (20 came once more, and count once)", 20),
+                                        (["log.csv", "--again", "--now"], "", 40)):  # fmt: skip
             done = runner.invoke(main, ["send", *arguments], catch_exceptions=False)
-            assert (done.exit_code, done.stdout) == (0, "20 readings sent\n"), done.output
-            assert until(lambda total=total: count(nucleus) == total), (arguments, count(nucleus))
+            assert (done.exit_code, done.stdout) == (0, f"20 readings sent: 20 taken{again}\n"), done.output
+            assert count(nucleus) == total, arguments
         done = runner.invoke(main, ["send", "-"], input="1,1,20.5\n2,1,21,0\nnonsense\n", catch_exceptions=False)
-        assert (done.exit_code, done.stdout) == (4, "2 readings sent\n")
+        assert (done.exit_code, done.stdout) == (4, "2 readings sent: 2 taken\n")
         assert "1 lines left out, the first: expected a line id,canal,valor[,estado], got 'nonsense'" in done.stderr
         assert until(lambda: count(nucleus) == 42)
+
+
+@pytest.mark.parametrize("on_redis", [False, True])
+def test_who_sends_learns_what_became_of_it(redis_server, tmp_path, monkeypatch, on_redis):
+    # Given a node, and a file of readings of now, of 40 days ago and of next year; and lines of ids and channels that it does not have
+    config = SMALL | ({"redis_config": redis_server.section} if on_redis else {}) | {"max_skew": 90 * 86_400}
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/corec_config.json").write_text(json.dumps(config))
+    now = now_ms() // 1000
+    Path("log.csv").write_text("time,a,b\n" + "".join(f"{at},1,2\n" for at in (now - 1, now, now - 40 * 86_400, now + 300 * 86_400)))
+    runner = CliRunner()
+    with running(parse(config), tmp_path / "data") as nucleus:
+        # When they are sent, then the account names each cause; the exit code is that of bad input, unless that is accepted
+        done = runner.invoke(main, ["send", "log.csv"], catch_exceptions=False)
+        assert done.stdout == "8 readings sent: 4 taken, 2 late, 2 skew\n" and done.exit_code == 4
+        assert "2 readings refused as 'late': older than retencion_dias" in done.stderr
+        assert "2 readings refused as 'skew': older than max_skew, or further ahead than max_adelanto" in done.stderr
+        assert nucleus.engine.ledger["late"] == nucleus.engine.ledger["rejected_skew"] == 2
+        done = runner.invoke(main, ["send", "-", "--lenient"], input="1,1,20.5\n1,3,1\n99999,1,1\n", catch_exceptions=False)
+        assert (done.exit_code, done.stdout) == (0, "3 readings sent: 1 taken, 1 channel, 1 id\n")
+    # And once no node runs, a device on Redis is told that nobody has counted its readings, and without it that none takes them
+    done = runner.invoke(main, ["send", "-", "--timeout", "0.5"], input="1,1,20.5\n")
+    if on_redis:
+        assert (done.exit_code, done.stdout) == (0, "1 reading sent: 1 not counted yet\n") and "see that one runs" in done.stderr
+    else:
+        assert done.exit_code != 0 and "batches were not taken" in done.output
+
+
+def test_an_account_outlives_a_kill_and_is_the_same_on_every_way(redis_server, tmp_path):
+    # Given a publisher some of whose readings are refused
+    config = small(redis_config=redis_server.section)
+    with Publisher(config, name="d", folder=tmp_path / "tail") as publisher:
+        with running(config, tmp_path / "node"):
+            publisher.publish(readings(range(30)), time=now_ms())
+            publisher.publish([(5_000_000, 1, 1.0, True)], time=now_ms())
+            first = publisher.wait(30, result=True)
+        # When the node is started again, then the account goes on where it stood
+        assert (first.sent, first.taken, first.refused) == (31, 30, {"id": 1})
+        with running(config, tmp_path / "node") as nucleus:
+            publisher.publish(readings(range(10)), time=now_ms())
+            assert publisher.wait(30) is True
+            second = publisher.wait(30, result=True)
+            assert (second.sent, second.taken, second.refused, second.missing) == (41, 40, {"id": 1}, 0)
+            part = publisher.unsent.parts()[0]
+            assert answer(nucleus, {"op": "account", "producers": [[part.producer, part.epoch], [1, 1]]})["accounts"] == [
+                nucleus.engine.marks.account(part.producer, part.epoch), None]  # fmt: skip
+
+
+def test_a_wait_ends_where_nobody_counts(redis_server, tmp_path):
+    with Publisher(small(redis_config=redis_server.section), name="d", folder=tmp_path / "tail") as publisher:
+        publisher.publish(readings(range(3)), time=now_ms())
+        assert publisher.wait(0.3) is False
+        assert publisher.wait(0.1, result=True) == Receipt(3, 0, {}, 3, 0, 0)

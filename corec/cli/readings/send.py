@@ -6,6 +6,7 @@ import click
 
 from corec.cli.common.base import EXIT_CODES, config_option, data_option, load_config
 from corec.cli.common.moments import Moment
+from corec.common.text import counted
 from corec.errors import ExitCode
 
 
@@ -18,14 +19,18 @@ from corec.errors import ExitCode
 @click.option("--at", type=Moment(), help="Time of all frames in a file of bare frames.")
 @click.option("--now", is_flag=True, help="Readings take the time at which they are sent.")
 @click.option("--again", is_flag=True, help="Send a file that was sent before as new readings.")
+@click.option("--lenient", is_flag=True, help="End with 0 also where readings were refused, or rows left out.")
 @click.option("--timeout", type=float, default=10.0, show_default=True, help="Seconds to wait where there is no room, and at the end.")
 def send(file: Path, config: Path | None, data: Path, name: str | None, block: str | None, at: int | None, now: bool, again: bool,
-         timeout: float) -> None:  # fmt: skip
+         lenient: bool, timeout: float) -> None:  # fmt: skip
     """Send the readings of FILE: a CSV or a .frames file as `corec replay` takes them, or `-` for lines
     `id,canal,valor[,estado]` from standard input, sent as they come.
 
     With redis_config they go to Redis, without to the node that runs on --data.  They are numbered by the file's content:
     a command that was interrupted is given again, and no reading counts twice.
+
+    At the end it waits until a node has counted them, and says what became of them: how many were taken, and how many were
+    refused and why.
 
     \b
     corec send traffic.csv --now
@@ -35,10 +40,14 @@ def send(file: Path, config: Path | None, data: Path, name: str | None, block: s
 
     settings = load_config(config)
     if str(file) == "-":
-        sent, problems = send_lines(settings, data, name or "stdin", timeout)
+        receipt, problems = send_lines(settings, data, name or "stdin", timeout)
     else:
-        sent, problems = send_file(file, settings, data, name=name or file.name, block=block, at=at, now=now, again=again, timeout=timeout)
-    click.echo(f"{sent:,} readings sent")
+        receipt, problems = send_file(file, settings, data, name=name or file.name, block=block, at=at, now=now, again=again,
+                                      timeout=timeout)  # fmt: skip
+    click.echo(str(receipt))
+    problems += receipt.problems
     for problem in problems:
         click.echo(problem, err=True)
-    click.get_current_context().exit(int(ExitCode.DATA if problems else ExitCode.OK))
+    if receipt.waiting:
+        click.echo(f"HINT: {counted(receipt.waiting, 'reading')} wait for a node to count them: see that one runs, and its log", err=True)
+    click.get_current_context().exit(int(ExitCode.DATA if problems and not lenient else ExitCode.OK))

@@ -16,6 +16,7 @@ from corec.errors import BackPressure, FrameError
 from corec.publish import Publisher, Reading
 from corec.sources.recording import RecordingPiece
 from corec.sources.replay import open_recording
+from corec.streams.sending.receipt import Receipt
 
 #: Lines that come within this time are sent together, LINES at most.
 TOGETHER_S = 0.1
@@ -23,23 +24,21 @@ LINES = 1_000
 
 
 def send_file(file: Path, config: Config, data: Path, *, name: str, block: str | None, at: int | None, now: bool, again: bool,
-              timeout: float) -> tuple[int, list[str]]:  # fmt: skip
-    """Send a recording; returns (readings sent, problems of the file).  BackPressure after *timeout* s."""
+              timeout: float) -> tuple[Receipt, list[str]]:  # fmt: skip
+    """Send a recording; returns what became of its readings, and the problems of the file.  BackPressure after *timeout* s."""
     recording = open_recording(file, config, block=block, at=at)
-    sent = 0
     with Publisher(config, name=name, data=data, epoch=None if again else content_number(file)) as publisher:
         for piece in recording.pieces():
             frames, moment, offsets = _unpacked(piece)
             when = (wall_ms(), None) if now else (moment, offsets)
             publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
-            sent += piece.readings
-        _finish(publisher, timeout)
-    return sent, recording.notes() if recording.damaged else []
+        receipt = _finish(publisher, timeout)
+    return receipt, recording.notes() if recording.damaged else []
 
 
-def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[int, list[str]]:
-    """Send lines of standard input as they come; returns (readings sent, problems)."""
-    sent, bad = 0, []
+def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[Receipt, list[str]]:
+    """Send lines of standard input as they come; returns what became of their readings, and problems."""
+    bad = []
     with Publisher(config, name=name, data=data) as publisher:
         for lines in _gathered(sys.stdin):
             readings = []
@@ -49,9 +48,8 @@ def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[i
                 except FrameError as error:
                     bad.append(error.text)
             publisher.publish(readings, timeout=timeout)
-            sent += len(readings)
-        _finish(publisher, timeout)
-    return sent, [f"{len(bad):,} lines left out, the first: {bad[0]}"] if bad else []
+        receipt = _finish(publisher, timeout)
+    return receipt, [f"{len(bad):,} lines left out, the first: {bad[0]}"] if bad else []
 
 
 def reading_of(line: str) -> Reading:
@@ -83,11 +81,12 @@ def _unpacked(piece: RecordingPiece) -> tuple[bytes, int, Any]:
     return piece.content.frames(), piece.content.time, piece.content.offsets
 
 
-def _finish(publisher: Publisher, timeout: float) -> None:
+def _finish(publisher: Publisher, timeout: float) -> Receipt:
     if not publisher.flush(timeout):
         stats = publisher.sender.stats()
         raise BackPressure(f"{stats.waiting:,} batches were not taken within {timeout:g} s; they are kept",
                            detail=stats.problem or None, hint="give the command again: what is kept is sent first")  # fmt: skip
+    return publisher.wait(timeout, result=True)
 
 
 def _has_more(stream: TextIO) -> bool:

@@ -30,6 +30,11 @@ def committed_key(shard: int) -> str:
     return shard_key(shard, "committed")
 
 
+def shard_of(key: str) -> str:
+    """The tag "{sNN}" of a stream, which all keys of its shard share."""
+    return key.partition(":")[0]
+
+
 def life_key(shard: str) -> str:
     """A random value beside the streams of *shard* ("{s00}"), set by senders where it is missing.
 

@@ -6,8 +6,10 @@ stays on this disk until `{sNN}:committed` says that its readings are in the sto
 
 import logging
 import secrets
+import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,10 +18,13 @@ from redis.exceptions import WatchError
 
 from corec.common.units import MB
 from corec.config.servers import RedisServer
-from corec.streams.redis.keys import FIELD, id_pair, life_key
+from corec.engine.producer_marks import Account
+from corec.streams.redis.accounts import read_account
+from corec.streams.redis.keys import FIELD, id_pair, life_key, shard_of
 from corec.streams.redis.link import RedisLink
 from corec.streams.redis.position import has, look
 from corec.streams.sending.carrier import Carrier
+from corec.streams.sending.receipt import ProducerPart
 from corec.streams.sending.unsent import SenderStats, Unsent, UnsentBatch, readings_in
 
 log = logging.getLogger("corec.streams.sender")
@@ -47,6 +52,7 @@ class RedisSender(Carrier):
     def __init__(self, server: RedisServer, unsent: Unsent, *, instance: str = "corec1") -> None:
         super().__init__(unsent, thread="redis-sender", instance=instance, log=log)
         self._link = RedisLink(server, on_connect=self._connected)
+        self._account_link, self._account_lock = RedisLink(server), threading.Lock()
         self._bound = server.max_mb * MB
         self._position = unsent.done  # the server has everything up to here
         self._sent: deque[Sent] = deque()
@@ -63,6 +69,16 @@ class RedisSender(Carrier):
         """A full stream counts as a problem too."""
         stats = super().stats()
         return stats._replace(problem=stats.problem or self.full)
+
+    def accounts(self, parts: Sequence[ProducerPart]) -> list[Account | None]:
+        """What became of the readings of each part; ServerError."""
+        with self._account_lock, self._account_link.errors("give the accounts"):
+            return [read_account(self._account_link, part.stream, part.producer, part.epoch) for part in parts]
+
+    def stop(self) -> None:
+        super().stop()
+        with self._account_lock:
+            self._account_link.close()
 
     # -- the thread
 
@@ -254,8 +270,3 @@ class RedisSender(Carrier):
                 return False
         self.full = ""
         return True
-
-
-def shard_of(stream: str) -> str:
-    """The tag "{sNN}" of a stream, which all keys of its shard share."""
-    return stream.partition(":")[0]

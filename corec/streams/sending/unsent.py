@@ -21,6 +21,7 @@ from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
 from corec.streams.journal import Journal
 from corec.streams.journal.group_commit import GroupCommitter
+from corec.streams.sending.receipt import ProducerPart
 from corec.streams.sending.routing import StreamPart
 
 log = logging.getLogger("corec.streams.tail")
@@ -56,6 +57,7 @@ class BatchNumbers:
     def __init__(self, name: str, stream: str, epoch: int) -> None:
         self.producer = int.from_bytes(blake2b(f"{name}|{stream}".encode(), digest_size=8).digest()) or 1
         self.epoch, self.sequence = epoch, 0
+        self.refused = 0  # readings that got a number and no room
 
     def pack(self, part: StreamPart, time_ms: int) -> bytes:
         """The envelope of the next batch, with its number."""
@@ -63,6 +65,9 @@ class BatchNumbers:
                                  offsets=part.offsets)  # fmt: skip
         self.sequence += len(part.frames) // FRAME_BYTES
         return envelope
+
+    def count_refused(self, readings: int) -> None:
+        self.refused += readings
 
 
 class Unsent:
@@ -92,12 +97,20 @@ class Unsent:
             numbers = self._numbers.get(part.stream)
             if numbers is None:
                 numbers = self._numbers[part.stream] = BatchNumbers(self._name, part.stream, self._epoch)
-            record = _record(part.stream, numbers.pack(part, time_ms))
-            return self.committer.submit(record, readings=len(part.frames) // FRAME_BYTES, urgent=part.critical)
+            record, readings = _record(part.stream, numbers.pack(part, time_ms)), len(part.frames) // FRAME_BYTES
+            ticket = self.committer.submit(record, readings=readings, urgent=part.critical)
+        ticket.add_done_callback(lambda done: numbers.count_refused(readings) if done.exception() else None)
+        return ticket
 
     def read(self, after: int, max_bytes: int) -> list[UnsentBatch]:
         """Batches behind offset *after*, about *max_bytes*. Only one thread may read."""
         return [_waiting(entry.offset, entry.payload) for entry in self.journal.read(after, max_bytes)]
+
+    def parts(self) -> list[ProducerPart]:
+        """What was numbered since this was opened, by stream."""
+        with self._lock:
+            return [ProducerPart(stream, numbers.producer, numbers.epoch, numbers.sequence, numbers.sequence - numbers.refused)
+                    for stream, numbers in self._numbers.items()]  # fmt: skip
 
     @property
     def last(self) -> int:
