@@ -156,6 +156,12 @@ cdef class Arena:
         """dtypes.LEDGER[1]"""
         return view_of(self, &self.core.ledger, 1, dtypes.LEDGER)
 
+    def became(self):
+        """The ledger as the counts of a producer's account: taken, late, malformed, channel, id, skew, repeated."""
+        ledger = &self.core.ledger
+        return (ledger.stored + ledger.filtered, ledger.late, ledger.malformed, ledger.channel, ledger.id, ledger.skew,
+                ledger.repeated)  # fmt: skip
+
     # --- clocks and counters -------------------------------------------------------------------
 
     @property

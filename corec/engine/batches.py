@@ -56,6 +56,8 @@ def accepted_part(state: EngineState, batch: Envelope, arrival: int, *, whole: b
 def _split_by_time(state: EngineState, time: int, frames: bytes, offsets: np.ndarray | None, arrival: int,
                    whole: bool) -> AcceptedReadings:  # fmt: skip
     """Put aside what is more than `max_skew` older than its arrival or more than `max_adelanto` ahead of it, reading by reading."""
+    if offsets is None and -state.max_lead <= arrival - time <= state.max_skew:
+        return AcceptedReadings(time, frames, None, [])
     times = time + (np.zeros(1, np.int64) if offsets is None else offsets.astype(np.int64))
     possible = (arrival - times <= state.max_skew) & (times - arrival <= state.max_lead)
     if possible.all():

@@ -1,6 +1,5 @@
 """Counts of readings by what became of them: as numbers by name, and put back from them."""
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,26 +12,6 @@ def as_counts(row: np.void) -> dict[str, int]:
     causes = {f"rejected_{cause}": int(row[cause]) for cause in CAUSES}
     counts = {name: int(row[name]) for name in PARTS}
     return {"in": int(row["arrived"]), **counts, "rejected": sum(causes.values()), **causes}
-
-
-class LedgerChange:
-    """What is added to a ledger while one batch is folded, as counts of a producer's account (producer_marks.COUNTED)."""
-
-    def __init__(self, ledger: np.ndarray) -> None:
-        self._row = ledger.view(np.uint64)
-        self._before = self._row.tolist()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out what is counted meanwhile: functions that run give readings of their own."""
-        paused_at = self._row.tolist()
-        yield
-        self._before = [before + more - less for before, more, less in zip(self._before, self._row.tolist(), paused_at, strict=True)]
-
-    def total(self) -> tuple[int, ...]:
-        added = [now - before for now, before in zip(self._row.tolist(), self._before, strict=True)]
-        _, stored, filtered, late, _, *causes = added
-        return stored + filtered, late, *causes
 
 
 def count(ledger: np.ndarray, part: str, readings: int) -> None:

@@ -1,5 +1,6 @@
 """A turn while it is open: readings and time change the state, and what comes of them is gathered for the outcome."""
 from collections.abc import Callable, Iterable, Sequence
+from operator import add, sub
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from corec._core.wire import Envelope
 from corec.config import BlockEntry
 from corec.engine.batches import accepted_part, is_numbered, sound_batch
 from corec.engine.columns import LATEST_TIME, cut, picked, same_second, time_order
-from corec.engine.ledger import CAUSES, LedgerChange
+from corec.engine.ledger import CAUSES
 from corec.engine.mutes import split_muted
 from corec.engine.outcome import Event, Outcome, PutAside, Refusal, is_amending, restarts
 from corec.engine.repair import repair_sick
@@ -33,31 +34,34 @@ class OpenTurn:
         self._events: list[Event] = []
         self._refused: list[Refusal] = []
         self._reach: tuple[int, Sequence[Sequence[int]]] = (0, ())
+        self._by_functions: tuple[int, ...] = ()  # counts of readings that functions gave while a batch was folded
         self._ledger_before = state.arena.ledger[0].copy()
 
     # --- what happens in it --------------------------------------------------------------------
 
     def fold_batch(self, envelope: bytes, stamp: int) -> None:
         """Fold an envelope that the log stamped with *stamp* (ms), and note for its producer what became of its readings."""
-        state = self.state
+        state, arena = self.state, self.state.arena
         batch = sound_batch(state, envelope)
         if batch is None:
             return
-        change = LedgerChange(state.arena.ledger)
-        if state.arena.two_windows:
-            self._fold_by_event_time(batch, stamp, change)
+        before, self._by_functions = arena.became(), ()
+        if arena.two_windows:
+            self._fold_by_event_time(batch, stamp)
         else:
-            self._fold_by_arrival(batch, stamp + state.clock_offset, change)
+            self._fold_by_arrival(batch, stamp + state.clock_offset)
         if is_numbered(batch):
-            state.marks.settle(batch.producer, batch.epoch, batch.sequence, batch.count, change.total())
+            became = map(sub, arena.became(), before)
+            if self._by_functions:
+                became = map(sub, became, self._by_functions)
+            state.marks.settle(batch.producer, batch.epoch, batch.sequence, batch.count, tuple(became))
 
-    def _fold_by_arrival(self, batch: Envelope, arrival: int, change: LedgerChange) -> None:
+    def _fold_by_arrival(self, batch: Envelope, arrival: int) -> None:
         """Fold a batch in the order of its readings' times."""
         accepted = accepted_part(self.state, batch, arrival)
         if accepted is None:
             return
-        with change.paused():
-            self.advance(arrival)
+        self._advance_for_batch(arrival)
         self._aside += accepted.aside
         if len(accepted.frames):
             offsets, frames = accepted.offsets, {"frames": accepted.frames}
@@ -65,7 +69,7 @@ class OpenTurn:
                 offsets, frames = offsets[order], picked(frames, order)
             self.fold(accepted.time, offsets=offsets, **frames)
 
-    def _fold_by_event_time(self, batch: Envelope, arrival: int, change: LedgerChange) -> None:
+    def _fold_by_event_time(self, batch: Envelope, arrival: int) -> None:
         """Fold a batch of an earlier CoreC, whose clock was the largest event time, and which put whole batches aside."""
         accepted = accepted_part(self.state, batch, arrival, whole=True)
         if accepted is None:
@@ -74,16 +78,24 @@ class OpenTurn:
         if not len(accepted.frames):
             return
         if accepted.offsets is None:
-            with change.paused():
-                self.advance(accepted.time)
+            self._advance_for_batch(accepted.time)
             self.fold(accepted.time, frames=accepted.frames)
             return
         times = accepted.time + accepted.offsets.astype(np.int64)
         for run in same_second(times):
             newest = int(times[run].max())
-            with change.paused():
-                self.advance(newest)
+            self._advance_for_batch(newest)
             self.fold(newest, offsets=(times[run] - newest).astype(np.int32), **cut({"frames": accepted.frames}, run))
+
+    def _advance_for_batch(self, now: int) -> None:
+        """Let time go on as a batch asks; what functions give meanwhile is not its producer's."""
+        if not self.state.intervals:
+            self.advance(now)
+            return
+        before = self.state.arena.became()
+        self.advance(now)
+        by_functions = tuple(map(sub, self.state.arena.became(), before))
+        self._by_functions = tuple(map(add, self._by_functions, by_functions)) if self._by_functions else by_functions
 
     def fold_recording(self, times: np.ndarray, **batch: Any) -> None:
         """Fold readings that arrive when they say (int64[n], ms), in the order of their times: the clock goes on with them.

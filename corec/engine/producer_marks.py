@@ -1,6 +1,7 @@
 """What became of each producer's readings, and which sequence number is expected next: a batch that is sent again counts once."""
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from operator import add
 from typing import NamedTuple
 
 #: Producers whose account is kept; the one that sent nothing for longest is dropped first.
@@ -53,12 +54,14 @@ class Marks:
 
     def settle(self, producer: int, epoch: int, sequence: int, count: int, became: Sequence[int] = ()) -> None:
         """Note that the *count* readings from *sequence* on came.  became: how many of them count as what, in the order of COUNTED."""
-        key = (producer, epoch)
+        key, end = (producer, epoch), sequence + count
         known = self._accounts.get(key) or Account(sequence)
-        if sequence < ORDER_NUMBERS:
-            self.gaps = min(self.gaps + max(0, sequence - known.next), MOST_GAPS)
-        counts = [before + more for before, more in zip(known[1:], became, strict=True)] if became else known[1:]
-        self._keep(key, Account(max(known.next, sequence + count), *counts))
+        expected, *counts = known
+        if expected < sequence < ORDER_NUMBERS:
+            self.gaps = min(self.gaps + sequence - expected, MOST_GAPS)
+        if became:
+            counts = map(add, counts, became)
+        self._keep(key, Account._make((end if end > expected else expected, *counts)))
         self._fresh[key] = None
         if self._changed is not None:
             self._changed[key] = None

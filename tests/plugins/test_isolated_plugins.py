@@ -196,8 +196,7 @@ def test_block_that_repairs_itself_is_as_it_is_in_the_node(node):
         assert found(nucleus)["failures"] == 0
         assert nucleus.engine.entity(2**31 + 99)["valor"] == 2.5
         # and the history has the repair, with the healthy ones whose functions the others took over
-        assert until(lambda: "inherit" in history(node), 60)
-    assert "functions: m0 from m" in history(node) and "and 35 more" in history(node)
+        assert until(lambda: "functions: m0 from m" in history(node) and "and 35 more" in history(node), 60), history(node)
 
 
 def history(node):
