@@ -10,7 +10,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from corec._core.layout cimport (
-    CC_NOWHERE, CC_POOL_WINDOWS, CC_SEG_ATTENTION, CC_SEG_DIRTY, CC_SEG_FROZEN, CC_SEG_PENDING, CC_SLAB_TILES, CC_SLOTS, CC_TILES,
+    CC_BLOCK_WINDOWS, CC_NOWHERE, CC_POOL_WINDOWS, CC_SEG_ATTENTION, CC_SEG_DIRTY, CC_SEG_FROZEN, CC_SEG_PENDING, CC_SLAB_TILES,
+    CC_SLOTS, CC_TILES,
     Block, Core, Device, EventColumn, Function, Ledger, Policy, PoolWindow, Range, Segment, Tile,
 )
 from corec._core.core cimport (
@@ -74,7 +75,8 @@ cdef class Arena:
         self.core.blocks = <Block *>calloc(<size_t>blocks + spare, sizeof(Block))
         self.core.policies = <Policy *>calloc(<size_t>policies + spare, sizeof(Policy))
         self.core.functions = <Function *>calloc(<size_t>functions + spare, sizeof(Function))
-        self.core.pool = <PoolWindow *>calloc(CC_POOL_WINDOWS, sizeof(PoolWindow))     # what is not used costs no resident memory
+        # As many as there can be: a single block's arena is small, and what a large one does not use costs no resident memory
+        self.core.pool = <PoolWindow *>calloc(min(<size_t>CC_POOL_WINDOWS, (<size_t>blocks + spare) * CC_BLOCK_WINDOWS), sizeof(PoolWindow))
         self.core.pools = <uint32_t *>calloc(<size_t>blocks + spare, sizeof(uint32_t))
         if not (self.core.segments and self.core.blocks and self.core.policies and self.core.functions and self.core.pool
                 and self.core.pools):

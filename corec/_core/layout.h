@@ -210,7 +210,7 @@ typedef struct {
     uint32_t  two_windows;      /* 1 = rules of before: a third window closes the oldest, and what is closed stays closed */
     int64_t   skipped;          /* ms; by how much the clock was set, in all: ticks know nothing of it */
     uint32_t  tick;             /* seconds that the clock went on, never back */
-    PoolWindow *pool;           /* CC_POOL_WINDOWS of them */
+    PoolWindow *pool;           /* CC_POOL_WINDOWS, or CC_BLOCK_WINDOWS for each block where that is less */
     uint32_t *pools;            /* of each block the first of its windows in the pool */
     uint32_t  pool_free, pool_first, pool_last, pool_used;
     int64_t   next_close;       /* ms of arrival; no amended window closes before */

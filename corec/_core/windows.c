@@ -125,7 +125,7 @@ void cc_pool_clear(Core *core)
 /* Put a window back, in the order in which they came; returns 0 where there is no place for it. */
 int cc_pool_restore(Core *core, const PoolWindow *p)
 {
-    if (p->block >= core->n_blocks || core->pool_used == CC_POOL_WINDOWS) return 0;
+    if (p->block >= core->n_blocks || core->pool_used == CC_POOL_WINDOWS || pool_count(core, p->block) == CC_BLOCK_WINDOWS) return 0;
     pool_put(core, p->block, &p->window, p->closes, p->amends);
     return 1;
 }

@@ -110,7 +110,7 @@ class EngineState:
             self.audit.join(self.topology.entries[-1].first_ids)
         self.outlet = Outlet(len(self.block_ids))
         self.keeper.refresh()
-        self._raise_thresholds()
+        self._raise_thresholds(slice(-1, None))
 
     def set_detached(self, block: str, *, is_gone: bool) -> None:
         """Let the ids of a registered block name nobody, or its entities again."""
@@ -122,8 +122,8 @@ class EngineState:
         if self.load != before:
             self._raise_thresholds()
 
-    def _raise_thresholds(self) -> None:
-        self.arena.policies["gain"] = (1 + self._load_weights * np.float32(self.load)) / np.float32(ROLE_SCALE_ONE)
+    def _raise_thresholds(self, entries: slice = slice(None)) -> None:
+        self.arena.policies["gain"][entries] = (1 + self._load_weights[entries] * np.float32(self.load)) / np.float32(ROLE_SCALE_ONE)
 
     # --- blocks and entities -------------------------------------------------------------------
 

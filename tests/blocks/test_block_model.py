@@ -1,4 +1,7 @@
 """corec.blocks.block_model: the model of a block is the engine's, bit for bit."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,3 +132,22 @@ def test_passes_may_come_faster_than_windows():
     model, good = BlockModel("b", 1, 1, {}), np.ones(1, bool)
     counts = [model.fold(np.zeros(1, np.uint32), np.ones(1, np.float32), good, 0.0).aggregate["count"] for _ in range(100)]
     assert counts == [1] * 100
+
+
+def test_a_block_of_a_plugin_takes_little_memory_also_where_the_allocator_gives_used_memory():
+    # Given a process in which large memory was freed before, so that what comes next is cleared instead of fresh
+    program = """if True:
+        import psutil
+        from corec import Engine
+        from corec.blocks import BloqueSimbiotico
+        from corec.entities import crear_entidad
+        Engine({"bloques": [{"id": "a", "canal": 1, "entidades": 10}]})
+        before, blocks = psutil.Process().memory_info().rss, []
+        for number in range(300):
+            entities = [crear_entidad(f"m{slot}", 4, float) for slot in range(10)]
+            blocks.append(BloqueSimbiotico(f"b{number}", 4, entities))
+        print(psutil.Process().memory_info().rss - before)
+    """
+    # When 300 blocks are made, then each takes well below a megabyte
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) / 300 < 100_000, done.stdout

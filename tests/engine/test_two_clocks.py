@@ -2,7 +2,9 @@
 import time
 
 import numpy as np
+import pytest
 
+from corec._core import dtypes
 from corec._core.wire import encode_frames, pack_envelope
 from corec.engine import Engine
 from corec.engine.outcome import is_amending, kind_name
@@ -124,3 +126,13 @@ def test_open_windows_are_part_of_a_snapshot():
     one, other = engine.finish(), again.finish()
     assert one.aggregates.tobytes() == other.aggregates.tobytes() and len(one.aggregates) == 4
     assert engine.snapshot() == again.snapshot()
+
+
+def test_windows_put_back_are_as_many_as_a_block_may_have():
+    # Given an arena of one block, whose pool has room for what one block may have and no more
+    arena = Engine(CONFIG).arena
+    window = np.zeros(1, dtypes.POOL)
+    arena.restore_pool(np.repeat(window, dtypes.BLOCK_WINDOWS))
+    # When a snapshot has one window more, then it is refused instead of written behind the pool
+    with pytest.raises(IndexError):
+        arena.restore_pool(np.repeat(window, dtypes.BLOCK_WINDOWS + 1))
