@@ -38,9 +38,9 @@ class Receipt(NamedTuple):
     def __str__(self) -> str:
         parts = [(self.taken, "taken"), *((count, cause) for cause, count in self.refused.items()),
                  (self.waiting, "not counted yet"), (self.missing, "unaccounted for")]  # fmt: skip
-        told = ", ".join(f"{count:,} {what}" for count, what in parts if count)
+        became = ", ".join(f"{count:,} {what}" for count, what in parts if count)
         again = f" ({self.repeated:,} came once more, and count once)" if self.repeated else ""
-        return f"{counted(self.sent, 'reading')} sent" + (f": {told}" if told else "") + again
+        return f"{counted(self.sent, 'reading')} sent" + (f": {became}" if told else "") + again
 
     @property
     def problems(self) -> list[str]:
