@@ -40,7 +40,7 @@ class Receipt(NamedTuple):
                  (self.waiting, "not counted yet"), (self.missing, "unaccounted for")]  # fmt: skip
         became = ", ".join(f"{count:,} {what}" for count, what in parts if count)
         again = f" ({self.repeated:,} came once more, and count once)" if self.repeated else ""
-        return f"{counted(self.sent, 'reading')} sent" + (f": {became}" if told else "") + again
+        return f"{counted(self.sent, 'reading')} sent" + (f": {became}" if became else "") + again
 
     @property
     def problems(self) -> list[str]:
