@@ -22,9 +22,10 @@ from corec._core.wire import encode_frames, whole_frames
 from corec.common.times import wall_ms
 from corec.common.units import MB
 from corec.config import Config, load
+from corec.engine.producer_marks import Account
 from corec.errors import BackPressure, DiskFull, FrameError, InputError, ServerError, UsageError
 from corec.streams.reach import cut_to_reach
-from corec.streams.sending.receipt import Receipt, receipt_of
+from corec.streams.sending.receipt import ProducerPart, Receipt, receipt_of
 from corec.streams.sending.routing import Routing, StreamPart
 from corec.streams.sending.unsent import Unsent, future_of
 
@@ -59,6 +60,8 @@ class Publisher:
                           instance=self.config.instance_id)  # fmt: skip
         self.sender = self._make_sender(Path(data))
         self.sender.start()
+        # An epoch that was given may be that of an earlier run, which sent the same readings
+        self._before = {} if epoch is None else self._ask_accounts([self._unsent.part_of(stream) for stream in self._routing.streams])
 
     def __enter__(self) -> "Publisher":
         return self
@@ -128,11 +131,15 @@ class Publisher:
 
     def _receipt(self) -> Receipt:
         parts = self._unsent.parts()
+        accounts = self._ask_accounts(parts)
+        return receipt_of((part, accounts.get(part.stream), self._before.get(part.stream)) for part in parts)
+
+    def _ask_accounts(self, parts: list[ProducerPart]) -> dict[str, Account | None]:
+        """Stream -> account; empty while whoever has them is away, or starting."""
         try:
-            accounts = self.sender.accounts(parts)
-        except (ServerError, UsageError):  # away, or starting: no account can be had now
-            accounts = [None] * len(parts)
-        return receipt_of(zip(parts, accounts, strict=True))
+            return dict(zip((part.stream for part in parts), self.sender.accounts(parts), strict=True))
+        except (ServerError, UsageError):
+            return {}
 
     def _parts(self, frames: bytes, time: int, offsets: Any) -> list[tuple[StreamPart, int]]:
         """Readings as parts that fit into envelopes, each with its time in ms."""

@@ -80,9 +80,9 @@ def take_batches(committer: GroupCommitter, batches: list[str]) -> Answer:
 
 
 def _account(node: ControlledNode, request: Request) -> Answer:
-    """The account of each [producer, epoch]; null where the node knows none."""
+    """The account of each [producer, epoch], as of the last commit; null where the node knows none."""
     marks = node.engine.marks
-    return {"accounts": [marks.account(producer, epoch) for producer, epoch in request["producers"]]}
+    return {"accounts": [marks.committed_account(producer, epoch) for producer, epoch in request["producers"]]}
 
 
 def _acknowledge(node: ControlledNode, request: Request) -> Answer:

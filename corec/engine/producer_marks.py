@@ -43,7 +43,8 @@ class Marks:
         self._most_noted, self._most_producers = most_noted, most_producers
         self._accounts = OrderedDict(((producer, epoch), Account(*account)) for producer, epoch, *account in rows)
         self._fresh: OrderedDict[tuple[int, int], None] = OrderedDict()  # changed since `take_fresh` gave them
-        self._changed: dict[tuple[int, int], None] | None = None  # since `take_changed` gave them; None: nobody takes them
+        self._committed: dict[tuple[int, int], Account] = {}
+        self._changed = dict.fromkeys(self._accounts)  # since `commit`
         self.gaps = gaps
         self.forgotten = forgotten
 
@@ -63,22 +64,26 @@ class Marks:
             counts = map(add, counts, became)
         self._keep(key, Account._make((end if end > expected else expected, *counts)))
         self._fresh[key] = None
-        if self._changed is not None:
-            self._changed[key] = None
 
     def account(self, producer: int, epoch: int) -> Account | None:
-        """The account of a producer; None where it is not known, or not any more.  From any thread."""
+        """The account of a producer; None where it is not known, or not any more."""
         return self._accounts.get((producer, epoch))
+
+    def committed_account(self, producer: int, epoch: int) -> Account | None:
+        """The same as it was at the last `commit`; from any thread."""
+        return self._committed.get((producer, epoch))
+
+    def commit(self) -> list[list[int]]:
+        """Note that all readings so far are in the store; returns the accounts that changed since the last call, as in `to_list`."""
+        changed, self._changed = self._changed, {}
+        for key in changed:
+            self._committed[key] = self._accounts[key]
+        return [[*key, *self._accounts[key]] for key in changed]
 
     def take_fresh(self) -> list[list[int]]:
         """The accounts that changed and were not given yet, as in `to_list`, up to *most_noted*; the next call gives the rest."""
         keys = [self._fresh.popitem(last=False)[0] for _ in range(min(len(self._fresh), self._most_noted))]
         return [[*key, *self._accounts[key]] for key in keys]
-
-    def take_changed(self) -> list[list[int]]:
-        """The accounts that changed since the last call, as in `to_list`.  The first call gives all of them."""
-        changed, self._changed = self._accounts if self._changed is None else self._changed, {}
-        return [[*key, *self._accounts[key]] for key in changed]
 
     def raise_to(self, rows: Iterable[Sequence[int]]) -> None:
         """Raise accounts to those that `take_fresh` gave of a turn; no number is lowered."""
@@ -91,11 +96,11 @@ class Marks:
     def _keep(self, key: tuple[int, int], account: Account) -> None:
         self._accounts[key] = account
         self._accounts.move_to_end(key)
+        self._changed[key] = None
         if len(self._accounts) > self._most_producers:
             oldest, _ = self._accounts.popitem(last=False)
-            self._fresh.pop(oldest, None)
-            if self._changed:
-                self._changed.pop(oldest, None)
+            for others in (self._fresh, self._committed, self._changed):
+                others.pop(oldest, None)
             self.forgotten += 1
 
     def to_list(self) -> list[list[int]]:

@@ -37,7 +37,7 @@ class AfterCommit(PipelineListener):
     def committed(self, pipeline: Pipeline, outcome: Outcome, sent: list[Sent]) -> None:
         self.alerts.take(pipeline, outcome)
         if self._redis:
-            self._redis.committed(outcome, pipeline.engine)
+            self._redis.committed(pipeline, outcome)
         self.recent.keep(outcome.aggregates, outcome.alerts)
         self.subscriptions.committed(outcome, sent)
 

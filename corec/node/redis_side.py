@@ -9,7 +9,6 @@ from typing import Any
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
-from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.node.router import Router
@@ -61,13 +60,15 @@ class RedisSide:
         """Begin to send what is committed and to route bare streams.  opened: returns what the node works on now."""
         self.outputs = Outputs(self._server, lambda: opened().store, lambda: opened().engine.block_ids, folder=self._folder,
                                instance=self._config.instance_id)  # fmt: skip
+        self.outputs.take_accounts(opened().engine.marks.to_list())
         self.outputs.start()
         self.router.start()
 
-    def committed(self, outcome: Outcome, engine: Engine) -> None:
-        """Send what a durable turn of *engine* gave."""
+    def committed(self, pipeline: Pipeline, outcome: Outcome) -> None:
+        """Send what a durable turn gave."""
         if self.outputs:
-            self.outputs.committed(outcome, engine.cursor, self.intake.reader.run if self.intake else "", engine.marks.take_changed())
+            run = self.intake.reader.run if self.intake else ""
+            self.outputs.committed(outcome, pipeline.engine.cursor, run, pipeline.changed_accounts)
 
     def client(self, pipeline: Callable[[], Pipeline]) -> Any:
         """The redis.asyncio client for plugins.  What `enviar_mensaje_redis` sends with it goes through the outbox."""

@@ -82,8 +82,13 @@ class Outputs(RetryingThread):
         with self._lock:
             self._marks = {**marks, "run": run} if marks and run else self._marks
             self._fresh.append(outcome.aggregates)
-            self._accounts |= {(row[0], row[1]): row for row in accounts}
+        self.take_accounts(accounts)
         self._wake.set()
+
+    def take_accounts(self, rows: list[list[int]]) -> None:
+        """Write accounts of producers, as `Marks.to_list` gives them."""
+        with self._lock:
+            self._accounts |= {(row[0], row[1]): row for row in rows}
 
     @property
     def position(self) -> int:

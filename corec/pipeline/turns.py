@@ -117,6 +117,7 @@ class Pipeline:
         self.load = 0.0
         self.passes = 0     # progress counter: it also grows while a commit is tried again
         self.counted = self._count_now()    # between folds, when the ledger balances
+        self.changed_accounts = self.engine.marks.commit()  # of producers, as `Marks.commit` gave them for the last turn
         self.commit_ms: deque[float] = deque(maxlen=512)
         self.totals = {"messages": 0, "alerts": 0, "rows": 0, "repairs": 0, "muted": 0}
         opened.intake.listen(self.accepted, self.ask_snapshot)
@@ -342,6 +343,7 @@ class Pipeline:
         self._record = None
         self._quiet_until = 0
         self.counted = self._count_now()
+        self.changed_accounts = self.engine.marks.commit()
         self._run_retention()
         self._count(outcome)
         self._name_blocks(record["commands"])

@@ -46,6 +46,7 @@ class Shard(PipelineListener):
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=None, instance=self._name, shard=number,
                                 position=int(opened.engine.cursor.get(SENT, 0)))  # fmt: skip
+        self._outputs.take_accounts(opened.engine.marks.to_list())
         self._outputs.start()
         self._fusions = FusionRule(config.sincronizacion, lambda: opened.engine, fused=self._fused()) if _fuses(config) else None
         self._fusions_due = 0.0
@@ -157,7 +158,7 @@ class Shard(PipelineListener):
         self._news.committed(outcome)
         if self._fusions:
             self._fusions.judge(outcome.aggregates)
-        self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run, engine.marks.take_changed())
+        self._outputs.committed(outcome, engine.cursor, self._opened.intake.reader.run, pipeline.changed_accounts)
 
 
 def _fuses(config: Config) -> bool:

@@ -57,6 +57,7 @@ def corec(*words):
 def process(words, **how):
     """A command with its standard streams as the shell line *words* says."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONUNBUFFERED", None)   # output is buffered for most users, and what is left is written at the exit
     done = subprocess.run(["bash", "-c", f"{sys.executable} -m corec {words}"], env=environment, text=True, capture_output=True, **how)
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
     return done

@@ -101,6 +101,9 @@ def test_an_account_says_what_became_of_each_reading():
     assert account == Account(5, taken=1, id=1, channel=1, malformed=1, skew=1, repeated=5)
     assert sum(account[1:]) == engine.ledger["in"] == 10 and len(COUNTED) == len(account) - 1
     assert corec.Engine.restore(engine.snapshot()).marks.account(7, 1) == account
+    # And who asks from outside sees it once it is committed
+    assert engine.marks.committed_account(7, 1) is None and engine.marks.commit() == [[7, 1, *account]]
+    assert engine.marks.committed_account(7, 1) == account and engine.marks.commit() == []
 
 
 def test_readings_of_functions_are_in_nobodys_account():

@@ -52,7 +52,8 @@ class Written(NamedTuple):
 @pytest.fixture(params=VARIANTS)
 def written(request, tmp_path):
     with tarfile.open(PLACE / f"{request.param}.tar.xz") as packed:
-        packed.extractall(tmp_path, filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)     # before Python 3.11.4 there is none
+        packed.extractall(tmp_path)
     config, expected = (json.loads((tmp_path / name).read_text()) for name in ("corec_config.json", "expected.json"))
     client = None
     if "redis_config" in config:

@@ -184,7 +184,7 @@ def test_send_is_given_again_without_doubling(tmp_path, monkeypatch):
     runner = CliRunner()
     with running(small(), tmp_path / "data") as nucleus:
         # When it is sent twice, then it counts once; --again sends it once more; lines of standard input are readings too
-        for arguments, again, total in ((["log.csv"], "", 20), (["log.csv"], " (20 came once more, and count once)", 20),
+        for arguments, again, total in ((["log.csv"], "", 20), (["log.csv"], " (20 of them earlier)", 20),
                                         (["log.csv", "--again", "--now"], "", 40)):  # fmt: skip
             done = runner.invoke(main, ["send", *arguments], catch_exceptions=False)
             assert (done.exit_code, done.stdout) == (0, f"20 readings sent: 20 taken{again}\n"), done.output

@@ -41,6 +41,7 @@ class ErrorsAsText(click.Group):
         try:
             with self.make_context(prog_name, args, **extra) as context:
                 self.invoke(context)
+            sys.stdout.flush()  # here, where a reader that has left is no traceback
         except click.exceptions.Exit as end:
             return end.exit_code
         except click.ClickException as error:
@@ -57,13 +58,14 @@ class ErrorsAsText(click.Group):
 
 
 def drop_output() -> None:
-    """Discard what is still buffered for standard output, whose reader is gone."""
+    """Discard what is still buffered for standard output, whose reader is gone or which is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: Exception) -> int:
     """Print an error that ends a command; returns the exit code."""
     if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+        drop_output()
         error = DiskFull(f"standard output: expected room to write, got {error.strerror.lower()}")
     if isinstance(error, CoreCError) and not isinstance(error, Bug):
         click.echo(str(error), err=True)

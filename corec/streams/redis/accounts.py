@@ -15,7 +15,7 @@ def account_key(shard: str, producer: int, epoch: int) -> str:
 
 
 def write_accounts(link: RedisLink, shard: int, rows: Iterable[Sequence[int]]) -> None:
-    """Write accounts of a shard; rows: as `Marks.take_changed` gives them."""
+    """Write accounts of a shard; rows: as `Marks.to_list` gives them."""
     tag = shard_of(shard_key(shard, ""))
     with link.client(f"{tag}:").pipeline(transaction=False) as pipe:
         for producer, epoch, *account in rows:

@@ -33,13 +33,13 @@ class Receipt(NamedTuple):
     refused: dict[str, int]  # cause -> readings; causes are the keys of MEANINGS
     waiting: int  # no node has counted them yet
     missing: int  # lost, or counted by a CoreC that kept no accounts
-    repeated: int  # of all these, came more than once; they count once
+    earlier: int  # of all these, had been counted before this sender was opened; they count once
 
     def __str__(self) -> str:
         parts = [(self.taken, "taken"), *((count, cause) for cause, count in self.refused.items()),
                  (self.waiting, "not counted yet"), (self.missing, "unaccounted for")]  # fmt: skip
         became = ", ".join(f"{count:,} {what}" for count, what in parts if count)
-        again = f" ({self.repeated:,} came once more, and count once)" if self.repeated else ""
+        again = f" ({self.earlier:,} of them earlier)" if self.earlier else ""
         return f"{counted(self.sent, 'reading')} sent" + (f": {became}" if became else "") + again
 
     @property
@@ -48,16 +48,16 @@ class Receipt(NamedTuple):
         return [f"{counted(count, 'reading')} refused as {cause!r}: {MEANINGS[cause]}" for cause, count in self.refused.items()]
 
 
-def receipt_of(parts: Iterable[tuple[ProducerPart, Account | None]]) -> Receipt:
-    """The sum over all streams of a sender; None where a node has counted nothing of it."""
-    sent = taken = waiting = missing = repeated = 0
+def receipt_of(parts: Iterable[tuple[ProducerPart, Account | None, Account | None]]) -> Receipt:
+    """The sum over all streams of a sender: (part, its account, its account when the sender was opened)."""
+    sent = taken = waiting = missing = earlier = 0
     refused = dict.fromkeys(MEANINGS, 0)
-    for part, found in parts:
+    for part, found, before in parts:
         account = found or Account(0)
         left = min(part.sent, max(0, part.end - account.next))
         known = account.taken + sum(getattr(account, cause) for cause in MEANINGS)
         sent, taken, waiting = sent + part.sent, taken + account.taken, waiting + left
-        missing, repeated = missing + max(0, part.sent - left - known), repeated + min(account.repeated, part.sent)
+        missing, earlier = missing + max(0, part.sent - left - known), earlier + min(before.next if before else 0, part.sent)
         for cause in MEANINGS:
             refused[cause] += getattr(account, cause)
-    return Receipt(sent, taken, {cause: count for cause, count in refused.items() if count}, waiting, missing, repeated)
+    return Receipt(sent, taken, {cause: count for cause, count in refused.items() if count}, waiting, missing, earlier)

