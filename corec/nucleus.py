@@ -1,7 +1,6 @@
 """CoreCNucleus: builds the parts of a node, starts them in order, stops them in reverse, and delegates to them."""
 import gc
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.systemd import Supervisor
 from corec.config import Config
 from corec.config.ram_price import admit
@@ -60,22 +60,23 @@ class CoreCNucleus(Nucleus):
     """
 
     def __init__(self, config: Config, *, data: Path | str, plugins: Path | str | None = None, with_sources: bool = True,
-                 adopt: bool = False) -> None:  # fmt: skip
-        """adopt: take over a data folder that was used under another `instance_id`."""
+                 adopt: bool = False, clock: Clock = MACHINE) -> None:  # fmt: skip
+        """adopt: take over a data folder that was used under another `instance_id`.  clock: what all its parts go by."""
         admit(config)
         self.config, self.data = config, Path(data)
-        self._with_sources = with_sources
+        self._with_sources, self._clock = with_sources, clock
         self.runners: list[SourceRunner] = []
         self._names = EntityNames(self.runners)
         self.alerts, self.subscriptions = AlertLog(config.instance_id, self._names), Subscriptions()
         self._after = AfterCommit(self.alerts, self.subscriptions)
-        self._life = Lifecycle(config, self.data, self._after, adopt=adopt, on_folding=self._begin_extensions)
-        self._acceptance = Acceptance(config, lambda: self.pipeline)
+        self._life = Lifecycle(config, self.data, self._after, adopt=adopt, on_folding=self._begin_extensions, clock=clock)
+        self._acceptance = Acceptance(config, lambda: self.pipeline, clock)
         self._block_ids = BlockIds(lambda: self.engine.running, self.command)
         self.redis_client: Any = EmbeddedRedis(lambda: self.pipeline)
         self._extensions = ExtensionRunner(self, self._block_ids, self.subscriptions, None if plugins is None else Path(plugins),
                                            shed=self._acceptance.count_shed, is_over=lambda: self.is_over)  # fmt: skip
-        self._status = NodeStatus(config, self.data, self._life, self._acceptance, self.alerts, self.runners, self._extensions_status)
+        self._status = NodeStatus(config, self.data, self._life, self._acceptance, self.alerts, self.runners, self._extensions_status,
+                                  clock)  # fmt: skip
         self._control: ControlServer | None = None
 
     # --- life ----------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ class CoreCNucleus(Nucleus):
         from corec.sources.opening import open_sources  # psutil and the simulator only where a source is configured
 
         for source in open_sources(self.config, self.data):
-            self.runners.append(SourceRunner(self.submit, source, self.config.instance_id))
+            self.runners.append(SourceRunner(self.submit, source, self.config.instance_id, self._clock))
         for runner in self.runners:
             runner.start()
 
@@ -158,11 +159,11 @@ class CoreCNucleus(Nucleus):
 
     def wait(self, seconds: float | None = None, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait until *seconds* have passed (None: no bound) or `is_over`; *meanwhile* is called about every LOOK_EVERY_S."""
-        end = None if seconds is None else time.monotonic() + seconds
-        while not self.is_over and (end is None or time.monotonic() < end):
+        end = None if seconds is None else self._clock.steady_s() + seconds
+        while not self.is_over and (end is None or self._clock.steady_s() < end):
             self.report_refused()
             meanwhile()
-            self._life.over.wait(LOOK_EVERY_S if end is None else min(LOOK_EVERY_S, max(0.0, end - time.monotonic())))
+            self._clock.wait(self._life.over, LOOK_EVERY_S if end is None else min(LOOK_EVERY_S, max(0.0, end - self._clock.steady_s())))
 
     def ask_to_stop(self) -> None:
         """Have `wait` return; callable from any thread and more than once."""
@@ -176,7 +177,7 @@ class CoreCNucleus(Nucleus):
     @property
     def progress(self) -> int:
         """Progress counter for the watchdog: unchanged means stuck.  While recovering it always changes."""
-        return self.pipeline.passes if self.state == "running" else time.monotonic_ns()
+        return self.pipeline.passes if self.state == "running" else round(1e9 * self._clock.steady_s())
 
     # --- what it works on; a recovery replaces these ---------------------------------------------
 

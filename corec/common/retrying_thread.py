@@ -4,6 +4,7 @@ import logging
 import threading
 import traceback
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, InternalError
 
@@ -14,16 +15,16 @@ class RetryingThread:
     again_s = 0.1  # seconds between a failure and the next try
     join_s: float | None = None  # how long `stop` waits for the current pass; None: to its end
 
-    def __init__(self, thread: str, who: str, log: logging.Logger, *, meanwhile: str = "") -> None:
+    def __init__(self, thread: str, who: str, log: logging.Logger, *, meanwhile: str = "", clock: Clock = MACHINE) -> None:
         """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until the failure is over, for the log line."""
-        self._who, self._log = who, log
-        self._trouble = Trouble(log, who, meanwhile=meanwhile)
+        self._who, self._log, self._clock = who, log, clock
+        self._trouble = Trouble(log, who, meanwhile=meanwhile, clock=clock)
         self._wake, self._stop = threading.Event(), threading.Event()
         self.problem = ""
-        self._thread = threading.Thread(target=self._run, name=thread, daemon=True)
+        self._driver = clock.drive(self._step, name=thread, woken=self._wake)
 
     def start(self) -> None:
-        self._thread.start()
+        self._driver.start()
 
     def ask_to_stop(self) -> None:
         """Return at once; the thread ends after its current pass."""
@@ -33,20 +34,23 @@ class RetryingThread:
     def stop(self) -> None:
         """Ask the thread to stop and wait for it, for up to `join_s` seconds."""
         self.ask_to_stop()
-        if self._thread.is_alive():
-            self._thread.join(self.join_s)
+        self._driver.join(self.join_s)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._pass()
-            except CoreCError as error:
-                self._failed(error)
-                self._stop.wait(self.again_s)
-            except Exception as error:  # a bug of CoreC: log it and try again, instead of a thread that ends silently
-                self._failed(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
-                self._stop.wait(self.again_s)
-        self._end()
+    def _step(self) -> float | None:
+        if self._stop.is_set():
+            self._end()
+            return None
+        try:
+            self._pass()
+        except CoreCError as error:
+            self._try_again(error)
+        except Exception as error:  # a bug of CoreC: log it and try again, instead of a thread that ends silently
+            self._try_again(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
+        return 0.0
+
+    def _try_again(self, error: CoreCError) -> None:
+        self._failed(error)
+        self._clock.wait(self._stop, self.again_s)
 
     def _pass(self) -> None:
         raise NotImplementedError
@@ -56,7 +60,7 @@ class RetryingThread:
 
     def _rest(self, seconds: float) -> None:
         """Sleep for *seconds*, or until `_wake` is set."""
-        self._wake.wait(seconds)
+        self._clock.wait(self._wake, seconds)
         self._wake.clear()
 
     def _failed(self, error: CoreCError) -> None:

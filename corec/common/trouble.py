@@ -1,10 +1,9 @@
 """One log line for a failure that repeats: at once, then once a minute with a count, and one line when it is over."""
 
 import logging
-import time
 from typing import Any, NamedTuple
 
-from corec.common.times import wall_ms
+from corec.common.clock import MACHINE, Clock
 from corec.errors import DiskFull, ServerAway
 
 #: Seconds between two log lines about the same failure, at least.
@@ -20,8 +19,10 @@ class Failure(NamedTuple):
 class Trouble:
     """The current failure of one component with its disk or its server. One thread writes it; any thread may read `status`."""
 
-    def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S, meanwhile: str = "") -> None:
+    def __init__(self, log: logging.Logger, who: str, *, every_s: float = EVERY_S, meanwhile: str = "",
+                 clock: Clock = MACHINE) -> None:  # fmt: skip
         """*who*: `Component-instance`, for the log.  *meanwhile*: what happens until the failure is over, at the end of each line."""
+        self._clock = clock
         self._log, self._who, self._every, self._meanwhile = log, who, every_s, meanwhile and f"; {meanwhile}"
         self._due = 0.0
         self._unlogged = 0
@@ -33,15 +34,15 @@ class Trouble:
 
         what: "" where the error says it.
         """
-        since = self._failure.since if self._failure else wall_ms()
+        since = self._failure.since if self._failure else self._clock.wall_ms()
         state = "full" if isinstance(error, DiskFull) else "away" if isinstance(error, ServerAway) else "failing"
         self._failure = Failure(since, state, getattr(error, "text", str(error)))
-        if time.monotonic() < self._due:
+        if self._clock.steady_s() < self._due:
             self._unlogged += count
             return
         more = f" (and {self._unlogged:,} more since the last such line)" if self._unlogged else ""
         self._log.error("[%s] %s%s%s%s", self._who, f"{what}{more}: " if what else "", error, self._meanwhile, "" if what else more)
-        self._due, self._unlogged, self._logged = time.monotonic() + self._every, 0, True
+        self._due, self._unlogged, self._logged = self._clock.steady_s() + self._every, 0, True
 
     def recovered(self, line: str = "") -> None:
         """Note that the work succeeded, and log the end of a failure that was logged.
@@ -51,7 +52,7 @@ class Trouble:
         if self._failure is None:
             return
         if self._logged:
-            seconds = (wall_ms() - self._failure.since) / 1000
+            seconds = (self._clock.wall_ms() - self._failure.since) / 1000
             self._log.warning("[%s] %s", self._who, line or f"works again, after {seconds:.1f} s")
         self._failure, self._logged = None, False
 

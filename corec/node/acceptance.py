@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, channels_of
+from corec.common.clock import Clock
 from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import FIRST_ID
@@ -30,10 +31,10 @@ CRITICAL = np.array(CRITICAL_CHANNELS, np.int8)
 class Acceptance:
     """Takes readings from any thread, once `begin` was called."""
 
-    def __init__(self, config: Config, pipeline: Callable[[], Pipeline]) -> None:
+    def __init__(self, config: Config, pipeline: Callable[[], Pipeline], clock: Clock) -> None:
         """pipeline: gives the one at work; a recovery replaces it."""
-        self._config, self._pipeline = config, pipeline
-        self._producer = Producer(f"{config.instance_id}/submit")
+        self._config, self._pipeline, self._clock = config, pipeline, clock
+        self._producer = Producer(f"{config.instance_id}/submit", clock)
         self._publisher: Publisher | None = None
         self.committer: GroupCommitter
         self.refused = Refused()
@@ -45,7 +46,7 @@ class Acceptance:
             self.committer = publisher.unsent.committer
         else:
             self.committer = GroupCommitter(journal, on_commit=lambda _: self._pipeline().accepted(), instance=self._config.instance_id,
-                                            stamp=lambda: self._pipeline().arrival.stamp_now(),
+                                            stamp=lambda: self._pipeline().arrival.stamp_now(), clock=self._clock,
                                             group_bytes=min(GROUP_BYTES, self._config.max_disk_mb * MB // 8))  # fmt: skip
         self.committer.interval_factor = lambda: self._pipeline().flash.interval_factor
 

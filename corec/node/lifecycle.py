@@ -3,11 +3,13 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from corec.common.clock import Clock
 from corec.common.text import counted, duration
-from corec.common.times import iso, wall_ms
+from corec.common.times import iso
 from corec.common.units import DAY_S
 from corec.config import Config
 from corec.engine import Engine
@@ -45,12 +47,13 @@ class Lifecycle:
     opened: Opened
     pipeline: Pipeline
 
-    def __init__(self, config: Config, data: Path, after: AfterCommit, *, adopt: bool, on_folding: Callable[[], None]) -> None:
+    def __init__(self, config: Config, data: Path, after: AfterCommit, *, adopt: bool, on_folding: Callable[[], None],
+                 clock: Clock) -> None:  # fmt: skip
         """adopt: take over a folder that was used under another `instance_id`.
         on_folding: called once, when the first turn may begin.
         """
         self._config, self._data, self._after, self._adopt, self._on_folding = config, data, after, adopt, on_folding
-        self._name = f"CoreCNucleus-{config.instance_id}"
+        self._name, self._clock = f"CoreCNucleus-{config.instance_id}", clock
         self.state = "new"
         self.over = threading.Event()  # set when a stop is asked for, or the pipeline cannot go on
         self.heals: Counter[type[BaseException]] = Counter()
@@ -88,7 +91,7 @@ class Lifecycle:
         self.state = "waiting"
         last = self.opened.journal.last  # where the journal ended before anything was accepted
         self._waiting = StoreWait(self._config.instance_id, self.opened.store.problem, lambda: self._open_at_last(last),
-                                  trouble=self.pipeline.trouble, on_failure=self.over.set)  # fmt: skip
+                                  trouble=self.pipeline.trouble, on_failure=self.over.set, clock=self._clock)  # fmt: skip
         self._waiting.start()
 
     @property
@@ -107,12 +110,12 @@ class Lifecycle:
         try:
             return self._open(journal)
         except ServerAway as problem:
-            return open_without_store(self.folder, self._config, problem, journal=journal, adopt=self._adopt)
+            return open_without_store(self.folder, self._config, problem, journal=journal, adopt=self._adopt, clock=self._clock)
 
     def _open(self, journal: Journal | None) -> Opened:
         """Recover the node.  journal: one that is open already, or None to open the node's own."""
         intake = self.redis.new_intake() if self.reads_redis else None
-        return open_node(self.folder, self._config, journal=journal, intake=intake, adopt=self._adopt)
+        return open_node(self.folder, self._config, journal=journal, intake=intake, adopt=self._adopt, clock=self._clock)
 
     def _open_at_last(self, last: int) -> None:
         """Try to open the store; CoreCError where that fails.  last: the journal's newest offset at the start."""
@@ -129,14 +132,15 @@ class Lifecycle:
         self.opened = opened
         if self.shed_before is None and not isinstance(opened.store, AwayStore):
             self.shed_before = opened.engine.shed_by
-        self.pipeline = Pipeline(opened, self._config, self._after)
-        self._thread = PipelineThread(self.pipeline, instance=self._config.instance_id, on_failure=self._pipeline_failed)
+        self.pipeline = Pipeline(opened, self._config, self._after, clock=self._clock)
+        self._thread = PipelineThread(self.pipeline, instance=self._config.instance_id, on_failure=self._pipeline_failed,
+                                      clock=self._clock)  # fmt: skip
 
     def _fold(self) -> None:
         self._thread.start()
         self.state = "running"
         self.folder.note(self.state)
-        if ahead := clock_ahead(self.engine, self._config):
+        if ahead := clock_ahead(self.engine, self._config, self._clock.wall_ms()):
             log.warning("[%s] %s", self._name, ahead)
         if self.opened.replayed:
             log.info("[%s] %s replayed, at turn %d", self._name, counted(self.opened.replayed, "turn"), self.turn)
@@ -158,7 +162,7 @@ class Lifecycle:
         bound = next((bound for kind, bound in MOST_HEALS.items() if isinstance(error, kind)), 0)
         if self.heals[type(error)] < bound and self.state != "stopping":
             self.heals[type(error)] += 1
-            threading.Thread(target=self._heal, args=(error,), name="heal").start()
+            self._clock.drive(partial(self._heal, error), name="heal", daemon=False).start()
         else:
             self.over.set()
 
@@ -205,9 +209,9 @@ class Lifecycle:
             raise failure
 
 
-def clock_ahead(engine: Engine, config: Config) -> str | None:
+def clock_ahead(engine: Engine, config: Config, now: int) -> str | None:
     """A warning where readings from the far future have moved the engine's clock ahead; else None."""
-    ahead = (engine.clock - wall_ms()) / 1000
+    ahead = (engine.clock - now) / 1000
     if ahead <= config.max_adelanto + AHEAD_S:
         return None
     days = ahead / DAY_S

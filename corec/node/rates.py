@@ -1,16 +1,17 @@
 """StatusRates and percentiles of what a node counts and times."""
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable
+
+from corec.common.clock import Clock
 
 
 class StatusRates:
     """Events per second of a few counters, over the last seconds."""
 
-    def __init__(self, seconds: float = 5.0) -> None:
-        self._span = seconds
+    def __init__(self, clock: Clock, seconds: float = 5.0) -> None:
+        self._clock, self._span = clock, seconds
         self.began: dict[str, float] = {}  # the totals when counting began
         self._lock = threading.Lock()
         self._seen: deque[tuple[float, dict[str, float]]] = deque()
@@ -26,7 +27,7 @@ class StatusRates:
 
     def update(self, **totals: float) -> dict[str, float]:
         """Record the totals of now; returns events per second by name."""
-        now = time.monotonic()
+        now = self._clock.steady_s()
         with self._lock:
             self._seen.append((now, totals))
             while len(self._seen) > 2 and now - self._seen[0][0] > self._span:

@@ -1,11 +1,10 @@
 """Reads a source in a thread of its own, once per interval, and submits its readings."""
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
+from corec.common.clock import Clock
 from corec.common.retrying_thread import RetryingThread
-from corec.common.times import wall_ms
 from corec.errors import CoreCError, InputError
 from corec.sources.base import Source
 from corec.streams.sending.producer import Producer
@@ -20,11 +19,11 @@ class SourceRunner(RetryingThread):
     #: Seconds before a source that fails is read again; each further pause is twice as long, up to the longest.
     first_pause_s, longest_pause_s = 1.0, 60.0
 
-    def __init__(self, submit: Callable[..., Any], source: Source, instance: str) -> None:
-        super().__init__(f"source-{source.name}", f"Source-{source.name}", log)
+    def __init__(self, submit: Callable[..., Any], source: Source, instance: str, clock: Clock) -> None:
+        super().__init__(f"source-{source.name}", f"Source-{source.name}", log, clock=clock)
         self._submit, self.source = submit, source
-        self._producer = Producer(f"{instance}/{source.name}")
-        self._began = self._due = time.monotonic()
+        self._producer = Producer(f"{instance}/{source.name}", clock)
+        self._began = self._due = self._clock.steady_s()
         self.sent = 0
 
     def stop(self) -> None:
@@ -33,14 +32,14 @@ class SourceRunner(RetryingThread):
         self.source.close()
 
     def status(self) -> dict[str, Any]:
-        span = max(time.monotonic() - self._began, 1e-9)
+        span = max(self._clock.steady_s() - self._began, 1e-9)
         detail = self.problem or self.source.detail
         return {"name": self.source.name, "entities": self.source.entities, "per_s": self.sent / span, "detail": detail}
 
     def _pass(self) -> None:
-        if self._stop.wait(max(0.0, self._due - time.monotonic())):
+        if self._clock.wait(self._stop, max(0.0, self._due - self._clock.steady_s())):
             return
-        self._due = max(self._due + self.source.interval, time.monotonic() - self.source.interval)
+        self._due = max(self._due + self.source.interval, self._clock.steady_s() - self.source.interval)
         try:
             self._read()
         except CoreCError:
@@ -50,14 +49,14 @@ class SourceRunner(RetryingThread):
         self.problem = ""
 
     def _read(self) -> None:
-        for batch in self.source.read(wall_ms()):
+        for batch in self.source.read(self._clock.wall_ms()):
             frames = batch.frames()
             self._submit(frames, time=batch.time, offsets=batch.offsets, producer=self._producer)
             self.sent += batch.readings
 
     def _failed(self, error: CoreCError) -> None:
         self.again_s = min(2 * self.again_s, self.longest_pause_s) if self.problem else self.first_pause_s
-        self._due = time.monotonic() + self.again_s
+        self._due = self._clock.steady_s() + self.again_s
         if error.text != self.problem:
             self._log.error("[%s] %s", self._who, error.text)
         self.problem = error.text

@@ -1,6 +1,5 @@
 """The status of a node as plain values, ready for JSON."""
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from corec._core import block
 from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_HEARD
+from corec.common.clock import Clock
 from corec.config import Config
 from corec.engine import Engine
 from corec.engine.ledger import added
@@ -31,11 +31,11 @@ class NodeStatus:
     """Composes the status of a node from that of its parts."""
 
     def __init__(self, config: Config, data: Path, life: Lifecycle, acceptance: Acceptance, alerts: AlertLog,
-                 runners: Sequence[SourceRunner], others: Callable[[], dict[str, Any]]) -> None:  # fmt: skip
+                 runners: Sequence[SourceRunner], others: Callable[[], dict[str, Any]], clock: Clock) -> None:  # fmt: skip
         """others: returns the parts of the status that modules, plugins and subscriptions have."""
         self._config, self._data, self._life, self._acceptance, self._alerts = config, data, life, acceptance, alerts
         self._runners, self._others = runners, others
-        self._rates, self._began = StatusRates(), time.monotonic()
+        self._clock, self._rates, self._began = clock, StatusRates(clock), clock.steady_s()
 
     def count_from_here(self) -> None:
         """Begin to count rates and the figures "since start"; called when the node begins to take readings."""
@@ -57,7 +57,7 @@ class NodeStatus:
                    for name in ("readings", "messages")}  # fmt: skip
         return {
             "instance_id": self._config.instance_id, "version": VERSION, "pid": os.getpid(), "state": life.state,
-            "uptime_s": time.monotonic() - self._began, "simd": block.SIMD, "load": pipeline.load, "rss_bytes": rss_bytes(),
+            "uptime_s": self._clock.steady_s() - self._began, "simd": block.SIMD, "load": pipeline.load, "rss_bytes": rss_bytes(),
             "data": str(self._data), "watermark": engine.arena.watermark,
             "readings": {**counted["readings"], "accepted_per_s": per_s["accepted"]}, "messages": counted["messages"],
             "alerts": {"since_start": totals["alerts"], "per_s": per_s["alerts"], "recent": alerts["recent"],
@@ -68,7 +68,7 @@ class NodeStatus:
             "journal": {"bytes": journal.size_bytes, "pending": pipeline.pending, "last": journal.last,
                         "sync_p50_ms": stats.sync_p50_ms, "sync_p99_ms": stats.sync_p99_ms},
             "disk": self._disk(), "flash": pipeline.flash.status(),
-            "clock": {"node": engine.clock, "ahead": clock_ahead(engine, self._config)},
+            "clock": {"node": engine.clock, "ahead": clock_ahead(engine, self._config, self._clock.wall_ms())},
             "store": self._store(),
             "snapshots": _snapshot_files(life.folder.snapshots) | pipeline.checkpoints.status(),
             **({"redis": life.redis.status()} if life.redis else {}), **self._others(),

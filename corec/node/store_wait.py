@@ -1,8 +1,8 @@
 """A start without the store's server: readings are accepted while this thread tries to open the store."""
 import logging
-import threading
 from collections.abc import Callable
 
+from corec.common.clock import Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, ServerAway
@@ -16,22 +16,15 @@ class StoreWait(RetryingThread):
     again_s = 0.3
 
     def __init__(self, instance: str, problem: ServerAway, open_store: Callable[[], None], *, trouble: Trouble,
-                 on_failure: Callable[[], None]) -> None:  # fmt: skip
+                 on_failure: Callable[[], None], clock: Clock) -> None:  # fmt: skip
         """problem: why the store did not open at the start.  open_store: raises CoreCError where it does not now.
         on_failure: called once, where the store cannot be opened at all; then `failure` says why.
         """
-        super().__init__("store-wait", f"CoreCNucleus-{instance}", log)
+        super().__init__("store-wait", f"CoreCNucleus-{instance}", log, clock=clock)
         self._trouble = trouble
         self._problem: ServerAway | None = problem
         self._open_store, self._on_failure = open_store, on_failure
         self.failure: CoreCError | None = None
-
-    def stop(self) -> None:
-        """Also called by this thread itself: what the store's opening begins may fail and stop the node."""
-        if self._thread is threading.current_thread():
-            self.ask_to_stop()
-        else:
-            super().stop()
 
     def _pass(self) -> None:
         if problem := self._problem:

@@ -1,9 +1,8 @@
 """What time it is for a shard: when an entry would arrive that came now, and whether the clock has to be set."""
 import logging
-import time
-from collections.abc import Callable
 from typing import Any
 
+from corec.common.clock import Clock
 from corec.common.times import iso
 from corec.engine import Engine
 from corec.streams.intake import Intake
@@ -21,15 +20,14 @@ class ArrivalClock:
     two machines.
     """
 
-    def __init__(self, intake: Intake, engine: Engine, instance: str, wall: Callable[[], int]) -> None:
-        """wall: this machine's clock, ms."""
-        self._intake, self._engine, self._instance, self._wall = intake, engine, instance, wall
-        self._opened_clock, self._opened_at = engine.clock, time.monotonic()
+    def __init__(self, intake: Intake, engine: Engine, instance: str, clock: Clock) -> None:
+        self._intake, self._engine, self._instance, self._clock = intake, engine, instance, clock
+        self._opened_clock, self._opened_at = engine.clock, clock.steady_s()
 
     def stamp_now(self) -> int:
         """How the log stamps an entry that comes now, ms; from any thread."""
         stamp = self._intake.stamp_now()
-        return self._wall() if stamp is None else stamp
+        return self._clock.wall_ms() if stamp is None else stamp
 
     def now(self) -> int:
         """The engine's clock as it would be for an entry that comes now, ms."""
@@ -37,8 +35,8 @@ class ArrivalClock:
         if stamp is not None:
             return stamp + self._engine.clock_offset
         if not self._opened_clock:
-            return self._wall()
-        return self._opened_clock + round(1000 * (time.monotonic() - self._opened_at))
+            return self._clock.wall_ms()
+        return self._opened_clock + round(1000 * (self._clock.steady_s() - self._opened_at))
 
     def correction(self) -> dict[str, Any] | None:
         """The command that sets the engine's clock where this machine's was stepped; None where all is well.
@@ -47,7 +45,7 @@ class ArrivalClock:
         """
         if not self._intake.stamped_here:
             return None
-        wall, stamp = self._wall(), self._intake.stamp_now()
+        wall, stamp = self._clock.wall_ms(), self._intake.stamp_now()
         off, ahead = wall - stamp - self._engine.clock_offset, self._engine.clock - wall
         if abs(off) <= STEP_MS and ahead <= STEP_MS:
             return None

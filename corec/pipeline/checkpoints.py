@@ -1,9 +1,9 @@
 """Takes snapshots: begins them between two turns, writes a few segments at a time, and finishes them in a thread."""
 import logging
-import threading
-import time
+from functools import partial
 from typing import Any
 
+from corec.common.clock import Clock, Driver
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, DamagedFile, FenceLost
 from corec.pipeline.flash import FlashBudget
@@ -36,16 +36,16 @@ class Checkpoints:
     Used by the pipeline's thread; only `finish`, which waits for the disk, runs in a thread of its own.
     """
 
-    def __init__(self, opened: Opened, instance: str, flash: FlashBudget) -> None:
-        self._opened, self._flash = opened, flash
+    def __init__(self, opened: Opened, instance: str, flash: FlashBudget, clock: Clock) -> None:
+        self._opened, self._flash, self._clock = opened, flash, clock
         self._instance = instance
         self._writer: SnapshotWriter | None = None
-        self._finishing: threading.Thread | None = None
+        self._finishing: Driver | None = None
         self._done: SnapshotWriter | None = None
         self._readings, self._bytes = opened.replayed_readings, 0
-        self._began = time.monotonic()
+        self._began = self._clock.steady_s()
         self._journal_at = self._written()
-        self.trouble = Trouble(log, f"Checkpoints-{instance}")
+        self.trouble = Trouble(log, f"Checkpoints-{instance}", clock=clock)
         self.count = 0
         self.last_ms = 0.0
         self.last_bytes = 0
@@ -67,14 +67,14 @@ class Checkpoints:
 
     def make_room(self) -> None:
         """Begin a snapshot where streams or spool are full, since senders may wait for room.  Call it also while no readings come."""
-        intake, since = self._opened.intake, time.monotonic() - self._began
+        intake, since = self._opened.intake, self._clock.steady_s() - self._began
         if self.busy or since < ROOM_EVERY_S * self._flash.interval_factor or intake.fullness < FULL_SHARE:
             return
         if intake.first <= self._opened.store.state.offset:
             self.begin()
 
     def _is_due(self) -> bool:
-        since = time.monotonic() - self._began
+        since = self._clock.steady_s() - self._began
         most = REPLAYED_READINGS * min(self._flash.interval_factor, MOST_REPLAY_FACTOR)
         return self._readings >= most or since >= LONGEST_S or self._journal_needs_room()
 
@@ -88,7 +88,7 @@ class Checkpoints:
     def begin(self) -> None:
         """Begin a snapshot of the engine as it is now."""
         engine, store, snapshots = self._opened.engine, self._opened.store, self._opened.snapshots
-        self._began, self._readings, self._bytes = time.monotonic(), 0, 0
+        self._began, self._readings, self._bytes = self._clock.steady_s(), 0, 0
         self._journal_at = self._written()
         meta = engine.snapshot_begin(owed=snapshots.owed)
         try:
@@ -100,7 +100,7 @@ class Checkpoints:
         """Write the next segments; record a snapshot that became durable, and trim behind it."""
         if self._writer:
             self._hand_on(self._writer)
-        if self._finishing and not self._finishing.is_alive():
+        if self._finishing and not self._finishing.alive:
             self._settle()
 
     def end(self, by: float, *, whole: bool = False) -> None:
@@ -109,7 +109,7 @@ class Checkpoints:
         whole: also where only few readings would have to be replayed, because the journal may be lost meanwhile.
         """
         little = 1 if whole else FEW_READINGS
-        while (left := by - time.monotonic()) > 0 and (self.busy or self._readings >= little):
+        while (left := by - self._clock.steady_s()) > 0 and (self.busy or self._readings >= little):
             if not self.busy:
                 self.begin()
             if self._finishing:
@@ -141,7 +141,7 @@ class Checkpoints:
         if not engine.snapshot_pending:
             self._writer, self._done = None, None
             self._finishing_writer = writer
-            self._finishing = threading.Thread(target=self._finish, args=(writer,), name="snapshot", daemon=True)
+            self._finishing = self._clock.drive(partial(self._finish, writer), name="snapshot")
             self._finishing.start()
 
     def _finish(self, writer: SnapshotWriter) -> None:
@@ -158,7 +158,7 @@ class Checkpoints:
             return
         head = self._done.head
         self.count += 1
-        self.last_ms = 1000 * (time.monotonic() - self._began)
+        self.last_ms = 1000 * (self._clock.steady_s() - self._began)
         self.last_bytes = self._bytes
         try:
             if self._opened.store.note_snapshot(head.turn, head.offset, head.generation):

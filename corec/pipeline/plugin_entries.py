@@ -1,10 +1,10 @@
 """Queues stream entries of plugins for a commit, in portions that keep a commit short that a caller waits for."""
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
 
 import msgspec
+
+from corec.common.clock import MACHINE, Clock
 
 #: Bytes of entries that one commit takes, approximately; they cost half a millisecond on an SSD.
 CHUNK_BYTES = 64 << 10
@@ -32,8 +32,8 @@ def unpack_entry(blob: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 class Outgoing:
     """A queue that any thread fills and the pipeline empties, in order."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self, clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self._entries: deque[tuple[Sent, bool]] = deque()
         self._lock = threading.Lock()
         self._bytes = self._urgent = 0
@@ -46,7 +46,7 @@ class Outgoing:
         """Add an entry; returns whether it is the only one."""
         with self._lock:
             if not self._entries:
-                self._since = self._now()
+                self._since = self._clock.steady_s()
             self._entries.append((entry, urgent))
             self._bytes += len(entry[2])
             self._urgent += urgent
@@ -68,8 +68,8 @@ class Outgoing:
                 taken.append(entry)
                 self._bytes -= len(entry[2])
                 self._urgent -= urgent
-            self._since = self._now()
+            self._since = self._clock.steady_s()
             return taken
 
     def _age(self) -> float:
-        return self._now() - self._since
+        return self._clock.steady_s() - self._since

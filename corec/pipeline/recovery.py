@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from corec._core.arena import SPARE
+from corec.common.clock import MACHINE, Clock
 from corec.common.units import MB
 from corec.config import Config
 from corec.config.registered import keeping_registered
@@ -23,6 +24,7 @@ from corec.pipeline.unfoldable import refold_without
 from corec.storage.away import AwayStore
 from corec.storage.base import LateBatch, Retention, Store, StoreBase, StoredBlock, TurnRecord
 from corec.storage.folder import DataFolder
+from corec.storage.moments import one_row_a_window
 from corec.storage.open_store import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
 from corec.storage.sqlite.store import SqliteStore
@@ -52,7 +54,7 @@ class Opened:
 
 
 def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = None, intake: Intake | None = None,
-              adopt: bool = False) -> Opened:  # fmt: skip
+              adopt: bool = False, clock: Clock = MACHINE) -> Opened:  # fmt: skip
     """Recover the node of *folder* under *config*; a new folder gives an empty node.
 
     journal: one that is open already and goes on taking readings meanwhile.  intake: what to read; else that journal.
@@ -63,7 +65,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
 
     def logs(store: Store) -> tuple[Journal, Intake]:
         own = journal or open_journal(folder, config, node, floor=store.state.offset, elsewhere=lambda: _read_redis(store))
-        return own, intake or journal_intake(folder, own)
+        return own, intake or journal_intake(folder, own, clock)
 
     def store_at(base: StoreBase) -> tuple[SqliteStore, Retention]:
         if not config.db_config and not folder.store.exists() and any(folder.snapshots.glob("*.snap")):
@@ -115,13 +117,13 @@ def _tell_gap(opened: Opened, name: str) -> None:
 
 
 def open_without_store(folder: DataFolder, config: Config, problem: ServerAway, *, journal: Journal | None = None,
-                       adopt: bool = False) -> Opened:  # fmt: skip
+                       adopt: bool = False, clock: Clock = MACHINE) -> Opened:  # fmt: skip
     """Open what accepts readings while the server of the store is away.  Nothing is folded before `open_node`."""
     node = identify(folder, config.instance_id, adopt=adopt)
     journal = journal or open_journal(folder, config, node, floor=0)
     store = AwayStore(problem)
     snapshots = Snapshots(folder.snapshots, instance=config.instance_id, node=node)
-    return Opened(Engine(config), journal, journal_intake(folder, journal), store, store, snapshots)
+    return Opened(Engine(config), journal, journal_intake(folder, journal, clock), store, store, snapshots)
 
 
 def require_reach(config: Config, opened: Opened, last: int) -> None:
@@ -140,9 +142,9 @@ def open_journal(folder: DataFolder, config: Config, node: int, floor: int, else
                    instance=config.instance_id, node=node, elsewhere=elsewhere)  # fmt: skip
 
 
-def journal_intake(folder: DataFolder, journal: Journal) -> JournalIntake:
+def journal_intake(folder: DataFolder, journal: Journal, clock: Clock) -> JournalIntake:
     """A journal as its pipeline reads it, stamped by the clock of the data folder."""
-    return JournalIntake(journal, JournalClock(folder.clock).now)
+    return JournalIntake(journal, JournalClock(folder.clock, clock).now)
 
 
 def _read_redis(store: Store) -> bool:
@@ -232,7 +234,7 @@ def refold(engine: Engine, intake: Intake, record: TurnRecord) -> Outcome:
 def commit(store: SqliteStore, record: TurnRecord, outcome: Outcome, engine: Engine, sent: Sequence[tuple[str, int, bytes]] = ()) -> None:
     """Write a turn and all it gave, in one transaction."""
     late = [LateBatch(*batch) for batch in outcome.aside]
-    store.commit(record, aggregates=outcome.aggregates, alerts=outcome.all_alerts, late=late, messages=outcome.messages,
+    store.commit(record, aggregates=one_row_a_window(outcome.aggregates), alerts=outcome.all_alerts, late=late, messages=outcome.messages,
                  ledger=engine.ledger, sent=sent, events=outcome.events, blocks=_blocks(engine, store.named))  # fmt: skip
 
 

@@ -5,13 +5,12 @@ has grown, or half a second after it began.
 """
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from corec.common.times import wall_ms
+from corec.common.clock import MACHINE, Clock
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
@@ -87,13 +86,13 @@ class Pipeline:
     """Turns, one after the other, driven by one thread (node/pipeline_thread.py).  The public methods say which thread may call them."""
 
     def __init__(self, opened: Opened, config: Config, listener: PipelineListener | None = None, *,
-                 woken: threading.Event | None = None, now: Callable[[], int] = wall_ms) -> None:  # fmt: skip
+                 woken: threading.Event | None = None, clock: Clock = MACHINE) -> None:  # fmt: skip
         """woken: set when there is something to do; pipelines that one thread drives share it."""
-        self._opened, self._config, self._now = opened, config, now
+        self._opened, self._config, self._clock = opened, config, clock
         self._listener = listener or PipelineListener()
         self.engine, self._intake, self._store = opened.engine, opened.intake, opened.store
-        self.flash = FlashBudget(config.max_flash_mb_per_day, config.instance_id)
-        self.checkpoints = Checkpoints(opened, config.instance_id, self.flash)
+        self.flash = FlashBudget(config.max_flash_mb_per_day, config.instance_id, now=lambda: clock.wall_ms() / 1000)
+        self.checkpoints = Checkpoints(opened, config.instance_id, self.flash, clock)
         self.woken = woken or threading.Event()
         self._commands: deque[tuple[dict[str, Any], Future]] = deque()
         self.stopping = False   # a commit that fails is not tried again then
@@ -101,16 +100,16 @@ class Pipeline:
         self._quiet_until = 0   # ms; time that passed without a turn record
         self._turn_bytes = 0
         self._most_bytes = min(TURN_BYTES, config.max_disk_mb * MB * TURN_SHARE)
-        self.trouble = Trouble(log, f"Pipeline-{config.instance_id}")
-        self._retention_trouble = Trouble(log, f"Housekeeping-{config.instance_id}")
+        self.trouble = Trouble(log, f"Pipeline-{config.instance_id}", clock=clock)
+        self._retention_trouble = Trouble(log, f"Housekeeping-{config.instance_id}", clock=clock)
         self._snapshots: deque[Future] = deque()
-        self._out = Outgoing()
+        self._out = Outgoing(clock)
         self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
         self._foldable_filter = FoldableFilter()
-        self._read_at = time.monotonic()
-        self.arrival = ArrivalClock(opened.intake, self.engine, config.instance_id, now)
+        self._read_at = self._clock.steady_s()
+        self.arrival = ArrivalClock(opened.intake, self.engine, config.instance_id, clock)
         self._look_at_clock = 0.0
         self._correction: Future | None = None
         self._retention_due = 0.0
@@ -156,7 +155,7 @@ class Pipeline:
 
     def put_out(self, stream: str, entry: bytes, urgent: bool = False) -> None:
         """Have an entry of an output stream committed within half a second, at once where it is urgent."""
-        first = self._out.put((stream, self._now(), entry), urgent)
+        first = self._out.put((stream, self._clock.wall_ms(), entry), urgent)
         if urgent or first:     # those behind it need no call
             self.accepted(urgent)
 
@@ -189,7 +188,7 @@ class Pipeline:
 
     def step(self) -> None:
         """Take in a bounded amount; end the turn when it is due; hand a piece of a snapshot on."""
-        began = time.monotonic()
+        began = self._clock.steady_s()
         self.passes += 1
         self.flash.look()
         if began >= self._look_at_clock:
@@ -211,7 +210,7 @@ class Pipeline:
             return 0.0 if self._out else TICK_MS / 1000
         if self.load > EAGER_LOAD:
             return max(0.0, FOLD_EVERY_S - busy)    # what comes meanwhile is folded together
-        return min(max(FOLD_EVERY_S, self._due() - time.monotonic()), TICK_MS / 1000)
+        return min(max(FOLD_EVERY_S, self._due() - self._clock.steady_s()), TICK_MS / 1000)
 
     def finish(self, by: float) -> None:
         """Commit what is open; leave a snapshot behind if it is durable *by* this moment of the monotonic clock."""
@@ -257,7 +256,7 @@ class Pipeline:
             self._open_turn([])
         if entries:
             self._foldable_filter.fold(self.engine.fold_batches, ((entry.payload, entry.arrival) for entry in entries))
-            self._read_at = time.monotonic()
+            self._read_at = self._clock.steady_s()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.counted = self._count_now()
             self._listener.folded(entries)
@@ -271,7 +270,7 @@ class Pipeline:
         if self._quiet_until:
             commands.insert(0, {"op": "advance", "to": self._quiet_until})
         load_q = round(self.load * LOAD_STEPS)
-        self._record = {"load_q": load_q, "commands": commands, "began": time.monotonic(), "config_hash": self.engine.config.digest,
+        self._record = {"load_q": load_q, "commands": commands, "began": self._clock.steady_s(), "config_hash": self.engine.config.digest,
                         "readings": self.engine.ledger["in"], "first": len(commands) - len(self._applied)}  # fmt: skip
         self._turn_bytes, self._foldable_filter = 0, FoldableFilter()
         self.engine.begin_turn(load_q, commands)
@@ -335,11 +334,11 @@ class Pipeline:
     def _commit(self, outcome: Outcome, tick: int, waited_for: bool = False) -> None:
         record, state = self._record, self._store.state
         turn = TurnRecord(state.turn + 1, state.offset, self._intake.offset, record["load_q"], tick, record["commands"],
-                          record["config_hash"], self._now())  # fmt: skip
-        began = time.monotonic()
+                          record["config_hash"], self._clock.wall_ms())  # fmt: skip
+        began = self._clock.steady_s()
         sent = self._out.take(waited_for or len(outcome.alerts) > 0)
         self._commit_until_done(turn, outcome, sent)
-        self.commit_ms.append(1000 * (time.monotonic() - began))
+        self.commit_ms.append(1000 * (self._clock.steady_s() - began))
         self._record = None
         self._quiet_until = 0
         self.counted = self._count_now()
@@ -390,12 +389,12 @@ class Pipeline:
                 self._listener.waits(self, outcome)
             waits = True
             self.passes += 1
-            time.sleep(RETRY_S)
+            self._clock.sleep(RETRY_S)
 
     def _run_retention(self) -> None:
         """Roll up and drop a slice of old rows, between two turns."""
-        if time.monotonic() >= self._retention_due:
-            self._retention_due = time.monotonic() + RETENTION_EVERY_S
+        if self._clock.steady_s() >= self._retention_due:
+            self._retention_due = self._clock.steady_s() + RETENTION_EVERY_S
             try:
                 self._opened.retention.run(self.engine.clock, self._intake.first)
                 self._retention_trouble.recovered()

@@ -25,6 +25,17 @@ def merge_windows(rows: np.ndarray, span: int) -> np.ndarray:
     return merged
 
 
+def one_row_a_window(rows: np.ndarray) -> np.ndarray:
+    """AGGREGATE rows of one turn, those of one block and window merged.
+
+    A turn may close a window and amend it too, where it folds a backlog; a store has one row for each window, block and turn.
+    """
+    if len(rows) < 2:
+        return rows
+    pairs = rows["window"] * 1_000_003 + rows["block"]  # equal where window and block are; rarely elsewhere
+    return merge_windows(rows, 1) if len(np.unique(pairs)) < len(rows) else rows
+
+
 def with_amendments(rows: np.ndarray) -> np.ndarray:
     """Stored windows with the rows that amend them added to theirs: one row for each block, window and span.
 

@@ -19,6 +19,7 @@ from corec.engine import Engine
 from corec.errors import DiskFull, ExitCode, StorageError
 from corec.nucleus import CoreCNucleus
 from corec.pipeline import checkpoints
+from corec.simulation import SimulatedClock, World
 from tests.support.faults import shim
 from tests.support.faults.memory import memory_folder
 from tests.support.nodes import now_ms, readings, running, small, until
@@ -130,18 +131,17 @@ def test_the_status_shows_it_in_words():
     assert one_line(found).endswith("; DISK FULL since 00:01:01 UTC") and "DISK" not in one_line(status())
 
 
-def test_trouble_that_comes_and_goes_is_summed_up(caplog, monkeypatch):
+def test_trouble_that_comes_and_goes_is_summed_up(caplog):
     # Given trouble that ends and begins again all the time
-    clock = [100.0]
-    monkeypatch.setattr("corec.common.trouble.time.monotonic", lambda: clock[0])
-    trouble = Trouble(logging.getLogger("x"), "Part-x", every_s=0.2)
+    world = World(1)
+    trouble = Trouble(logging.getLogger("x"), "Part-x", every_s=0.2, clock=SimulatedClock(world, wall_ms=0))
     for _ in range(50):
         trouble.failed("no room", DiskFull("full"), 3)
         trouble.recovered()
     # Then it was said once, and its end once
     assert [record.getMessage()[:22] for record in caplog.records] == ["[Part-x] no room: full", "[Part-x] works again, "]
     # And after a while the rest in one number
-    clock[0] += 0.25
+    world.pass_time(0.25)
     trouble.failed("no room", DiskFull("full"), 3)
     assert "(and 147 more since the last such line)" in caplog.text
     assert trouble.status()["state"] == "full"

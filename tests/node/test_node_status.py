@@ -7,6 +7,7 @@ import pytest
 
 from corec.blocks import BloqueSimbiotico
 from corec.cli.output.status_text import as_text, one_line
+from corec.common.clock import MACHINE
 from corec.entities import crear_entidad
 from corec.errors import DamagedFile
 from corec.node.rates import StatusRates, percentiles
@@ -93,7 +94,7 @@ def test_percentiles_are_in_order_however_few_values_there_are(values, middle, h
 
 
 def test_first_look_has_a_rate_already():
-    rates = StatusRates()
+    rates = StatusRates(MACHINE)
     rates.begin(readings=100)
     time.sleep(0.05)
     assert 100 < rates.update(readings=110)["readings"] <= 200

@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 
+from corec.common.clock import MACHINE
 from corec.errors import ServerError
 from corec.node.source_runner import SourceRunner
 from corec.sources.base import Batch
@@ -42,7 +43,7 @@ def running():
 
     def start(kind, source):
         taken = []
-        runners.append(kind(lambda frames, **how: taken.append((frames, how["time"])), source, "n1"))
+        runners.append(kind(lambda frames, **how: taken.append((frames, how["time"])), source, "n1", MACHINE))
         runners[0].start()
         return runners[0], taken
 

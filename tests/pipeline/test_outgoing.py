@@ -1,4 +1,6 @@
 """Stream entries of plugins wait for a commit of their own where somebody waits for the next one."""
+from types import SimpleNamespace
+
 import pytest
 
 from corec.pipeline import plugin_entries as outgoing
@@ -10,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def filled(count, size, *, urgent=(), clock=(100.0,)):
     """So many entries of so many bytes; *clock* holds the time."""
-    out = Outgoing(lambda: clock[0])
+    out = Outgoing(SimpleNamespace(steady_s=lambda: clock[0]))
     first = [out.put(("s", number, bytes(size)), number in urgent) for number in range(count)]
     assert first == [True] + [False] * (count - 1)
     return out

@@ -19,7 +19,7 @@ MOST_AT_ROOT, MOST_IN_FOLDER = 8, 20
 #: From the bottom up, as docs/architecture.md has it: the folders of corec/, and the modules beside them.  Each stands alone in
 #: its layer and imports from itself and from those before it; so no folders make a loop.
 LAYERS = ("errors", "version", "common", "_core", "config", "entities", "engine", "blocks", "storage", "streams", "sources", "pipeline",
-          "control", "plugin_api", "workers", "modules", "plugins", "publish", "core", "node", "nucleus", "cli", "__main__",
+          "control", "plugin_api", "workers", "modules", "plugins", "publish", "core", "node", "nucleus", "simulation", "cli", "__main__",
           "__init__")  # fmt: skip
 
 #: What decides results: no clock, no dice, no I/O and no thread of its own.

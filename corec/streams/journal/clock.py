@@ -2,26 +2,9 @@
 import json
 import os
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from corec.common.times import wall_ms
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_ms() -> int:
-    """Milliseconds since the machine started, its sleep included."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
-def boot_id() -> str:
-    """What tells this start of the machine from others; empty where the system does not say."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
+from corec.common.clock import MACHINE, Clock
 
 
 class JournalClock:
@@ -30,20 +13,19 @@ class JournalClock:
     A file keeps the anchor, so that a node that starts again goes on with the stamps of before.  Any thread may ask.
     """
 
-    def __init__(self, file: Path, *, wall: Callable[[], int] = wall_ms, steady: Callable[[], int] = boot_ms,
-                 boot: str | None = None) -> None:  # fmt: skip
-        self._file, self._steady, self._boot = file, steady, boot_id() if boot is None else boot
+    def __init__(self, file: Path, clock: Clock = MACHINE) -> None:
+        self._file, self._clock, self._boot = file, clock, clock.boot_id()
         self._lock = threading.Lock()
         self._anchor = self._known_anchor()  # what is to be added to the steady clock
         if self._anchor is None:
-            self._anchor = wall() - steady()
+            self._anchor = clock.wall_ms() - clock.boot_ms()
         self._newest = 0
         self._keep()
 
     def now(self) -> int:
         """The stamp of this moment, ms since 1970 by the wall clock as it was when the machine started."""
         with self._lock:
-            self._newest = max(self._newest, self._anchor + self._steady())
+            self._newest = max(self._newest, self._anchor + self._clock.boot_ms())
             return self._newest
 
     def _known_anchor(self) -> int | None:

@@ -1,16 +1,16 @@
 """Many producers, one log: their batches are made durable in groups, one sync for each."""
 
 import logging
+import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from itertools import chain
 from typing import NamedTuple
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.text import counted
-from corec.common.times import wall_ms
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.errors import InternalError, StorageError
@@ -59,21 +59,23 @@ class GroupCommitter:
         pending_bytes: int = PENDING_BYTES,
         on_commit: Callable[[int], None] | None = None,
         instance: str = "corec1",
-        stamp: Callable[[], int] = wall_ms,
+        stamp: Callable[[], int] | None = None,
+        clock: Clock = MACHINE,
     ) -> None:
-        """stamp: gives the time of arrival of what is submitted without one (ms).
+        """stamp: gives the time of arrival of what is submitted without one (ms); the wall clock by default.
 
         *on_commit* gets the last durable offset of each group, in the committer's thread; it must not raise."""
         self._log = target
         self._linger = group_ms / 1000
         self._group_bytes = group_bytes
         self._bound = pending_bytes
-        self._on_commit, self._stamp = on_commit, stamp
+        self._clock = clock
+        self._on_commit, self._stamp = on_commit, stamp or clock.wall_ms
         #: How many times longer than *group_ms* a batch that is not urgent waits for company.
         self.interval_factor: Callable[[], float] = lambda: 1.0
-        self.trouble = Trouble(log, f"GroupCommitter-{instance}")
+        self.trouble = Trouble(log, f"GroupCommitter-{instance}", clock=clock)
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
+        self._work = threading.Event()
         self._room = threading.Condition(self._lock)
         self._pending: list[Waiting] = []
         self._pending_bytes = 0
@@ -82,8 +84,8 @@ class GroupCommitter:
         self._stopping = False
         self._accepted = self._groups = 0
         self._recent: deque[tuple[float, int, float]] = deque(maxlen=RECENT_GROUPS)  # done, readings, sync s
-        self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
-        self._thread.start()
+        self._driver = clock.drive(self._step, name="group-commit", woken=self._work)
+        self._driver.start()
 
     def submit(
         self,
@@ -113,7 +115,7 @@ class GroupCommitter:
         ticket.set_running_or_notify_cancel()  # a batch handed in cannot be taken back
         moment = self._stamp() if arrival is None else arrival
         with self._lock:
-            if not self._room.wait_for(self._has_room, timeout):
+            if not self._clock.wait_for(self._room, self._has_room, timeout):
                 raise StorageError(
                     f"the journal did not take a batch within {timeout} s: {self._pending_bytes:,} bytes are waiting",
                     hint="the disk is slower than the readings; see the sync latency in `corec status`",
@@ -127,16 +129,16 @@ class GroupCommitter:
         """Commit what is pending and end the thread; the log stays open."""
         with self._lock:
             self._stopping = True
-            self._work.notify_all()
             self._room.notify_all()
-        self._thread.join()
+        self._work.set()
+        self._driver.join()
 
     def stats(self) -> CommitStats:
         with self._lock:
             recent, pending = list(self._recent), self._pending_bytes
             accepted, groups = self._accepted, self._groups
         syncs = sorted(sync for _, _, sync in recent) or [0.0]
-        span = max(time.monotonic() - recent[0][0], 1e-3) if recent else 1.0
+        span = max(self._clock.steady_s() - recent[0][0], 1e-3) if recent else 1.0
         rate = sum(readings for _, readings, _ in list(recent)[1:]) / span
         p50, p99 = (1000 * syncs[int(share * (len(syncs) - 1))] for share in (0.5, 0.99))
         return CommitStats(accepted, groups, rate, p50, p99, pending)
@@ -148,30 +150,30 @@ class GroupCommitter:
 
     def _add(self, waiting: Waiting, urgent: bool) -> None:
         if not self._pending:
-            self._oldest = time.monotonic()
+            self._oldest = self._clock.steady_s()
         self._pending.append(waiting)
         self._pending_bytes += waiting.bytes
         self._hurry = self._hurry or urgent
         if len(self._pending) == 1 or self._is_due():
-            self._work.notify()
+            self._work.set()
 
     def _is_due(self) -> bool:
         return self._stopping or self._hurry or self._pending_bytes >= self._group_bytes
 
     # -- the committer's thread
 
-    def _run(self) -> None:
-        while group := self._take():
-            self._commit(group)
-
-    def _take(self) -> list[Waiting]:
-        """The next group: when it is large, urgent or old enough; empty at the end."""
+    def _step(self) -> float | None:
+        """Commit the next group when it is large, urgent or old enough; returns the seconds until then, None at the end."""
         with self._lock:
-            self._work.wait_for(lambda: self._pending or self._stopping)
-            self._work.wait_for(self._is_due, self._oldest + self._linger * self.interval_factor() - time.monotonic())
+            if not self._pending:
+                return None if self._stopping else math.inf
+            left = self._oldest + self._linger * self.interval_factor() - self._clock.steady_s()
+            if left > 0 and not self._is_due():
+                return left
             group = self._split_off()
             self._room.notify_all()
-        return group
+        self._commit(group)
+        return 0.0
 
     def _split_off(self) -> list[Waiting]:
         """The oldest of the pending: as many as make a group large."""
@@ -188,7 +190,7 @@ class GroupCommitter:
         try:
             payloads = list(chain.from_iterable(waiting.payloads for waiting in group))
             last = self._log.append(payloads, [waiting.arrival for waiting in group for _ in waiting.payloads])
-            before = time.monotonic()
+            before = self._clock.steady_s()
             self._log.sync()
         except Exception as error:  # whatever it is: no producer may wait for ever
             self.trouble.failed(f"{counted(len(group), 'batch')} not accepted", error, len(group))
@@ -205,7 +207,7 @@ class GroupCommitter:
             self._on_commit(last)
 
     def _count(self, group: list[Waiting], before: float) -> None:
-        now, readings = time.monotonic(), sum(waiting.readings for waiting in group)
+        now, readings = self._clock.steady_s(), sum(waiting.readings for waiting in group)
         with self._lock:
             self._accepted += readings
             self._groups += 1

@@ -1,11 +1,11 @@
 """A numbered producer. The node drops batches whose numbers repeat."""
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 from zlib import crc32
 
 from corec._core.wire import FRAME_BYTES, pack_envelope
+from corec.common.clock import MACHINE, Clock
 
 Taken = TypeVar("Taken")
 
@@ -16,9 +16,9 @@ class Producer:
     name: any text, the same at every start.  The epoch, taken from the clock, distinguishes one start from the next.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Clock = MACHINE) -> None:
         self.id = crc32(name.encode())
-        self.epoch = time.time_ns() // 1000
+        self.epoch = clock.wall_us()
         self.sequence = 0
         self._lock = threading.Lock()
 
