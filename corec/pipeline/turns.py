@@ -396,7 +396,7 @@ class Pipeline:
         if self._clock.steady_s() >= self._retention_due:
             self._retention_due = self._clock.steady_s() + RETENTION_EVERY_S
             try:
-                self._opened.retention.run(self.engine.clock, self._intake.first)
+                self._opened.retention.run(self.engine.clock, self._intake.first, boot_ms=self._clock.boot_ms())
                 self._retention_trouble.recovered()
             except DiskFull as error:
                 self._retention_trouble.failed("old rows stay for now", error)

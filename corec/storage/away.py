@@ -22,7 +22,7 @@ class AwayStore:
         raise self.problem
         yield
 
-    def run(self, now: int, log_first: int) -> None:
+    def run(self, now: int, log_first: int, *, boot_ms: int) -> None:
         """Does nothing: there are no rows to drop."""
 
     def close(self) -> None:

@@ -133,8 +133,9 @@ class OutboxReader(Protocol):
 class Retention(Protocol):
     """Keeps a store within its bounds, in small steps, in the thread that commits."""
 
-    def run(self, now: int, log_first: int) -> None:
+    def run(self, now: int, log_first: int, *, boot_ms: int) -> None:
         """Do one step.
 
-        now: the engine's clock, ms.  log_first: the oldest offset in the log; turn records that can be replayed from it are kept.
+        now: the engine's clock, ms.  boot_ms: since the machine started.
+        log_first: the oldest offset in the log; turn records that can be replayed from it are kept.
         """

@@ -31,7 +31,7 @@ APART = 5
 CLOCKS = {5: 3_000, 4: -40_000, 6: HOUR, 7: -3 * DAY}
 CONFIG = {
     "instance_id": "sim", "modules": ["registro"], "retraso_max": 2, "max_skew": DAY // 1000, "max_adelanto": 10, "max_disk_mb": 64,
-    "retencion_dias": 1000,
+    "retencion_dias": 30,
     "bloques": [{"id": "a", "canal": 1, "entidades": SENSORS, "ventana": WINDOW / 1000, "limites": {"alto": LIMIT}}],
 }  # fmt: skip
 
@@ -191,7 +191,7 @@ class GatewayLife:
         self.clock.suspend(self._random.choice((60, 3_600, 5 * 3_600)))
 
     def _step_clock(self) -> None:
-        self._step(self._random.choice((-1, 1)) * self._random.choice((900, 2_500, 60_000, HOUR, 3 * HOUR)))
+        self._step(self._random.choice((-1, 1, 1)) * self._random.choice((900, 2_500, 60_000, HOUR, 3 * HOUR, 3_650 * DAY)))
         self._right_soon()
 
     def _step(self, ms: int) -> None:

@@ -86,8 +86,8 @@ class PostgresRetention:
                   form.table, _first_day(self._first), _first_day(self._last + 1), form.table)  # fmt: skip
         return rows[fit], rows[~fit]
 
-    def run(self, now: int, log_first: int) -> None:
-        """Drop old partitions if it is due. An error is logged, and the next try comes RETRY_S later."""
+    def run(self, now: int, log_first: int, *, boot_ms: int = 0) -> None:
+        """Drop old partitions if it is due, by the time of the server. An error is logged, and the next try comes RETRY_S later."""
         if time.monotonic() < self._drop_due:
             return
         self._drop_due = time.monotonic() + self._every_s

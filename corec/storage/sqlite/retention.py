@@ -4,6 +4,7 @@ import time
 
 from corec.common.units import DAY_MS, MB
 from corec.storage.outbox import count_drop
+from corec.storage.sqlite.retention_clock import RetentionClock
 from corec.storage.sqlite.roll_up import RollUp
 from corec.storage.sqlite.store import SqliteStore
 
@@ -44,6 +45,7 @@ class SqliteRetention:
         self._roll_up_after = roll_up_after_ms
         self._slice = slice_rows
         self._roll_up = RollUp(store, slice_rows)
+        self._clock = RetentionClock(store.db, store.path)
         self.worst_ms = 0.0  # longest slice so far
 
     def step(self, now: int, log_first: int = 0) -> bool:
@@ -64,8 +66,16 @@ class SqliteRetention:
         self.worst_ms = max(self.worst_ms, 1000 * (time.perf_counter() - before))
         return done
 
-    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005) -> None:
-        """Do slices for *budget_s* seconds; the last may exceed it by `worst_ms`."""
+    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005, *, boot_ms: int | None = None) -> None:
+        """Do slices for *budget_s* seconds; the last may exceed it by `worst_ms`.
+
+        boot_ms: since the machine started; with it, a time that jumped ahead is believed after a day.  The bound on the size holds always.
+        """
+        if boot_ms is not None:
+            now = self._clock.now(now, boot_ms)
+            if self._clock.due:
+                with self._store.write() as db:
+                    self._clock.keep(db)
         until = time.perf_counter() + budget_s
         while self.step(now, log_first) and time.perf_counter() < until:
             pass
