@@ -10,6 +10,8 @@ from corec.errors import DamagedBatch
 
 #: Readings are numbered in 64 bits; a batch that would run beyond is malformed.
 LAST_SEQUENCE = 2**64 - 1
+#: The earliest time that an envelope can give, ms.
+FIRST_TIME = -(2**63)
 
 
 class AcceptedReadings(NamedTuple):
@@ -43,23 +45,28 @@ def accepted_part(state: EngineState, batch: Envelope, arrival: int, *, whole: b
     """The readings of a batch that are new, those with a possible time apart from those without; None where none is new.
 
     Those that are not to be folded are counted by cause.  arrival: ms.
-    whole: put aside all of a batch where one of its readings has no possible time.
+    whole: put aside all of a batch where one of its readings has no possible time, whatever its age: so did an earlier CoreC.
     """
     skip = state.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if is_numbered(batch) else 0
     frames, offsets = batch.frames, batch.offsets
     if skip:
         state.count("repeated", skip)
         frames, offsets = frames[skip * FRAME_BYTES :], None if offsets is None else offsets[skip:]
-    return _split_by_time(state, batch.time, frames, offsets, arrival, whole) if len(frames) else None
+    return _split_by_time(state, batch, frames, offsets, arrival, whole) if len(frames) else None
 
 
-def _split_by_time(state: EngineState, time: int, frames: bytes, offsets: np.ndarray | None, arrival: int,
+def _split_by_time(state: EngineState, batch: Envelope, frames: bytes, offsets: np.ndarray | None, arrival: int,
                    whole: bool) -> AcceptedReadings:  # fmt: skip
-    """Put aside what is more than `max_skew` older than its arrival or more than `max_adelanto` ahead of it, reading by reading."""
-    if offsets is None and -state.max_lead <= arrival - time <= state.max_skew:
+    """Put aside what is more than `max_skew` older than its arrival or more than `max_adelanto` ahead of it, reading by reading.
+
+    How long a batch was held on its way makes none of its readings too old.
+    """
+    age = 0 if whole else batch.age
+    time, first, last = batch.time, max(arrival - age - state.max_skew, FIRST_TIME), arrival + state.max_lead
+    if offsets is None and first <= time <= last:
         return AcceptedReadings(time, frames, None, [])
     times = time + (np.zeros(1, np.int64) if offsets is None else offsets.astype(np.int64))
-    possible = (arrival - times <= state.max_skew) & (times - arrival <= state.max_lead)
+    possible = (first <= times) & (times <= last)
     if possible.all():
         return AcceptedReadings(time, frames, offsets, [])
     if whole:

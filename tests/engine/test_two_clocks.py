@@ -8,6 +8,7 @@ from corec._core import dtypes
 from corec._core.wire import encode_frames, pack_envelope
 from corec.engine import Engine
 from corec.engine.outcome import is_amending, kind_name
+from tests.support.twin import Twin, envelope
 
 T0 = 1_700_000_000_000
 CONFIG = {"modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": 1000, "limites": {"alto": 50.0}}]}
@@ -100,6 +101,23 @@ def test_what_waited_for_a_day_counts_and_what_is_ahead_is_put_aside_alone():
     # Then the impossible ones alone are put aside
     assert outcome.rejected == {"skew": 2} and [len(each.frames) for each in outcome.aside] == [20]
     assert rows_of(engine, [outcome])["count"].sum() == 2
+
+
+def test_what_was_held_on_its_way_is_not_too_old():
+    # Given batches of 25 h ago and of 49 h ago that were held for a day, and one that says nothing
+    twin, hour = Twin(CONFIG), 3_600_000
+    for producer, (hours, age, skewed) in enumerate([(25, 24, False), (49, 24, True), (25, 0, True), (24 * 29, 24 * 30, False)], 1):
+        given = envelope([producer], [1.0], at=T0 - hours * hour, arrival=T0, age=age * hour, producer=producer)
+        # Then its age excuses what it explains, and no more, and moves no clock
+        assert twin.turn([given]).rejected == ({"skew": 1} if skewed else {})
+        assert twin.engine.clock == T0
+    # And reading by reading: of a batch that was held for an hour, those of a day and half an hour before count
+    offsets = [-25 * hour - 1, -25 * hour, 0]
+    outcome = twin.turn([envelope([5, 6, 7], [1.0] * 3, at=T0, arrival=T0, offsets=offsets, age=hour, producer=9)])
+    assert outcome.rejected == {"skew": 1}
+    # And no age excuses what is ahead
+    assert twin.turn([envelope([8], [1.0], at=T0 + 11_000, arrival=T0, age=hour, producer=10)]).rejected == {"skew": 1}
+    twin.finish()
 
 
 def test_pool_of_windows_is_bounded_and_loses_nothing():

@@ -114,10 +114,10 @@ def _columns(tiles):
     return {name: np.ascontiguousarray(tiles[name]) for name in tiles.dtype.names}
 
 
-def envelope(ids, values, *, at, sequence=0, canal=1, states=1, offsets=None, producer=1, epoch=1, arrival=None):
+def envelope(ids, values, *, at, sequence=0, canal=1, states=1, offsets=None, producer=1, epoch=1, arrival=None, age=0):
     """(envelope bytes, arrival) of a batch, as a turn takes them."""
     frames = encode_frames(np.asarray(ids, np.uint32), canal, np.asarray(values, np.float32), states)
-    data = pack_envelope(frames, producer=producer, epoch=epoch, sequence=sequence, time=at, offsets=offsets)
+    data = pack_envelope(frames, producer=producer, epoch=epoch, sequence=sequence, time=at, offsets=offsets, age=age)
     return data, at if arrival is None else arrival
 
 

@@ -37,8 +37,8 @@ class JournalClock:
         self._anchor = self._known_anchor()  # what is to be added to the steady clock
         if self._anchor is None:
             self._anchor = wall() - steady()
+            self._keep()
         self._newest = 0
-        self._keep()
 
     def now(self) -> int:
         """The stamp of this moment, ms since 1970 by the wall clock as it was when the machine started."""

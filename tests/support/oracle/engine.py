@@ -413,7 +413,7 @@ class Oracle:
         if batch is None:
             self._refuse("malformed", 1)
             return
-        producer, epoch, sequence, time, frames, offsets = batch
+        producer, epoch, sequence, _, frames, _, _ = batch
         count = len(frames) // 10
         if sequence + count >= 2**64:
             self._refuse("malformed", count)
@@ -432,7 +432,7 @@ class Oracle:
 
     def _fold_sound(self, batch, arrival, again):
         """Fold a batch whose first *again* readings came before; returns what functions gave, because time went on, as `_became`."""
-        _, _, _, time, frames, offsets = batch
+        _, _, _, time, frames, offsets, age = batch
         count = len(frames) // 10
         self._refuse("repeated", again)
         frames, offsets = frames[again * 10 :], None if offsets is None else offsets[again:]
@@ -443,7 +443,7 @@ class Oracle:
         before = self._became()
         self._advance(arrival)
         by_time = [now - then for now, then in zip(self._became(), before, strict=True)]
-        possible = [arrival - self.max_skew <= each <= arrival + self.max_lead for each in times]
+        possible = [arrival - age - self.max_skew <= each <= arrival + self.max_lead for each in times]
         wrong = [k for k, fits in enumerate(possible) if not fits]
         if wrong:
             self._refuse("skew", len(wrong))
