@@ -4,6 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, Envelope, unpack_envelope
+from corec.engine.ahead import AheadBatch
 from corec.engine.outcome import PutAside
 from corec.engine.state import EngineState
 from corec.errors import DamagedBatch
@@ -21,6 +22,7 @@ class AcceptedReadings(NamedTuple):
     frames: bytes
     offsets: np.ndarray | None  # int32[n]: ms from `time`, one for each reading
     aside: list[PutAside]
+    ahead: AheadBatch | None = None  # of these, what may still be folded
 
 
 def sound_batch(state: EngineState, envelope: bytes) -> Envelope | None:
@@ -73,7 +75,17 @@ def _split_by_time(state: EngineState, batch: Envelope, frames: bytes, offsets: 
         state.count("skew", len(frames) // FRAME_BYTES)
         return AcceptedReadings(time, b"", None, [PutAside(time, arrival, bytes(frames), "skew")])
     rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)
-    chosen = np.broadcast_to(possible, len(rows))
-    state.count("skew", int(len(rows) - chosen.sum()))
-    aside = PutAside(int(times[~possible][0]), arrival, rows[~chosen].tobytes(), "skew")
-    return AcceptedReadings(time, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], [aside])
+    times = np.broadcast_to(times, len(rows))
+    possible = (first <= times) & (times <= last)
+    state.count("skew", int(len(rows) - possible.sum()))
+    aside = PutAside(int(times[~possible][0]), arrival, rows[~possible].tobytes(), "skew")
+    return AcceptedReadings(time, rows[possible].tobytes(), None if offsets is None else offsets[possible], [aside],
+                            _ahead(batch, arrival, times, rows, times > last))  # fmt: skip
+
+
+def _ahead(batch: Envelope, arrival: int, times: np.ndarray, rows: np.ndarray, which: np.ndarray) -> AheadBatch | None:
+    """The readings of a batch that are too far ahead; which: bool[n]."""
+    if not which.any():
+        return None
+    offsets = (times[which] - batch.time).astype(np.int32)
+    return AheadBatch(batch.producer, batch.epoch, arrival, batch.time, offsets, rows[which].tobytes())

@@ -36,6 +36,17 @@ class PutAside(NamedTuple):
     cause: str
 
 
+class RefusedPart(NamedTuple):
+    """Readings of one sender that a turn refused for one cause."""
+
+    cause: str
+    producer: int  # 0 where the batch has none
+    epoch: int
+    readings: int
+    envelope: bytes  # the first batch that had some
+    arrival: int  # of that batch, ms
+
+
 class Repair(NamedTuple):
     """How many entities of a block were regenerated at once."""
 
@@ -91,7 +102,9 @@ class Outcome:
     alerts: `dtypes.ALERT`; `KINDS` names their kinds.
     muted: `dtypes.ALERT` of blocks and entities that are muted: stored and counted, but not reported.
     rejected: cause -> readings refused in this turn (malformed, channel, id, skew, repeated).
-    late: readings in this turn whose window was closed.
+    late: readings in this turn that are older than `retencion_dias`.
+    refusals: whose batches had readings that were refused in this turn, repeats apart.
+    folded_ahead: readings of earlier turns, refused as ahead, that this turn folded: the machine's clock had been behind.
     aside: batches older than `max_skew` or further ahead than `max_adelanto` at their arrival.
     events: repairs, restarts, fusions and their undoing, mutes and acknowledgements.
     refused: commands that could not be carried out.
@@ -106,6 +119,8 @@ class Outcome:
     events: list[Event] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     muted: np.ndarray = _nothing(dtypes.ALERT)
+    folded_ahead: int = 0
+    refusals: list[RefusedPart] = field(default_factory=list)
 
     @property
     def all_alerts(self) -> np.ndarray:

@@ -120,6 +120,54 @@ def test_what_was_held_on_its_way_is_not_too_old():
     twin.finish()
 
 
+def behind(twin, ahead):
+    """What a clock that is *ahead* ms behind makes of two batches: one right, one whose device is an hour ahead besides."""
+    return twin.turn([envelope([1, 2, 3], [1.0, 99.0, 3.0], at=T0 + ahead, arrival=T0, offsets=[0, -1000, 20], producer=1),
+                      envelope([4, 5], [4.0, 5.0], at=T0 + ahead, arrival=T0 + 500, offsets=[3_600_000, 0], producer=2),
+                      envelope([6], [6.0], at=T0 + ahead, arrival=T0 + 600, producer=0, epoch=0)])  # fmt: skip
+
+
+@pytest.mark.parametrize("ahead", [60_000, 3 * 365 * 86_400_000])
+def test_what_was_ahead_of_a_clock_that_was_behind_is_folded_when_it_is_put_right(ahead):
+    # Given an engine whose clock is behind: what devices with right clocks send is refused as ahead
+    twin = Twin(CONFIG)
+    assert behind(twin, ahead).rejected == {"skew": 6}
+    # When the clock is put right, half of it at first
+    half = ahead // 2
+    outcome = twin.turn([], commands=[{"op": "clock", "to": T0 + 1000 + half, "offset": half}])
+    assert outcome.folded_ahead == 0 and not outcome.rejected
+    outcome = twin.turn([], commands=[{"op": "clock", "to": T0 + 2000 + ahead, "offset": ahead}])
+    # Then it counts, its limit is told, and the account of each producer says so; the device that is ahead stays refused
+    assert (outcome.folded_ahead, outcome.rejected) == (5, {})
+    assert told([outcome]) == [(2, "high")]
+    ledger = twin.engine.ledger
+    assert (ledger["in"], ledger["stored"] + ledger["filtered"], ledger["rejected_skew"]) == (6, 5, 1)
+    assert [(twin.engine.marks.account(each, 1).taken, twin.engine.marks.account(each, 1).skew) for each in (1, 2)] == [(3, 0), (1, 1)]
+    # And another step folds nothing twice
+    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 3000 + 2 * ahead, "offset": 2 * ahead}]).folded_ahead in (0, 1)
+    twin.finish()
+
+
+def test_readings_that_were_ahead_are_part_of_a_snapshot():
+    # Given an engine that keeps some, When it is restored, then both fold the same
+    twin, commands = Twin(CONFIG), [{"op": "clock", "to": T0 + 60_000, "offset": 60_000}]
+    behind(twin, 60_000)
+    again = Engine.restore(twin.engine.snapshot())
+    assert again.turn([], commands=commands).folded_ahead == twin.turn([], commands=commands).folded_ahead == 5
+    assert again.snapshot() == twin.engine.snapshot()
+
+
+def test_readings_that_are_ahead_are_kept_within_a_bound():
+    # Given a device that is ahead for long, and one batch that is larger than all that is kept
+    twin = Twin(CONFIG)
+    for number in range(40):
+        twin.turn([envelope(range(1000), np.ones(1000), at=T0 + 60_000 + number, arrival=T0, sequence=1000 * number)])
+    twin.turn([envelope(np.arange(33_000) % 1000, np.ones(33_000), at=T0 + 60_000, arrival=T0, producer=2)])
+    # When the clock is put right, then the newest are folded, and the others stay counted as refused
+    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 60_000, "offset": 60_000}]).folded_ahead == 32_000
+    assert twin.engine.ledger["rejected_skew"] == 41_000
+
+
 def test_pool_of_windows_is_bounded_and_loses_nothing():
     # Given a sensor whose 200 readings are each of another second, the newest first
     engine, outcomes = Engine(CONFIG), []

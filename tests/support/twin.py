@@ -50,7 +50,7 @@ class Twin:
     def _same(self, outcome, result) -> Outcome:
         for name, (theirs, dtype) in NAMES.items():
             check_rows(name, getattr(outcome, name), np.array(getattr(result, theirs), dtype))
-        assert (outcome.rejected, outcome.late) == (result.rejected, result.late)
+        assert (outcome.rejected, outcome.late, outcome.folded_ahead) == (result.rejected, result.late, result.folded_ahead)
         assert list(map(tuple, outcome.aside)) == result.aside
         assert list(map(tuple, outcome.repairs)) == result.repairs
         check_rows("muted", outcome.muted, np.array(result.muted, dtypes.ALERT))
