@@ -37,7 +37,7 @@ class OpenTurn:
         self._reach: tuple[int, Sequence[Sequence[int]]] = (0, ())
         self._by_functions: tuple[int, ...] = ()  # counts of readings that functions gave while a batch was folded
         self._ledger_before = state.arena.ledger[0].copy()
-        self._folded_ahead = 0
+        self._folded_ahead = self._clock_jump = 0
         self._refusals: dict[tuple[str, int, int], RefusedPart] = {}
 
     # --- what happens in it --------------------------------------------------------------------
@@ -125,6 +125,12 @@ class OpenTurn:
         self.advance(now)
         by_functions = tuple(map(sub, self.state.arena.became(), before))
         self._by_functions = tuple(map(add, self._by_functions, by_functions)) if self._by_functions else by_functions
+
+    def note_jump(self, at: int) -> None:
+        """Have the outcome say where *at* (ms) is further than `max_skew` from the clock; call it before time goes on."""
+        jump = at - self.state.clock
+        if self.state.clock and abs(jump) > self.state.max_skew:
+            self._clock_jump = jump
 
     def fold_recording(self, times: np.ndarray, **batch: Any) -> None:
         """Fold readings that arrive when they say (int64[n], ms), in the order of their times: the clock goes on with them.
@@ -247,7 +253,7 @@ class OpenTurn:
         alerts, muted = split_muted(state, alerts)
         late = int(now["late"] - before["late"])
         return Outcome(rows, messages, alerts, rejected, late, self._aside, events, self._refused, muted, self._folded_ahead,
-                       [*self._refusals.values()])  # fmt: skip
+                       [*self._refusals.values()], self._clock_jump)  # fmt: skip
 
     # --- kernels -------------------------------------------------------------------------------
 

@@ -100,6 +100,7 @@ class Outcome:
     aggregates: `dtypes.AGGREGATE`, one row for each block and window that closed.
     messages: `dtypes.MESSAGE`, the readings that passed the filter.
     alerts: `dtypes.ALERT`; `KINDS` names their kinds.
+    clock_jump: ms by which the time given to `Engine.feed` is further than `max_skew` from the clock, negative where it went back; else 0.
     muted: `dtypes.ALERT` of blocks and entities that are muted: stored and counted, but not reported.
     rejected: cause -> readings refused in this turn (malformed, channel, id, skew, repeated).
     late: readings in this turn that are older than `retencion_dias`.
@@ -121,6 +122,7 @@ class Outcome:
     muted: np.ndarray = _nothing(dtypes.ALERT)
     folded_ahead: int = 0
     refusals: list[RefusedPart] = field(default_factory=list)
+    clock_jump: int = 0
 
     @property
     def all_alerts(self) -> np.ndarray:

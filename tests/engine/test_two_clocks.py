@@ -202,3 +202,35 @@ def test_windows_put_back_are_as_many_as_a_block_may_have():
     # When a snapshot has one window more, then it is refused instead of written behind the pool
     with pytest.raises(IndexError):
         arena.restore_pool(np.repeat(window, dtypes.BLOCK_WINDOWS + 1))
+
+
+def test_windows_wait_an_hour_and_those_beyond_the_bound_are_amended():
+    # Given windows of a second that wait for an hour, and readings of half an hour, some of which come half an hour late
+    twin, rows, dice = Twin(CONFIG | {"retraso_max": 3600, "max_adelanto": 1}), [], np.random.default_rng(10)
+    for second in range(0, 1800, 3):
+        now = T0 + 1000 * second
+        back = -int(dice.integers(0, 1000 * second + 1))
+        offsets = [back, back // 100, 0, 0, -20]
+        outcome = twin.turn([envelope(range(5), np.ones(5), at=now, offsets=offsets, arrival=now, sequence=5 * second)])
+        rows.append(outcome.aggregates)
+        assert len(twin.engine.arena.pool) <= 62
+    # Then windows close when 64 newer ones are open, and nothing is lost
+    assert twin.engine.ledger["late"] == twin.engine.ledger["rejected"] == 0
+    first = np.concatenate(rows)
+    first = first[~is_amending(first)]
+    assert len(first) > 400 and first["window"].max() < T0 + 1_800_000 - 60_000
+    rows.append(twin.finish().aggregates)
+    assert sum(int(part["count"].sum()) for part in rows) == 3000
+
+
+def test_a_jump_of_the_time_given_to_feed_is_said():
+    # Given an engine that is fed at the present
+    twin, frames = Twin(CONFIG), encode_frames(np.array([1], np.uint32), 1, np.ones(1, np.float32), 1)
+    day = 86_400_000
+    assert twin.feed(frames, at=T0).clock_jump == 0
+    # When it is fed a day later, and a day before, then that is no jump; a millisecond more is one
+    assert twin.feed(frames, at=T0 + day).clock_jump == 0
+    assert twin.feed(frames, at=T0).clock_jump == 0
+    assert twin.feed(frames, at=T0 - 1).clock_jump == -day - 1
+    assert twin.feed(frames, at=T0 + 2 * day + 1).clock_jump == day + 1
+    assert twin.feed_arrays([1], [1.0], at=T0 + 9 * day, channel=1).clock_jump == 7 * day - 1

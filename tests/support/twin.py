@@ -52,6 +52,7 @@ class Twin:
             check_rows(name, getattr(outcome, name), np.array(getattr(result, theirs), dtype))
         assert (outcome.rejected, outcome.late, outcome.folded_ahead) == (result.rejected, result.late, result.folded_ahead)
         assert list(map(tuple, outcome.aside)) == result.aside
+        assert outcome.clock_jump == result.clock_jump
         assert list(map(tuple, outcome.repairs)) == result.repairs
         check_rows("muted", outcome.muted, np.array(result.muted, dtypes.ALERT))
         moves = [event for event in outcome.events if event.what in ("fuse", "undo")]

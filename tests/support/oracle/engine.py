@@ -60,6 +60,7 @@ class Result:
     refused: list = field(default_factory=list)  # places of commands
     muted: list = field(default_factory=list)  # alerts
     folded_ahead: int = 0
+    clock_jump: int = 0
 
 
 class Oracle:
@@ -102,6 +103,7 @@ class Oracle:
 
     def feed(self, frames, *, at, load=0.0):
         self._begin(load)
+        self._note_jump(at)
         self._advance(at)
         self._fold_frames(frames, at, None)
         return self._end()
@@ -112,8 +114,14 @@ class Oracle:
         oks = np.ones(len(ids), int) if states is None else np.asarray(states).astype(int)
         with np.errstate(over="ignore"):
             values = np.asarray(values).astype(F)
+        if np.size(at):
+            self._note_jump(int(np.max(at)))
         self._fold_recording(ids, np.full(len(ids), channel), values, oks, at if np.ndim(at) == 0 else np.asarray(at, np.int64))
         return self._end()
+
+    def _note_jump(self, at):
+        if self.clock and not -self.max_skew <= at - self.clock <= self.max_skew:
+            self._result.clock_jump = at - self.clock
 
     def tick(self, at, *, load=0.0):
         self._begin(load)
