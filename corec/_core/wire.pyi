@@ -12,6 +12,8 @@ MAGIC: bytes
 VERSION: int
 ZSTD: int
 OFFSETS: int
+AGE: int
+OLDEST: int
 COMPRESS_FROM: int
 MAX_FRAMES: int
 
@@ -23,6 +25,7 @@ class Envelope(NamedTuple):
     count: int
     frames: bytes
     offsets: NDArray[np.int32] | None
+    age: int = 0
 
 def crc32c(data: Any, value: int = 0) -> int: ...
 def crc32c_rows(rows: NDArray[Any]) -> NDArray[np.uint32]: ...
@@ -50,7 +53,8 @@ def encode_into(
     estados: NDArray[np.uint8],
 ) -> int: ...
 def pack_envelope(
-    frames: Any, *, producer: int, epoch: int, sequence: int, time: int, offsets: ArrayLike | None = None
+    frames: Any, *, producer: int, epoch: int, sequence: int, time: int, offsets: ArrayLike | None = None, age: int = 0
 ) -> bytes: ...
+def with_age(data: Any, more: int) -> bytes: ...
 def envelope_head(data: Any) -> tuple[int, int, int, int, int, int]: ...
 def unpack_envelope(data: Any) -> Envelope: ...

@@ -33,7 +33,10 @@ FRAME_HINT = "a frame is struct '!Ibf?': id uint32, canal int8, valor float32, e
 _CANAL_AT = FRAME.fields["canal"][1]
 HEADER = struct.Struct("!2sBBIQQQqII")
 MAGIC, VERSION = b"CB", 1
-ZSTD, OFFSETS = 1, 2
+ZSTD, OFFSETS, AGE = 1, 2, 4
+_AGE = struct.Struct("!q")
+#: Ages stop here, ms.
+OLDEST = 2**63 - 1
 #: Batches of this many frames and more are compressed; below, zstd costs more bytes than it saves.
 COMPRESS_FROM = 64
 #: Frames that one envelope may carry: what a reader must be ready to hold (14 MB with offsets).
@@ -41,7 +44,7 @@ MAX_FRAMES = 1_000_000
 
 
 class Envelope(NamedTuple):
-    """One batch; *frames* is count * 10 bytes, *offsets* int32[count] ms to *time* or None."""
+    """One batch; *frames* is count * 10 bytes, *offsets* int32[count] ms to *time* or None, *age* ms that it was held on its way."""
 
     producer: int
     epoch: int
@@ -50,6 +53,7 @@ class Envelope(NamedTuple):
     count: int
     frames: bytes
     offsets: object
+    age: int = 0
 
 
 def crc32c(const uint8_t[::1] data not None, uint32_t value=0):
@@ -150,16 +154,37 @@ def encode_into(uint8_t[::1] frames not None, const uint32_t[::1] ids not None, 
     return n
 
 
-def pack_envelope(frames, *, producer, epoch, sequence, time, offsets=None):
-    """One batch as bytes.  *frames*: n * 10 bytes; *time*: ms; *offsets*: int32[n] ms to it, or None."""
+def pack_envelope(frames, *, producer, epoch, sequence, time, offsets=None, age=0):
+    """One batch as bytes.  *frames*: n * 10 bytes; *time*: ms; *offsets*: int32[n] ms to it, or None; *age*: ms it was held so far."""
     cdef size_t count = whole_frames(len(frames))
     payload, flags = bytes(frames), 0
     if offsets is not None:
         payload, flags = payload + np.ascontiguousarray(offsets, ">i4").tobytes(), OFFSETS
     if count >= COMPRESS_FROM:
         payload, flags = pack(payload), flags | ZSTD
-    head = HEADER.pack(MAGIC, VERSION, flags, count, producer, epoch, sequence, time, len(payload), 0)[:-4]
-    return b"".join((head, crc32c(payload, crc32c(head)).to_bytes(4, "big"), payload))
+    return _sealed(flags, count, producer, epoch, sequence, time, age, payload)
+
+
+def with_age(data, more):
+    """The envelope *data* after it was held for *more* ms; DamagedBatch as in `envelope_head`."""
+    flags, count, producer, epoch, sequence, time = envelope_head(data)
+    age = min(_age_of(data, flags) + more, OLDEST)
+    return _sealed(flags & ~AGE, count, producer, epoch, sequence, time, age, memoryview(data)[_payload_at(flags):])
+
+
+def _sealed(flags, count, producer, epoch, sequence, time, age, payload):
+    """An envelope of its parts; *payload*: without the age."""
+    aged, flags = (_AGE.pack(age), flags | AGE) if age else (b"", flags)
+    head = HEADER.pack(MAGIC, VERSION, flags, count, producer, epoch, sequence, time, len(aged) + len(payload), 0)[:-4]
+    return b"".join((head, crc32c(payload, crc32c(head + aged)).to_bytes(4, "big"), aged, payload))
+
+
+def _payload_at(flags):
+    return HEADER.size + (_AGE.size if flags & AGE else 0)
+
+
+def _age_of(data, flags):
+    return _AGE.unpack_from(data, HEADER.size)[0] if flags & AGE else 0
 
 
 def envelope_head(data):
@@ -174,22 +199,24 @@ def envelope_head(data):
     view = memoryview(data)
     if crc32c(view[HEADER.size:], crc32c(view[:HEADER.size - 4])) != crc:
         raise DamagedBatch("the batch does not match its checksum", hint="send it again; its sequence keeps it from counting twice")
-    if flags & ~(ZSTD | OFFSETS) or count > MAX_FRAMES:
-        raise DamagedBatch(f"expected flags 0..3 and at most {MAX_FRAMES} frames, got flags {flags} and {count} frames")
+    if flags & ~(ZSTD | OFFSETS | AGE) or count > MAX_FRAMES:
+        raise DamagedBatch(f"expected flags 0..7 and at most {MAX_FRAMES} frames, got flags {flags} and {count} frames")
+    if flags & AGE and (length < _AGE.size or _age_of(data, flags) < 0):
+        raise DamagedBatch(f"expected an age of 0 ms and more behind the header, got {bytes(view[HEADER.size:HEADER.size + _AGE.size])!r}")
     return flags, count, producer, epoch, sequence, time
 
 
 def unpack_envelope(data):
     """The Envelope in *data*.  Raises DamagedBatch on a wrong length, checksum, flag or count."""
     flags, count, producer, epoch, sequence, time = envelope_head(data)
-    body = memoryview(data)[HEADER.size:]
+    body = memoryview(data)[_payload_at(flags):]
     expected = count * (FRAME_BYTES + (4 if flags & OFFSETS else 0))
     if flags & ZSTD:
         body = _decompress(body, expected)
     if len(body) != expected:
         raise DamagedBatch(f"expected {expected} bytes for {count} frames, got {len(body)}")
     offsets = np.frombuffer(body, ">i4", count, count * FRAME_BYTES).astype(np.int32) if flags & OFFSETS else None
-    return Envelope(producer, epoch, sequence, time, count, body[:count * FRAME_BYTES], offsets)
+    return Envelope(producer, epoch, sequence, time, count, body[:count * FRAME_BYTES], offsets, _age_of(data, flags))
 
 
 def _decompress(body, expected):

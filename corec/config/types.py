@@ -126,7 +126,7 @@ class CoreFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         Meta(ge=1, le=3600, description="seconds a reading's time may be ahead of its arrival"),
     ] = 10
     retraso_max: Annotated[
-        float, Meta(ge=0, le=60, description="seconds a window waits for late readings")
+        float, Meta(ge=0, le=3600, description="seconds a window waits for late readings")
     ] = 2.0
     hibernar_tras: Annotated[
         int,

@@ -4,12 +4,15 @@ from typing import NamedTuple
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, Envelope, unpack_envelope
+from corec.engine.ahead import AheadBatch
 from corec.engine.outcome import PutAside
 from corec.engine.state import EngineState
 from corec.errors import DamagedBatch
 
 #: Readings are numbered in 64 bits; a batch that would run beyond is malformed.
 LAST_SEQUENCE = 2**64 - 1
+#: The earliest time that an envelope can give, ms.
+FIRST_TIME = -(2**63)
 
 
 class AcceptedReadings(NamedTuple):
@@ -19,6 +22,7 @@ class AcceptedReadings(NamedTuple):
     frames: bytes
     offsets: np.ndarray | None  # int32[n]: ms from `time`, one for each reading
     aside: list[PutAside]
+    ahead: AheadBatch | None = None  # of these, what may still be folded
 
 
 def sound_batch(state: EngineState, envelope: bytes) -> Envelope | None:
@@ -43,30 +47,45 @@ def accepted_part(state: EngineState, batch: Envelope, arrival: int, *, whole: b
     """The readings of a batch that are new, those with a possible time apart from those without; None where none is new.
 
     Those that are not to be folded are counted by cause.  arrival: ms.
-    whole: put aside all of a batch where one of its readings has no possible time.
+    whole: put aside all of a batch where one of its readings has no possible time, whatever its age: so did an earlier CoreC.
     """
     skip = state.marks.repeated(batch.producer, batch.epoch, batch.sequence, batch.count) if is_numbered(batch) else 0
     frames, offsets = batch.frames, batch.offsets
     if skip:
         state.count("repeated", skip)
         frames, offsets = frames[skip * FRAME_BYTES :], None if offsets is None else offsets[skip:]
-    return _split_by_time(state, batch.time, frames, offsets, arrival, whole) if len(frames) else None
+    return _split_by_time(state, batch, frames, offsets, arrival, whole) if len(frames) else None
 
 
-def _split_by_time(state: EngineState, time: int, frames: bytes, offsets: np.ndarray | None, arrival: int,
+def _split_by_time(state: EngineState, batch: Envelope, frames: bytes, offsets: np.ndarray | None, arrival: int,
                    whole: bool) -> AcceptedReadings:  # fmt: skip
-    """Put aside what is more than `max_skew` older than its arrival or more than `max_adelanto` ahead of it, reading by reading."""
-    if offsets is None and -state.max_lead <= arrival - time <= state.max_skew:
+    """Put aside what is more than `max_skew` older than its arrival or more than `max_adelanto` ahead of it, reading by reading.
+
+    How long a batch was held on its way makes none of its readings too old.
+    """
+    age = 0 if whole else batch.age
+    time, first, last = batch.time, max(arrival - age - state.max_skew, FIRST_TIME), arrival + state.max_lead
+    if offsets is None and first <= time <= last:
         return AcceptedReadings(time, frames, None, [])
     times = time + (np.zeros(1, np.int64) if offsets is None else offsets.astype(np.int64))
-    possible = (arrival - times <= state.max_skew) & (times - arrival <= state.max_lead)
+    possible = (first <= times) & (times <= last)
     if possible.all():
         return AcceptedReadings(time, frames, offsets, [])
     if whole:
         state.count("skew", len(frames) // FRAME_BYTES)
         return AcceptedReadings(time, b"", None, [PutAside(time, arrival, bytes(frames), "skew")])
     rows = np.frombuffer(frames, np.uint8).reshape(-1, FRAME_BYTES)
-    chosen = np.broadcast_to(possible, len(rows))
-    state.count("skew", int(len(rows) - chosen.sum()))
-    aside = PutAside(int(times[~possible][0]), arrival, rows[~chosen].tobytes(), "skew")
-    return AcceptedReadings(time, rows[chosen].tobytes(), None if offsets is None else offsets[chosen], [aside])
+    times = np.broadcast_to(times, len(rows))
+    possible = (first <= times) & (times <= last)
+    state.count("skew", int(len(rows) - possible.sum()))
+    aside = PutAside(int(times[~possible][0]), arrival, rows[~possible].tobytes(), "skew")
+    return AcceptedReadings(time, rows[possible].tobytes(), None if offsets is None else offsets[possible], [aside],
+                            _ahead(batch, arrival, times, rows, times > last))  # fmt: skip
+
+
+def _ahead(batch: Envelope, arrival: int, times: np.ndarray, rows: np.ndarray, which: np.ndarray) -> AheadBatch | None:
+    """The readings of a batch that are too far ahead; which: bool[n]."""
+    if not which.any():
+        return None
+    offsets = (times[which] - batch.time).astype(np.int32)
+    return AheadBatch(batch.producer, batch.epoch, arrival, batch.time, offsets, rows[which].tobytes())

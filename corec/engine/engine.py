@@ -42,10 +42,12 @@ class Engine:
         """Fold frames (bytes-like, n * 10) of time *at* (ms since 1970) at *load* (0..1).
 
         Raises FrameError when they are no whole frames or *at* is no time; single bad frames are counted in
-        `outcome.rejected`.
+        `outcome.rejected`.  *at* is both clocks: a later one closes what is over, an earlier one is a late arrival;
+        `outcome.clock_jump` says when it is further than `max_skew` from the clock.
         """
         frames, at = check_frames(frames), check_time(at)
         turn = self._open(load)
+        turn.note_jump(at)
         turn.advance(at)
         turn.fold(at, frames=frames)
         return turn.close()
@@ -61,6 +63,7 @@ class Engine:
         check_lengths(batch | {"at": times})
         newest = check_time(at if times is None else times.max(initial=0))
         turn = self._open(load)
+        turn.note_jump(newest if times is None or len(times) else self.clock)
         if times is None:
             turn.advance(newest)
             turn.fold(newest, channel=channel, **batch)

@@ -20,6 +20,12 @@ def count(ledger: np.ndarray, part: str, readings: int) -> None:
     ledger[part] += np.uint64(readings)
 
 
+def take_back(ledger: np.ndarray, part: str, readings: int) -> None:
+    """Undo a `count`: the readings are counted anew as what became of them."""
+    ledger["arrived"] -= np.uint64(readings)
+    ledger[part] -= np.uint64(readings)
+
+
 def put_back(ledger: np.ndarray, counts: Mapping[str, int]) -> None:
     """Write what `as_counts` gave into *ledger*, dtypes.LEDGER[1]."""
     ledger["arrived"] = counts.get("in", 0)

@@ -13,7 +13,8 @@ from corec.engine.batches import accepted_part, is_numbered, sound_batch
 from corec.engine.columns import LATEST_TIME, cut, picked, same_second, time_order
 from corec.engine.ledger import CAUSES
 from corec.engine.mutes import split_muted
-from corec.engine.outcome import Event, Outcome, PutAside, Refusal, is_amending, restarts
+from corec.engine.outcome import Event, Outcome, PutAside, Refusal, RefusedPart, is_amending, restarts
+from corec.engine.producer_marks import COUNTED
 from corec.engine.repair import repair_sick
 from corec.engine.state import EngineState
 
@@ -36,25 +37,37 @@ class OpenTurn:
         self._reach: tuple[int, Sequence[Sequence[int]]] = (0, ())
         self._by_functions: tuple[int, ...] = ()  # counts of readings that functions gave while a batch was folded
         self._ledger_before = state.arena.ledger[0].copy()
+        self._folded_ahead = self._clock_jump = 0
+        self._refusals: dict[tuple[str, int, int], RefusedPart] = {}
 
     # --- what happens in it --------------------------------------------------------------------
 
     def fold_batch(self, envelope: bytes, stamp: int) -> None:
         """Fold an envelope that the log stamped with *stamp* (ms), and note for its producer what became of its readings."""
         state, arena = self.state, self.state.arena
+        before, self._by_functions = arena.became(), ()
         batch = sound_batch(state, envelope)
         if batch is None:
+            self._note_refused(0, 0, tuple(map(sub, arena.became(), before)), envelope, stamp)
             return
-        before, self._by_functions = arena.became(), ()
         if arena.two_windows:
             self._fold_by_event_time(batch, stamp)
         else:
             self._fold_by_arrival(batch, stamp + state.clock_offset)
+        became = tuple(map(sub, arena.became(), before))
+        if self._by_functions:
+            became = tuple(map(sub, became, self._by_functions))
+        if any(became[1:-1]):
+            self._note_refused(batch.producer, batch.epoch, became, envelope, stamp + state.clock_offset)
         if is_numbered(batch):
-            became = map(sub, arena.became(), before)
-            if self._by_functions:
-                became = map(sub, became, self._by_functions)
-            state.marks.settle(batch.producer, batch.epoch, batch.sequence, batch.count, tuple(became))
+            state.marks.settle(batch.producer, batch.epoch, batch.sequence, batch.count, became)
+
+    def _note_refused(self, producer: int, epoch: int, became: tuple[int, ...], envelope: bytes, arrival: int) -> None:
+        """Note whose readings were refused.  became: counts in the order of COUNTED."""
+        for cause, readings in zip(COUNTED, became, strict=True):
+            if readings and cause not in ("taken", "repeated"):
+                known = self._refusals.get((cause, producer, epoch)) or RefusedPart(cause, producer, epoch, 0, envelope, arrival)
+                self._refusals[cause, producer, epoch] = known._replace(readings=known.readings + readings)
 
     def _fold_by_arrival(self, batch: Envelope, arrival: int) -> None:
         """Fold a batch in the order of its readings' times."""
@@ -63,11 +76,27 @@ class OpenTurn:
             return
         self._advance_for_batch(arrival)
         self._aside += accepted.aside
+        if accepted.ahead:
+            self.state.ahead.keep(accepted.ahead)
         if len(accepted.frames):
-            offsets, frames = accepted.offsets, {"frames": accepted.frames}
-            if offsets is not None and (order := time_order(offsets)) is not None:
-                offsets, frames = offsets[order], picked(frames, order)
-            self.fold(accepted.time, offsets=offsets, **frames)
+            self._fold_in_order(accepted.time, accepted.frames, accepted.offsets)
+
+    def _fold_in_order(self, time: int, frames: bytes, offsets: np.ndarray | None) -> None:
+        """Fold readings in the order of their times."""
+        batch = {"frames": frames}
+        if offsets is not None and (order := time_order(offsets)) is not None:
+            offsets, batch = offsets[order], picked(batch, order)
+        self.fold(time, offsets=offsets, **batch)
+
+    def _fold_ahead(self, step: int) -> None:
+        """Fold what was refused as ahead while the clock was behind by *step* ms, and count it as what it becomes."""
+        state = self.state
+        for batch in state.ahead.move(step, state.max_lead):
+            before = state.arena.became()
+            state.take_back("skew", len(batch.offsets))
+            self._fold_in_order(batch.time, batch.frames, batch.offsets)
+            self._folded_ahead += len(batch.offsets)
+            state.marks.correct(batch.producer, batch.epoch, tuple(map(sub, state.arena.became(), before)))
 
     def _fold_by_event_time(self, batch: Envelope, arrival: int) -> None:
         """Fold a batch of an earlier CoreC, whose clock was the largest event time, and which put whole batches aside."""
@@ -96,6 +125,12 @@ class OpenTurn:
         self.advance(now)
         by_functions = tuple(map(sub, self.state.arena.became(), before))
         self._by_functions = tuple(map(add, self._by_functions, by_functions)) if self._by_functions else by_functions
+
+    def note_jump(self, at: int) -> None:
+        """Have the outcome say where *at* (ms) is further than `max_skew` from the clock; call it before time goes on."""
+        jump = at - self.state.clock
+        if self.state.clock and abs(jump) > self.state.max_skew:
+            self._clock_jump = jump
 
     def fold_recording(self, times: np.ndarray, **batch: Any) -> None:
         """Fold readings that arrive when they say (int64[n], ms), in the order of their times: the clock goes on with them.
@@ -139,15 +174,18 @@ class OpenTurn:
     def set_clock(self, to: int, offset: int = 0) -> None:
         """Set the clock to *to* ms, also back; from now on it is the log's stamp and *offset* (ms).
 
-        What is open closes where time goes back.  Silence, repairs and intervals know nothing of it.
+        What is open closes where time goes back.  Silence, repairs and intervals know nothing of it.  What was refused as ahead
+        of a clock that was behind is folded.
         """
         state, arena = self.state, self.state.arena
+        step = offset - state.clock_offset
         if to < arena.clock:
             self._close_windows(LATEST_TIME)
         state.stepped_at = {entry: at + to - arena.clock for entry, at in state.stepped_at.items()}
         state.clock_offset = offset
         arena.set_clock(to)
         self._close_windows(arena.watermark)
+        self._fold_ahead(step)
 
     def step(self, entries: Sequence[int]) -> None:
         """One pass over the entities of *entries* (indexes), which have native functions."""
@@ -208,11 +246,14 @@ class OpenTurn:
         if state.audit and len(rows):
             rows, alerts = state.audit.judge(rows, alerts)
         now = state.arena.ledger[0]
-        rejected = {cause: int(now[cause] - before[cause]) for cause in CAUSES if now[cause] != before[cause]}
+        refused = {cause: int(now[cause]) - int(before[cause]) for cause in CAUSES}
+        refused["skew"] += self._folded_ahead
+        rejected = {cause: readings for cause, readings in refused.items() if readings}
         events = [*self._events, *restarts(alerts, state.clock)]
         alerts, muted = split_muted(state, alerts)
         late = int(now["late"] - before["late"])
-        return Outcome(rows, messages, alerts, rejected, late, self._aside, events, self._refused, muted)
+        return Outcome(rows, messages, alerts, rejected, late, self._aside, events, self._refused, muted, self._folded_ahead,
+                       [*self._refusals.values()], self._clock_jump)  # fmt: skip
 
     # --- kernels -------------------------------------------------------------------------------
 

@@ -36,6 +36,17 @@ class PutAside(NamedTuple):
     cause: str
 
 
+class RefusedPart(NamedTuple):
+    """Readings of one sender that a turn refused for one cause."""
+
+    cause: str
+    producer: int  # 0 where the batch has none
+    epoch: int
+    readings: int
+    envelope: bytes  # the first batch that had some
+    arrival: int  # of that batch, ms
+
+
 class Repair(NamedTuple):
     """How many entities of a block were regenerated at once."""
 
@@ -89,9 +100,12 @@ class Outcome:
     aggregates: `dtypes.AGGREGATE`, one row for each block and window that closed.
     messages: `dtypes.MESSAGE`, the readings that passed the filter.
     alerts: `dtypes.ALERT`; `KINDS` names their kinds.
+    clock_jump: ms by which the time given to `Engine.feed` is further than `max_skew` from the clock, negative where it went back; else 0.
     muted: `dtypes.ALERT` of blocks and entities that are muted: stored and counted, but not reported.
     rejected: cause -> readings refused in this turn (malformed, channel, id, skew, repeated).
-    late: readings in this turn whose window was closed.
+    late: readings in this turn that are older than `retencion_dias`.
+    refusals: whose batches had readings that were refused in this turn, repeats apart.
+    folded_ahead: readings of earlier turns, refused as ahead, that this turn folded: the machine's clock had been behind.
     aside: batches older than `max_skew` or further ahead than `max_adelanto` at their arrival.
     events: repairs, restarts, fusions and their undoing, mutes and acknowledgements.
     refused: commands that could not be carried out.
@@ -106,6 +120,9 @@ class Outcome:
     events: list[Event] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     muted: np.ndarray = _nothing(dtypes.ALERT)
+    folded_ahead: int = 0
+    refusals: list[RefusedPart] = field(default_factory=list)
+    clock_jump: int = 0
 
     @property
     def all_alerts(self) -> np.ndarray:

@@ -65,6 +65,11 @@ class Marks:
         self._keep(key, Account._make((end if end > expected else expected, *counts)))
         self._fresh[key] = None
 
+    def correct(self, producer: int, epoch: int, became: Sequence[int]) -> None:
+        """Add to the counts of an account that is still known.  became: as in `settle`, also negative."""
+        if known := self._accounts.get((producer, epoch)):
+            self.settle(producer, epoch, known.next, 0, became)
+
     def account(self, producer: int, epoch: int) -> Account | None:
         """The account of a producer; None where it is not known, or not any more."""
         return self._accounts.get((producer, epoch))

@@ -9,9 +9,10 @@ from corec._core.dtypes import ROLE_SCALE_ONE, SEGMENT_HEARD
 from corec.config import BlockEntry, Config
 from corec.config.registered import RunningConfig
 from corec.engine import topology
+from corec.engine.ahead import AheadReadings
 from corec.engine.audit import audit_of
 from corec.engine.columns import check_id
-from corec.engine.ledger import added, count
+from corec.engine.ledger import added, count, take_back
 from corec.engine.producer_marks import Marks
 from corec.engine.segment_keeper import SegmentKeeper
 from corec.errors import UsageError
@@ -57,6 +58,7 @@ class EngineState:
         self.outlet = Outlet(len(self.block_ids))
         self.audit = audit_of(config, self.topology)
         self.marks = Marks()
+        self.ahead = AheadReadings()
         self.fusions: list[Fusion] = []
         self.mutes: list[Mute] = []
         self.stepped_at: dict[int, int] = {}
@@ -178,6 +180,10 @@ class EngineState:
         """Count readings that came and are not folded, under a field of dtypes.LEDGER."""
         count(self.arena.ledger, part, readings)
 
+    def take_back(self, part: str, readings: int) -> None:
+        """Count readings no longer as refused: they are folded after all."""
+        take_back(self.arena.ledger, part, readings)
+
     def count_shed(self, readings: int, by: Mapping[str, Mapping[str, int]]) -> None:
         """Count readings that were refused before they reached the log; by: cause -> channel -> how many."""
         self.shed_by = added(self.shed_by, by)
@@ -191,3 +197,4 @@ class EngineState:
         self.arena.ledger[:] = other.arena.ledger
         self.mutes = [mute for mute in other.mutes if isinstance(mute.subject, int) or mute.subject in self.block_ids]
         self.marks, self.cursor, self.stepped_at, self.shed_by = other.marks, other.cursor, other.stepped_at, other.shed_by
+        self.ahead = other.ahead

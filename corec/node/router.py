@@ -13,7 +13,6 @@ from collections import deque
 from redis.exceptions import WatchError
 
 from corec.common.retrying_thread import RetryingThread
-from corec.common.times import wall_ms
 from corec.config import Config
 from corec.errors import CoreCError, ServerError
 from corec.streams.redis.bare_frames import Row
@@ -48,6 +47,7 @@ class Router(RetryingThread):
         self._done: deque[tuple[float, str]] = deque()
         self._connections, self._checked = 0, -1
         self._look_due = 0.0
+        self._server_time = (0, 0.0)  # ms by the server's clock, and by this process's monotonic one (s)
 
     def _connected(self, address: str) -> None:
         self._connections += 1
@@ -104,6 +104,7 @@ class Router(RetryingThread):
     def _look(self) -> None:
         """Log a loss where the bare stream was emptied or replaced."""
         self._look_due = time.monotonic() + LOOK_S
+        self._server_time = self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000, time.monotonic()
         loss = self._position.compare(self._link.client(BARE_STREAM), self._link.run_of(BARE_STREAM))
         if loss:
             log.error("[Router-%s] %s", self._instance, loss)
@@ -130,7 +131,7 @@ class Router(RetryingThread):
         newest = rows[-1][0].decode()
         epoch = int(self._link.run_of(BARE_STREAM)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
-        for routed in self._routed(rows, epoch):
+        for routed in self._routed(rows, epoch, self._server_ms()):
             by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):
@@ -139,13 +140,18 @@ class Router(RetryingThread):
         self._position.advance(newest, len(rows))
         self._done.append((time.monotonic(), newest))
 
-    def _routed(self, rows: list[Row], epoch: int) -> list[Routed]:
+    def _server_ms(self) -> int:
+        """Now, ms, by the clock of the server that gives the entries of the bare stream their ids."""
+        given, at = self._server_time
+        return given + round(1000 * (time.monotonic() - at))
+
+    def _routed(self, rows: list[Row], epoch: int, now: int) -> list[Routed]:
         """*rows* as batches of shards.  A row at which a bug makes routing fail goes to the first shard as it came."""
         try:
-            return list(route(rows, self._routing, epoch, wall_ms()))
+            return list(route(rows, self._routing, epoch, now))
         except Exception as error:
             if len(rows) > 1:
-                return [routed for row in rows for routed in self._routed([row], epoch)]
+                return [routed for row in rows for routed in self._routed([row], epoch, now)]
             id, payload = rows[0]
             log.error("[Router-%s] entry %s of %s cannot be routed and goes to the first shard as it came: %s: %s", self._instance,
                       id.decode(), BARE_STREAM, type(error).__name__, error)  # fmt: skip

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from corec.common.clock import MACHINE, Clock
+from corec.common.text import counted
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
@@ -24,6 +25,7 @@ from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
 from corec.pipeline.plugin_entries import Outgoing, Sent
 from corec.pipeline.recovery import Opened, commit, name_blocks
+from corec.pipeline.refusals import RefusalLog
 from corec.pipeline.unfoldable import FoldableFilter, named
 from corec.storage.base import TurnRecord
 from corec.streams.base import Entry
@@ -102,6 +104,7 @@ class Pipeline:
         self._most_bytes = min(TURN_BYTES, config.max_disk_mb * MB * TURN_SHARE)
         self.trouble = Trouble(log, f"Pipeline-{config.instance_id}", clock=clock)
         self._retention_trouble = Trouble(log, f"Housekeeping-{config.instance_id}", clock=clock)
+        self._refusals = RefusalLog(config.instance_id, clock)
         self._snapshots: deque[Future] = deque()
         self._out = Outgoing(clock)
         self._asked: list[Future] = []
@@ -345,10 +348,17 @@ class Pipeline:
         self.changed_accounts = self.engine.marks.commit()
         self._run_retention()
         self._count(outcome)
+        self._tell_refused(outcome)
         self._name_blocks(record["commands"])
         self._answer(turn.turn, outcome, record.get("first", 0))
         self.checkpoints.committed(self.engine.ledger["in"] - record["readings"])
         self._listener.committed(self, outcome, sent)
+
+    def _tell_refused(self, outcome: Outcome) -> None:
+        self._refusals.note(self.engine, outcome.refusals)
+        if outcome.folded_ahead:
+            log.warning("[Pipeline-%s] %s that were put aside as ahead of the clock count now that it is right", self._config.instance_id,
+                        counted(outcome.folded_ahead, "reading"))  # fmt: skip
 
     def _name_blocks(self, commands: list[dict[str, Any]]) -> None:
         if not any(command["op"] in CHANGE_BLOCKS for command in commands):

@@ -98,3 +98,16 @@ def test_check_and_the_log_of_a_node_show_it(tmp_path):
     (tmp_path / "corec_config.json").write_text("{}")
     done = CliRunner().invoke(main, ["check", "--config", str(tmp_path)])
     assert done.exit_code == 0 and '"bloques" names no entry' in done.output
+
+
+@pytest.mark.parametrize(("ventana", "says"), [
+    (1, ["ask for 3,612 open windows, and a block has 64", "59 s would fit"]), (58.5, []), (57, ["ask for 65"]), (59, []),
+])  # fmt: skip
+def test_windows_that_close_early_are_named(tmp_path, ventana, says):
+    # Given windows that wait for an hour
+    (tmp_path / "corec_config.json").write_text(json.dumps(node(retraso_max=3600, bloques=[ENTRY | {"ventana": ventana}])))
+    # When they are checked, then the command says which of them close before
+    done = CliRunner().invoke(main, ["check", "--config", str(tmp_path)])
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0 and all(part in said for part in says), done.output
+    assert ("closes early" in said) == bool(says)

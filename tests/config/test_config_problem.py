@@ -130,7 +130,7 @@ RANGES = [
     (("retencion_dias",), 1, 36_500),
     (("max_store_mb",), 1, 1_073_741_824),
     (("max_skew",), 1, 315_360_000),
-    (("retraso_max",), 0, 60),
+    (("retraso_max",), 0, 3600),
     (("hibernar_tras",), 0, 31_536_000),
     (("mensajes_mb",), 0, 1_073_741_824),
     (("conservar_diario_mb",), 0, 1_073_741_824),

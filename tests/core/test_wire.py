@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from corec._core import wire
 from corec.errors import DamagedBatch, FrameError
+from corec.streams.age import aged
 from tests.support.oracle.wire import crc32c as slow_crc32c
 from tests.support.oracle.wire import read_envelope
 
 FLOATS = st.floats(width=32)
 READINGS = st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(-128, 127), FLOATS, st.booleans()), max_size=50)
 U64, I64 = st.integers(0, 2**64 - 1), st.integers(-(2**63), 2**63 - 1)
+AGES = st.integers(0, 2**63 - 1)
 
 
 def columns(readings):
@@ -92,19 +94,19 @@ def test_arrays_without_room_are_refused():
 OFFSETS = st.none() | st.just("zero") | st.just("random")
 
 
-@given(READINGS, OFFSETS, U64, U64, U64, I64, st.randoms(use_true_random=False))
-def test_envelopes_give_back_what_they_were_given(readings, offsets, producer, epoch, sequence, at, dice):
+@given(READINGS, OFFSETS, U64, U64, U64, I64, AGES, st.randoms(use_true_random=False))
+def test_envelopes_give_back_what_they_were_given(readings, offsets, producer, epoch, sequence, at, age, dice):
     # Given any batch
     frames = wire.encode_frames(*columns(readings))
     if offsets is not None:
         offsets = np.array([dice.randint(-(2**31), 2**31 - 1) if offsets == "random" else 0 for _ in readings], np.int32)
-    data = wire.pack_envelope(frames, producer=producer, epoch=epoch, sequence=sequence, time=at, offsets=offsets)
+    data = wire.pack_envelope(frames, producer=producer, epoch=epoch, sequence=sequence, time=at, offsets=offsets, age=age)
     # When it is unpacked, by the node and by the oracle
     found, plain = wire.unpack_envelope(data), read_envelope(data)
     # Then both have all of it
     assert (found.producer, found.epoch, found.sequence, found.time, found.count) == (producer, epoch, sequence, at, len(readings))
     assert bytes(found.frames) == plain.frames == frames
-    assert plain[:4] == found[:4]
+    assert plain[:4] == found[:4] and plain.age == found.age == age
     for got in (found.offsets, plain.offsets):
         np.testing.assert_array_equal([] if got is None else got, [] if offsets is None else offsets)
 
@@ -118,10 +120,31 @@ def test_zstd_from_64_frames_on(count, flags):
     assert (len(data) < 48 + count * 10) == bool(flags)
 
 
-@pytest.mark.parametrize(("count", "offsets"), [(2, None), (3, np.arange(3, dtype=np.int32)), (80, None)])
-def test_every_flipped_bit_is_detected(count, offsets):
-    # Given an envelope, plain, with offsets, or compressed
-    data = wire.pack_envelope(frames_of(count), producer=3, epoch=4, sequence=5, time=6, offsets=offsets)
+@given(st.integers(0, 100), st.lists(AGES, max_size=4))
+def test_each_hop_adds_to_the_age_and_changes_nothing_else(count, held):
+    # Given an envelope that several hops held
+    data = before = wire.pack_envelope(frames_of(count), producer=3, epoch=4, sequence=5, time=6)
+    for ms in held:
+        data = wire.with_age(data, ms)
+    # Then its age is the sum, up to what 63 bits hold
+    found, plain = wire.unpack_envelope(data), read_envelope(data)
+    assert found.age == plain.age == min(sum(held), 2**63 - 1)
+    assert bytes(found.frames) == plain.frames == frames_of(count) and found[:5] == wire.unpack_envelope(before)[:5]
+
+
+def test_damage_is_not_sealed_by_a_hop():
+    # Given a damaged envelope, When a hop adds an age, Then the damage still shows
+    data = bytearray(wire.pack_envelope(frames_of(3), producer=3, epoch=4, sequence=5, time=6))
+    data[50] ^= 1
+    with pytest.raises(DamagedBatch):
+        wire.with_age(bytes(data), 5000)
+    assert aged(bytes(data), 5000) == data
+
+
+@pytest.mark.parametrize(("count", "offsets", "age"), [(2, None, 0), (3, np.arange(3, dtype=np.int32), 0), (80, None, 0), (2, None, 7)])
+def test_every_flipped_bit_is_detected(count, offsets, age):
+    # Given an envelope, plain, with offsets, compressed, or with an age
+    data = wire.pack_envelope(frames_of(count), producer=3, epoch=4, sequence=5, time=6, offsets=offsets, age=age)
     # When any single bit of it changes, then it is refused
     for place, bit in itertools.product(range(len(data)), range(8)):
         damaged = bytearray(data)
@@ -144,7 +167,9 @@ def test_every_truncation_and_every_tail_is_detected():
     [
         (sealed(b"", magic=b"CC"), "begins b'CB' version 1, got b'CC'"),
         (sealed(b"", version=2), "got b'CB' version 2"),
-        (sealed(b"", flags=4), "expected flags 0..3"),
+        (sealed(b"", flags=8), "expected flags 0..7"),
+        (sealed(bytes(7), flags=4), "expected an age"),
+        (sealed(b"\xff" * 8, flags=4), "expected an age of 0 ms and more"),
         (sealed(b"", count=wire.MAX_FRAMES + 1), "at most 1000000 frames"),
         (sealed(bytes(10), count=2), "expected 20 bytes for 2 frames, got 10"),
         (sealed(bytes(30), count=2), "expected 20 bytes for 2 frames, got 30"),

@@ -8,6 +8,7 @@ from corec._core import dtypes
 from corec._core.wire import encode_frames, pack_envelope
 from corec.engine import Engine
 from corec.engine.outcome import is_amending, kind_name
+from tests.support.twin import Twin, envelope
 
 T0 = 1_700_000_000_000
 CONFIG = {"modules": ["registro"], "bloques": [{"id": "a", "canal": 1, "entidades": 1000, "limites": {"alto": 50.0}}]}
@@ -102,6 +103,71 @@ def test_what_waited_for_a_day_counts_and_what_is_ahead_is_put_aside_alone():
     assert rows_of(engine, [outcome])["count"].sum() == 2
 
 
+def test_what_was_held_on_its_way_is_not_too_old():
+    # Given batches of 25 h ago and of 49 h ago that were held for a day, and one that says nothing
+    twin, hour = Twin(CONFIG), 3_600_000
+    for producer, (hours, age, skewed) in enumerate([(25, 24, False), (49, 24, True), (25, 0, True), (24 * 29, 24 * 30, False)], 1):
+        given = envelope([producer], [1.0], at=T0 - hours * hour, arrival=T0, age=age * hour, producer=producer)
+        # Then its age excuses what it explains, and no more, and moves no clock
+        assert twin.turn([given]).rejected == ({"skew": 1} if skewed else {})
+        assert twin.engine.clock == T0
+    # And reading by reading: of a batch that was held for an hour, those of a day and half an hour before count
+    offsets = [-25 * hour - 1, -25 * hour, 0]
+    outcome = twin.turn([envelope([5, 6, 7], [1.0] * 3, at=T0, arrival=T0, offsets=offsets, age=hour, producer=9)])
+    assert outcome.rejected == {"skew": 1}
+    # And no age excuses what is ahead
+    assert twin.turn([envelope([8], [1.0], at=T0 + 11_000, arrival=T0, age=hour, producer=10)]).rejected == {"skew": 1}
+    twin.finish()
+
+
+def behind(twin, ahead):
+    """What a clock that is *ahead* ms behind makes of two batches: one right, one whose device is an hour ahead besides."""
+    return twin.turn([envelope([1, 2, 3], [1.0, 99.0, 3.0], at=T0 + ahead, arrival=T0, offsets=[0, -1000, 20], producer=1),
+                      envelope([4, 5], [4.0, 5.0], at=T0 + ahead, arrival=T0 + 500, offsets=[3_600_000, 0], producer=2),
+                      envelope([6], [6.0], at=T0 + ahead, arrival=T0 + 600, producer=0, epoch=0)])  # fmt: skip
+
+
+@pytest.mark.parametrize("ahead", [60_000, 3 * 365 * 86_400_000])
+def test_what_was_ahead_of_a_clock_that_was_behind_is_folded_when_it_is_put_right(ahead):
+    # Given an engine whose clock is behind: what devices with right clocks send is refused as ahead
+    twin = Twin(CONFIG)
+    assert behind(twin, ahead).rejected == {"skew": 6}
+    # When the clock is put right, half of it at first
+    half = ahead // 2
+    outcome = twin.turn([], commands=[{"op": "clock", "to": T0 + 1000 + half, "offset": half}])
+    assert outcome.folded_ahead == 0 and not outcome.rejected
+    outcome = twin.turn([], commands=[{"op": "clock", "to": T0 + 2000 + ahead, "offset": ahead}])
+    # Then it counts, its limit is told, and the account of each producer says so; the device that is ahead stays refused
+    assert (outcome.folded_ahead, outcome.rejected) == (5, {})
+    assert told([outcome]) == [(2, "high")]
+    ledger = twin.engine.ledger
+    assert (ledger["in"], ledger["stored"] + ledger["filtered"], ledger["rejected_skew"]) == (6, 5, 1)
+    assert [(twin.engine.marks.account(each, 1).taken, twin.engine.marks.account(each, 1).skew) for each in (1, 2)] == [(3, 0), (1, 1)]
+    # And another step folds nothing twice
+    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 3000 + 2 * ahead, "offset": 2 * ahead}]).folded_ahead in (0, 1)
+    twin.finish()
+
+
+def test_readings_that_were_ahead_are_part_of_a_snapshot():
+    # Given an engine that keeps some, When it is restored, then both fold the same
+    twin, commands = Twin(CONFIG), [{"op": "clock", "to": T0 + 60_000, "offset": 60_000}]
+    behind(twin, 60_000)
+    again = Engine.restore(twin.engine.snapshot())
+    assert again.turn([], commands=commands).folded_ahead == twin.turn([], commands=commands).folded_ahead == 5
+    assert again.snapshot() == twin.engine.snapshot()
+
+
+def test_readings_that_are_ahead_are_kept_within_a_bound():
+    # Given a device that is ahead for long, and one batch that is larger than all that is kept
+    twin = Twin(CONFIG)
+    for number in range(40):
+        twin.turn([envelope(range(1000), np.ones(1000), at=T0 + 60_000 + number, arrival=T0, sequence=1000 * number)])
+    twin.turn([envelope(np.arange(33_000) % 1000, np.ones(33_000), at=T0 + 60_000, arrival=T0, producer=2)])
+    # When the clock is put right, then the newest are folded, and the others stay counted as refused
+    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 60_000, "offset": 60_000}]).folded_ahead == 32_000
+    assert twin.engine.ledger["rejected_skew"] == 41_000
+
+
 def test_pool_of_windows_is_bounded_and_loses_nothing():
     # Given a sensor whose 200 readings are each of another second, the newest first
     engine, outcomes = Engine(CONFIG), []
@@ -136,3 +202,35 @@ def test_windows_put_back_are_as_many_as_a_block_may_have():
     # When a snapshot has one window more, then it is refused instead of written behind the pool
     with pytest.raises(IndexError):
         arena.restore_pool(np.repeat(window, dtypes.BLOCK_WINDOWS + 1))
+
+
+def test_windows_wait_an_hour_and_those_beyond_the_bound_are_amended():
+    # Given windows of a second that wait for an hour, and readings of half an hour, some of which come half an hour late
+    twin, rows, dice = Twin(CONFIG | {"retraso_max": 3600, "max_adelanto": 1}), [], np.random.default_rng(10)
+    for second in range(0, 1800, 3):
+        now = T0 + 1000 * second
+        back = -int(dice.integers(0, 1000 * second + 1))
+        offsets = [back, back // 100, 0, 0, -20]
+        outcome = twin.turn([envelope(range(5), np.ones(5), at=now, offsets=offsets, arrival=now, sequence=5 * second)])
+        rows.append(outcome.aggregates)
+        assert len(twin.engine.arena.pool) <= 62
+    # Then windows close when 64 newer ones are open, and nothing is lost
+    assert twin.engine.ledger["late"] == twin.engine.ledger["rejected"] == 0
+    first = np.concatenate(rows)
+    first = first[~is_amending(first)]
+    assert len(first) > 400 and first["window"].max() < T0 + 1_800_000 - 60_000
+    rows.append(twin.finish().aggregates)
+    assert sum(int(part["count"].sum()) for part in rows) == 3000
+
+
+def test_a_jump_of_the_time_given_to_feed_is_said():
+    # Given an engine that is fed at the present
+    twin, frames = Twin(CONFIG), encode_frames(np.array([1], np.uint32), 1, np.ones(1, np.float32), 1)
+    day = 86_400_000
+    assert twin.feed(frames, at=T0).clock_jump == 0
+    # When it is fed a day later, and a day before, then that is no jump; a millisecond more is one
+    assert twin.feed(frames, at=T0 + day).clock_jump == 0
+    assert twin.feed(frames, at=T0).clock_jump == 0
+    assert twin.feed(frames, at=T0 - 1).clock_jump == -day - 1
+    assert twin.feed(frames, at=T0 + 2 * day + 1).clock_jump == day + 1
+    assert twin.feed_arrays([1], [1.0], at=T0 + 9 * day, channel=1).clock_jump == 7 * day - 1

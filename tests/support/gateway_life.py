@@ -29,6 +29,7 @@ LIMIT = 100.0
 APART = 5
 #: Sensor -> ms by which its clock is off; the last two are refused for that.
 CLOCKS = {5: 3_000, 4: -40_000, 6: HOUR, 7: -3 * DAY}
+WRONG = (6, 7)
 CONFIG = {
     "instance_id": "sim", "modules": ["registro"], "retraso_max": 2, "max_skew": DAY // 1000, "max_adelanto": 10, "max_disk_mb": 64,
     "retencion_dias": 30,
@@ -45,14 +46,19 @@ class Sent(NamedTuple):
     arrivals: tuple[int, ...]  # ms: by the node's clock, and by the machine's where that was set and the node has not followed yet
 
     @property
-    def verdicts(self) -> set[bool]:
-        """Whether it is refused as skew; both where its time is near a bound."""
-        verdicts = set()
-        for arrival in self.arrivals:
-            for tolerance in (-3_000, 3_000):
-                off = arrival + tolerance - self.time
-                verdicts.add(off > DAY or -off > 10_000)
-        return verdicts
+    def verdicts(self) -> set[str]:
+        """"counts", "old" or "ahead"; several where its time is near a bound, or the node's clock was set before it was folded."""
+        offs = [arrival + tolerance - self.time for arrival in self.arrivals for tolerance in (-3_000, 3_000)]
+        return {"old" if off > DAY else "ahead" if -off > 10_000 else "counts" for off in offs}
+
+    @property
+    def must_count(self) -> bool:
+        """Whether it is in a row at the end.  What was ahead of a clock that was behind counts once that is put right."""
+        return self.verdicts == {"counts"} or (self.sensor not in WRONG and "old" not in self.verdicts)
+
+    @property
+    def may_count(self) -> bool:
+        return self.verdicts != {"old"}
 
 
 class GatewayLife:
@@ -264,9 +270,9 @@ class GatewayLife:
         sure, maybe, sums = Counter(), Counter(), Counter()
         for reading, is_sure in [*((each, True) for each in self.accepted), *((each, False) for each in self.unsure)]:
             window = reading.time // WINDOW * WINDOW
-            if reading.verdicts == {False} and is_sure:
+            if reading.must_count and is_sure:
                 sure[window] += 1
-            elif False in reading.verdicts:
+            elif reading.may_count:
                 maybe[window] += 1
             sums[window] += reading.value
         found, found_sums = Counter(), Counter()
@@ -277,18 +283,18 @@ class GatewayLife:
         off = {window: (sure[window], maybe[window], found[window]) for window in sure.keys() | maybe.keys() | found.keys()
                if not sure[window] <= found[window] <= sure[window] + maybe[window]}  # fmt: skip
         assert not off, (len(off), sorted(off.items())[:5], self.log)
-        refused = {reading.time // WINDOW * WINDOW for reading in self.accepted if True in reading.verdicts}
+        refused = {reading.time // WINDOW * WINDOW for reading in self.accepted if not reading.must_count}
         for window in sure.keys() - maybe.keys() - refused:
             assert abs(found_sums[window] - sums[window]) < 1e-3 * sums[window], (window, found_sums[window], sums[window])
 
     def _check_skew(self, ledger: dict) -> None:
-        least = sum(reading.verdicts == {True} for reading in self.accepted)
-        most = sum(True in reading.verdicts for reading in [*self.accepted, *self.unsure])
+        least = sum(not reading.may_count for reading in self.accepted)
+        most = sum(reading.verdicts != {"counts"} for reading in [*self.accepted, *self.unsure])
         assert least <= ledger["rejected_skew"] <= most, (least, ledger["rejected_skew"], most)
 
     def _check_alerts(self, alerts: np.ndarray) -> None:
         """Every limit that was exceeded was told."""
         values = set(alerts["valor"].tolist())
-        above = [reading for reading in self.accepted if reading.value > LIMIT and reading.verdicts == {False}]
+        above = [reading for reading in self.accepted if reading.value > LIMIT and reading.verdicts == {"counts"}]
         missing = [reading for reading in above if reading.value not in values]
         assert not missing, (missing, self.log)

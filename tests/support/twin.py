@@ -50,8 +50,9 @@ class Twin:
     def _same(self, outcome, result) -> Outcome:
         for name, (theirs, dtype) in NAMES.items():
             check_rows(name, getattr(outcome, name), np.array(getattr(result, theirs), dtype))
-        assert (outcome.rejected, outcome.late) == (result.rejected, result.late)
+        assert (outcome.rejected, outcome.late, outcome.folded_ahead) == (result.rejected, result.late, result.folded_ahead)
         assert list(map(tuple, outcome.aside)) == result.aside
+        assert outcome.clock_jump == result.clock_jump
         assert list(map(tuple, outcome.repairs)) == result.repairs
         check_rows("muted", outcome.muted, np.array(result.muted, dtypes.ALERT))
         moves = [event for event in outcome.events if event.what in ("fuse", "undo")]
@@ -114,10 +115,10 @@ def _columns(tiles):
     return {name: np.ascontiguousarray(tiles[name]) for name in tiles.dtype.names}
 
 
-def envelope(ids, values, *, at, sequence=0, canal=1, states=1, offsets=None, producer=1, epoch=1, arrival=None):
+def envelope(ids, values, *, at, sequence=0, canal=1, states=1, offsets=None, producer=1, epoch=1, arrival=None, age=0):
     """(envelope bytes, arrival) of a batch, as a turn takes them."""
     frames = encode_frames(np.asarray(ids, np.uint32), canal, np.asarray(values, np.float32), states)
-    data = pack_envelope(frames, producer=producer, epoch=epoch, sequence=sequence, time=at, offsets=offsets)
+    data = pack_envelope(frames, producer=producer, epoch=epoch, sequence=sequence, time=at, offsets=offsets, age=age)
     return data, at if arrival is None else arrival
 
 

@@ -19,8 +19,8 @@ class JournalClock:
         self._anchor = self._known_anchor()  # what is to be added to the steady clock
         if self._anchor is None:
             self._anchor = clock.wall_ms() - clock.boot_ms()
+            self._keep()
         self._newest = 0
-        self._keep()
 
     def now(self) -> int:
         """The stamp of this moment, ms since 1970 by the wall clock as it was when the machine started."""

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from corec._core.wire import FRAME_BYTES, HEADER, MAGIC, OFFSETS, VERSION, crc32c
+from corec.streams.age import aged
 from corec.streams.base import Entry
 from corec.streams.reach import runs_in_reach
 from corec.streams.redis.stamps import stamps_of
@@ -35,9 +36,10 @@ def as_entries(rows: Sequence[Row], offset: int, stand_in: int | None = None) ->
 
 
 def _gathered(frames: list[bytes], times: list[int], offset: int) -> Iterator[Entry]:
-    """Bare frames as batches; each frame keeps its own time."""
+    """Bare frames as batches; each frame keeps its own time. Earlier ones arrived before their batch does, and its age says so."""
     for run in runs_in_reach(times):
-        yield Entry(offset + run.stop, times[run.stop - 1], _packed(frames[run], times[run]))
+        arrival = times[run.stop - 1]
+        yield Entry(offset + run.stop, arrival, aged(_packed(frames[run], times[run]), arrival - min(times[run])))
 
 
 def _packed(frames: list[bytes], times: list[int]) -> bytes:

@@ -14,6 +14,7 @@ from corec._core.wire import FRAME_BYTES, Envelope, pack_envelope, unpack_envelo
 from corec.engine.batches import LAST_SEQUENCE
 from corec.engine.producer_marks import ORDER_NUMBERS
 from corec.errors import DamagedBatch
+from corec.streams.age import aged
 from corec.streams.reach import runs_in_reach
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import BARE_STREAM, id_pair, normal_stream
@@ -51,20 +52,21 @@ class Bare(NamedTuple):
     stamp: int  # ms
 
 
-def route(rows: Iterable[Row], routing: Routing, epoch: int, stand_in: int) -> Iterator[Routed]:
+def route(rows: Iterable[Row], routing: Routing, epoch: int, now: int) -> Iterator[Routed]:
     """Rows of `corec:in`, in order, as batches for the shards.
 
     epoch: identifies the life of the server, because a new one may give the same ids again.
-    stand_in: ms, for ids that are not times.
+    now: ms by the clock that gives the ids. How long entries waited adds to the age of their batches; ids that are no times waited
+    for none.
     """
     rows = list(rows)
-    stamps = stamps_of((id for id, _ in rows), stand_in)
+    stamps = stamps_of((id for id, _ in rows), now)
     for is_bare, group in groupby(zip(rows, stamps, strict=True), lambda each: len(each[0][1]) == FRAME_BYTES):
         if is_bare:
-            yield from _bare([Bare(id, frame, number_of(id, epoch), stamp) for (id, frame), stamp in group], routing)
+            yield from _bare([Bare(id, frame, number_of(id, epoch), stamp) for (id, frame), stamp in group], routing, now)
         else:
-            for row, _ in group:
-                yield from _batch(row, routing)
+            for row, stamp in group:
+                yield from _batch(row, routing, now - stamp)
 
 
 def number_of(id: bytes, epoch: int) -> EntryNumber:
@@ -82,25 +84,28 @@ def producer_on(stream: str, producer: int = 0) -> int:
     return int.from_bytes(blake2b(f"{BARE_STREAM}|{producer}|{stream}".encode(), digest_size=8).digest()) or 1
 
 
-def _bare(rows: list[Bare], routing: Routing) -> Iterator[Routed]:
+def _bare(rows: list[Bare], routing: Routing, now: int) -> Iterator[Routed]:
     for _, group in groupby(rows, lambda row: row.number.epoch):
         one_epoch = list(group)
         for run in runs_in_reach([row.stamp for row in one_epoch]):
-            yield from _gathered(one_epoch[run], routing)
+            yield from _gathered(one_epoch[run], routing, now)
 
 
-def _gathered(rows: list[Bare], routing: Routing) -> Iterator[Routed]:
-    """Frames of one epoch whose times fit into one envelope, split by stream."""
-    time = rows[0].stamp
+def _gathered(rows: list[Bare], routing: Routing, now: int) -> Iterator[Routed]:
+    """Frames of one epoch whose times fit into one envelope, split by stream.
+
+    The age is that of the oldest: the time of each is when it came, so none of them is older than it waited.
+    """
+    time, held = rows[0].stamp, now - min(row.stamp for row in rows)
     offsets = np.array([row.stamp - time for row in rows], np.int32)
     for part in routing.split(b"".join(row.frame for row in rows), offsets):
         number = rows[part.first].number
         envelope = pack_envelope(part.frames, producer=producer_on(part.stream), epoch=number.epoch, sequence=number.sequence,
                                  time=time, offsets=part.offsets if part.offsets.any() else None)  # fmt: skip
-        yield Routed(part.stream, envelope, rows[-1].id.decode())
+        yield Routed(part.stream, aged(envelope, held), rows[-1].id.decode())
 
 
-def _batch(row: Row, routing: Routing) -> Iterator[Routed]:
+def _batch(row: Row, routing: Routing, held: int) -> Iterator[Routed]:
     id, payload = row[0].decode(), row[1]
     try:
         batch = _sound(payload)
@@ -112,8 +117,8 @@ def _batch(row: Row, routing: Routing) -> Iterator[Routed]:
         plain = part.stream.endswith(":in") or not numbered
         envelope = pack_envelope(part.frames, producer=batch.producer if plain else producer_on(part.stream, batch.producer),
                                  epoch=batch.epoch, sequence=batch.sequence + (part.first if numbered else 0), time=batch.time,
-                                 offsets=part.offsets)  # fmt: skip
-        yield Routed(part.stream, envelope, id)
+                                 offsets=part.offsets, age=batch.age)  # fmt: skip
+        yield Routed(part.stream, aged(envelope, held), id)
 
 
 def _sound(payload: bytes) -> Envelope:

@@ -29,6 +29,8 @@ log = logging.getLogger("corec.streams.redis_intake")
 FAST, NORMAL = 0, 1
 #: One in this many bytes of each read is reserved for ordinary channels, however much comes on the critical ones.
 NORMAL_SHARE = 4
+#: However long windows wait for late readings: what waits on one stream does not let the other run far ahead.
+MOST_LEAD_S = 30.0
 #: Entries fetched with one command for a replay.
 AGAIN_COUNT = 500
 WAIT_S = 0.1
@@ -44,7 +46,7 @@ class RedisIntake:
 
     def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0, spool: Spool | None = None,
                  lead_s: float = 0.0, given_up: Callable[[], bool] = lambda: False) -> None:
-        """lead_s: how far (seconds) one stream is read ahead of the other.
+        """lead_s: how far (seconds) one stream is read ahead of the other, up to MOST_LEAD_S.
         keep_bytes: size of a stream below which it is not trimmed.
         given_up: asked while a replay waits for a server that is away; True ends the wait with ServerAway.
         """
@@ -52,7 +54,7 @@ class RedisIntake:
         kept = min(keep_bytes, server.max_mb << 19)  # at most half of its bound, or senders would wait for ever
         self.reader = RedisReader(server, self.streams, instance, keep_bytes=kept, spool=spool)
         self.offset = 0
-        self._lead_ms = 1000 * lead_s
+        self._lead_ms = 1000 * min(lead_s, MOST_LEAD_S)
         self._server, self._instance, self._given_up = server, instance, given_up
         self._runs: list[Run] = []
         self._anchor: int | None = None  # ms: what is to be added to the monotonic clock to get the server's stamps

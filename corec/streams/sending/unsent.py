@@ -19,7 +19,10 @@ from corec.common.file_lock import FileLock
 from corec.common.trouble import Trouble
 from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
+from corec.streams.age import aged
+from corec.streams.base import Entry
 from corec.streams.journal import Journal
+from corec.streams.journal.clock import JournalClock
 from corec.streams.journal.group_commit import GroupCommitter
 from corec.streams.sending.receipt import ProducerPart
 from corec.streams.sending.routing import StreamPart
@@ -30,6 +33,8 @@ log = logging.getLogger("corec.streams.tail")
 POSITION = "done"
 #: Share of the bound above which `crowded` is true.
 CROWDED = 0.7
+#: File of the clock by which batches wait; it counts on over restarts, and from the wall clock after a start of the machine.
+CLOCK = "clock"
 
 
 class UnsentBatch(NamedTuple):
@@ -87,7 +92,9 @@ class Unsent:
         self._numbers: dict[str, BatchNumbers] = {}
         self.done = self._read_position()
         self.journal = Journal(self._folder, floor=self.done, max_bytes=max_bytes, instance=instance)
-        self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance)
+        with disk.explained("write", self._folder / CLOCK):
+            self._clock = JournalClock(self._folder / CLOCK)
+        self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance, stamp=self._clock.now)
         self.done = max(self.done, self.journal.first - 1)
         self.trouble = Trouble(log, f"Tail-{instance}")
 
@@ -103,8 +110,9 @@ class Unsent:
         return ticket
 
     def read(self, after: int, max_bytes: int) -> list[UnsentBatch]:
-        """Batches behind offset *after*, about *max_bytes*. Only one thread may read."""
-        return [_waiting(entry.offset, entry.payload) for entry in self.journal.read(after, max_bytes)]
+        """Batches behind offset *after*, about *max_bytes*, with the age that they have now. Only one thread may read."""
+        now = self._clock.now()
+        return [_waiting(entry, now) for entry in self.journal.read(after, max_bytes)]
 
     def parts(self) -> list[ProducerPart]:
         """What was numbered since this was opened, by stream."""
@@ -171,9 +179,9 @@ def _record(stream: str, envelope: bytes) -> bytes:
     return bytes((len(name),)) + name + envelope
 
 
-def _waiting(offset: int, record: bytes) -> UnsentBatch:
-    end = 1 + record[0]
-    return UnsentBatch(offset, record[1:end].decode(), record[end:])
+def _waiting(entry: Entry, now: int) -> UnsentBatch:
+    end = 1 + entry.payload[0]
+    return UnsentBatch(entry.offset, entry.payload[1:end].decode(), aged(entry.payload[end:], now - entry.arrival))
 
 
 def readings_in(envelope: bytes) -> int:

@@ -5,7 +5,19 @@ import struct
 import numpy as np
 import zstandard
 
-from corec._core.wire import HEADER, MAX_FRAMES, OFFSETS, ZSTD, Envelope, crc32c, encode_frames, pack_envelope, unpack_envelope
+from corec._core.wire import (
+    AGE,
+    HEADER,
+    MAX_FRAMES,
+    OFFSETS,
+    ZSTD,
+    Envelope,
+    crc32c,
+    encode_frames,
+    pack_envelope,
+    unpack_envelope,
+    with_age,
+)
 from corec.config import parse
 from corec.engine import Engine
 from corec.errors import DamagedBatch
@@ -41,6 +53,7 @@ class Envelopes:
     def __init__(self) -> None:
         counts = (0, 1, 3, 63, 64, 700)
         self._samples = [sample(count, 7, with_offsets) for count in counts for with_offsets in (False, True)]
+        self._samples.insert(0, with_age(sample(3, 7, True), 5000))
         self._config = parse(CONFIG)
 
     def check(self, choices: Choices) -> str:
@@ -103,7 +116,7 @@ def same(a: Envelope, b: Envelope) -> bool:
 
 def plain_payload(data: bytes) -> tuple[bytes, int]:
     """The payload unpacked, and the flags it needs so."""
-    payload = data[HEADER.size :]
+    payload = data[HEADER.size + (8 if data[3] & AGE else 0) :]
     return (zstandard.decompress(payload) if data[3] & ZSTD else payload), data[3] & OFFSETS
 
 

@@ -39,6 +39,8 @@ ALERT_LATE = 6
 LONG_AGO = 2**30
 #: `retencion_dias`, if nothing else is said.
 KEEP_DAYS = 30
+#: Readings kept that were refused as ahead.
+MOST_AHEAD = 32_768
 CAUSES = ("malformed", "channel", "id", "skew", "repeated")
 FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "u1")])
 
@@ -57,6 +59,8 @@ class Result:
     fusions: list = field(default_factory=list)  # (time, what, block, host, failing, entities, inherited)
     refused: list = field(default_factory=list)  # places of commands
     muted: list = field(default_factory=list)  # alerts
+    folded_ahead: int = 0
+    clock_jump: int = 0
 
 
 class Oracle:
@@ -71,6 +75,7 @@ class Oracle:
         self._ordered = set()  # segments that keep event times
         self._expected, self.gaps = {}, 0
         self.accounts = {}  # (producer, epoch) -> what became of its readings: taken, late, then by CAUSES
+        self._ahead = []  # (producer and epoch, arrival, [(time, frame)]) of batches refused as ahead
         self._stepped_at = {}
         self.counts = dict.fromkeys(("in", "stored", "filtered", "late", "shed", *CAUSES), 0)
         self._configure(config)
@@ -98,6 +103,7 @@ class Oracle:
 
     def feed(self, frames, *, at, load=0.0):
         self._begin(load)
+        self._note_jump(at)
         self._advance(at)
         self._fold_frames(frames, at, None)
         return self._end()
@@ -108,8 +114,14 @@ class Oracle:
         oks = np.ones(len(ids), int) if states is None else np.asarray(states).astype(int)
         with np.errstate(over="ignore"):
             values = np.asarray(values).astype(F)
+        if np.size(at):
+            self._note_jump(int(np.max(at)))
         self._fold_recording(ids, np.full(len(ids), channel), values, oks, at if np.ndim(at) == 0 else np.asarray(at, np.int64))
         return self._end()
+
+    def _note_jump(self, at):
+        if self.clock and not -self.max_skew <= at - self.clock <= self.max_skew:
+            self._result.clock_jump = at - self.clock
 
     def tick(self, at, *, load=0.0):
         self._begin(load)
@@ -172,6 +184,7 @@ class Oracle:
         result.alerts = [alert for alert in result.alerts if not self._is_muted(alert)]
         self._mutes = {subject: until for subject, until in self._mutes.items() if until > self.clock}
         new = {name: self.counts[name] - self._before[name] for name in self.counts}
+        new["skew"] += result.folded_ahead
         result.rejected, result.late = {cause: new[cause] for cause in CAUSES if new[cause]}, new["late"]
         return result
 
@@ -283,11 +296,12 @@ class Oracle:
             self._close_windows(np.inf)
             for block in self.blocks:
                 block.closed_until = 0
-        delta = command["to"] - self.clock
+        delta, step = command["to"] - self.clock, command["offset"] - self.offset
         self._stepped_at = {entry: at + delta for entry, at in self._stepped_at.items()}
         self.skipped, self.offset = self.skipped + delta, command["offset"]
         self.clock, self.watermark = command["to"], command["to"] - self.lateness
         self._close_windows(self.watermark)
+        self._fold_ahead(step)
 
     def set_clock(self, at):
         self._begin(self._load)
@@ -413,7 +427,7 @@ class Oracle:
         if batch is None:
             self._refuse("malformed", 1)
             return
-        producer, epoch, sequence, time, frames, offsets = batch
+        producer, epoch, sequence, _, frames, _, _ = batch
         count = len(frames) // 10
         if sequence + count >= 2**64:
             self._refuse("malformed", count)
@@ -432,7 +446,7 @@ class Oracle:
 
     def _fold_sound(self, batch, arrival, again):
         """Fold a batch whose first *again* readings came before; returns what functions gave, because time went on, as `_became`."""
-        _, _, _, time, frames, offsets = batch
+        _, _, _, time, frames, offsets, age = batch
         count = len(frames) // 10
         self._refuse("repeated", again)
         frames, offsets = frames[again * 10 :], None if offsets is None else offsets[again:]
@@ -443,15 +457,35 @@ class Oracle:
         before = self._became()
         self._advance(arrival)
         by_time = [now - then for now, then in zip(self._became(), before, strict=True)]
-        possible = [arrival - self.max_skew <= each <= arrival + self.max_lead for each in times]
+        possible = [arrival - age - self.max_skew <= each <= arrival + self.max_lead for each in times]
         wrong = [k for k, fits in enumerate(possible) if not fits]
         if wrong:
             self._refuse("skew", len(wrong))
             self._result.aside.append((times[wrong[0]], arrival, b"".join(bytes(frames[k * 10 : k * 10 + 10]) for k in wrong), "skew"))
+            self._keep_ahead((batch.producer, batch.epoch), arrival,
+                             [(times[k], bytes(frames[k * 10 : k * 10 + 10])) for k in wrong if times[k] > arrival])  # fmt: skip
         chosen = sorted((k for k, fits in enumerate(possible) if fits), key=lambda k: times[k])
         whole = b"".join(bytes(frames[k * 10 : k * 10 + 10]) for k in chosen)
         self._fold_frames(whole, 0, np.array([times[k] for k in chosen], np.int64))
         return by_time
+
+    def _keep_ahead(self, key, arrival, readings):
+        if 0 < len(readings) <= MOST_AHEAD:
+            self._ahead.append((key, arrival, readings))
+        while sum(len(each) for _, _, each in self._ahead) > MOST_AHEAD:
+            self._ahead.pop(0)
+
+    def _fold_ahead(self, step):
+        kept, self._ahead = self._ahead, []
+        for key, arrival, readings in kept:
+            arrival, before = arrival + step, self._became()
+            fit = sorted((each for each in readings if each[0] <= arrival + self.max_lead), key=lambda each: each[0])
+            self._keep_ahead(key, arrival, [each for each in readings if each[0] > arrival + self.max_lead])
+            self._refuse("skew", -len(fit))
+            self._fold_frames(b"".join(frame for _, frame in fit), 0, np.array([time for time, _ in fit], np.int64))
+            self._result.folded_ahead += len(fit)
+            for k, now in enumerate(self._became() if key in self.accounts else ()):
+                self.accounts[key][k] += now - before[k]
 
     def _fold_frames(self, frames, time, offsets):
         parts = np.frombuffer(frames, FRAME)

@@ -20,6 +20,7 @@ class Opened(NamedTuple):
     time: int
     frames: bytes
     offsets: np.ndarray | None = None
+    age: int = 0
 
 
 HEADER = struct.Struct("!2sBBIQQQqII")
@@ -43,16 +44,20 @@ def read_envelope(data):
     if len(data) < 48:
         return None
     magic, version, flags, count, producer, epoch, sequence, time, length, crc = HEADER.unpack_from(data)
-    sound = magic == b"CB" and version == 1 and flags < 4 and count <= 1_000_000 and len(data) == 48 + length
+    sound = magic == b"CB" and version == 1 and flags < 8 and count <= 1_000_000 and len(data) == 48 + length
     if not sound or crc32c(data[:44] + data[48:]) != crc:
         return None
-    payload, size = bytes(data[48:]), count * (14 if flags & 2 else 10)
+    payload, size, age = bytes(data[48:]), count * (14 if flags & 2 else 10), 0
+    if flags & 4:
+        age, payload = int.from_bytes(payload[:8], "big", signed=True) if len(payload) >= 8 else -1, payload[8:]
+    if age < 0:
+        return None
     if flags & 1:
         payload = _unpack(payload, size)
     if payload is None or len(payload) != size:
         return None
     offsets = np.frombuffer(payload[count * 10 :], ">i4") if flags & 2 else None
-    return Opened(producer, epoch, sequence, time, payload[: count * 10], offsets)
+    return Opened(producer, epoch, sequence, time, payload[: count * 10], offsets, age)
 
 
 def _unpack(payload, size):
