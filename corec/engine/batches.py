@@ -4,15 +4,14 @@ from typing import NamedTuple
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, Envelope, unpack_envelope
-from corec.engine.ahead import AheadBatch
 from corec.engine.outcome import PutAside
+from corec.engine.refused_times import FIRST_TIME, RefusedBatch
 from corec.engine.state import EngineState
 from corec.errors import DamagedBatch
 
 #: Readings are numbered in 64 bits; a batch that would run beyond is malformed.
 LAST_SEQUENCE = 2**64 - 1
 #: The earliest time that an envelope can give, ms.
-FIRST_TIME = -(2**63)
 
 
 class AcceptedReadings(NamedTuple):
@@ -22,7 +21,7 @@ class AcceptedReadings(NamedTuple):
     frames: bytes
     offsets: np.ndarray | None  # int32[n]: ms from `time`, one for each reading
     aside: list[PutAside]
-    ahead: AheadBatch | None = None  # of these, what may still be folded
+    refused: RefusedBatch | None = None  # the same, while it may still be folded
 
 
 def sound_batch(state: EngineState, envelope: bytes) -> Envelope | None:
@@ -80,12 +79,10 @@ def _split_by_time(state: EngineState, batch: Envelope, frames: bytes, offsets: 
     state.count("skew", int(len(rows) - possible.sum()))
     aside = PutAside(int(times[~possible][0]), arrival, rows[~possible].tobytes(), "skew")
     return AcceptedReadings(time, rows[possible].tobytes(), None if offsets is None else offsets[possible], [aside],
-                            _ahead(batch, arrival, times, rows, times > last))  # fmt: skip
+                            _refused(batch, state.arena.tick, times, rows, ~possible))  # fmt: skip
 
 
-def _ahead(batch: Envelope, arrival: int, times: np.ndarray, rows: np.ndarray, which: np.ndarray) -> AheadBatch | None:
-    """The readings of a batch that are too far ahead; which: bool[n]."""
-    if not which.any():
-        return None
+def _refused(batch: Envelope, tick: int, times: np.ndarray, rows: np.ndarray, which: np.ndarray) -> RefusedBatch:
+    """The readings of a batch that are refused; which: bool[n]."""
     offsets = (times[which] - batch.time).astype(np.int32)
-    return AheadBatch(batch.producer, batch.epoch, arrival, batch.time, offsets, rows[which].tobytes())
+    return RefusedBatch(batch.producer, batch.epoch, tick, batch.age, batch.time, offsets, rows[which].tobytes())

@@ -37,7 +37,7 @@ class OpenTurn:
         self._reach: tuple[int, Sequence[Sequence[int]]] = (0, ())
         self._by_functions: tuple[int, ...] = ()  # counts of readings that functions gave while a batch was folded
         self._ledger_before = state.arena.ledger[0].copy()
-        self._folded_ahead = self._clock_jump = 0
+        self._recovered = self._clock_jump = 0
         self._refusals: dict[tuple[str, int, int], RefusedPart] = {}
 
     # --- what happens in it --------------------------------------------------------------------
@@ -76,8 +76,8 @@ class OpenTurn:
             return
         self._advance_for_batch(arrival)
         self._aside += accepted.aside
-        if accepted.ahead:
-            self.state.ahead.keep(accepted.ahead)
+        if accepted.refused:
+            self.state.refused.keep(accepted.refused)
         if len(accepted.frames):
             self._fold_in_order(accepted.time, accepted.frames, accepted.offsets)
 
@@ -88,14 +88,14 @@ class OpenTurn:
             offsets, batch = offsets[order], picked(batch, order)
         self.fold(time, offsets=offsets, **batch)
 
-    def _fold_ahead(self, step: int) -> None:
-        """Fold what was refused as ahead while the clock was behind by *step* ms, and count it as what it becomes."""
-        state = self.state
-        for batch in state.ahead.move(step, state.max_lead):
+    def _fold_refused(self) -> None:
+        """Fold what was refused for its time and is possible by the clock as it is now; count it as what it becomes."""
+        state, clock = self.state, self.state.clock
+        for batch in state.refused.take_possible(clock - state.max_skew, clock + state.max_lead, state.arena.tick):
             before = state.arena.became()
             state.take_back("skew", len(batch.offsets))
             self._fold_in_order(batch.time, batch.frames, batch.offsets)
-            self._folded_ahead += len(batch.offsets)
+            self._recovered += len(batch.offsets)
             state.marks.correct(batch.producer, batch.epoch, tuple(map(sub, state.arena.became(), before)))
 
     def _fold_by_event_time(self, batch: Envelope, arrival: int) -> None:
@@ -174,18 +174,17 @@ class OpenTurn:
     def set_clock(self, to: int, offset: int = 0) -> None:
         """Set the clock to *to* ms, also back; from now on it is the log's stamp and *offset* (ms).
 
-        What is open closes where time goes back.  Silence, repairs and intervals know nothing of it.  What was refused as ahead
-        of a clock that was behind is folded.
+        What is open closes where time goes back.  Silence, repairs and intervals know nothing of it.  What was refused for its
+        time because the clock was wrong is folded.
         """
         state, arena = self.state, self.state.arena
-        step = offset - state.clock_offset
         if to < arena.clock:
             self._close_windows(LATEST_TIME)
         state.stepped_at = {entry: at + to - arena.clock for entry, at in state.stepped_at.items()}
         state.clock_offset = offset
         arena.set_clock(to)
         self._close_windows(arena.watermark)
-        self._fold_ahead(step)
+        self._fold_refused()
 
     def step(self, entries: Sequence[int]) -> None:
         """One pass over the entities of *entries* (indexes), which have native functions."""
@@ -247,12 +246,12 @@ class OpenTurn:
             rows, alerts = state.audit.judge(rows, alerts)
         now = state.arena.ledger[0]
         refused = {cause: int(now[cause]) - int(before[cause]) for cause in CAUSES}
-        refused["skew"] += self._folded_ahead
+        refused["skew"] += self._recovered
         rejected = {cause: readings for cause, readings in refused.items() if readings}
         events = [*self._events, *restarts(alerts, state.clock)]
         alerts, muted = split_muted(state, alerts)
         late = int(now["late"] - before["late"])
-        return Outcome(rows, messages, alerts, rejected, late, self._aside, events, self._refused, muted, self._folded_ahead,
+        return Outcome(rows, messages, alerts, rejected, late, self._aside, events, self._refused, muted, self._recovered,
                        [*self._refusals.values()], self._clock_jump)  # fmt: skip
 
     # --- kernels -------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ class Outcome:
     rejected: cause -> readings refused in this turn (malformed, channel, id, skew, repeated).
     late: readings in this turn that are older than `retencion_dias`.
     refusals: whose batches had readings that were refused in this turn, repeats apart.
-    folded_ahead: readings of earlier turns, refused as ahead, that this turn folded: the machine's clock had been behind.
+    recovered: readings of earlier turns, refused for their time, that this turn folded: the machine's clock had been wrong.
     aside: batches older than `max_skew` or further ahead than `max_adelanto` at their arrival.
     events: repairs, restarts, fusions and their undoing, mutes and acknowledgements.
     refused: commands that could not be carried out.
@@ -120,7 +120,7 @@ class Outcome:
     events: list[Event] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     muted: np.ndarray = _nothing(dtypes.ALERT)
-    folded_ahead: int = 0
+    recovered: int = 0
     refusals: list[RefusedPart] = field(default_factory=list)
     clock_jump: int = 0
 

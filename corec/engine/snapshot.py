@@ -9,9 +9,9 @@ from corec._core.arena import Arena
 from corec._core.dtypes import POOL, SEGMENT_FROZEN, SEGMENT_HEARD, SEGMENT_MIXED
 from corec._core.wire import crc32c
 from corec.config import Config, parse
-from corec.engine.ahead import AheadReadings
 from corec.engine.columns import LATEST_TIME
 from corec.engine.producer_marks import Account, Marks
+from corec.engine.refused_times import RefusedTimes
 from corec.engine.segment_keeper import OLDER, misfit
 from corec.engine.state import EngineState, Fusion, Mute
 from corec.errors import DamagedFile
@@ -49,7 +49,7 @@ class Meta(msgspec.Struct):
     pool: bytes = b""  # dtypes.POOL; before version 2 there was none
     clock_offset: int = 0
     skipped: int = 0
-    ahead: list[tuple[Count, Count, int, int, bytes, bytes]] = []
+    refused: list[tuple[Count, Count, int, Count, int, bytes, bytes]] = []
 
     def running_config(self) -> Config:
         """The configuration as it ran; ConfigError where this CoreC no longer takes it."""
@@ -69,7 +69,7 @@ def capture_state(state: EngineState) -> bytes:
         fusions=[tuple(fusion) for fusion in state.fusions], mutes=[tuple(mute) for mute in state.mutes],
         audit=state.audit.state.tobytes() if state.audit else b"", shed_by=state.shed_by,
         pool=arena.pool.tobytes(), clock_offset=state.clock_offset, skipped=arena.skipped,
-        ahead=state.ahead.to_list(),
+        refused=state.refused.to_list(),
     ))  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def restore_state(state: EngineState, meta: Meta, segments: Mapping[int, bytes])
     state.stepped_at, arena.two_windows = dict(meta.stepped_at), meta.version < 2
     state.cursor, state.shed_by = meta.cursor, meta.shed_by
     state.marks = Marks(meta.marks, meta.gaps, meta.forgotten)
-    state.ahead = _ahead(meta)
+    state.refused = _refused(meta)
     state.fusions = _fusions(arena, meta)
     state.mutes = _mutes(meta, state.block_ids)
     if state.audit and meta.audit:
@@ -118,10 +118,10 @@ def _restore_pool(arena: Arena, meta: Meta) -> None:
         raise misfit(f"open windows that do not fit: {error}") from None
 
 
-def _ahead(meta: Meta) -> AheadReadings:
+def _refused(meta: Meta) -> RefusedTimes:
     """DamagedFile when a batch is not whole."""
     try:
-        return AheadReadings(meta.ahead)
+        return RefusedTimes(meta.refused)
     except ValueError as error:
         raise misfit(f"readings put aside that do not fit: {error}") from None
 

@@ -9,11 +9,11 @@ from corec._core.dtypes import ROLE_SCALE_ONE, SEGMENT_HEARD
 from corec.config import BlockEntry, Config
 from corec.config.registered import RunningConfig
 from corec.engine import topology
-from corec.engine.ahead import AheadReadings
 from corec.engine.audit import audit_of
 from corec.engine.columns import check_id
 from corec.engine.ledger import added, count, take_back
 from corec.engine.producer_marks import Marks
+from corec.engine.refused_times import RefusedTimes
 from corec.engine.segment_keeper import SegmentKeeper
 from corec.errors import UsageError
 
@@ -58,7 +58,7 @@ class EngineState:
         self.outlet = Outlet(len(self.block_ids))
         self.audit = audit_of(config, self.topology)
         self.marks = Marks()
-        self.ahead = AheadReadings()
+        self.refused = RefusedTimes()
         self.fusions: list[Fusion] = []
         self.mutes: list[Mute] = []
         self.stepped_at: dict[int, int] = {}
@@ -197,4 +197,4 @@ class EngineState:
         self.arena.ledger[:] = other.arena.ledger
         self.mutes = [mute for mute in other.mutes if isinstance(mute.subject, int) or mute.subject in self.block_ids]
         self.marks, self.cursor, self.stepped_at, self.shed_by = other.marks, other.cursor, other.stepped_at, other.shed_by
-        self.ahead = other.ahead
+        self.refused = other.refused

@@ -356,9 +356,9 @@ class Pipeline:
 
     def _tell_refused(self, outcome: Outcome) -> None:
         self._refusals.note(self.engine, outcome.refusals)
-        if outcome.folded_ahead:
-            log.warning("[Pipeline-%s] %s that were put aside as ahead of the clock count now that it is right", self._config.instance_id,
-                        counted(outcome.folded_ahead, "reading"))  # fmt: skip
+        if outcome.recovered:
+            log.warning("[Pipeline-%s] %s that were put aside for their time count now that the clock is right", self._config.instance_id,
+                        counted(outcome.recovered, "reading"))  # fmt: skip
 
     def _name_blocks(self, commands: list[dict[str, Any]]) -> None:
         if not any(command["op"] in CHANGE_BLOCKS for command in commands):

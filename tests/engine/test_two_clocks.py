@@ -135,16 +135,16 @@ def test_what_was_ahead_of_a_clock_that_was_behind_is_folded_when_it_is_put_righ
     # When the clock is put right, half of it at first
     half = ahead // 2
     outcome = twin.turn([], commands=[{"op": "clock", "to": T0 + 1000 + half, "offset": half}])
-    assert outcome.folded_ahead == 0 and not outcome.rejected
+    assert outcome.recovered == 0 and not outcome.rejected
     outcome = twin.turn([], commands=[{"op": "clock", "to": T0 + 2000 + ahead, "offset": ahead}])
     # Then it counts, its limit is told, and the account of each producer says so; the device that is ahead stays refused
-    assert (outcome.folded_ahead, outcome.rejected) == (5, {})
+    assert (outcome.recovered, outcome.rejected) == (5, {})
     assert told([outcome]) == [(2, "high")]
     ledger = twin.engine.ledger
     assert (ledger["in"], ledger["stored"] + ledger["filtered"], ledger["rejected_skew"]) == (6, 5, 1)
     assert [(twin.engine.marks.account(each, 1).taken, twin.engine.marks.account(each, 1).skew) for each in (1, 2)] == [(3, 0), (1, 1)]
     # And another step folds nothing twice
-    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 3000 + 2 * ahead, "offset": 2 * ahead}]).folded_ahead in (0, 1)
+    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 3000 + 2 * ahead, "offset": 2 * ahead}]).recovered in (0, 1)
     twin.finish()
 
 
@@ -153,7 +153,7 @@ def test_readings_that_were_ahead_are_part_of_a_snapshot():
     twin, commands = Twin(CONFIG), [{"op": "clock", "to": T0 + 60_000, "offset": 60_000}]
     behind(twin, 60_000)
     again = Engine.restore(twin.engine.snapshot())
-    assert again.turn([], commands=commands).folded_ahead == twin.turn([], commands=commands).folded_ahead == 5
+    assert again.turn([], commands=commands).recovered == twin.turn([], commands=commands).recovered == 5
     assert again.snapshot() == twin.engine.snapshot()
 
 
@@ -164,7 +164,7 @@ def test_readings_that_are_ahead_are_kept_within_a_bound():
         twin.turn([envelope(range(1000), np.ones(1000), at=T0 + 60_000 + number, arrival=T0, sequence=1000 * number)])
     twin.turn([envelope(np.arange(33_000) % 1000, np.ones(33_000), at=T0 + 60_000, arrival=T0, producer=2)])
     # When the clock is put right, then the newest are folded, and the others stay counted as refused
-    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 60_000, "offset": 60_000}]).folded_ahead == 32_000
+    assert twin.turn([], commands=[{"op": "clock", "to": T0 + 60_000, "offset": 60_000}]).recovered == 32_000
     assert twin.engine.ledger["rejected_skew"] == 41_000
 
 

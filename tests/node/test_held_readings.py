@@ -1,8 +1,9 @@
 """What waited on its way (in a publisher's tail, on the bare stream) for hours or days counts when it comes."""
 import pytest
 
+from corec.common.clock import Clock
 from corec.publish import Publisher
-from corec.streams.journal.clock import JournalClock, boot_ms
+from corec.streams.journal.clock import JournalClock
 from corec.streams.sending import unsent
 from tests.support.nodes import now_ms, readings, running, small, until
 
@@ -14,15 +15,21 @@ DAY_S = 86_400
 AWAY = [(2, 60), (2, DAY_S), (48, DAY_S)]
 
 
-class TailClock:
+class TailClock(Clock):
     """The clocks of a publisher's machine: *ahead* (ms) of the real ones; *boot* names the machine's start."""
 
     def __init__(self, monkeypatch, ahead):
         self.ahead, self.boot = ahead, "1"
-        monkeypatch.setattr(unsent, "JournalClock", self._of)
+        monkeypatch.setattr(unsent, "JournalClock", lambda file: JournalClock(file, self))
 
-    def _of(self, file):
-        return JournalClock(file, wall=lambda: now_ms() + self.ahead, steady=lambda: boot_ms() + self.ahead, boot=self.boot)
+    def wall_ms(self):
+        return super().wall_ms() + self.ahead
+
+    def boot_ms(self):
+        return super().boot_ms() + self.ahead
+
+    def boot_id(self):
+        return self.boot
 
 
 def all_taken(publisher):

@@ -1,10 +1,8 @@
 """Who sends readings that are refused is named in the log; what was ahead of a clock that was behind counts when it is put right."""
 import pytest
 
-from corec.pipeline import recovery, turns
-from corec.pipeline.arrival import ArrivalClock
+from corec.common.clock import Clock
 from corec.publish import Publisher
-from corec.streams.journal.clock import JournalClock
 from tests.support.nodes import now_ms, readings, running, small, until
 
 pytestmark = pytest.mark.slow
@@ -26,20 +24,20 @@ def test_the_log_of_a_node_names_whose_readings_are_refused(tmp_path, caplog):
     assert any("refused as 'skew'" in line and "device 3 " in line and "s ahead" in line for line in lines), lines
 
 
-class MachineClock:
-    """The wall clock of a node's machine, *behind* ms behind at its start; nobody steps its steady clock."""
+class MachineClock(Clock):
+    """The clocks of a node's machine, whose wall clock is *behind* ms behind; nobody steps its boot clock."""
 
-    def __init__(self, monkeypatch, behind):
-        self.behind, at_start = behind, behind
-        monkeypatch.setattr(recovery, "JournalClock", lambda file: JournalClock(file, wall=lambda: now_ms() - at_start))
-        monkeypatch.setattr(turns, "ArrivalClock", lambda intake, engine, instance, _: ArrivalClock(
-            intake, engine, instance, lambda: now_ms() - self.behind))  # fmt: skip
+    def __init__(self, behind):
+        self.behind = behind
+
+    def wall_ms(self):
+        return super().wall_ms() - self.behind
 
 
-def test_what_came_while_the_clock_of_the_machine_was_behind_counts_when_it_is_put_right(tmp_path, monkeypatch, caplog):
+def test_what_came_while_the_clock_of_the_machine_was_behind_counts_when_it_is_put_right(tmp_path, caplog):
     # Given a machine that starts with a clock a day behind, and a sender whose clock is right
-    clock, config = MachineClock(monkeypatch, 24 * HOUR_MS), small()
-    with running(config, tmp_path) as nucleus, Publisher(config, name="gate", data=tmp_path) as publisher:
+    clock, config = MachineClock(24 * HOUR_MS), small()
+    with running(config, tmp_path, clock) as nucleus, Publisher(config, name="gate", data=tmp_path) as publisher:
         publisher.publish(readings(range(100)), time=now_ms())
         publisher.publish(readings([1], 101.0), time=now_ms())
         assert until(lambda: nucleus.store.state.ledger.get("rejected_skew") == 101)
@@ -52,24 +50,24 @@ def test_what_came_while_the_clock_of_the_machine_was_behind_counts_when_it_is_p
         assert (ledger["in"], ledger["stored"] + ledger["filtered"]) == (101, 101)
         assert until(lambda: publisher.wait(10, result=True).taken == 101)
         assert until(lambda: nucleus.pipeline.totals["alerts"] == 1)
-        assert "101 readings that were put aside as ahead of the clock count now" in caplog.text
+        assert "101 readings that were put aside for their time count now" in caplog.text
     # And the next start has the same
-    with running(config, tmp_path) as nucleus:
+    with running(config, tmp_path, clock) as nucleus:
         assert nucleus.engine.ledger == ledger
 
 
 def test_a_node_that_is_killed_before_its_clock_is_put_right_folds_the_same(tmp_path, monkeypatch):
     # Given a node that was killed, so to say: it left no snapshot behind the turn that put readings aside
     monkeypatch.setattr("corec.pipeline.checkpoints.FEW_READINGS", 1 << 60)
-    clock, config = MachineClock(monkeypatch, 24 * HOUR_MS), small()
-    with running(config, tmp_path) as nucleus:
+    clock, config = MachineClock(24 * HOUR_MS), small()
+    with running(config, tmp_path, clock) as nucleus:
         nucleus.submit(readings(range(100)), time=now_ms()).result()
         assert until(lambda: nucleus.store.state.ledger.get("rejected_skew") == 100)
     # When the next one, which folds that turn again, sees the clock put right
     clock.behind = 0
-    with running(config, tmp_path) as nucleus:
+    with running(config, tmp_path, clock) as nucleus:
         assert until(lambda: nucleus.store.state.ledger.get("stored", 0) + nucleus.store.state.ledger.get("filtered", 0) == 100)
         ledger = nucleus.store.state.ledger
     # Then it counts, and once more after a replay of both turns
-    with running(config, tmp_path) as nucleus:
+    with running(config, tmp_path, clock) as nucleus:
         assert nucleus.engine.ledger == ledger and ledger["rejected"] == 0

@@ -53,12 +53,8 @@ class Sent(NamedTuple):
 
     @property
     def must_count(self) -> bool:
-        """Whether it is in a row at the end.  What was ahead of a clock that was behind counts once that is put right."""
-        return self.verdicts == {"counts"} or (self.sensor not in WRONG and "old" not in self.verdicts)
-
-    @property
-    def may_count(self) -> bool:
-        return self.verdicts != {"old"}
+        """Whether it is in a row at the end.  What was refused because the node's clock was wrong counts once that is put right."""
+        return self.verdicts == {"counts"} or self.sensor not in WRONG
 
 
 class GatewayLife:
@@ -272,7 +268,7 @@ class GatewayLife:
             window = reading.time // WINDOW * WINDOW
             if reading.must_count and is_sure:
                 sure[window] += 1
-            elif reading.may_count:
+            else:
                 maybe[window] += 1
             sums[window] += reading.value
         found, found_sums = Counter(), Counter()
@@ -288,9 +284,8 @@ class GatewayLife:
             assert abs(found_sums[window] - sums[window]) < 1e-3 * sums[window], (window, found_sums[window], sums[window])
 
     def _check_skew(self, ledger: dict) -> None:
-        least = sum(not reading.may_count for reading in self.accepted)
-        most = sum(reading.verdicts != {"counts"} for reading in [*self.accepted, *self.unsure])
-        assert least <= ledger["rejected_skew"] <= most, (least, ledger["rejected_skew"], most)
+        most = sum(not reading.must_count for reading in [*self.accepted, *self.unsure])
+        assert ledger["rejected_skew"] <= most, (ledger["rejected_skew"], most)
 
     def _check_alerts(self, alerts: np.ndarray) -> None:
         """Every limit that was exceeded was told."""

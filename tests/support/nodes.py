@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from corec._core.wire import encode_frames
+from corec.common.clock import MACHINE
 from corec.config import parse
 from corec.nucleus import CoreCNucleus
 
@@ -28,9 +29,9 @@ def patient(**changes):
 
 
 @contextmanager
-def running(config, data):
+def running(config, data, clock=MACHINE):
     """A node on *data*; its ledger is balanced when it stops."""
-    nucleus = CoreCNucleus(config, data=data, with_sources=False)
+    nucleus = CoreCNucleus(config, data=data, with_sources=False, clock=clock)
     nucleus.start()
     try:
         yield nucleus

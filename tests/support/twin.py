@@ -50,7 +50,7 @@ class Twin:
     def _same(self, outcome, result) -> Outcome:
         for name, (theirs, dtype) in NAMES.items():
             check_rows(name, getattr(outcome, name), np.array(getattr(result, theirs), dtype))
-        assert (outcome.rejected, outcome.late, outcome.folded_ahead) == (result.rejected, result.late, result.folded_ahead)
+        assert (outcome.rejected, outcome.late, outcome.recovered) == (result.rejected, result.late, result.recovered)
         assert list(map(tuple, outcome.aside)) == result.aside
         assert outcome.clock_jump == result.clock_jump
         assert list(map(tuple, outcome.repairs)) == result.repairs

@@ -39,8 +39,8 @@ ALERT_LATE = 6
 LONG_AGO = 2**30
 #: `retencion_dias`, if nothing else is said.
 KEEP_DAYS = 30
-#: Readings kept that were refused as ahead.
-MOST_AHEAD = 32_768
+#: Readings kept that were refused for their time.
+MOST_KEPT = 32_768
 CAUSES = ("malformed", "channel", "id", "skew", "repeated")
 FRAME = np.dtype([("id", ">u4"), ("canal", "i1"), ("valor", ">f4"), ("estado", "u1")])
 
@@ -59,7 +59,7 @@ class Result:
     fusions: list = field(default_factory=list)  # (time, what, block, host, failing, entities, inherited)
     refused: list = field(default_factory=list)  # places of commands
     muted: list = field(default_factory=list)  # alerts
-    folded_ahead: int = 0
+    recovered: int = 0
     clock_jump: int = 0
 
 
@@ -75,7 +75,7 @@ class Oracle:
         self._ordered = set()  # segments that keep event times
         self._expected, self.gaps = {}, 0
         self.accounts = {}  # (producer, epoch) -> what became of its readings: taken, late, then by CAUSES
-        self._ahead = []  # (producer and epoch, arrival, [(time, frame)]) of batches refused as ahead
+        self._timed_out = []  # (producer and epoch, tick, age, [(time, frame)]) of batches refused for their time
         self._stepped_at = {}
         self.counts = dict.fromkeys(("in", "stored", "filtered", "late", "shed", *CAUSES), 0)
         self._configure(config)
@@ -184,7 +184,7 @@ class Oracle:
         result.alerts = [alert for alert in result.alerts if not self._is_muted(alert)]
         self._mutes = {subject: until for subject, until in self._mutes.items() if until > self.clock}
         new = {name: self.counts[name] - self._before[name] for name in self.counts}
-        new["skew"] += result.folded_ahead
+        new["skew"] += result.recovered
         result.rejected, result.late = {cause: new[cause] for cause in CAUSES if new[cause]}, new["late"]
         return result
 
@@ -296,12 +296,12 @@ class Oracle:
             self._close_windows(np.inf)
             for block in self.blocks:
                 block.closed_until = 0
-        delta, step = command["to"] - self.clock, command["offset"] - self.offset
+        delta = command["to"] - self.clock
         self._stepped_at = {entry: at + delta for entry, at in self._stepped_at.items()}
         self.skipped, self.offset = self.skipped + delta, command["offset"]
         self.clock, self.watermark = command["to"], command["to"] - self.lateness
         self._close_windows(self.watermark)
-        self._fold_ahead(step)
+        self._fold_refused()
 
     def set_clock(self, at):
         self._begin(self._load)
@@ -462,28 +462,32 @@ class Oracle:
         if wrong:
             self._refuse("skew", len(wrong))
             self._result.aside.append((times[wrong[0]], arrival, b"".join(bytes(frames[k * 10 : k * 10 + 10]) for k in wrong), "skew"))
-            self._keep_ahead((batch.producer, batch.epoch), arrival,
-                             [(times[k], bytes(frames[k * 10 : k * 10 + 10])) for k in wrong if times[k] > arrival])  # fmt: skip
+            self._keep_refused((batch.producer, batch.epoch), self._second(), age,
+                               [(times[k], bytes(frames[k * 10 : k * 10 + 10])) for k in wrong])  # fmt: skip
         chosen = sorted((k for k, fits in enumerate(possible) if fits), key=lambda k: times[k])
         whole = b"".join(bytes(frames[k * 10 : k * 10 + 10]) for k in chosen)
         self._fold_frames(whole, 0, np.array([times[k] for k in chosen], np.int64))
         return by_time
 
-    def _keep_ahead(self, key, arrival, readings):
-        if 0 < len(readings) <= MOST_AHEAD:
-            self._ahead.append((key, arrival, readings))
-        while sum(len(each) for _, _, each in self._ahead) > MOST_AHEAD:
-            self._ahead.pop(0)
+    def _second(self):
+        return (self.clock - self.skipped) // 1000
 
-    def _fold_ahead(self, step):
-        kept, self._ahead = self._ahead, []
-        for key, arrival, readings in kept:
-            arrival, before = arrival + step, self._became()
-            fit = sorted((each for each in readings if each[0] <= arrival + self.max_lead), key=lambda each: each[0])
-            self._keep_ahead(key, arrival, [each for each in readings if each[0] > arrival + self.max_lead])
+    def _keep_refused(self, key, tick, age, readings):
+        if 0 < len(readings) <= MOST_KEPT:
+            self._timed_out.append((key, tick, age, readings))
+        while sum(len(each) for *_, each in self._timed_out) > MOST_KEPT:
+            self._timed_out.pop(0)
+
+    def _fold_refused(self):
+        kept, self._timed_out = self._timed_out, []
+        for key, tick, age, readings in kept:
+            before, waited = self._became(), age + 1000 * (self._second() - tick)
+            first, last = self.clock - self.max_skew - waited, self.clock + self.max_lead
+            fit = sorted((each for each in readings if first <= each[0] <= last), key=lambda each: each[0])
+            self._keep_refused(key, tick, age, [each for each in readings if not first <= each[0] <= last])
             self._refuse("skew", -len(fit))
             self._fold_frames(b"".join(frame for _, frame in fit), 0, np.array([time for time, _ in fit], np.int64))
-            self._result.folded_ahead += len(fit)
+            self._result.recovered += len(fit)
             for k, now in enumerate(self._became() if key in self.accounts else ()):
                 self.accounts[key][k] += now - before[k]
 
