@@ -191,6 +191,16 @@ class Engine:
         return self.state.clock_offset
 
     @property
+    def clock_anchor(self) -> int:
+        """The anchor of the log's stamps at the last `clock` command, 0 where none gave one."""
+        return self.state.clock_anchor
+
+    @property
+    def has_refused_times(self) -> bool:
+        """Whether readings are kept that were refused for their time."""
+        return bool(self.state.refused)
+
+    @property
     def cursor(self) -> dict[str, str]:
         """Stream -> last entry read, of logs whose own numbers are no counts."""
         return self.state.cursor

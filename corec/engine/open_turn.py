@@ -171,8 +171,8 @@ class OpenTurn:
         if step and state.intervals:
             self.step([entry for entry, interval in state.intervals.items() if now - state.stepped_at.get(entry, 0) >= interval])
 
-    def set_clock(self, to: int, offset: int = 0) -> None:
-        """Set the clock to *to* ms, also back; from now on it is the log's stamp and *offset* (ms).
+    def set_clock(self, to: int, offset: int = 0, anchor: int = 0) -> None:
+        """Set the clock to *to* ms, also back; from now on it is the log's stamp, which has this *anchor*, and *offset* (ms).
 
         What is open closes where time goes back.  Silence, repairs and intervals know nothing of it.  What was refused for its
         time because the clock was wrong is folded.
@@ -181,7 +181,7 @@ class OpenTurn:
         if to < arena.clock:
             self._close_windows(LATEST_TIME)
         state.stepped_at = {entry: at + to - arena.clock for entry, at in state.stepped_at.items()}
-        state.clock_offset = offset
+        state.clock_offset, state.clock_anchor = offset, anchor
         arena.set_clock(to)
         self._close_windows(arena.watermark)
         self._fold_refused()

@@ -43,6 +43,9 @@ class RefusedTimes:
                 raise ValueError(f"{len(frames)} bytes of frames for {len(batch.offsets)} readings")
             self.keep(batch)
 
+    def __len__(self) -> int:
+        return self._readings
+
     def keep(self, batch: RefusedBatch) -> None:
         """Keep a batch, unless it alone is more than may be kept."""
         if len(batch.offsets) > MOST_KEPT:

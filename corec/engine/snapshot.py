@@ -48,6 +48,7 @@ class Meta(msgspec.Struct):
     shed_by: dict[str, dict[str, Count]] = {}
     pool: bytes = b""  # dtypes.POOL; before version 2 there was none
     clock_offset: int = 0
+    clock_anchor: int = 0
     skipped: int = 0
     refused: list[tuple[Count, Count, int, Count, int, bytes, bytes]] = []
 
@@ -68,7 +69,7 @@ def capture_state(state: EngineState) -> bytes:
         cursor=state.cursor, shard=state.shard,
         fusions=[tuple(fusion) for fusion in state.fusions], mutes=[tuple(mute) for mute in state.mutes],
         audit=state.audit.state.tobytes() if state.audit else b"", shed_by=state.shed_by,
-        pool=arena.pool.tobytes(), clock_offset=state.clock_offset, skipped=arena.skipped,
+        pool=arena.pool.tobytes(), clock_offset=state.clock_offset, clock_anchor=state.clock_anchor, skipped=arena.skipped,
         refused=state.refused.to_list(),
     ))  # fmt: skip
 
@@ -80,7 +81,7 @@ def restore_state(state: EngineState, meta: Meta, segments: Mapping[int, bytes])
     """
     arena = state.arena
     _restore_headers(arena, meta)
-    arena.skipped, state.clock_offset = meta.skipped, meta.clock_offset
+    arena.skipped, state.clock_offset, state.clock_anchor = meta.skipped, meta.clock_offset, meta.clock_anchor
     arena.advance(meta.clock, meta.clock - meta.watermark)
     _restore_pool(arena, meta)
     arena.counters = meta.counters

@@ -65,6 +65,7 @@ class EngineState:
         self.shed_by: dict[str, dict[str, int]] = {}
         self.cursor: dict[str, str] = {}
         self.clock_offset = 0  # ms: the clock is the log's own stamp and this; a `clock` command changes it
+        self.clock_anchor = 0  # of the log's stamps, ms, at the last `clock` command
         self.load = 0.0
         self.arena.keep(self.keep_ms)
 
@@ -191,7 +192,7 @@ class EngineState:
 
     def take_clocks(self, other: "EngineState") -> None:
         """Go on from another engine's time, counters, ledger, marks, and mutes of blocks that are still there."""
-        self.arena.skipped, self.clock_offset = other.arena.skipped, other.clock_offset
+        self.arena.skipped, self.clock_offset, self.clock_anchor = other.arena.skipped, other.clock_offset, other.clock_anchor
         self.arena.advance(other.clock, self.lateness)
         self.arena.counters = other.arena.counters
         self.arena.ledger[:] = other.arena.ledger

@@ -41,14 +41,16 @@ class ArrivalClock:
     def correction(self) -> dict[str, Any] | None:
         """The command that sets the engine's clock where this machine's was stepped; None where all is well.
 
-        The journal's stamps go on as they were: they know nothing of the step.
+        The journal's stamps go on as they were: they know nothing of the step.  Readings that were refused for their time are tried again
+        at each start of the machine too: its clock may be right now.
         """
-        if not self._intake.stamped_here:
+        if self._intake.anchor is None:
             return None
         wall, stamp = self._clock.wall_ms(), self._intake.stamp_now()
         off, ahead = wall - stamp - self._engine.clock_offset, self._engine.clock - wall
+        command = {"op": "clock", "to": wall, "offset": wall - stamp, "anchor": self._intake.anchor}
         if abs(off) <= STEP_MS and ahead <= STEP_MS:
-            return None
+            return command if self._engine.has_refused_times and self._engine.clock_anchor != self._intake.anchor else None
         log.warning("[Pipeline-%s] the node's clock stood %+.1f s off this machine's and goes on from %s UTC", self._instance,
                     max(-off, ahead, key=abs) / 1000, iso(wall)[:-4])  # fmt: skip
-        return {"op": "clock", "to": wall, "offset": wall - stamp}
+        return command

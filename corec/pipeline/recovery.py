@@ -144,7 +144,8 @@ def open_journal(folder: DataFolder, config: Config, node: int, floor: int, else
 
 def journal_intake(folder: DataFolder, journal: Journal, clock: Clock) -> JournalIntake:
     """A journal as its pipeline reads it, stamped by the clock of the data folder."""
-    return JournalIntake(journal, JournalClock(folder.clock, clock).now)
+    stamps = JournalClock(folder.clock, clock)
+    return JournalIntake(journal, stamps.now, stamps.anchor)
 
 
 def _read_redis(store: Store) -> bool:

@@ -42,8 +42,11 @@ class Intake(Protocol):
         """How the log would stamp an entry now (ms); None while that cannot be told."""
 
     @property
-    def stamped_here(self) -> bool:
-        """Whether this machine's own clock gives the stamps; a step of the wall clock is then to be followed."""
+    def anchor(self) -> int | None:
+        """What this machine's clock adds for a stamp (ms), another at each start of the machine; None: another machine gives the stamps.
+
+        A step of the wall clock is to be followed where it is not None.
+        """
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         """Go on behind *offset*; *cursor* is what the engine kept of the last `note`."""
@@ -65,12 +68,11 @@ class JournalIntake:
     """The embedded journal: offsets say everything."""
 
     blind = False
-    stamped_here = True
     fullness = 0.0  # the node looks at its journal itself
 
-    def __init__(self, journal: Log, stamp: Callable[[], int] = wall_ms) -> None:
+    def __init__(self, journal: Log, stamp: Callable[[], int] = wall_ms, anchor: int = 0) -> None:
         """stamp: gives the stamp of a moment, ms."""
-        self._journal, self._stamp = journal, stamp
+        self._journal, self._stamp, self.anchor = journal, stamp, anchor
         self.offset = 0
 
     def stamp_now(self) -> int:

@@ -11,21 +11,22 @@ class JournalClock:
     """Milliseconds that go on as real time does: the wall clock is asked once in each life of the machine.
 
     A file keeps the anchor, so that a node that starts again goes on with the stamps of before.  Any thread may ask.
+    anchor: ms that are added to the boot clock.
     """
 
     def __init__(self, file: Path, clock: Clock = MACHINE) -> None:
         self._file, self._clock, self._boot = file, clock, clock.boot_id()
         self._lock = threading.Lock()
-        self._anchor = self._known_anchor()  # what is to be added to the steady clock
-        if self._anchor is None:
-            self._anchor = clock.wall_ms() - clock.boot_ms()
+        self.anchor = self._known_anchor()  # what is to be added to the steady clock
+        if self.anchor is None:
+            self.anchor = clock.wall_ms() - clock.boot_ms()
             self._keep()
         self._newest = 0
 
     def now(self) -> int:
         """The stamp of this moment, ms since 1970 by the wall clock as it was when the machine started."""
         with self._lock:
-            self._newest = max(self._newest, self._anchor + self._clock.boot_ms())
+            self._newest = max(self._newest, self.anchor + self._clock.boot_ms())
             return self._newest
 
     def _known_anchor(self) -> int | None:
@@ -37,5 +38,5 @@ class JournalClock:
 
     def _keep(self) -> None:
         unfinished = self._file.with_name(self._file.name + ".part")
-        unfinished.write_text(json.dumps({"boot": self._boot, "anchor": self._anchor}))
+        unfinished.write_text(json.dumps({"boot": self._boot, "anchor": self.anchor}))
         os.replace(unfinished, self._file)

@@ -101,7 +101,7 @@ class RedisIntake:
         if self.losses:
             lost()
 
-    stamped_here = False
+    anchor = None
 
     def stamp_now(self) -> int | None:
         """By the newest entry that came and the time since: the server's clock, whatever this machine's says."""

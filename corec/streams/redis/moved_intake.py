@@ -55,7 +55,7 @@ class MovedIntake:
     def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
         self._new.listen(accepted, lost)
 
-    stamped_here = False
+    anchor = None
 
     def stamp_now(self) -> int | None:
         return self._new.stamp_now()
