@@ -21,6 +21,7 @@ class FramesRecording:
 
     unit = "batch"
     names: Mapping[int, str] = {}
+    first_line = 0
 
     def __init__(self, path: Path) -> None:
         self.about = (f"{path}: batches of frames, each with its own time",)
@@ -73,6 +74,7 @@ class BareRecording:
 
     unit = "frame"
     names: Mapping[int, str] = {}
+    first_line = 0
     damaged = False
 
     def __init__(self, path: Path, at: int) -> None:

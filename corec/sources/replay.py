@@ -5,7 +5,7 @@ describes both formats.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +16,32 @@ from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import FrameError, UsageError
 from corec.sources.base import Batch
-from corec.sources.csv_recording import CsvRecording
+from corec.sources.columns import Entities
+from corec.sources.csv_recording import CsvRecording, Options
 from corec.sources.frames_recording import MAGIC, BareRecording, FramesRecording
+from corec.sources.names import NameTable
+from corec.sources.opened_text import OpenedText
 from corec.sources.recording import Recording
 
 
-def open_recording(path: Path, config: Config, *, block: str | None = None, at: int | None = None) -> Recording:
+def open_recording(path: Path, config: Config, *, block: str | None = None, at: int | None = None, options: Options | None = None,
+                   names: NameTable | None = None, follow: Callable[[], bool] | None = None) -> Recording:  # fmt: skip
     """The recording in a file; InputError when it is none.
 
-    block: the entry or block that columns go to.  at: the time (ms) of a file of bare frames.
+    block: the entry or block that columns go to.  at: the time (ms) of a file of bare frames.  names: where new names get their
+    entities.  follow: see `OpenedText`.
     """
     path = Path(path)
-    begin = _first_bytes(path, len(MAGIC))
-    if begin == MAGIC:
+    text = _opened(path, follow)
+    if text.begin.startswith(MAGIC):
         return FramesRecording(path)
     if at is not None:
         return BareRecording(path, at)
     if path.suffix == ".frames":
         hint = "a file of bare 10-byte frames needs --at TIME; `corec export FILE.frames` writes batches"
-        raise FrameError(f"{path}: expected batches behind {MAGIC!r}, got {begin!r}", hint=hint)
-    return CsvRecording(path, config, block)
+        raise FrameError(f"{path}: expected batches behind {MAGIC!r}, got {text.begin!r}", hint=hint)
+    entities = Entities(str(path), config, block, names or NameTable(None, config))
+    return CsvRecording(text, entities, config.max_adelanto * 1000, options)
 
 
 def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
@@ -58,12 +64,11 @@ def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:
         yield content.time + int(content.offsets[start]), frames[start * FRAME_BYTES : end * FRAME_BYTES]
 
 
-def _first_bytes(path: Path, count: int) -> bytes:
+def _opened(path: Path, follow: Callable[[], bool] | None) -> OpenedText:
     try:
-        with path.open("rb") as stream:
-            begin = stream.read(count)
+        text = OpenedText(path, follow)
     except OSError as error:
         raise UsageError(f"{path}: expected a recording, got {(error.strerror or 'an error').lower()}") from None
-    if not begin:
+    if not text.begin:
         raise FrameError(f"{path}: expected a recording, got an empty file")
-    return begin
+    return text

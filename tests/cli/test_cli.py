@@ -416,9 +416,11 @@ def test_replay_refuses_speeds_that_are_none(stored, speed):
 
 
 def test_replay_of_text_and_gaps_says_what_was_left_out(here):
-    (here / "x.csv").write_text("time,a\n0,1\n1,n/a\n2,\nlater,4\n")
-    text = succeeded("replay", "x.csv")
-    assert "1 cell of text" in text and "1 empty cell" in text and "1 row left out, the first at line 5" in text
+    (here / "x.csv").write_text("time,a\n0,1\n1,bad\n1,n/a\n2,\nlater,4\n")
+    text = refused(ExitCode.DATA, "replay", "x.csv")
+    assert "1 cell of text" in text and "1 empty cell" in text and "1 row left out, the first at line 6" in text
+    assert "1 cell with a word for no value skipped, the first: 'n/a'" in text
+    assert succeeded("replay", "x.csv", "--lenient").splitlines()[:3] == text.splitlines()[:3]
 
 
 @pytest.mark.parametrize(

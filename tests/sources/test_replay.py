@@ -112,22 +112,23 @@ def test_one_column_is_the_first_entity(tmp_path):
     assert (recording.rows, recording.notes(), recording.names) == (2, [], {0: "value"})
 
 
-def test_columns_are_entities_by_number_and_devices_by_name(tmp_path):
+def test_columns_are_devices_by_name_and_others_get_entities(tmp_path):
     # Given columns with the name of a device, the id of another, and two that are neither
     recording = opened(tmp_path, "a,time,oven,b,90\n1,0,2,3,4\n")
-    # Then the named ones go there, the others to the entity of their number among all columns
-    assert readings(recording) == [(0, 0, 1, 1.0), (0, 70, 2, 2.0), (0, 2, 1, 3.0), (0, 90, 2, 4.0)]
+    # Then the named ones go there, the others to free entities by the table of names
+    assert readings(recording) == [(0, 0, 1, 1.0), (0, 70, 2, 2.0), (0, 1, 1, 3.0), (0, 90, 2, 4.0)]
     assert recording.about[1:] == (
         "columns oven, 90 -> the device of that name or id",
-        "columns a, b -> casa, wire ids 0 to 2",
+        "columns a, b -> casa, wire ids 0 to 1",
     )
 
 
 @pytest.mark.parametrize(
-    ("block", "ids"), [("casa", [0, 1]), ("casa/2", [20, 21]), ("calle", [70, 90]), ("calle/0", [70, 90])]
+    ("text", "block", "ids"),
+    [("0,1,2\n", "casa", [0, 1]), ("0,1,2\n", "casa/2", [20, 21]), ("time,a,b\n0,1,2\n", "casa/2", [20, 21])]
 )
-def test_block_chooses_where_columns_go(tmp_path, block, ids):
-    recording = opened(tmp_path, "0,1,2\n", block=block)
+def test_block_chooses_where_columns_go(tmp_path, text, block, ids):
+    recording = opened(tmp_path, text, block=block)
     assert [id for _, id, *_ in readings(recording)] == ids
 
 
@@ -137,8 +138,10 @@ def test_block_chooses_where_columns_go(tmp_path, block, ids):
         ("0,1\n", "cosa", 'did you mean "casa"'),
         ("0,1\n", "casa/3", 'did you mean "casa"'),
         ("0,1\n", "x", "casa, calle"),
-        ("0,1,2,3\n", "calle", "at most 2 value columns, the entities of calle, got 3"),
-        ("time,a,70\n0,1,2\n", "calle", "got wire id 70 for 'a' and for '70'"),
+        ("0,1,2\n", "calle", "a first line with the names of the devices of calle"),
+        ("time,oven,70\n0,1,2\n", "calle", "got wire id 70 for 'oven' and for '70'"),
+        ("0" + ",1" * 31 + "\n", "casa", "at most 30 value columns, the entities of casa, got 31"),
+        ("time" + ",a" * 31 + "\n0" + ",1" * 31 + "\n", "casa", "at most 30 value columns, the entities of casa, got 31"),
     ],
 )
 def test_columns_without_an_entity_are_refused(tmp_path, text, block, message):
@@ -148,7 +151,7 @@ def test_columns_without_an_entity_are_refused(tmp_path, text, block, message):
 
 
 def test_empty_cells_are_skipped_and_text_is_a_failure(tmp_path):
-    recording = opened(tmp_path, "time,a,b\n0,1,\n1,n/a,2\n2,,\n3,4\n")
+    recording = opened(tmp_path, "time,a,b\n0,1,\n1,broken,2\n2,,\n3,4\n")
     assert readings(recording) == [(0, 0, 1, 1.0), (1000, 0, 1, None), (1000, 1, 1, 2.0), (3000, 0, 1, 4.0)]
     assert recording.notes() == ["1 cell of text counted as failed readings, most in column a", "4 empty cells skipped"]
     # and the engine takes the text for what it is
@@ -159,12 +162,15 @@ def test_rows_that_cannot_be_read_are_counted_and_named(tmp_path):
     recording = opened(tmp_path, "time,a\n2025-01-01,1\nlater,2\n2025-01-02,3,4\n2025-01-03,5\n")
     assert [value for *_, value in readings(recording)] == [1.0, 5.0]
     assert recording.notes() == [
-        "2 rows left out, the first at line 3: expected a time, ISO 8601 without a zone, taken as UTC, got 'later'"
+        "2 rows left out, the first at line 3: expected a time, ISO 8601 without a zone, taken as UTC, got 'later'",
+        "  1 row without a time, the first at line 3: expected a time, ISO 8601 without a zone, taken as UTC, got 'later'",
+        "  1 row with more cells than columns, the first at line 4: expected 2 values, got 3; decimals take a point",
     ]
+    assert recording.damaged
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_delimiters_are_known_by_the_first_line(tmp_path, delimiter):
+def test_delimiters_are_known_by_what_they_separate(tmp_path, delimiter):
     text = "time,a,b\r\n0,1,2\r\n".replace(",", delimiter)
     assert len(readings(opened(tmp_path, "\ufeff" + text))) == 2
 
@@ -213,8 +219,9 @@ def test_value_too_large_for_a_frame_is_a_failure(tmp_path):
         ("time,a\nyesterday,1\n", "expected a time in column time, got 'yesterday' - at line 2"),
         ("a,b\n1,2\n", None),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe" * 50, "expected a CSV in UTF-8"),
-        ("time,a\n0,1\n".encode("utf-16"), "expected a CSV in UTF-8"),
-        (b"time,a\n0,1\n" * 5000 + b"\xff\xff\n", "behind row"),
+        ("time,a\n46052.5,1\n46052.6,2\n", "expected a time in column time, got '46052.5' - at line 2"),
+        ("date,a\n2612-01-30,1\n", "expected a time in column date, got '2612-01-30' - at line 2"),
+        ("time,a\n03/04/2026,1\n", "--dates dmy"),
     ],
 )
 def test_what_is_no_csv_is_refused_with_a_reason(tmp_path, text, message):
