@@ -31,7 +31,7 @@ SHOWN = 40
 def split_line(line: str, delimiter: str) -> list[str]:
     """The cells of a line; csv.Error where a quote is not closed. A space as delimiter stands for any number of them."""
     if '"' in line:
-        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True), [])
+        return next(csv.reader(line.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True, strict=True), [])
     return line.split() if delimiter == " " else line.split(delimiter)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from corec.config import BlockEntry, Config
-from corec.config.problem import did_you_mean
+from corec.config.problem import did_you_mean, suggestion
 from corec.errors import UsageError
 from corec.sources.cells import shown
 from corec.sources.names import NameTable, device_ids
@@ -59,6 +59,7 @@ class Entities:
         self.target = find_target(config, block)
         self._file, self._table = file, names
         self._devices, self._near = _devices(config, self.target.entry)
+        self._lowered = {_plain(name): name for name in self._devices if not name.isdecimal()}
         self._known: dict[str, Entity] = {}
 
     @property
@@ -167,7 +168,8 @@ class Entities:
         return entity._replace(how="near")
 
     def _hint(self, name: str) -> str | None:
-        return did_you_mean(name, list(self._devices)) if self._devices else None
+        near = suggestion(_plain(name), self._lowered)
+        return f'did you mean "{self._lowered[near]}"?' if near else None
 
 
 def find_target(config: Config, block: str | None) -> Target:

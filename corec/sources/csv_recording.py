@@ -12,12 +12,12 @@ from corec.errors import FrameError
 from corec.sources.cells import find_decimal, is_gap, shown, split_line
 from corec.sources.columns import Entities, Entity
 from corec.sources.csv_batches import CsvBatches, Part, Row
-from corec.sources.dialect import DELIMITERS, find_dialect, is_comment
+from corec.sources.dialect import COMMENTS, DELIMITERS, find_dialect, is_comment
 from corec.sources.left_out import LeftOut
 from corec.sources.opened_text import Line, OpenedText
 from corec.sources.recording import RecordingPiece
 from corec.sources.shape import Cells, Shape, Start, Value, describe, find_start, is_header, is_time_name, renamed
-from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader
+from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader, kind_of, needs_order
 from corec.sources.time_order import Leaps, newest_first
 
 #: Lines from which dialect and columns are found.
@@ -52,7 +52,10 @@ class CsvRecording:
         self._left, self._headers = LeftOut(), list[str]()
         self._lines = text.lines()
         self._sample = list(takewhile(bool, islice(self._lines, SAMPLE)))
+        if not self._sample:
+            raise FrameError(f"{text.path}: expected a recording, got an empty file")
         self._dialect = find_dialect([(line.number, line.text) for line in self._sample if not line.problem])
+        self._sample = list(_with_whole_names(self._sample, self._dialect.delimiter))
         numbers, cells = self._sample_rows()
         start = self._start(numbers, cells)
         self._first_line = numbers[start.first]
@@ -136,6 +139,10 @@ class CsvRecording:
                 f"separate columns by one of {' '.join(DELIMITERS[:2])} tab {DELIMITERS[3]}; {_KINDS}",
             )
         start = find_start(rows)
+        if start is not None and start.header is None and (names := self._commented_names(numbers[start.first], len(rows[start.first]))):
+            numbers.insert(start.first, names.number)
+            rows.insert(start.first, split_line(names.text, self._dialect.delimiter))
+            start = find_start(rows)
         if start is not None:
             return start
         column = next((index for index, cell in enumerate(rows[0]) if is_time_name(cell)), 0)
@@ -146,10 +153,19 @@ class CsvRecording:
         got = shown(rows[1][column].strip()) if column < len(rows[1]) else "a row without it"
         self._refuse(f"a time in column {name}, got {got} - at line {numbers[1]}", HINT)
 
+    def _commented_names(self, before: int, width: int) -> Line | None:
+        """The last comment before the first row, where it has as many cells: names behind a comment sign."""
+        for line in reversed(self._sample):
+            if line.number < before and is_comment(line.text):
+                text = line.text.lstrip("".join(COMMENTS)).strip()
+                return line._replace(text=text) if len(split_line(text.replace('"', ""), self._dialect.delimiter)) == width else None
+        return None
+
     def _refuse(self, text: str, hint: str) -> NoReturn:
         first = self._sample[0]
         if first.problem or not first.text.replace("\t", "").isprintable():
-            text = f"a CSV in UTF-8, UTF-16 or Latin-1, got {first.problem or 'bytes that are no text: ' + shown(first.text)}"
+            got = first.problem.partition("got ")[2] or first.problem or f"bytes that are no text: {shown(first.text)}"
+            text = f"a CSV in UTF-8, UTF-16 or Latin-1, got {got} - at line 1"
         raise FrameError(f"{self._text.path}: expected {text}", hint=hint)
 
     def _time_reader(self, shape: Shape, rows: list[Cells]) -> TimeReader:
@@ -162,10 +178,10 @@ class CsvRecording:
         order, certain = day_order(cells)
         if not certain and self._text.regular:
             order, _ = day_order(_time_texts(shape, self._all_cells()))
-        if order is None and any(len(cell.split("/")[0]) < 4 for cell in cells):
+        if order is None and any(map(needs_order, cells)):
             self._refuse(
-                f"dates of which one says whether the day or the month comes first, got dates as {shown(cells[0])}",
-                "--dates dmy (day, month, year) or --dates mdy says it",
+                f"dates that say in which order day, month and year stand, got dates as {shown(cells[0])}",
+                "--dates dmy (day first), --dates mdy or --dates ymd says it",
             )
         return find_reader(cells, self._options.zone, order)
 
@@ -251,7 +267,7 @@ class CsvRecording:
             if line is None:
                 yield None
                 continue
-            if line.number < self._first_line or not line.problem and not line.text.strip() or is_comment(line.text):
+            if not line.problem and not line.text.strip() or is_comment(line.text):
                 continue
             try:
                 cells = [] if line.problem else split_line(line.text, delimiter)
@@ -259,6 +275,8 @@ class CsvRecording:
                 line = line._replace(problem=f"expected quotes that close, got {error}")
             if line.problem:
                 self._left.row(line.number, "without readable text", line.problem)
+                continue
+            if line.number < self._first_line:
                 continue
             time = self._time(cells, part.shape, line)
             if time is not None:
@@ -308,6 +326,31 @@ class CsvRecording:
 
     def _leave_leap(self, row: Row) -> None:
         self._left.row(row.line, "of a time ahead of the others", f"expected a time near those around it, got {iso(row.time)[:-4]} UTC")
+
+
+def _with_whole_names(lines: list[Line], delimiter: str) -> Iterator[Line]:
+    """The lines, those joined that quotes hold together in names before the first time."""
+    following, timed = 0, False
+    for place, line in enumerate(lines):
+        if place < following:
+            continue
+        for end in range(place + 2, min(place + 2 + HEADERS, len(lines))) if '"' in line.text and not timed else ():
+            if not _is_open(line.text, delimiter):
+                break
+            text = "\n".join(one.text for one in lines[place:end])
+            if not _is_open(text, delimiter) and not any(map(kind_of, split_line(text, delimiter))):
+                line, following = line._replace(text=text), end
+        timed = timed or not _is_open(line.text, delimiter) and any(map(kind_of, split_line(line.text, delimiter)))
+        yield line
+
+
+def _is_open(text: str, delimiter: str) -> bool:
+    """Whether a quote of a line does not close."""
+    try:
+        split_line(text, delimiter)
+    except csv.Error:
+        return True
+    return False
 
 
 def _values_of(shape: Shape, rows: list[Cells]) -> Iterator[str]:

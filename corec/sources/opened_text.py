@@ -134,7 +134,7 @@ def _unpacked(raw: IO[bytes], begin: bytes) -> tuple[IO[bytes], str]:
     if begin.startswith(b"\x1f\x8b"):
         return io.BufferedReader(gzip.GzipFile(fileobj=raw)), "gzip"
     if begin.startswith(b"\x28\xb5\x2f\xfd"):
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)), "zstd"
+        return io.BufferedReader(_FromZstd(raw)), "zstd"
     return raw, ""
 
 
@@ -159,25 +159,63 @@ def _is_ascii(text: bytes) -> bool:
     return len(text) > 2 and text.isascii() and all(text)
 
 
-class _FromUtf16(io.RawIOBase):
-    """A stream of UTF-16 as one of UTF-8."""
+class _Converted(io.RawIOBase):
+    """A stream whose bytes are made from those of another."""
 
-    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._ready = stream, b""
-        self._decoder = getincrementaldecoder(encoding)("replace")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray) -> int:
         while not self._ready:
-            part = self._stream.read(_PART)
-            self._ready = self._decoder.decode(part, final=not part).lstrip("\ufeff").encode()
+            part = self._stream.read(self.part)
+            self._ready = self.convert(part)
             if not part and not self._ready:
                 return 0
         count = min(len(buffer), len(self._ready))
         buffer[:count], self._ready = self._ready[:count], self._ready[count:]
         return count
+
+    part = _PART  # bytes that are converted at once
+
+    def convert(self, part: bytes) -> bytes:
+        """The bytes made from *part*; b"" is the end."""
+        raise NotImplementedError
+
+
+class _FromUtf16(_Converted):
+    """UTF-16 as UTF-8."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        super().__init__(stream)
+        self._decoder = getincrementaldecoder(encoding)("replace")
+
+    def convert(self, part: bytes) -> bytes:
+        return self._decoder.decode(part, final=not part).lstrip("\ufeff").encode()
+
+
+class _FromZstd(_Converted):
+    """The content of Zstandard frames; ZstdError where the last one ends early, which the package's own reader does not say."""
+
+    part = 512  # of which at most 16 MB come: blocks of four bytes stand for 128 KB
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream)
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun = False
+
+    def convert(self, part: bytes) -> bytes:
+        if not part and self._begun and not self._frame.eof:
+            raise zstandard.ZstdError("the last frame ends early")
+        content = b""
+        while part:
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            content += self._frame.decompress(part)
+            self._begun, part = True, self._frame.unused_data
+        return content
 
 
 def _backward(stream: IO[bytes]) -> Iterator[bytes]:

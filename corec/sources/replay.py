@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from corec._core.wire import FRAME_BYTES, envelope_head
+from corec._core.wire import FRAME_BYTES, Envelope, envelope_head, pack_envelope, unpack_envelope
 from corec.config import Config
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
-from corec.errors import FrameError, UsageError
+from corec.errors import DamagedBatch, FrameError, UsageError
 from corec.sources.base import Batch
 from corec.sources.columns import Entities
 from corec.sources.csv_recording import CsvRecording, Options
@@ -33,10 +33,11 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
     """
     path = Path(path)
     text = _opened(path, follow)
-    if text.begin.startswith(MAGIC):
-        return FramesRecording(path)
-    if at is not None:
-        return BareRecording(path, at)
+    if text.begin.startswith(MAGIC) or at is not None:
+        text.close()
+        if follow or not text.regular:
+            raise UsageError(f"{path}: expected a CSV, got frames, which are not read from a pipe or with --follow")
+        return FramesRecording(path) if at is None else BareRecording(path, at)
     if path.suffix == ".frames":
         hint = "a file of bare 10-byte frames needs --at TIME; `corec export FILE.frames` writes batches"
         raise FrameError(f"{path}: expected batches behind {MAGIC!r}, got {text.begin!r}", hint=hint)
@@ -47,13 +48,37 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
 def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
     """Fold the content of a piece into an engine, every reading at its own time."""
     if isinstance(content, bytes):
-        yield engine.turn([(content, envelope_head(content)[5])])
+        yield engine.turn(list(_arrivals(content, engine.config.max_skew * 1000)))
     elif len(canales := np.unique(content.canal)) == 1:
         times = content.time + content.offsets.astype(np.int64)
         yield engine.feed_arrays(content.ids, content.valores, at=times, channel=int(canales[0]))
     else:
         for moment, frames in _moments(content):
             yield engine.feed(frames, at=moment)
+
+
+def _arrivals(envelope: bytes, most: int) -> Iterator[tuple[bytes, int]]:
+    """The envelope with its newest time as its arrival, in parts of which none covers more than *most* ms."""
+    head = envelope_head(envelope)
+    try:
+        batch = unpack_envelope(envelope)
+    except DamagedBatch:  # the engine counts it
+        yield envelope, head[5]
+        return
+    times = batch.time + (np.zeros(batch.count, np.int64) if batch.offsets is None else batch.offsets.astype(np.int64))
+    start, low, high = 0, batch.time, batch.time
+    for place, time in enumerate(times.tolist() if batch.offsets is not None and np.ptp(times) > most else ()):
+        low, high = (min(low, time), max(high, time)) if place > start else (time, time)
+        if high - low > most:
+            yield _part(batch, slice(start, place)), int(times[start:place].max())
+            start, low, high = place, time, time
+    yield (_part(batch, slice(start, batch.count)) if start else envelope), int(times[start:].max()) if batch.count else batch.time
+
+
+def _part(batch: Envelope, readings: slice) -> bytes:
+    frames = batch.frames[readings.start * FRAME_BYTES : readings.stop * FRAME_BYTES]
+    return pack_envelope(bytes(frames), producer=batch.producer, epoch=batch.epoch, sequence=batch.sequence + readings.start,
+                         time=batch.time, offsets=batch.offsets[readings])  # fmt: skip
 
 
 def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:

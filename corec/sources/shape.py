@@ -5,6 +5,7 @@ A wide file has a column for each sensor. A long one has a row for each reading,
 
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import NamedTuple
 
 from corec.common.text import elided
@@ -65,7 +66,8 @@ class Shape(NamedTuple):
     def sensor(self, cells: Cells, value: Value) -> str:
         """The name of the sensor whose value stands in a row of a long file."""
         parts = [clean_name(cells[index]) for index in self.keys]
-        parts += [value.name] if len(self.values) > 1 or value.name.casefold() not in VALUE_NAMES else []
+        named = self.header and value.name.casefold() not in VALUE_NAMES
+        parts += [value.name] if named or len(self.values) > 1 else []
         return ".".join(part for part in parts if part)
 
 
@@ -93,14 +95,14 @@ def find_start(rows: list[Cells]) -> Start | None:
     names = [] if header is None else _unique(clean_name(cell) for cell in rows[header])
     while names and not names[-1]:
         names.pop()
-    units = None if header is None else _units(rows[header + 1 : first])
+    below = [] if header is None else list(takewhile(_is_text, rows[header + 1 : first]))
     body = rows[first:]
     chosen = _best_time(times, names)
     pair = _clock_column(body, chosen, names)
     all_names = names or [f"column{number}" for number in range(width)]
-    shape = _classified(all_names, body, (chosen,) if pair is None else (chosen, pair), units, bool(names))
-    begin = 0 if header is None else header + 1 + (units is not None)
-    return Start(shape._replace(elapsed=not dated), min(begin, first), header, units is not None)
+    shape = _classified(all_names, body, (chosen,) if pair is None else (chosen, pair), below[0] if below else None, bool(names))
+    begin = 0 if header is None else header + 1 + len(below)
+    return Start(shape._replace(elapsed=not dated), begin, header, bool(below))
 
 
 def is_header(shape: Shape, cells: Cells) -> bool:
@@ -128,7 +130,7 @@ def renamed(shape: Shape, cells: Cells) -> Shape:
 
 def clean_name(text: str) -> str:
     """A name as it is kept and shown: printable, without spaces around it, and short."""
-    text = text.strip().strip('"').strip().lstrip("\ufeff")
+    text = " ".join(text.strip().strip('"').lstrip("\ufeff").split())
     return elided(text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text), NAME_LENGTH)
 
 
@@ -212,8 +214,9 @@ def _header(head: list[Cells], times: list[int], width: int) -> int | None:
     """Which of the rows before the first time has the names of the columns."""
     possible = [number for number, cells in enumerate(head) if _may_name(cells, times)]
     named = [number for number in possible if any(is_time_name(_at(head[number], index)) for index in times)]
+    full = [number for number in named if len(head[number]) >= width - 1]
     if named:
-        return named[-1]
+        return full[0] if full else named[-1]
     wide = [number for number in possible if len(head[number]) >= width - 1]
     return wide[-2] if len(wide) > 1 and _are_units(head[wide[-1]]) else wide[-1] if wide else None
 
@@ -223,9 +226,9 @@ def _may_name(cells: Cells, times: list[int]) -> bool:
     return len(cells) > 1 and bool(texts) and any(not is_number(_at(cells, index)) for index in times)
 
 
-def _units(rows: list[Cells]) -> Cells | None:
-    """The row of units: the one below the header, where it has texts only."""
-    return rows[0] if rows and any(rows[0]) and not any(map(is_number, rows[0])) else None
+def _is_text(cells: Cells) -> bool:
+    """Whether a row below the names may have units: it has texts only."""
+    return any(map(str.strip, cells)) and not any(map(is_number, cells))
 
 
 def _are_units(cells: Cells) -> bool:
@@ -267,13 +270,16 @@ def _classified(names: list[str], body: list[Cells], times: tuple[int, ...], uni
             numbers.append(index)
         else:
             texts.append(index)
-    keys, values, others = _long(names, numbers, texts) if header else ((), numbers, texts)
+    repeats = len({tuple(_at(row, index) for index in times) for row in body}) < len(body)
+    keys, values, others = _long(names, numbers, texts) if header else ([], numbers, texts)
+    if not keys and repeats and (found := _keys_by_content(body, names, numbers, texts)):
+        keys, values, others = found, [index for index in numbers if index not in found], []
     if not keys and not values:
         values, others = others, []
     left += [(names[index] or f"number {index + 1}", "text" if index in texts else "not the values") for index in others]
     unit = [_unit(cell) for cell in units or ()]
-    found = tuple(Value(index, names[index] or f"column{index + 1}", unit[index] if index < len(unit) else "") for index in values)
-    return Shape(tuple(names), header, times, tuple(keys), found, tuple(left))
+    columns = tuple(Value(index, names[index] or f"column{index + 1}", unit[index] if index < len(unit) else "") for index in values)
+    return Shape(tuple(names), header, times, tuple(keys), columns, tuple(left))
 
 
 def _long(names: list[str], numbers: list[int], texts: list[int]) -> tuple[list[int], list[int], list[int]]:
@@ -289,6 +295,20 @@ def _long(names: list[str], numbers: list[int], texts: list[int]) -> tuple[list[
     values = rest if valued is None else [valued]
     others = [index for index in (*numbers, *texts) if index not in (*keys, *values)]
     return sorted(keys, key=lambda index: (lowered[index] in _METRICS, _metric_place(lowered[index]), index)), values, others
+
+
+def _keys_by_content(body: list[Cells], names: list[str], numbers: list[int], texts: list[int]) -> list[int]:
+    """Columns that name the sensor where several rows have one time, whatever the columns are called."""
+    if texts and len(numbers) == 1:
+        return texts
+    if any(names[index].casefold() in VALUE_NAMES for index in numbers):
+        return [index for index in numbers if names[index].casefold() not in VALUE_NAMES and _repeats(body, index)]
+    return []
+
+
+def _repeats(body: list[Cells], index: int) -> bool:
+    cells = [_at(row, index).strip() for row in body]
+    return all(map(str.isdecimal, cells)) and 2 * len(set(cells)) <= len(cells)
 
 
 def _metric_place(name: str) -> int:

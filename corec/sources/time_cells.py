@@ -12,8 +12,13 @@ from corec.errors import UsageError
 EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
 #: Units of numbers since 1970, by how many of them are a millisecond. In the years above no number has two of them.
 EPOCHS = {"seconds": 0.001, "milliseconds": 1, "microseconds": 1_000, "nanoseconds": 1_000_000}
+#: Of day, month and year, and what they are called.
+ORDERS = {"dmy": "day/month/year", "mdy": "month/day/year", "ymd": "year/month/day"}
 #: Seconds since the start of a recording: the first is below, none is above.
 ELAPSED_START, ELAPSED_MOST = 10_000, 1e8
+HOUR_MS = 3_600_000
+#: Dates that are looked at for the way from one to the next.
+MOST_DATES = 10_000
 HINT = (
     "ISO 8601, as 2026-01-31 12:00:00 or with +01:00; 31.01.2026 12:00; 20260131120000; or a number of s, ms, µs or ns since 1970;"
     " years 1990 to 2099"
@@ -50,8 +55,8 @@ def kind_of(cell: str) -> str | None:
     """How a cell writes a time: "iso", "date", "named", "compact" or "epoch"; None for what is no time of 1990 to 2099."""
     text = cell.strip()
     for kind, parse in _PARSERS.items():
-        if kind == "date":  # either order will do
-            if any(_possible(parse, text, order) for order in ("dmy", "mdy")):
+        if kind == "date":  # any order will do
+            if any(_possible(parse, text, order) for order in ORDERS):
                 return kind
         elif _possible(parse, text, "dmy"):
             return kind
@@ -70,13 +75,20 @@ def is_date_only(cell: str) -> bool:
     return len(text) <= 11 and ":" not in text and kind_of(text) in ("iso", "date", "named", "compact")
 
 
-def day_order(cells: Iterable[str]) -> tuple[str | None, bool]:
-    """("dmy" or "mdy", whether that is certain): by a day above 12, else by which order makes the shorter way from date to date.
+def needs_order(cell: str) -> bool:
+    """Whether a date does not begin with a year of four digits."""
+    found = _DATE.fullmatch(cell.strip())
+    return bool(found) and len(found[1]) < 4
 
-    None where nothing says it.
+
+def day_order(cells: Iterable[str]) -> tuple[str | None, bool]:
+    """("dmy", "mdy" or, for years of two digits, "ymd"; whether it is certain).
+
+    It is certain where all dates are possible in one order only. Else the order counts in which it is the shortest way from date to
+    date; None where that says nothing.
     """
-    times: dict[str, list[int]] = {"dmy": [], "mdy": []}
-    above = Counter[str]()
+    times: dict[str, list[int]] = {}
+    wrong = Counter[str]()
     before = ""
     for cell in cells:
         found = _DATE.fullmatch(cell.strip())
@@ -84,17 +96,22 @@ def day_order(cells: Iterable[str]) -> tuple[str | None, bool]:
             continue
         if found[2] == ".":
             return "dmy", True
-        above["dmy"] += int(found[1]) > 12
-        above["mdy"] += int(found[3]) > 12
-        date = "/".join(found.group(1, 3, 4))
-        if date != before and len(times["dmy"]) < 10_000 and all(_possible(_read_date, date, order) for order in times):
-            for order, moments in times.items():
-                moments.append(_ms_of(_read_date(date, order), UTC))
+        date = found[2].join(found.group(1, 3, 4))
+        if date == before:
+            continue
         before = date
-    if above["dmy"] != above["mdy"]:
-        return max(above, key=above.__getitem__), True
-    ways = {order: sum(abs(b - a) for a, b in zip(moments, moments[1:])) for order, moments in times.items()}
-    return (min(ways, key=ways.__getitem__), False) if ways["dmy"] != ways["mdy"] else (None, False)
+        for order in ("dmy", "mdy", "ymd") if found[2] == "-" and len(found[4]) == 2 else ("dmy", "mdy"):
+            moments = times.setdefault(order, [])
+            if not _possible(_read_date, date, order):
+                wrong[order] += 1
+            elif len(moments) < MOST_DATES:
+                moments.append(_ms_of(_read_date(date, order), UTC))
+    best = [order for order in times if wrong[order] == min(wrong[one] for one in times)]
+    if len(best) == 1:
+        return best[0], True
+    ways = {order: sum(abs(b - a) for a, b in zip(times[order], times[order][1:])) for order in best}
+    shortest = [order for order in best if ways[order] == min(ways.values())]
+    return (shortest[0] if len(shortest) == 1 else None), False
 
 
 class TimeReader:
@@ -138,7 +155,7 @@ class TimeReader:
         first, second = (_ms_of(moment.replace(fold=fold), self._zone) for fold in (0, 1))
         # An hour comes twice: the time that goes on from the row before
         ms = min(first, second, key=lambda time: abs(time - self._last - self._step)) if self._last else first
-        if self._last and ms != self._last:
+        if 0 < abs(ms - self._last) <= HOUR_MS:
             self._step = ms - self._last
         self._last = ms
         return ms
@@ -149,7 +166,7 @@ class TimeReader:
         if self.kind == "elapsed":
             return "seconds since 1970"
         way = {"iso": "ISO 8601", "compact": "dates as 20260131", "named": "dates with names of months"}.get(self.kind)
-        way = way or ("day/month/year" if self._order == "dmy" else "month/day/year")
+        way = way or ORDERS[self._order]
         return f"{way} with a zone" if zoned else f"{way} without a zone, taken as {getattr(self._zone, 'key', 'UTC')}"
 
 
@@ -190,8 +207,10 @@ def _read_date(text: str, order: str) -> datetime:
     if len(first) == 4:
         year, month, day = first, second, third
     else:
-        year = third
-        day, month = (first, second) if order == "dmy" else (second, first)
+        parts = dict(zip(order, (first, second, third)))
+        year, month, day = parts["y"], parts["m"], parts["d"]
+    if len(year) not in (2, 4):
+        raise ValueError("no year")
     return _moment(year, int(month), day, clock)
 
 

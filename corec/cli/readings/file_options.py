@@ -14,7 +14,7 @@ _OPTIONS = (
     click.option("--block", metavar="ID", help="Entry or block that columns go to.  [default: the first entry]"),
     click.option("--at", type=Moment(), help="Time of all frames in a file of bare frames."),
     click.option("--zone", metavar="NAME", help="Time zone of times that have none, as Europe/Berlin.  [default: UTC]"),
-    click.option("--dates", type=click.Choice(["dmy", "mdy"]), help="Day or month first, where the dates of the file do not say it."),
+    click.option("--dates", type=click.Choice(["dmy", "mdy", "ymd"]), help="Order of day, month and year, where the file does not say it."),
     click.option("--follow", is_flag=True, help="Go on with what is written to FILE, until Ctrl-C."),
     click.option("--lenient", is_flag=True, help="End with 0 also where rows or columns were left out, or readings refused."),
 )
