@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from corec._core.wire import FRAME_BYTES, HEADER, MAX_FRAMES, envelope_head, pack_envelope
+from corec._core.wire import FRAME_BYTES, HEADER, MAX_FRAMES, OFFSETS, ZSTD, envelope_head, pack_envelope
 from corec.common.times import iso
 from corec.common.units import MB
 from corec.errors import DamagedBatch, FrameError
@@ -14,8 +14,7 @@ from corec.sources.recording import RecordingPiece
 MAGIC = b"CCFRAME1"
 _ENVELOPE = b"CB\x01"
 _BLOCK = 1 << 16
-#: Bytes of a frame with its offset: the most that one takes in an envelope.
-MOST_BYTES = 14
+_ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 #: How many times its size may be read in a damaged file, in search of sound batches.
 SEARCHED = 16
 #: Bare frames in one piece.
@@ -141,12 +140,17 @@ def _envelope_at(stream: BinaryIO, position: int, size: int) -> bytes | None:
 def _claimed(stream: BinaryIO, position: int, size: int) -> int:
     """Bytes of the envelope of which the head at *position* may be; 0 where it is none."""
     stream.seek(position)
-    head = stream.read(HEADER.size)
+    head = stream.read(HEADER.size + len(_ZSTD_FRAME))
     if len(head) < HEADER.size or not head.startswith(_ENVELOPE):
         return 0
-    _, _, _, count, _, _, _, _, length, _ = HEADER.unpack(head)
-    possible = count <= MAX_FRAMES and length <= MOST_BYTES * count + MB
-    return HEADER.size + length if possible and position + HEADER.size + length <= size else 0
+    _, _, flags, count, _, _, _, _, length, _ = HEADER.unpack_from(head)
+    plain = (FRAME_BYTES + 4 * bool(flags & OFFSETS)) * count
+    if flags & ZSTD:
+        possible = head.endswith(_ZSTD_FRAME) and length <= plain + MB
+    else:
+        possible = length == plain
+    end = position + HEADER.size + length
+    return HEADER.size + length if possible and count <= MAX_FRAMES and end <= size else 0
 
 
 def _begins(stream: BinaryIO, position: int) -> Iterator[int]:

@@ -1,10 +1,12 @@
 """corec.sources.replay and corec.common.times: recordings of every kind, good and bad."""
 
+import os
+import time
 
 import numpy as np
 import pytest
 
-from corec._core.wire import encode_frames
+from corec._core.wire import HEADER, encode_frames, pack_envelope
 from corec.common.times import clock, detect, iso, require_time
 from corec.config import parse
 from corec.engine import Engine
@@ -278,6 +280,44 @@ def test_torn_end_and_garbage_between_are_left_out(tmp_path, cut):
     recording = open_recording(frames_file(tmp_path, [sent[0], b"CB\x01garbage", sent[1], sent[2][:-cut]]), CONFIG)
     assert [piece.readings for piece in recording.pieces()] == [100, 100]
     assert f"the first at byte {len(MAGIC) + len(sent[0]):,}" in recording.notes()[0]
+
+
+def test_a_batch_that_covers_days_is_folded_whole(tmp_path):
+    # Given a batch as `corec send` makes it of an old file: its time is that of its first row, and it goes on for a week
+    hours = np.arange(168, dtype=np.int32) * 3_600_000
+    frames = encode_frames(np.zeros(168, np.uint32), 1, np.arange(168.0), True)
+    file = tmp_path / "x.frames"
+    write_frames(file, [pack_envelope(frames, producer=3, epoch=1, sequence=0, time=NEW_YEAR, offsets=hours)] * 2)
+    # When it is replayed, Then every reading counts at its own time, and once
+    ledger = replayed(open_recording(file, CONFIG)).ledger
+    assert (ledger["in"], ledger["rejected_skew"], ledger["late"], ledger["rejected_repeated"]) == (336, 0, 0, 168)
+
+
+def test_frames_that_are_cut_short_while_they_are_read_end_there(tmp_path):
+    # Given a recording that somebody empties while it is read
+    file = tmp_path / "x.frames"
+    write_frames(file, envelopes(2000))
+    recording = open_recording(file, CONFIG)
+    pieces = recording.pieces()
+    assert next(pieces).readings == 100
+    os.truncate(file, 100)
+    # Then what was there is read, the rest is counted, and no signal ends the process
+    assert sum(piece.readings for piece in pieces) < 199_900
+    assert recording.damaged
+
+
+def test_damaged_frames_are_read_quickly(tmp_path):
+    # Given 4 MB of what looks like heads of large batches, with sound ones before and behind it
+    first, last = envelopes(2)
+    head = HEADER.pack(b"CB", 1, 1, 1_000_000, 1, 1, 1, NEW_YEAR, 2_000_000, 0)
+    began = time.process_time()
+    recording = open_recording(frames_file(tmp_path, [first, head * 100_000, last]), CONFIG)
+    # Then both sound ones are found
+    assert [piece.content for piece in recording.pieces()] == [first, last]
+    # and where even their content looks right, the search ends, and what it did not look through is counted
+    recording = open_recording(frames_file(tmp_path, [first, (head + b"\x28\xb5\x2f\xfd") * 100_000, last]), CONFIG)
+    assert [piece.content for piece in recording.pieces()] == [first]
+    assert recording.damaged_bytes == 5_200_000 + len(last) and time.process_time() - began < 10
 
 
 def test_bare_frames_have_the_time_that_is_given(tmp_path):
