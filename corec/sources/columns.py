@@ -6,6 +6,7 @@ without names are entities by their number, never among devices that have names.
 """
 
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from corec.config import BlockEntry, Config
@@ -70,6 +71,12 @@ class Entities:
             if entity.found:
                 names.setdefault(entity.id, name)
         return names
+
+    @property
+    def devices(self) -> str:
+        """A hash of the devices, and of where other names go."""
+        known = {name: [entity.id for entity in entities] for name, entities in sorted(self._devices.items())}
+        return blake2b(repr((known, self.target.id, self.target.slots)).encode(), digest_size=8).hexdigest()
 
     def find(self, sensors: Iterable[Sensor]) -> list[Entity]:
         """An entity for each (name, unit)."""

@@ -79,6 +79,14 @@ class CsvRecording:
         return self._first_line
 
     @property
+    def reading(self) -> str:
+        """Times, columns and entities as they were found. Sensors of a long file depend on the devices that there are."""
+        shape, entities = self._part.shape, self._part.entities
+        values = [(value.index, entity.id) for value, entity in zip(shape.values, entities)] or [value.index for value in shape.values]
+        how = (self._reader.about, self._decimal, self._backward, shape.times, shape.keys, values)
+        return repr(how + ((self._entities.devices,) if shape.keys else ()))
+
+    @property
     def names(self) -> Mapping[int, str]:
         return self._entities.names
 
@@ -244,7 +252,7 @@ class CsvRecording:
         if start.units_row:
             units = ", ".join(f"{value.name} {value.unit}" for value in shape.values[:HEADERS] if value.unit)
             yield f"units in the line below the names: {units or 'of no column of values'}"
-        if start.header is not None and (skipped := numbers[start.header] - 1):
+        if start.header is not None and (skipped := numbers[start.header] - 1 - bool(self._dialect.sep_line)):
             yield f"{counted(skipped, 'line')} before the names skipped"
         if self._backward:
             yield "the newest row is first: read from the end"

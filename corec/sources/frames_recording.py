@@ -25,6 +25,7 @@ class FramesRecording:
     """Batches with checksums. Damaged bytes are left out and counted."""
 
     unit = "batch"
+    reading = "batches"
     names: Mapping[int, str] = {}
     first_line = 0
 
@@ -90,6 +91,7 @@ class BareRecording:
 
     def __init__(self, path: Path, at: int) -> None:
         self.size = path.stat().st_size
+        self.reading = f"bare frames of {at}"
         self.about = (f"{path}: {self.size // FRAME_BYTES:,} bare frames, all of {iso(at)}",)
         self.rows = 0
         self._path, self._at = path, at

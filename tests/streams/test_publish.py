@@ -232,6 +232,8 @@ def test_a_longer_version_of_a_file_counts_only_what_is_new(redis_server, tmp_pa
         Path("data/tails/log.csv/sent.json").unlink()
         assert send(lines_of(start, 452)).endswith("(902 of them earlier)\n")
         assert until(lambda: count(nucleus) == 1800 + 20 + 4)
+        # and where it is read in another way, its readings are others, and that is said
+        assert "was sent before, and read in another way: it counts as a new file" in send(lines_of(start, 452), "--block", "puertas")
 
 
 def test_send_prints_what_replay_prints_of_a_file_and_what_became_of_it(tmp_path, monkeypatch):

@@ -35,9 +35,10 @@ class FileSending:
         going_on = (lambda: not self._interrupt.asked) if follow else None
         self.recording = open_recording(file, config, block=block, at=at, options=options, names=NameTable(data, config), follow=going_on)
         self._sent, said = SentBefore(tail_of(data, name)), ""
+        self._reading = self.recording.reading
         self._epoch: int | None = None
         if file.is_file() and not again:
-            self._epoch, said = self._sent.epoch(file, self.recording.first_line)
+            self._epoch, said = self._sent.epoch(file, self._reading, self.recording.first_line)
         self.about = [*self.recording.about, *([said] if said else [])]
 
     @property
@@ -61,7 +62,7 @@ class FileSending:
 
     def _note(self) -> None:
         if self._epoch is not None:
-            self._sent.note(self._file, self._epoch)
+            self._sent.note(self._file, self._reading, self._epoch)
 
 
 def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[Receipt, list[str]]:

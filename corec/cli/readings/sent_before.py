@@ -21,6 +21,7 @@ class SentFile(NamedTuple):
     path: str
     size: int  # bytes, unpacked
     digest: str
+    reading: str  # how it was interpreted
     epoch: int  # under which its readings are numbered
 
 
@@ -35,27 +36,31 @@ class SentBefore:
         except (OSError, ValueError, TypeError):
             self._files = []
 
-    def epoch(self, file: Path, first_row: int) -> tuple[int, str]:
+    def epoch(self, file: Path, reading: str, first_row: int) -> tuple[int, str]:
         """(the number under which the readings of a file are sent, what there is to say about it).
 
-        first_row: line of its first row; 0 where it has no lines.  A file that begins with one that was sent has the number of that
-        one. Any other has the hash of its beginning, so that it is found again where nothing is known of what was sent.
+        reading: how it is interpreted.  first_row: line of its first row; 0 where it has no lines.
+        A file that begins with one that was sent, and is interpreted in the same way, has the number of that one. Any other has the hash
+        of its beginning, so that it is found again where nothing is known of what was sent.
         """
-        ends = sorted({one.size for one in self._files})
-        digests, whole, beginning = _digests(file, ends, first_row)
+        digests, whole, beginning = _digests(file, sorted({one.size for one in self._files}), first_row)
         known = [one for one in self._files if digests.get(one.size) == one.digest]
-        if known:
-            return max(known, key=lambda one: one.size).epoch, ""
+        same = [one for one in known if one.reading == reading]
+        if same:
+            return max(same, key=lambda one: one.size).epoch, ""
         said = ""
-        if any(one.path == str(file) for one in self._files):
+        if known:
+            said = f"{file} was sent before, and read in another way: it counts as a new file"
+        elif any(one.path == str(file) for one in self._files):
             said = f"{file} does not begin with what was sent of it before: it counts as a new file"
         taken = {one.epoch for one in self._files}
-        return (whole if beginning in taken else beginning), said
+        first, second = (_number(f"{part} {reading}") for part in (beginning, whole))
+        return (second if first in taken else first), said
 
-    def note(self, file: Path, epoch: int) -> None:
+    def note(self, file: Path, reading: str, epoch: int) -> None:
         """Note that a file was sent as far as it goes now."""
         size, digest = _whole(file)
-        entry = SentFile(str(file), size, digest, epoch)
+        entry = SentFile(str(file), size, digest, reading, epoch)
         self._files = [one for one in self._files if one.epoch != epoch][-MOST + 1 :] + [entry]
         unfinished = self._path.with_name(FILE + ".part")
         with disk.explained("write", unfinished):
@@ -73,10 +78,10 @@ def _whole(file: Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _digests(file: Path, ends: list[int], first_row: int) -> tuple[dict[int, str], int, int]:
-    """(size -> digest of the beginning of that size, a number of the whole file, one of it up to its first row)."""
+def _digests(file: Path, ends: list[int], first_row: int) -> tuple[dict[int, str], str, str]:
+    """(size -> digest of the beginning of that size, a digest of the whole file, one of it up to its first row)."""
     digests: dict[int, str] = {}
-    digest, beginning = blake2b(digest_size=16), blake2b(digest_size=8)
+    digest, beginning = blake2b(digest_size=16), blake2b(digest_size=16)
     position, lines = 0, first_row
     text = OpenedText(file)
     for part in text.blocks():
@@ -92,5 +97,8 @@ def _digests(file: Path, ends: list[int], first_row: int) -> tuple[dict[int, str
         digest.update(part)
         position += len(part)
     text.close()
-    whole = int(digest.hexdigest()[:16], 16) or 1
-    return digests, whole, int.from_bytes(beginning.digest()) or 1 if first_row else whole
+    return digests, digest.hexdigest(), beginning.hexdigest() if first_row else digest.hexdigest()
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) or 1
