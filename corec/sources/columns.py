@@ -18,6 +18,8 @@ from corec.sources.shape import split_unit
 
 #: Columns that the description of the mapping names.
 NAMED = 6
+#: Names without an entity that are kept, and for how many of them a similar name is looked for.
+MOST_UNKNOWN, MOST_HINTS = 10_000, 20
 
 Sensor = tuple[str, str]  # name, unit
 
@@ -62,14 +64,15 @@ class Entities:
         self._devices, self._near = _devices(config, self.target.entry)
         self._lowered = {_plain(name): name for name in self._devices if not name.isdecimal()}
         self._known: dict[str, Entity] = {}
+        self._unknown: dict[str, Entity] = {}
+        self._hints = MOST_HINTS
 
     @property
     def names(self) -> dict[int, str]:
         """Wire id -> name, of all that were found."""
         names: dict[int, str] = {}
         for name, entity in self._known.items():
-            if entity.found:
-                names.setdefault(entity.id, name)
+            names.setdefault(entity.id, name)
         return names
 
     @property
@@ -81,14 +84,16 @@ class Entities:
     def find(self, sensors: Iterable[Sensor]) -> list[Entity]:
         """An entity for each (name, unit)."""
         sensors = list(sensors)
-        new = {name: unit for name, unit in sensors if name not in self._known}
+        if len(self._unknown) > MOST_UNKNOWN:
+            self._unknown.clear()
+        new = {name: unit for name, unit in sensors if name not in self._known and name not in self._unknown}
         rest = [(name, unit) for name, unit in new.items() if not self._look_up(name, unit)]
-        if rest and self.target.entry.table is None:
+        if rest:
             ids = self._table.assign(self.target.entry.id, rest, self.target.slots)
+            full = Entity(-1, 0, f"{self.target.id} has {self.target.count:,} entities, and all of them are taken")
             for name, _ in rest:
-                full = Entity(-1, 0, f"{self.target.id} has {self.target.count:,} entities, and all of them are taken")
-                self._known[name] = Entity(ids[name], self.target.entry.canal, "new") if name in ids else full
-        return [self._known[name] for name, _ in sensors]
+                self._note(name, Entity(ids[name], self.target.entry.canal, "new") if name in ids else full)
+        return [self._known.get(name) or self._unknown[name] for name, _ in sensors]
 
     def number(self, names: Sequence[str]) -> list[Entity]:
         """An entity for each column of a file without names, by its number; UsageError where the devices have names."""
@@ -148,16 +153,25 @@ class Entities:
         entity = self._device(name, unit)
         target = self.target
         if entity is None and target.entry.table is None:
-            slot = int(name) - target.entry.first_id if name.isascii() and name.isdecimal() and len(name) < 11 else -1
-            if slot in target.slots:
-                self._table.claim(target.entry.id, {slot: (name, unit)})
-                entity = Entity(target.entry.first_id + slot, target.entry.canal, "new")
+            if name.isascii() and name.isdecimal():
+                entity = self._numbered(name, unit)
         elif entity is None:
             hint = self._hint(name)
             entity = Entity(-1, 0, "no device has that name or id" + (f"; {hint}" if hint else ""))
         if entity is not None:
-            self._known[name] = entity
+            self._note(name, entity)
         return entity is not None
+
+    def _numbered(self, name: str, unit: str) -> Entity:
+        """The entity of a name that is a number, in an entry without a device table: that of this wire id."""
+        target, slot = self.target, int(name[:11]) - self.target.entry.first_id
+        if slot not in target.slots:
+            return Entity(-1, 0, f"{target.id} has the wire ids {target.wire_id(0)} to {target.wire_id(target.count - 1)}")
+        self._table.claim(target.entry.id, {slot: (name, unit)})
+        return Entity(target.entry.first_id + slot, target.entry.canal, "new")
+
+    def _note(self, name: str, entity: Entity) -> None:
+        (self._known if entity.found else self._unknown)[name] = entity
 
     def _device(self, name: str, unit: str) -> Entity | None:
         exact = self._devices.get(name)
@@ -175,7 +189,8 @@ class Entities:
         return entity._replace(how="near")
 
     def _hint(self, name: str) -> str | None:
-        near = suggestion(_plain(name), self._lowered)
+        self._hints -= 1
+        near = suggestion(_plain(name), self._lowered) if self._hints >= 0 else None
         return f'did you mean "{self._lowered[near]}"?' if near else None
 
 

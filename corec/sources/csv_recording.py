@@ -12,12 +12,12 @@ from corec.errors import FrameError
 from corec.sources.cells import find_decimal, is_gap, shown, split_line
 from corec.sources.columns import Entities, Entity
 from corec.sources.csv_batches import CsvBatches, Part, Row
-from corec.sources.dialect import COMMENTS, DELIMITERS, find_dialect, is_comment
+from corec.sources.dialect import DELIMITERS, is_comment, take_sample
 from corec.sources.left_out import LeftOut
 from corec.sources.opened_text import Line, OpenedText
 from corec.sources.recording import RecordingPiece
-from corec.sources.shape import Cells, Shape, Start, Value, describe, find_start, is_header, is_time_name, renamed
-from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader, kind_of, needs_order
+from corec.sources.shape import Cells, Shape, Start, Value, clean_name, describe, find_start, is_header, is_time_name, renamed
+from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
 from corec.sources.time_order import Leaps, newest_first
 
 #: Lines from which dialect and columns are found.
@@ -51,27 +51,24 @@ class CsvRecording:
         self.rows = 0
         self._left, self._headers = LeftOut(), list[str]()
         self._lines = text.lines()
-        self._sample = list(takewhile(bool, islice(self._lines, SAMPLE)))
-        if not self._sample:
-            raise FrameError(f"{text.path}: expected a recording, got an empty file")
-        self._dialect = find_dialect([(line.number, line.text) for line in self._sample if not line.problem])
-        self._sample = list(_with_whole_names(self._sample, self._dialect.delimiter))
-        numbers, cells = self._sample_rows()
-        start = self._start(numbers, cells)
-        self._first_line = numbers[start.first]
-        body = cells[start.first :]
+        self._sample = take_sample(list(takewhile(bool, islice(self._lines, SAMPLE))))
+        self._dialect = self._sample.dialect
+        start = self._start()
+        rows = self._sample.rows
+        self._first_line = rows[start.first].line
+        body = [row.cells for row in rows[start.first :]]
         self._reader = self._time_reader(start.shape, body)
         self._decimal = find_decimal(_values_of(start.shape, body), self._dialect.delimiter)
         self._batches = CsvBatches(entities, self._decimal, self._left)
         self._times = list(self._sample_times(start.shape, body))
-        self._backward = newest_first(self._times)
+        self._backward = newest_first(self._times) and not text.follows
         if self._backward and self._changes_columns(start.shape):
             self._backward = False
         self._reader = self._time_reader(start.shape, body)
         self._decimals = _usual_decimals(start.shape, body)
         self._part = self._mapped(start.shape)
         self._left.noun = "sensor" if start.shape.keys else "column"
-        self.about = tuple(self._describe(start, numbers, cells))
+        self.about = tuple(self._describe(start, body))
 
     @property
     def first_line(self) -> int:
@@ -98,7 +95,7 @@ class CsvRecording:
     def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """All rows. Rows that cannot be read are counted and left out."""
         if self._text.closed:  # read once more
-            self._text, self._sample = self._text.again(), []
+            self._text, self._sample = self._text.again(), self._sample._replace(lines=[])
             self._lines = self._text.lines()
         most = max(1, CELLS // max(1, len(self._part.shape.values)))
         leaps = Leaps(self._times, lambda: wall_ms() + self._max_lead)
@@ -123,54 +120,33 @@ class CsvRecording:
 
     # --- the shape of the file -----------------------------------------------------------------
 
-    def _sample_rows(self) -> tuple[list[int], list[Cells]]:
-        """(line number, cells) of the lines of the sample that may be rows or headers."""
-        numbers, rows = [], []
-        for line in self._sample:
-            if line.problem or not line.text.strip() or is_comment(line.text) or line.number == self._dialect.sep_line:
-                continue
-            try:
-                cells = split_line(line.text, self._dialect.delimiter)
-            except csv.Error:
-                continue
-            if len(cells) > 1:
-                numbers.append(line.number)
-                rows.append(cells)
-        return numbers, rows
-
-    def _start(self, numbers: list[int], rows: list[Cells]) -> Start:
+    def _start(self) -> Start:
         """Where the rows begin; FrameError when there are none."""
+        lines, rows = self._sample.lines, self._sample.rows
+        if not lines:
+            raise FrameError(f"{self._text.path}: expected a recording, got an empty file")
         if not rows:
-            first = next((line for line in self._sample if line.text.strip()), self._sample[0])
+            first = next((line for line in lines if line.text.strip()), lines[0])
             self._refuse(
                 f"a column of times and columns of values, got {first.problem or shown(first.text)} - at line {first.number}",
                 f"separate columns by one of {' '.join(DELIMITERS[:2])} tab {DELIMITERS[3]}; {_KINDS}",
             )
-        start = find_start(rows)
-        if start is not None and start.header is None and (names := self._commented_names(numbers[start.first], len(rows[start.first]))):
-            numbers.insert(start.first, names.number)
-            rows.insert(start.first, split_line(names.text, self._dialect.delimiter))
-            start = find_start(rows)
+        start = find_start([row.cells for row in rows])
+        if start is not None and start.header is None:
+            self._sample = self._sample.with_commented_names(start.first)
+            start = find_start([row.cells for row in self._sample.rows])
         if start is not None:
             return start
-        column = next((index for index, cell in enumerate(rows[0]) if is_time_name(cell)), 0)
-        name = rows[0][column].strip()
-        name = name if name.isprintable() and len(name) < 80 else shown(name)
-        if len(rows) == 1:
+        first, *others = rows
+        column = next((index for index, cell in enumerate(first.cells) if is_time_name(cell)), 0)
+        name = clean_name(first.cells[column])
+        if not others:
             self._refuse(f"rows of readings, got one line without a time in column {name}", HINT)
-        got = shown(rows[1][column].strip()) if column < len(rows[1]) else "a row without it"
-        self._refuse(f"a time in column {name}, got {got} - at line {numbers[1]}", HINT)
-
-    def _commented_names(self, before: int, width: int) -> Line | None:
-        """The last comment before the first row, where it has as many cells: names behind a comment sign."""
-        for line in reversed(self._sample):
-            if line.number < before and is_comment(line.text):
-                text = line.text.lstrip("".join(COMMENTS)).strip()
-                return line._replace(text=text) if len(split_line(text.replace('"', ""), self._dialect.delimiter)) == width else None
-        return None
+        got = shown(others[0].cells[column].strip()) if column < len(others[0].cells) else "a row without it"
+        self._refuse(f"a time in column {name}, got {got} - at line {others[0].line}", HINT)
 
     def _refuse(self, text: str, hint: str) -> NoReturn:
-        first = self._sample[0]
+        first = self._sample.lines[0]
         if first.problem or not first.text.replace("\t", "").isprintable():
             got = first.problem.partition("got ")[2] or first.problem or f"bytes that are no text: {shown(first.text)}"
             text = f"a CSV in UTF-8, UTF-16 or Latin-1, got {got} - at line 1"
@@ -232,7 +208,7 @@ class CsvRecording:
         self._entities.refuse_twice(names, entities)
         return Part(shape, entities)
 
-    def _describe(self, start: Start, numbers: list[int], rows: list[Cells]) -> Iterator[str]:
+    def _describe(self, start: Start, rows: list[Cells]) -> Iterator[str]:
         shape, text = self._part.shape, self._text
         words = [f"separated by {self._dialect.name}", "decimal comma" if self._decimal == "," else "decimal point", text.encoding]
         words += [text.packed] if text.packed else []
@@ -247,12 +223,12 @@ class CsvRecording:
                     yield f"column {value.name} left out: {entity.how}"
         for name, why in shape.left:
             yield f"column {name} left out: {why}"
-        if any(len(row) > shape.width for row in rows[start.first :]) and all(not any(map(str.strip, row[shape.width :])) for row in rows):
+        if any(len(row) > shape.width for row in rows) and all(not any(map(str.strip, row[shape.width :])) for row in rows):
             yield "rows end in a separator: the empty last column is ignored"
         if start.units_row:
             units = ", ".join(f"{value.name} {value.unit}" for value in shape.values[:HEADERS] if value.unit)
             yield f"units in the line below the names: {units or 'of no column of values'}"
-        if start.header is not None and (skipped := numbers[start.header] - 1 - bool(self._dialect.sep_line)):
+        if start.header is not None and (skipped := self._sample.rows[start.header].line - 1 - bool(self._dialect.sep_line)):
             yield f"{counted(skipped, 'line')} before the names skipped"
         if self._backward:
             yield "the newest row is first: read from the end"
@@ -264,10 +240,10 @@ class CsvRecording:
 
     def _all_lines(self) -> Iterator[Line | None]:
         if not self._backward:
-            return chain(self._sample, self._lines)
+            return chain(self._sample.lines, self._lines)
         if self._text.regular:
             return self._text.again().backward()
-        return self._text.backward([line.text for line in self._sample])
+        return self._text.backward([line.text for line in self._sample.lines])
 
     def _timed_rows(self) -> Iterator[Row | None]:
         part, delimiter = self._part, self._dialect.delimiter
@@ -334,31 +310,6 @@ class CsvRecording:
 
     def _leave_leap(self, row: Row) -> None:
         self._left.row(row.line, "of a time ahead of the others", f"expected a time near those around it, got {iso(row.time)[:-4]} UTC")
-
-
-def _with_whole_names(lines: list[Line], delimiter: str) -> Iterator[Line]:
-    """The lines, those joined that quotes hold together in names before the first time."""
-    following, timed = 0, False
-    for place, line in enumerate(lines):
-        if place < following:
-            continue
-        for end in range(place + 2, min(place + 2 + HEADERS, len(lines))) if '"' in line.text and not timed else ():
-            if not _is_open(line.text, delimiter):
-                break
-            text = "\n".join(one.text for one in lines[place:end])
-            if not _is_open(text, delimiter) and not any(map(kind_of, split_line(text, delimiter))):
-                line, following = line._replace(text=text), end
-        timed = timed or not _is_open(line.text, delimiter) and any(map(kind_of, split_line(line.text, delimiter)))
-        yield line
-
-
-def _is_open(text: str, delimiter: str) -> bool:
-    """Whether a quote of a line does not close."""
-    try:
-        split_line(text, delimiter)
-    except csv.Error:
-        return True
-    return False
 
 
 def _values_of(shape: Shape, rows: list[Cells]) -> Iterator[str]:

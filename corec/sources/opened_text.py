@@ -52,6 +52,10 @@ class OpenedText:
         return self._raw.tell() if self.regular else 0
 
     @property
+    def follows(self) -> bool:
+        return self._follow is not None
+
+    @property
     def closed(self) -> bool:
         return self._raw.closed
 
@@ -78,6 +82,9 @@ class OpenedText:
                 part = self._stream.readline(LONGEST + 1 - len(held))
             except _DAMAGE as error:
                 yield Line(number + 1, "", f"the {self.packed} data ends early or is damaged ({type(error).__name__})")
+                return
+            if not part and self.regular and self.follows and os.fstat(self._raw.fileno()).st_size < self._raw.tell():
+                yield Line(number + 1, "", "expected a file that grows, got one that became shorter: what follows is not read")
                 return
             if not part and self._follow and self._follow():
                 yield None

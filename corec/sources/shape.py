@@ -96,13 +96,14 @@ def find_start(rows: list[Cells]) -> Start | None:
     while names and not names[-1]:
         names.pop()
     below = [] if header is None else list(takewhile(_is_text, rows[header + 1 : first]))
+    units = next((row for row in below if row != rows[header]), None)
     body = rows[first:]
     chosen = _best_time(times, names)
     pair = _clock_column(body, chosen, names)
     all_names = names or [f"column{number}" for number in range(width)]
-    shape = _classified(all_names, body, (chosen,) if pair is None else (chosen, pair), below[0] if below else None, bool(names))
+    shape = _classified(all_names, body, (chosen,) if pair is None else (chosen, pair), units, bool(names))
     begin = 0 if header is None else header + 1 + len(below)
-    return Start(shape._replace(elapsed=not dated), begin, header, bool(below))
+    return Start(shape._replace(elapsed=not dated), begin, header, units is not None)
 
 
 def is_header(shape: Shape, cells: Cells) -> bool:

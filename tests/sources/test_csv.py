@@ -3,6 +3,7 @@ import gzip
 import io
 import os
 import threading
+import tracemalloc
 
 import pytest
 import zstandard
@@ -11,8 +12,9 @@ from corec.common.times import iso
 from corec.errors import FrameError, UsageError
 from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
+from corec.sources.replay import open_recording
 from corec.sources.time_cells import find_zone
-from tests.support.csv_files import config_file, read_file
+from tests.support.csv_files import case_config, config_file, read_file
 
 NOON = 1_769_774_400_000  # 2026-01-30 12:00:00 UTC
 HOUSE = {"id": "house", "canal": 1, "entidades": 8,
@@ -54,7 +56,8 @@ FIRST = [row for row in GOOD if row[1] == 0]
     HEADED.replace("timestamp", "date time").replace(",", " ").encode(), HEADED.replace("\n", "\n\n").encode(),
     HEADED.replace("timestamp", '"time, local"').encode(), ("# a\n# b,c\n" + HEADED).encode(), ("# " + HEADED).encode(),
     HEADED.replace("2026-01-30 12:00:05", "# note, a\n2026-01-30 12:00:05").encode(),
-    HEADED.replace(",a,b\n", ',"a",b\n"","°C",%\n').encode(), HEADED.replace("\n", ",,\n").encode(),
+    HEADED.replace(",a,b\n", ',"a",b\n"","°C",%\n').encode(), HEADED.replace("timestamp,a,b\n", "timestamp,a,b\n" * 2).encode(),
+    HEADED.replace("\n", ",,\n").encode(),
     HEADED[HEADED.index("\n") + 1 :].encode(),
 ])  # fmt: skip
 def test_dialects(tmp_path, packed):
@@ -343,6 +346,40 @@ def test_a_header_in_the_middle_with_another_order(tmp_path):
     recording, found = taken(tmp_path, HEADED + turned)
     assert {(id, value) for time, id, value in found if time >= NOON + 60_000} == {(1, 21), (0, 20)}
     assert "line 12: another header, the same columns in another order" in report(recording) and not recording.damaged
+
+
+def test_numbers_as_names_are_wire_ids(tmp_path):
+    # Given columns named by numbers, one of which is no wire id of the entry
+    recording, found = taken(tmp_path, "time,103,3\n2026-01-30,1,2\n", ROOMS)
+    assert [(id, value) for _, id, value in found] == [(103, 1)]
+    assert "column 3 left out: rooms has the wire ids 100 to 107" in recording.about and recording.damaged
+
+
+def test_a_file_that_becomes_shorter_while_it_is_followed_ends(tmp_path):
+    # Given a file that is followed, and emptied after its first rows
+    file = tmp_path / "x.csv"
+    file.write_text(HEADED)
+    recording = open_recording(file, case_config(), follow=lambda: True)
+    pieces = recording.pieces()
+    assert next(pieces).readings == 20
+    file.write_text("")
+    assert list(pieces) == [] and recording.damaged
+    assert "got one that became shorter" in report(recording)
+
+
+def test_names_without_an_entity_take_no_memory(tmp_path):
+    # Given a long file with a name of its own in each row, none of them known
+    config = config_file(tmp_path, HOUSE)
+    file = tmp_path / "x.csv"
+    peaks = []
+    for count in (40_000, 80_000):
+        file.write_text("time,device,value\n" + "".join(f"{NOON + n},unknown-device-of-row-{n},1\n" for n in range(count)))
+        tracemalloc.start()
+        assert read_file(file, config)[1] == []
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # Then twice the rows take no more
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 @pytest.mark.parametrize("name", ["", "no", "Unnamed: 0", "#"])
