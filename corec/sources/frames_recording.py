@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from corec._core.wire import FRAME_BYTES, HEADER, MAX_FRAMES, OFFSETS, ZSTD, envelope_head, pack_envelope
+from corec._core.wire import AGE, FRAME_BYTES, HEADER, MAX_FRAMES, OFFSETS, ZSTD, envelope_head, pack_envelope
 from corec.common.times import iso
 from corec.common.units import MB
 from corec.errors import DamagedBatch, FrameError
@@ -13,6 +13,8 @@ from corec.sources.recording import RecordingPiece
 #: First bytes of a .frames file. Envelopes follow.
 MAGIC = b"CCFRAME1"
 _ENVELOPE = b"CB\x01"
+#: Bytes of the age before the payload of an envelope that has one.
+AGE_BYTES = 8
 _BLOCK = 1 << 16
 _ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 #: How many times its size may be read in a damaged file, in search of sound batches.
@@ -142,13 +144,14 @@ def _envelope_at(stream: BinaryIO, position: int, size: int) -> bytes | None:
 def _claimed(stream: BinaryIO, position: int, size: int) -> int:
     """Bytes of the envelope of which the head at *position* may be; 0 where it is none."""
     stream.seek(position)
-    head = stream.read(HEADER.size + len(_ZSTD_FRAME))
+    head = stream.read(HEADER.size + AGE_BYTES + len(_ZSTD_FRAME))
     if len(head) < HEADER.size or not head.startswith(_ENVELOPE):
         return 0
     _, _, flags, count, _, _, _, _, length, _ = HEADER.unpack_from(head)
-    plain = (FRAME_BYTES + 4 * bool(flags & OFFSETS)) * count
+    aged = AGE_BYTES * bool(flags & AGE)
+    plain = aged + (FRAME_BYTES + 4 * bool(flags & OFFSETS)) * count
     if flags & ZSTD:
-        possible = head.endswith(_ZSTD_FRAME) and length <= plain + MB
+        possible = head[HEADER.size + aged :].startswith(_ZSTD_FRAME) and length <= plain + MB
     else:
         possible = length == plain
     end = position + HEADER.size + length

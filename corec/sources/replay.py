@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corec._core.wire import FRAME_BYTES, Envelope, envelope_head, pack_envelope, unpack_envelope
+from corec._core.wire import FRAME_BYTES, envelope_head, unpack_envelope, with_age
 from corec.config import Config
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
@@ -48,7 +48,7 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
 def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
     """Fold the content of a piece into an engine, every reading at its own time."""
     if isinstance(content, bytes):
-        yield engine.turn(list(_arrivals(content, engine.config.max_skew * 1000)))
+        yield engine.turn([_at_its_newest(content)])
     elif len(canales := np.unique(content.canal)) == 1:
         times = content.time + content.offsets.astype(np.int64)
         yield engine.feed_arrays(content.ids, content.valores, at=times, channel=int(canales[0]))
@@ -57,28 +57,16 @@ def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
             yield engine.feed(frames, at=moment)
 
 
-def _arrivals(envelope: bytes, most: int) -> Iterator[tuple[bytes, int]]:
-    """The envelope with its newest time as its arrival, in parts of which none covers more than *most* ms."""
-    head = envelope_head(envelope)
+def _at_its_newest(envelope: bytes) -> tuple[bytes, int]:
+    """(the envelope, its newest time as its arrival): it was held since its oldest reading, so that none of them is too old or ahead."""
     try:
         batch = unpack_envelope(envelope)
     except DamagedBatch:  # the engine counts it
-        yield envelope, head[5]
-        return
-    times = batch.time + (np.zeros(batch.count, np.int64) if batch.offsets is None else batch.offsets.astype(np.int64))
-    start, low, high = 0, batch.time, batch.time
-    for place, time in enumerate(times.tolist() if batch.offsets is not None and np.ptp(times) > most else ()):
-        low, high = (min(low, time), max(high, time)) if place > start else (time, time)
-        if high - low > most:
-            yield _part(batch, slice(start, place)), int(times[start:place].max())
-            start, low, high = place, time, time
-    yield (_part(batch, slice(start, batch.count)) if start else envelope), int(times[start:].max()) if batch.count else batch.time
-
-
-def _part(batch: Envelope, readings: slice) -> bytes:
-    frames = batch.frames[readings.start * FRAME_BYTES : readings.stop * FRAME_BYTES]
-    return pack_envelope(bytes(frames), producer=batch.producer, epoch=batch.epoch, sequence=batch.sequence + readings.start,
-                         time=batch.time, offsets=batch.offsets[readings])  # fmt: skip
+        return envelope, envelope_head(envelope)[5]
+    if batch.offsets is None or not batch.count:
+        return envelope, batch.time
+    span = int(batch.offsets.max()) - int(batch.offsets.min())
+    return with_age(envelope, span), batch.time + int(batch.offsets.max())
 
 
 def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:

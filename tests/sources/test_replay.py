@@ -293,6 +293,19 @@ def test_a_batch_that_covers_days_is_folded_whole(tmp_path):
     assert (ledger["in"], ledger["rejected_skew"], ledger["late"], ledger["rejected_repeated"]) == (336, 0, 0, 168)
 
 
+@pytest.mark.parametrize("count", [1, 200])
+@pytest.mark.parametrize("age", [0, 5])
+@pytest.mark.parametrize("offsets", [False, True])
+def test_envelopes_of_every_form_are_found(tmp_path, count, age, offsets):
+    # Given batches with and without offsets and an age, packed and not, behind damage
+    frames, times = encode_frames(np.zeros(count, np.uint32), 1, np.arange(count) * 1.0, True), np.arange(count) if offsets else None
+    sent = [pack_envelope(frames, producer=3, epoch=1, sequence=n * count, time=NEW_YEAR, offsets=times, age=age) for n in range(3)]
+    recording = open_recording(frames_file(tmp_path, [b"CB\x01", *sent[:2], b"damage", sent[2]]), CONFIG)
+    # Then all are read
+    assert [piece.content for piece in recording.pieces()] == sent
+    assert recording.damaged_bytes == 9
+
+
 def test_frames_that_are_cut_short_while_they_are_read_end_there(tmp_path):
     # Given a recording that somebody empties while it is read
     file = tmp_path / "x.frames"
