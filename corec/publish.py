@@ -55,7 +55,7 @@ class Publisher:
         self.config = config if isinstance(config, Config) else load(config)
         self.name = name
         self._routing = Routing(self.config.fragmentos, self.config)
-        folder = folder or Path(data) / TAILS / name.replace("/", "_")
+        folder = folder or tail_of(Path(data), name)
         self._unsent = Unsent(folder, name, max_bytes=max_disk_mb * MB, on_commit=lambda _: self.sender.more(), epoch=epoch,
                           instance=self.config.instance_id)  # fmt: skip
         self.sender = self._make_sender(Path(data))
@@ -175,6 +175,11 @@ def publish(readings: bytes | Iterable[Reading], *, time: int | None = None, con
             stats = publisher.sender.stats()
             raise BackPressure(f"the readings are kept, but were not taken within {timeout:g} s", detail=stats.problem or None,
                                hint=f"the next use of the name {name!r} sends them")  # fmt: skip
+
+
+def tail_of(data: Path, name: str) -> Path:
+    """The folder of the unsent batches of a sender in a data folder."""
+    return data / TAILS / name.replace("/", "_")
 
 
 def as_frames(readings: bytes | Iterable[Reading]) -> bytes:

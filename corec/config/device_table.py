@@ -144,6 +144,7 @@ def _checked(
         units=tuple(units),
     )
     _check_repeats(table.device, fail)
+    _check_names(table, fail)
     _check_limits(table, fail)
     return table
 
@@ -156,6 +157,15 @@ def _check_repeats(device: np.ndarray, fail: Fail) -> None:
         raise fail(
             row, "device", "each device once", f"{device[row]} again", "remove one of the two"
         )
+
+
+def _check_names(table: DeviceTable, fail: Fail) -> None:
+    first: dict[str, int] = {}
+    for row, name in enumerate(table.names):
+        other = first.setdefault(name, row)
+        if name and other != row:
+            got = f"{show(name)} for device {table.device[other]} and for device {table.device[row]}"
+            raise fail(row, "name", "a name of its own for each device", got, "columns of files go to devices by name")
 
 
 def _check_limits(table: DeviceTable, fail: Fail) -> None:

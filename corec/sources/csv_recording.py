@@ -1,198 +1,353 @@
-"""A CSV with a column of times and columns of values."""
+"""A CSV with a column of times, and columns of values or a row for each reading."""
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import tzinfo
+from itertools import chain, islice, takewhile
+from typing import NamedTuple, NoReturn
 
-import numpy as np
-
-from corec.common import times as timestamps
 from corec.common.text import counted
-from corec.config import Config
+from corec.common.times import iso, wall_ms
 from corec.errors import FrameError
-from corec.sources.base import Batch
-from corec.sources.columns import map_columns
+from corec.sources.cells import find_decimal, is_gap, shown, split_line
+from corec.sources.columns import Entities, Entity
+from corec.sources.csv_batches import CsvBatches, Part, Row
+from corec.sources.dialect import DELIMITERS, is_comment, take_sample
+from corec.sources.left_out import LeftOut
+from corec.sources.opened_text import Line, OpenedText
 from corec.sources.recording import RecordingPiece
+from corec.sources.shape import Cells, Shape, Start, Value, clean_name, describe, find_start, is_header, is_time_name, renamed
+from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
+from corec.sources.time_order import Leaps, newest_first
 
-#: A column of one of these names holds the times; the first column does where none has such a name.
-TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "epoch", "unix", "fecha", "hora", "tiempo")
-DELIMITERS = ",;\t|"
+#: Lines from which dialect and columns are found.
+SAMPLE = 200
 #: Cells in one piece.
 CELLS = 16_384
 #: Longest time that the 32-bit offsets of one batch reach.
 LONGEST_MS = 2**31 - 1
+#: Headers in the middle that are described.
+HEADERS = 6
 
 _KINDS = "a recording is a CSV, or batches of frames (.frames), or bare frames with --at TIME"
 
-Rows = list[tuple[int, list[str]]]  # (ms, cells without the time)
+
+class Options(NamedTuple):
+    """What a user may say about a CSV."""
+
+    zone: tzinfo | None = None  # of times without one; UTC by default
+    dates: str | None = None  # "dmy" or "mdy", where the file does not say it
 
 
 class CsvRecording:
-    """A recording as CSV. An empty cell is no reading; a cell with text is a failed reading."""
+    """A recording as CSV. A cell without a value is no reading; a cell with other text is a failed reading."""
 
     unit = "row"
-    damaged = False
 
-    def __init__(self, path: Path, config: Config, block: str | None = None) -> None:
-        self.size = path.stat().st_size
-        self.rows = self._seen = self.bad_rows = self.empty_cells = 0
-        self.first_bad = ""
-        self._path = path
-        with self._opened() as stream:
-            self._delimiter = max(DELIMITERS, key=stream.readline().count)
-            stream.seek(0)
-            first, second = _first_two(self._reader(stream))
-        self._time_column = _time_column(first)
-        self._format, self._has_header = self._detect(first, second)
-        names = first if self._has_header else [f"column{number}" for number in range(len(first))]
-        self._width = len(names)
-        self.columns = map_columns(str(path), self._without_time(names), config, block)
-        self.names = dict(zip(self.columns.ids.tolist(), self.columns.names, strict=True))
-        self.failures = np.zeros(len(self.columns.names), np.int64)
-        self.about = (f"{path}: times in column {names[self._time_column]}, {self._format.about}", *self.columns.about)
+    def __init__(self, text: OpenedText, entities: Entities, max_lead: int, options: Options | None = None) -> None:
+        """max_lead: ms that the last rows may be in the future."""
+        self.size, self._text, self._entities, self._max_lead = text.size, text, entities, max_lead
+        self._options = options or Options()
+        self.rows = 0
+        self._left, self._headers = LeftOut(), list[str]()
+        self._lines = text.lines()
+        self._sample = take_sample(list(takewhile(bool, islice(self._lines, SAMPLE))))
+        self._dialect = self._sample.dialect
+        start = self._start()
+        rows = self._sample.rows
+        self._first_line = rows[start.first].line
+        body = [row.cells for row in rows[start.first :]]
+        self._reader = self._time_reader(start.shape, body)
+        self._decimal = find_decimal(_values_of(start.shape, body), self._dialect.delimiter)
+        self._batches = CsvBatches(entities, self._decimal, self._left)
+        self._times = list(self._sample_times(start.shape, body))
+        self._backward = newest_first(self._times) and not text.follows
+        if self._backward and self._changes_columns(start.shape):
+            self._backward = False
+        self._reader = self._time_reader(start.shape, body)
+        self._decimals = _usual_decimals(start.shape, body)
+        self._part = self._mapped(start.shape)
+        self._left.noun = "sensor" if start.shape.keys else "column"
+        self.about = tuple(self._describe(start, body))
+
+    @property
+    def first_line(self) -> int:
+        """Line of the first row."""
+        return self._first_line
+
+    @property
+    def reading(self) -> str:
+        """Times, columns and entities as they were found. Sensors of a long file depend on the devices that there are."""
+        shape, entities = self._part.shape, self._part.entities
+        values = [(value.index, entity.id) for value, entity in zip(shape.values, entities)] or [value.index for value in shape.values]
+        how = (self._reader.about, self._decimal, self._backward, shape.times, shape.keys, values)
+        return repr(how + ((self._entities.devices,) if shape.keys else ()))
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        return self._entities.names
+
+    @property
+    def damaged(self) -> bool:
+        """Whether rows, or cells of columns that are no device, were left out."""
+        return bool(self._left)
 
     def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """All rows. Rows that cannot be read are counted and left out."""
-        most = max(1, CELLS // len(self.columns.names))
-        with self._opened() as stream:
-            for rows in _grouped(self._timed_rows(stream), most, min(span or LONGEST_MS, LONGEST_MS)):
-                batch = self._batch(rows)
-                self.rows += len(rows)
-                if batch.readings:
-                    times = [time for time, _ in rows]
-                    yield RecordingPiece(batch, min(times), max(times), batch.readings, stream.buffer.tell())
+        if self._text.closed:  # read once more
+            self._text, self._sample = self._text.again(), self._sample._replace(lines=[])
+            self._lines = self._text.lines()
+        most = max(1, CELLS // max(1, len(self._part.shape.values)))
+        leaps = Leaps(self._times, lambda: wall_ms() + self._max_lead)
+        rows = leaps.sound(self._timed_rows(), self._leave_leap)
+        for group in _grouped(rows, most, min(span or LONGEST_MS, LONGEST_MS)):
+            batch = self._batches.batch(group)
+            self.rows += len(group)
+            if batch.readings:
+                times = [row.time for row in group]
+                yield RecordingPiece(batch, min(times), max(times), batch.readings, self._text.position)
+        self._text.close()
 
     def notes(self) -> list[str]:
-        """What was not read as a value so far, for the user."""
-        notes = []
-        if self.failures.any():
-            worst = self.columns.names[int(self.failures.argmax())]
-            cells = counted(int(self.failures.sum()), "cell")
-            notes.append(f"{cells} of text counted as failed readings, most in column {worst}")
-        if self.empty_cells:
-            notes.append(f"{counted(self.empty_cells, 'empty cell')} skipped")
-        if self.bad_rows:
-            notes.append(f"{counted(self.bad_rows, 'row')} left out, the first at {self.first_bad}")
-        return notes
+        """What was found in the middle of the file, and what was not read as a value so far."""
+        notes = list(self._headers)
+        if self._part.shape.keys:
+            notes += self._entities.describe(list(self._entities.names.values()), "sensor")
+        notes += [f"the unit of the times changes {change}" for change in self._reader.changes]
+        if self._text.not_utf8:
+            notes.append(f"{counted(self._text.not_utf8, 'line')} not in UTF-8, read as Latin-1")
+        return notes + self._left.notes()
 
     # --- the shape of the file -----------------------------------------------------------------
 
-    def _detect(self, first: list[str], second: list[str]) -> tuple[timestamps.TimeFormat, bool]:
-        """(format of the times, whether the first row has the column names)."""
-        if len(first) < 2:
-            hint = f"separate columns by one of {' '.join(DELIMITERS[:2])} tab {DELIMITERS[3]}"
-            raise FrameError(
-                f"{self._path}: expected a column of times and columns of values, got {first!r} - at line 1", hint=hint
+    def _start(self) -> Start:
+        """Where the rows begin; FrameError when there are none."""
+        lines, rows = self._sample.lines, self._sample.rows
+        if not lines:
+            raise FrameError(f"{self._text.path}: expected a recording, got an empty file")
+        if not rows:
+            first = next((line for line in lines if line.text.strip()), lines[0])
+            self._refuse(
+                f"a column of times and columns of values, got {first.problem or shown(first.text)} - at line {first.number}",
+                f"separate columns by one of {' '.join(DELIMITERS[:2])} tab {DELIMITERS[3]}; {_KINDS}",
             )
-        for row, header in ((first, False), (second, True)):
-            cell = row[self._time_column] if self._time_column < len(row) else ""
-            format = timestamps.detect(cell)
-            if format is not None:
-                return format, header
-        column = first[self._time_column]
-        if not second:
-            raise FrameError(f"{self._path}: expected rows of readings, got one line without a time in column {column}")
-        got = f"{cell!r} - at line 2"
-        raise FrameError(f"{self._path}: expected a time in column {column}, got {got}", hint=timestamps.HINT)
+        start = find_start([row.cells for row in rows])
+        if start is not None and start.header is None:
+            self._sample = self._sample.with_commented_names(start.first)
+            start = find_start([row.cells for row in self._sample.rows])
+        if start is not None:
+            return start
+        first, *others = rows
+        column = next((index for index, cell in enumerate(first.cells) if is_time_name(cell)), 0)
+        name = clean_name(first.cells[column])
+        if not others:
+            self._refuse(f"rows of readings, got one line without a time in column {name}", HINT)
+        got = shown(others[0].cells[column].strip()) if column < len(others[0].cells) else "a row without it"
+        self._refuse(f"a time in column {name}, got {got} - at line {others[0].line}", HINT)
 
-    @contextmanager
-    def _opened(self) -> Iterator[TextIO]:
-        """The file as text; FrameError when it is not text."""
-        try:
-            with self._path.open(encoding="utf-8-sig", newline="") as stream:
-                yield stream
-        except OSError as error:
-            raise FrameError(
-                f"{self._path}: expected a readable CSV, got {(error.strerror or 'an error').lower()}"
-            ) from None
-        except (UnicodeDecodeError, csv.Error) as error:
-            got = f"bytes that are none ({error.reason})" if isinstance(error, UnicodeDecodeError) else str(error)
-            got += f" - behind row {self._seen + self.bad_rows}"
-            raise FrameError(f"{self._path}: expected a CSV in UTF-8, got {got}", hint=_KINDS) from None
+    def _refuse(self, text: str, hint: str) -> NoReturn:
+        first = self._sample.lines[0]
+        if first.problem or not first.text.replace("\t", "").isprintable():
+            got = first.problem.partition("got ")[2] or first.problem or f"bytes that are no text: {shown(first.text)}"
+            text = f"a CSV in UTF-8, UTF-16 or Latin-1, got {got} - at line 1"
+        raise FrameError(f"{self._text.path}: expected {text}", hint=hint)
 
-    def _reader(self, stream: TextIO) -> Any:
-        return csv.reader(stream, delimiter=self._delimiter, skipinitialspace=True)
+    def _time_reader(self, shape: Shape, rows: list[Cells]) -> TimeReader:
+        if shape.elapsed:
+            return TimeReader("elapsed")
+        cells = list(_time_texts(shape, rows))
+        reader = find_reader(cells, self._options.zone, self._options.dates)
+        if reader.kind != "date" or self._options.dates:
+            return reader
+        order, certain = day_order(cells)
+        if not certain and self._text.regular:
+            order, _ = day_order(_time_texts(shape, self._all_cells()))
+        if order is None and any(map(needs_order, cells)):
+            self._refuse(
+                f"dates that say in which order day, month and year stand, got dates as {shown(cells[0])}",
+                "--dates dmy (day first), --dates mdy or --dates ymd says it",
+            )
+        return find_reader(cells, self._options.zone, order)
 
-    def _without_time(self, row: list[str]) -> list[str]:
-        return row[: self._time_column] + row[self._time_column + 1 :]
+    def _all_cells(self) -> Iterator[Cells]:
+        text = self._text.again()
+        for line in text.lines():
+            if line and not line.problem:
+                try:
+                    yield split_line(line.text, self._dialect.delimiter)
+                except csv.Error:
+                    continue
+        text.close()
+
+    def _sample_times(self, shape: Shape, rows: list[Cells]) -> Iterator[int]:
+        for text in _time_texts(shape, rows):
+            try:
+                yield self._reader.read(text)
+            except ValueError:
+                continue
+
+    def _changes_columns(self, shape: Shape) -> bool:
+        """Whether a header in the middle of a file with its newest row first has other columns: then it is read from the top."""
+        names = [name.casefold() for name in shape.names]
+        return self._text.regular and any(
+            is_header(shape, cells) and [cell.strip().casefold() for cell in cells][: len(names)] != names for cells in self._all_cells()
+        )
+
+    def _mapped(self, shape: Shape) -> Part:
+        """The shape with the entities of its columns."""
+        if shape.keys:
+            return Part(shape, [])
+        names = [value.name for value in shape.values]
+        if not shape.header:
+            return Part(shape, self._entities.number(names))
+        self._entities.refuse_too_many(names)
+        entities = self._entities.find((value.name, value.unit) for value in shape.values)
+        exact = {entity.id for entity in entities if entity.how != "near"}
+        second = Entity(-1, 0, "another column is that device, by its name")
+        entities = [second if entity.how == "near" and entity.id in exact else entity for entity in entities]
+        self._entities.refuse_twice(names, entities)
+        return Part(shape, entities)
+
+    def _describe(self, start: Start, rows: list[Cells]) -> Iterator[str]:
+        shape, text = self._part.shape, self._text
+        words = [f"separated by {self._dialect.name}", "decimal comma" if self._decimal == "," else "decimal point", text.encoding]
+        words += [text.packed] if text.packed else []
+        yield f"{text.path}: {describe(shape)}, {self._reader.about}; {', '.join(words)}"
+        if shape.keys:
+            keys = ", ".join(shape.names[index] for index in shape.keys)
+            yield f"one reading in a row: sensor by {keys}; value in {', '.join(value.name for value in shape.values)}"
+        else:
+            yield from self._entities.describe([value.name for value, entity in self._values() if entity.found])
+            for value, entity in self._values():
+                if not entity.found:
+                    yield f"column {value.name} left out: {entity.how}"
+        for name, why in shape.left:
+            yield f"column {name} left out: {why}"
+        if any(len(row) > shape.width for row in rows) and all(not any(map(str.strip, row[shape.width :])) for row in rows):
+            yield "rows end in a separator: the empty last column is ignored"
+        if start.units_row:
+            units = ", ".join(f"{value.name} {value.unit}" for value in shape.values[:HEADERS] if value.unit)
+            yield f"units in the line below the names: {units or 'of no column of values'}"
+        if start.header is not None and (skipped := self._sample.rows[start.header].line - 1 - bool(self._dialect.sep_line)):
+            yield f"{counted(skipped, 'line')} before the names skipped"
+        if self._backward:
+            yield "the newest row is first: read from the end"
+
+    def _values(self) -> Iterable[tuple[Value, Entity]]:
+        return zip(self._part.shape.values, self._part.entities)
 
     # --- rows ----------------------------------------------------------------------------------
 
-    def _timed_rows(self, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
-        reader = self._reader(stream)
-        for cells in islice(filter(None, reader), int(self._has_header), None):
-            time, problem = self._time(cells)
-            if time is None:
-                self.bad_rows += 1
-                self.first_bad = self.first_bad or f"line {reader.line_num}: {problem}"
+    def _all_lines(self) -> Iterator[Line | None]:
+        if not self._backward:
+            return chain(self._sample.lines, self._lines)
+        if self._text.regular:
+            return self._text.again().backward()
+        return self._text.backward([line.text for line in self._sample.lines])
+
+    def _timed_rows(self) -> Iterator[Row | None]:
+        part, delimiter = self._part, self._dialect.delimiter
+        for line in self._all_lines():
+            if line is None:
+                yield None
                 continue
-            self._seen += 1
-            values = self._without_time(cells)
-            yield time, values + [""] * (self._width - len(cells))
+            if not line.problem and not line.text.strip() or is_comment(line.text):
+                continue
+            try:
+                cells = [] if line.problem else split_line(line.text, delimiter)
+            except csv.Error as error:
+                line = line._replace(problem=f"expected quotes that close, got {error}")
+            if line.problem:
+                self._left.row(line.number, "without readable text", line.problem)
+                continue
+            if line.number < self._first_line:
+                continue
+            time = self._time(cells, part.shape, line)
+            if time is not None:
+                yield Row(time, cells, part, line.number)
+            elif is_header(part.shape, cells):
+                part = self._header_again(part, cells, line.number)
 
-    def _time(self, cells: list[str]) -> tuple[int | None, str]:
-        """(time of the row in ms, ""), or (None, why it has none)."""
-        if not self._time_column < len(cells) <= self._width:
-            return None, f"expected {counted(self._width, 'value')}, got {len(cells):,}; decimals take a point"
-        text = cells[self._time_column]
+    def _time(self, cells: Cells, shape: Shape, line: Line) -> int | None:
+        """The time of a row; None for a header, and for a row that is left out."""
+        width = shape.width
+        if len(cells) > width and not any(map(str.strip, cells[width:])):
+            del cells[width:]
         try:
-            return self._format.read(text), ""
-        except ValueError:
-            return None, f"expected a time, {self._format.about}, got {text!r}"
+            text = shape.time_text(cells)
+            time = self._reader.read(text)
+        except (ValueError, IndexError, OverflowError):
+            if not is_header(shape, cells):
+                got = shown(" ".join(cells[index].strip() for index in shape.times if index < len(cells)))
+                self._left.row(line.number, "without a time", f"expected a time, {self._reader.about}, got {got}")
+            return None
+        if len(cells) > width:
+            got = f"expected {counted(width, 'value')}, got {len(cells):,}; decimals take a point"
+            self._left.row(line.number, "with more cells than columns", got)
+            return None
+        if not line.ended and (len(cells) < width or self._is_cut(cells[-1])):
+            self._left.row(line.number, "cut", f"expected {counted(width, 'cell')} and a line end, got a row that is cut")
+            return None
+        cells += [""] * (width - len(cells))
+        return time
 
-    def _batch(self, rows: Rows) -> Batch:
-        time = rows[0][0]
-        table = np.empty((len(rows), len(self.columns.names)))
-        there = np.ones(table.shape, bool)
-        for column, cells in enumerate(zip(*(cells for _, cells in rows), strict=True)):
-            self._read_column(column, cells, table[:, column], there[:, column])
-        row, column = np.nonzero(there)
-        offsets = np.array([moment - time for moment, _ in rows], np.int64).astype(np.int32)
-        with np.errstate(over="ignore"):  # too large for a frame is infinite, and that is a failure
-            valores = table[row, column].astype(np.float32)
-        return Batch(self.columns.ids[column], self.columns.canales[column], valores, True, time, offsets[row])
+    def _is_cut(self, cell: str) -> bool:
+        """Whether the last cell of a file has fewer decimals than all those above it."""
+        return _decimals(cell) < self._decimals and not is_gap(cell)
 
-    def _read_column(self, column: int, cells: tuple[str, ...], values: np.ndarray, there: np.ndarray) -> None:
-        try:
-            values[:] = [float(cell) for cell in cells]  # mostly all of them are numbers
-        except ValueError:
-            for row, cell in enumerate(cells):
-                values[row], there[row] = self._read_cell(column, cell)
+    def _header_again(self, part: Part, cells: Cells, line: int) -> Part:
+        names = [cell.strip().casefold() for cell in cells]
+        if names == [name.casefold() for name in part.shape.names][: len(names)]:
+            return part
+        known = {value.name for value in part.shape.values}
+        following = self._mapped(renamed(part.shape, cells))
+        if len(self._headers) < HEADERS:
+            new = [value.name for value in following.shape.values if value.name not in known]
+            self._headers.append(f"line {line:,}: another header" + ("" if new else ", the same columns in another order"))
+            found = [name for name, entity in zip(new, self._entities.find((name, "") for name in new)) if entity.found]
+            self._headers += [f"  {text}" for text in self._entities.describe(found)]
+        return following
 
-    def _read_cell(self, column: int, cell: str) -> tuple[float, bool]:
-        try:
-            return float(cell), True
-        except ValueError:
-            if cell and not cell.isspace():
-                self.failures[column] += 1
-                return np.nan, True
-        self.empty_cells += 1
-        return np.nan, False
-
-
-def _first_two(reader: Any) -> tuple[list[str], list[str]]:
-    rows = [[cell.strip() for cell in row] for row in islice(filter(None, reader), 2)]
-    first, second = (*rows, [], [])[:2]
-    return first, second
+    def _leave_leap(self, row: Row) -> None:
+        self._left.row(row.line, "of a time ahead of the others", f"expected a time near those around it, got {iso(row.time)[:-4]} UTC")
 
 
-def _time_column(header: list[str]) -> int:
-    names = [name.casefold() for name in header]
-    return next((names.index(name) for name in TIME_NAMES if name in names), 0)
+def _values_of(shape: Shape, rows: list[Cells]) -> Iterator[str]:
+    return (row[value.index] for row in rows for value in shape.values if value.index < len(row))
 
 
-def _grouped(rows: Iterator[tuple[int, list[str]]], most: int, span: int) -> Iterator[Rows]:
-    """Rows in groups of at most *most* rows that cover at most *span* ms."""
-    group: Rows = []
+def _time_texts(shape: Shape, rows: Iterable[Cells]) -> Iterator[str]:
+    for cells in rows:
+        if all(index < len(cells) for index in shape.times):
+            yield shape.time_text(cells)
+
+
+def _usual_decimals(shape: Shape, rows: list[Cells]) -> int:
+    """Decimals of the cells in the last column, where all have the same number of them; else 0."""
+    cells = [row[shape.width - 1] for row in rows[:-1] if len(row) >= shape.width]
+    counts = {_decimals(cell) for cell in cells if not is_gap(cell)}
+    return counts.pop() if len(counts) == 1 and len(cells) > 4 else 0
+
+
+def _decimals(cell: str) -> int:
+    text = cell.strip()
+    return len(text) - max(text.rfind("."), text.rfind(",")) - 1 if set(text) & set(".,") else 0
+
+
+def _grouped(rows: Iterable[Row | None], most: int, span: int) -> Iterator[list[Row]]:
+    """Rows of one part in groups of at most *most* rows that cover at most *span* ms. None ends a group."""
+    group: list[Row] = []
     low = high = 0
     for row in rows:
-        low, high = (min(low, row[0]), max(high, row[0])) if group else (row[0], row[0])
-        if group and (len(group) == most or high - low > span):
+        if row is None:
+            if group:
+                yield group
+            group = []
+            continue
+        low, high = (min(low, row.time), max(high, row.time)) if group else (row.time, row.time)
+        if group and (len(group) == most or high - low > span or row.part is not group[0].part):
             yield group
-            group, low, high = [], row[0], row[0]
+            group, low, high = [], row.time, row.time
         group.append(row)
     if group:
         yield group

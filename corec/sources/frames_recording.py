@@ -1,17 +1,24 @@
 """Recordings of frames: batches in envelopes behind a magic, or bare frames that share one time."""
 
-import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
-from corec._core.wire import FRAME_BYTES, HEADER, envelope_head, pack_envelope
+from corec._core.wire import AGE, FRAME_BYTES, HEADER, MAX_FRAMES, OFFSETS, ZSTD, envelope_head, pack_envelope
 from corec.common.times import iso
+from corec.common.units import MB
 from corec.errors import DamagedBatch, FrameError
 from corec.sources.recording import RecordingPiece
 
 #: First bytes of a .frames file. Envelopes follow.
 MAGIC = b"CCFRAME1"
 _ENVELOPE = b"CB\x01"
+#: Bytes of the age before the payload of an envelope that has one.
+AGE_BYTES = 8
+_BLOCK = 1 << 16
+_ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
+#: How many times its size may be read in a damaged file, in search of sound batches.
+SEARCHED = 16
 #: Bare frames in one piece.
 BARE = 10_000
 
@@ -20,7 +27,9 @@ class FramesRecording:
     """Batches with checksums. Damaged bytes are left out and counted."""
 
     unit = "batch"
+    reading = "batches"
     names: Mapping[int, str] = {}
+    first_line = 0
 
     def __init__(self, path: Path) -> None:
         self.about = (f"{path}: batches of frames, each with its own time",)
@@ -39,12 +48,13 @@ class FramesRecording:
 
     def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """One piece for each batch. *span* does not cut it, because a batch was sent at one moment."""
-        with self._path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        self._search = SEARCHED * self.size + MB
+        with self._path.open("rb", buffering=MB) as stream:
             position = len(MAGIC)
             while position < self.size:
-                envelope = _envelope_at(data, position)
+                envelope = _envelope_at(stream, position, self.size)
                 if envelope is None:
-                    position = self._skip(data, position)
+                    position = self._skip(stream, position)
                     continue
                 position += len(envelope)
                 self.rows += 1
@@ -56,14 +66,19 @@ class FramesRecording:
         left_out = f"{self.damaged_bytes:,} bytes are in no sound batch and were left out"
         return [f"{left_out}, the first at byte {self.first_damage:,}"] if self.damaged else []
 
-    def _skip(self, data: mmap.mmap, position: int) -> int:
-        """Count the damage at *position*; return where the next sound batch begins."""
+    def _skip(self, stream: BinaryIO, position: int) -> int:
+        """Count the damage at *position*; return where the next sound batch begins, or the size where none is found."""
         self.first_damage = self.first_damage or position
-        following = position
-        while (following := data.find(_ENVELOPE, following + 1)) >= 0:
-            if _envelope_at(data, following) is not None:
+        for following in _begins(stream, position + 1):
+            envelope = _envelope_at(stream, following, self.size)
+            if envelope is not None:
                 break
-        following = self.size if following < 0 else following
+            self._search -= _claimed(stream, following, self.size)
+            if self._search < 0:  # a file made of heads of batches that are none
+                following = self.size
+                break
+        else:
+            following = self.size
         self.damaged_bytes += following - position
         return following
 
@@ -73,10 +88,12 @@ class BareRecording:
 
     unit = "frame"
     names: Mapping[int, str] = {}
+    first_line = 0
     damaged = False
 
     def __init__(self, path: Path, at: int) -> None:
         self.size = path.stat().st_size
+        self.reading = f"bare frames of {at}"
         self.about = (f"{path}: {self.size // FRAME_BYTES:,} bare frames, all of {iso(at)}",)
         self.rows = 0
         self._path, self._at = path, at
@@ -110,14 +127,45 @@ def write_frames(path: Path, envelopes: Iterable[bytes]) -> int:
     return count
 
 
-def _envelope_at(data: mmap.mmap, position: int) -> bytes | None:
-    """The sound envelope at *position*; None when there is none."""
-    if len(data) - position < HEADER.size or data[position : position + len(_ENVELOPE)] != _ENVELOPE:
+def _envelope_at(stream: BinaryIO, position: int, size: int) -> bytes | None:
+    """The sound envelope at *position*; None when there is none, or when the file ends before it does."""
+    length = _claimed(stream, position, size)
+    if not length:
         return None
-    length = HEADER.unpack_from(data, position)[8]
-    envelope = data[position : position + HEADER.size + length]
+    stream.seek(position)
+    envelope = stream.read(length)
     try:
         envelope_head(envelope)
     except DamagedBatch:
         return None
     return envelope
+
+
+def _claimed(stream: BinaryIO, position: int, size: int) -> int:
+    """Bytes of the envelope of which the head at *position* may be; 0 where it is none."""
+    stream.seek(position)
+    head = stream.read(HEADER.size + AGE_BYTES + len(_ZSTD_FRAME))
+    if len(head) < HEADER.size or not head.startswith(_ENVELOPE):
+        return 0
+    _, _, flags, count, _, _, _, _, length, _ = HEADER.unpack_from(head)
+    aged = AGE_BYTES * bool(flags & AGE)
+    plain = aged + (FRAME_BYTES + 4 * bool(flags & OFFSETS)) * count
+    if flags & ZSTD:
+        possible = head[HEADER.size + aged :].startswith(_ZSTD_FRAME) and length <= plain + MB
+    else:
+        possible = length == plain
+    end = position + HEADER.size + length
+    return HEADER.size + length if possible and count <= MAX_FRAMES and end <= size else 0
+
+
+def _begins(stream: BinaryIO, position: int) -> Iterator[int]:
+    """Where envelopes may begin, from *position* on."""
+    while True:
+        stream.seek(position)
+        block = stream.read(_BLOCK)
+        found = -1
+        while (found := block.find(_ENVELOPE, found + 1)) >= 0:
+            yield position + found
+        if len(block) < _BLOCK:
+            return
+        position += _BLOCK - len(_ENVELOPE) + 1

@@ -1,9 +1,11 @@
 """The wire id of each named sensor, the same after every restart: `names.json` in the data folder."""
 
+import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from corec.storage import disk
 log = logging.getLogger(__name__)
 
 FILE = "names.json"
+#: Held while a process gives ids to new names: a node and `corec send` may do so at once.
+LOCK = "names.lock"
 VERSION = 1
 #: The row of a slot without a name.
 NOBODY = ("", "")
@@ -26,7 +30,7 @@ Rows = list[tuple[str, str]]  # (name, unit) in slot order
 class NameTable:
     """Names of sensors by entry. A new name gets the next free slot and keeps it for ever.
 
-    An entry with a device table has only the names in that table.  Only one thread may assign.
+    An entry with a device table has only the names in that table.  Only one thread of a process may assign.
     """
 
     def __init__(self, folder: Path | None, config: Config) -> None:
@@ -34,32 +38,43 @@ class NameTable:
         self._path = None if folder is None else Path(folder) / FILE
         self._instance = config.instance_id
         self._entries = {entry.id: entry for entry in config.bloques}
-        self._rows = self._load()
-        self._slots = {entry: {name: slot for slot, (name, _) in enumerate(rows)} for entry, rows in self._rows.items()}
+        self._take(self._load())
 
-    def assign(self, entry: str, sensors: Iterable[tuple[str, str]]) -> dict[str, int]:
-        """Name -> wire id of *sensors*, (name, unit) each. A sensor for which the entry has no room is left out."""
-        spec = self._entries[entry]
+    def assign(self, entry: str, sensors: Iterable[tuple[str, str]], within: range | None = None) -> dict[str, int]:
+        """Name -> wire id of *sensors*, (name, unit) each. A sensor for which the entry has no room is left out.
+
+        within: the slots of the entry that may be given; all by default.
+        """
+        spec, sensors = self._entries[entry], list(sensors)
         if spec.table is not None:
             devices = device_ids(spec)
             return {name: devices[name] for name, _ in sensors if name in devices}
-        before = len(self._rows.get(entry, ()))
-        slots = {name: self._slot(spec, name, unit) for name, unit in sensors}
-        if len(self._rows[entry]) > before:
-            self._save()
-        return {name: spec.first_id + slot for name, slot in slots.items() if slot < spec.entidades}
+        slots = within or range(spec.entidades)
+        if any(self._place(entry, name, slots) is None for name, _ in sensors):
+            with self._alone():
+                free = self._free(entry, slots)
+                new = dict(sensor for sensor in sensors if self._place(entry, sensor[0], slots) is None)
+                for (name, unit), slot in zip(new.items(), free):
+                    self._set(entry, slot, name, unit)
+                if new and free:
+                    self._save()
+        places = {name: self._place(entry, name, slots) for name, _ in sensors}
+        return {name: spec.first_id + slot for name, slot in places.items() if slot is not None}
 
-    def put(self, names: Mapping[int, str]) -> None:
-        """Name wire ids that were chosen elsewhere. Entries with a device table ignore it."""
-        for entry in (entry for entry in self._entries.values() if entry.table is None):
-            slots = {
-                id - entry.first_id: name for id, name in names.items() if 0 <= id - entry.first_id < entry.entidades
-            }
-            rows = self._rows.setdefault(entry.id, [])
-            rows += [NOBODY] * (max(slots, default=-1) + 1 - len(rows))
-            for slot, name in slots.items():
-                rows[slot] = (name, "")
-                self._slots.setdefault(entry.id, {})[name] = slot
+    def claim(self, entry: str, sensors: Mapping[int, tuple[str, str]]) -> None:
+        """Name the slots of sensors that a file gives by number, where they have no name yet."""
+        rows = self._rows.get(entry, [])
+        if any(slot >= len(rows) or rows[slot] == NOBODY for slot in sensors):
+            with self._alone():
+                for slot, (name, unit) in sensors.items():
+                    rows = self._rows.get(entry, [])
+                    if slot >= len(rows) or rows[slot] == NOBODY:
+                        self._set(entry, slot, name, unit)
+                self._save()
+
+    def copy_to(self, folder: Path) -> None:
+        """Keep these names in another data folder."""
+        self._path = Path(folder) / FILE
         self._save()
 
     def names(self) -> Names:
@@ -69,15 +84,48 @@ class NameTable:
             found |= _names_of(entry, self._rows.get(entry.id, []))
         return found
 
-    def _slot(self, entry: BlockEntry, name: str, unit: str) -> int:
-        """The slot of a name; `entidades` when all slots are taken."""
-        rows, slots = self._rows.setdefault(entry.id, []), self._slots.setdefault(entry.id, {})
-        if name not in slots:
-            if len(rows) >= entry.entidades:
-                return entry.entidades
-            slots[name] = len(rows)
-            rows.append((name, unit))
-        return slots[name]
+    def _place(self, entry: str, name: str, slots: range) -> int | None:
+        return next((slot for slot in self._slots.get(entry, {}).get(name, ()) if slot in slots), None)
+
+    def _free(self, entry: str, slots: range) -> list[int]:
+        """Slots without a name: those that never had one behind them first."""
+        rows = self._rows.get(entry, [])
+        return [*range(max(slots.start, len(rows)), slots.stop), *(slot for slot in slots if slot < len(rows) and rows[slot] == NOBODY)]
+
+    def _set(self, entry: str, slot: int, name: str, unit: str) -> None:
+        rows = self._rows.setdefault(entry, [])
+        rows += [NOBODY] * (slot + 1 - len(rows))
+        rows[slot] = (name, unit)
+        self._slots.setdefault(entry, {}).setdefault(name, []).append(slot)
+
+    def _take(self, rows: dict[str, Rows]) -> None:
+        self._rows = rows
+        self._slots: dict[str, dict[str, list[int]]] = {}
+        for entry, named in rows.items():
+            slots = self._slots[entry] = {}
+            for slot, row in enumerate(named):
+                if tuple(row) != NOBODY:
+                    slots.setdefault(row[0], []).append(slot)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While it lasts, no other process names slots; begins with the names that others gave meanwhile."""
+        if self._path is None:
+            yield
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._path.with_name(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.error("[NameTable-%s] names not kept, a restart may number them anew: %s", self._instance, error)
+            yield
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._take(self._rows | self._load())
+            yield
+        finally:
+            os.close(lock)
 
     def _load(self) -> dict[str, Rows]:
         if self._path is None:

@@ -24,7 +24,9 @@ class Recording(Protocol):
     unit: str  # "row", "batch" or "frame"
     rows: int  # units read so far
     names: Mapping[int, str]  # wire id -> name, where it has some
-    damaged: bool  # damaged bytes were found so far
+    damaged: bool  # rows, columns or bytes were left out so far
+    reading: str  # how the file is interpreted; the same text gives the same readings of the same bytes
+    first_line: int  # line of the first row; 0 where there are no lines
 
     def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """All readings in order. No piece covers more than *span* ms."""

@@ -21,6 +21,7 @@ from corec.errors import ConfigError, ExitCode, InternalError
 from corec.nucleus import CoreCNucleus
 from corec.sources.frames_recording import MAGIC
 from tests.support.config_samples import CONFIGS
+from tests.support.csv_files import CASES
 from tests.support.nodes import until
 from tests.support.paths import ROOT
 from tests.support.recordings import envelopes
@@ -416,9 +417,11 @@ def test_replay_refuses_speeds_that_are_none(stored, speed):
 
 
 def test_replay_of_text_and_gaps_says_what_was_left_out(here):
-    (here / "x.csv").write_text("time,a\n0,1\n1,n/a\n2,\nlater,4\n")
-    text = succeeded("replay", "x.csv")
-    assert "1 cell of text" in text and "1 empty cell" in text and "1 row left out, the first at line 5" in text
+    (here / "x.csv").write_text("time,a\n0,1\n1,bad\n1,n/a\n2,\nlater,4\n")
+    text = refused(ExitCode.DATA, "replay", "x.csv")
+    assert "1 cell of text" in text and "1 empty cell" in text and "1 row left out, the first at line 6" in text
+    assert "1 cell with a word for no value skipped, the first: 'n/a'" in text
+    assert succeeded("replay", "x.csv", "--lenient").splitlines()[:3] == text.splitlines()[:3]
 
 
 @pytest.mark.parametrize(
@@ -437,6 +440,25 @@ def test_replay_of_text_and_gaps_says_what_was_left_out(here):
 def test_replay_of_bad_files(here, content, code, message):
     (here / "bad").write_bytes(content)
     assert message in refused(code, "replay", "bad")
+
+
+@pytest.mark.parametrize("command", [["check"], ["replay", CASES / "28_dup_names.csv"], ["send", CASES / "28_dup_names.csv"]])
+def test_two_devices_of_one_name_are_refused(here, command):
+    assert '"temp" for device 1 and for device 2' in refused(ExitCode.CONFIG, *command, "--config", CASES / "28_config.json")
+
+
+def test_replay_reads_standard_input(here):
+    (here / "x.csv").write_text("time,a\n0,1\n")
+    with (here / "x.csv").open() as stream:
+        done = subprocess.run([sys.executable, "-m", "corec", "replay", "-"], stdin=stream, capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 0 and "-: times in column time" in done.stdout and "1 row, 1 reading" in done.stdout
+
+
+def test_replay_keeps_units_that_a_file_gives(here):
+    (here / "x.csv").write_text("time,north\ns,°C\n2026-01-30,999\n")
+    succeeded("replay", "x.csv", "--into", "data")
+    assert "°C" in succeeded("query", "--alerts").splitlines()[1]
 
 
 def test_replay_of_a_missing_file(here):

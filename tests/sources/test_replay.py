@@ -1,10 +1,12 @@
 """corec.sources.replay and corec.common.times: recordings of every kind, good and bad."""
 
+import os
+import time
 
 import numpy as np
 import pytest
 
-from corec._core.wire import encode_frames
+from corec._core.wire import HEADER, encode_frames, pack_envelope
 from corec.common.times import clock, detect, iso, require_time
 from corec.config import parse
 from corec.engine import Engine
@@ -112,22 +114,23 @@ def test_one_column_is_the_first_entity(tmp_path):
     assert (recording.rows, recording.notes(), recording.names) == (2, [], {0: "value"})
 
 
-def test_columns_are_entities_by_number_and_devices_by_name(tmp_path):
+def test_columns_are_devices_by_name_and_others_get_entities(tmp_path):
     # Given columns with the name of a device, the id of another, and two that are neither
     recording = opened(tmp_path, "a,time,oven,b,90\n1,0,2,3,4\n")
-    # Then the named ones go there, the others to the entity of their number among all columns
-    assert readings(recording) == [(0, 0, 1, 1.0), (0, 70, 2, 2.0), (0, 2, 1, 3.0), (0, 90, 2, 4.0)]
+    # Then the named ones go there, the others to free entities by the table of names
+    assert readings(recording) == [(0, 0, 1, 1.0), (0, 70, 2, 2.0), (0, 1, 1, 3.0), (0, 90, 2, 4.0)]
     assert recording.about[1:] == (
         "columns oven, 90 -> the device of that name or id",
-        "columns a, b -> casa, wire ids 0 to 2",
+        "columns a, b -> casa, wire ids 0 to 1",
     )
 
 
 @pytest.mark.parametrize(
-    ("block", "ids"), [("casa", [0, 1]), ("casa/2", [20, 21]), ("calle", [70, 90]), ("calle/0", [70, 90])]
+    ("text", "block", "ids"),
+    [("0,1,2\n", "casa", [0, 1]), ("0,1,2\n", "casa/2", [20, 21]), ("time,a,b\n0,1,2\n", "casa/2", [20, 21])]
 )
-def test_block_chooses_where_columns_go(tmp_path, block, ids):
-    recording = opened(tmp_path, "0,1,2\n", block=block)
+def test_block_chooses_where_columns_go(tmp_path, text, block, ids):
+    recording = opened(tmp_path, text, block=block)
     assert [id for _, id, *_ in readings(recording)] == ids
 
 
@@ -137,8 +140,10 @@ def test_block_chooses_where_columns_go(tmp_path, block, ids):
         ("0,1\n", "cosa", 'did you mean "casa"'),
         ("0,1\n", "casa/3", 'did you mean "casa"'),
         ("0,1\n", "x", "casa, calle"),
-        ("0,1,2,3\n", "calle", "at most 2 value columns, the entities of calle, got 3"),
-        ("time,a,70\n0,1,2\n", "calle", "got wire id 70 for 'a' and for '70'"),
+        ("0,1,2\n", "calle", "a first line with the names of the devices of calle"),
+        ("time,oven,70\n0,1,2\n", "calle", "got wire id 70 for 'oven' and for '70'"),
+        ("0" + ",1" * 31 + "\n", "casa", "at most 30 value columns, the entities of casa, got 31"),
+        ("time" + ",a" * 31 + "\n0" + ",1" * 31 + "\n", "casa", "at most 30 value columns, the entities of casa, got 31"),
     ],
 )
 def test_columns_without_an_entity_are_refused(tmp_path, text, block, message):
@@ -148,7 +153,7 @@ def test_columns_without_an_entity_are_refused(tmp_path, text, block, message):
 
 
 def test_empty_cells_are_skipped_and_text_is_a_failure(tmp_path):
-    recording = opened(tmp_path, "time,a,b\n0,1,\n1,n/a,2\n2,,\n3,4\n")
+    recording = opened(tmp_path, "time,a,b\n0,1,\n1,broken,2\n2,,\n3,4\n")
     assert readings(recording) == [(0, 0, 1, 1.0), (1000, 0, 1, None), (1000, 1, 1, 2.0), (3000, 0, 1, 4.0)]
     assert recording.notes() == ["1 cell of text counted as failed readings, most in column a", "4 empty cells skipped"]
     # and the engine takes the text for what it is
@@ -159,12 +164,15 @@ def test_rows_that_cannot_be_read_are_counted_and_named(tmp_path):
     recording = opened(tmp_path, "time,a\n2025-01-01,1\nlater,2\n2025-01-02,3,4\n2025-01-03,5\n")
     assert [value for *_, value in readings(recording)] == [1.0, 5.0]
     assert recording.notes() == [
-        "2 rows left out, the first at line 3: expected a time, ISO 8601 without a zone, taken as UTC, got 'later'"
+        "2 rows left out, the first at line 3: expected a time, ISO 8601 without a zone, taken as UTC, got 'later'",
+        "  1 row without a time, the first at line 3: expected a time, ISO 8601 without a zone, taken as UTC, got 'later'",
+        "  1 row with more cells than columns, the first at line 4: expected 2 values, got 3; decimals take a point",
     ]
+    assert recording.damaged
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_delimiters_are_known_by_the_first_line(tmp_path, delimiter):
+def test_delimiters_are_known_by_what_they_separate(tmp_path, delimiter):
     text = "time,a,b\r\n0,1,2\r\n".replace(",", delimiter)
     assert len(readings(opened(tmp_path, "\ufeff" + text))) == 2
 
@@ -213,8 +221,9 @@ def test_value_too_large_for_a_frame_is_a_failure(tmp_path):
         ("time,a\nyesterday,1\n", "expected a time in column time, got 'yesterday' - at line 2"),
         ("a,b\n1,2\n", None),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe" * 50, "expected a CSV in UTF-8"),
-        ("time,a\n0,1\n".encode("utf-16"), "expected a CSV in UTF-8"),
-        (b"time,a\n0,1\n" * 5000 + b"\xff\xff\n", "behind row"),
+        ("time,a\n46052.5,1\n46052.6,2\n", "expected a time in column time, got '46052.5' - at line 2"),
+        ("date,a\n2612-01-30,1\n", "expected a time in column date, got '2612-01-30' - at line 2"),
+        ("time,a\n03/04/2026,1\n", "--dates dmy"),
     ],
 )
 def test_what_is_no_csv_is_refused_with_a_reason(tmp_path, text, message):
@@ -271,6 +280,57 @@ def test_torn_end_and_garbage_between_are_left_out(tmp_path, cut):
     recording = open_recording(frames_file(tmp_path, [sent[0], b"CB\x01garbage", sent[1], sent[2][:-cut]]), CONFIG)
     assert [piece.readings for piece in recording.pieces()] == [100, 100]
     assert f"the first at byte {len(MAGIC) + len(sent[0]):,}" in recording.notes()[0]
+
+
+def test_a_batch_that_covers_days_is_folded_whole(tmp_path):
+    # Given a batch as `corec send` makes it of an old file: its time is that of its first row, and it goes on for a week
+    hours = np.arange(168, dtype=np.int32) * 3_600_000
+    frames = encode_frames(np.zeros(168, np.uint32), 1, np.arange(168.0), True)
+    file = tmp_path / "x.frames"
+    write_frames(file, [pack_envelope(frames, producer=3, epoch=1, sequence=0, time=NEW_YEAR, offsets=hours)] * 2)
+    # When it is replayed, Then every reading counts at its own time, and once
+    ledger = replayed(open_recording(file, CONFIG)).ledger
+    assert (ledger["in"], ledger["rejected_skew"], ledger["late"], ledger["rejected_repeated"]) == (336, 0, 0, 168)
+
+
+@pytest.mark.parametrize("count", [1, 200])
+@pytest.mark.parametrize("age", [0, 5])
+@pytest.mark.parametrize("offsets", [False, True])
+def test_envelopes_of_every_form_are_found(tmp_path, count, age, offsets):
+    # Given batches with and without offsets and an age, packed and not, behind damage
+    frames, times = encode_frames(np.zeros(count, np.uint32), 1, np.arange(count) * 1.0, True), np.arange(count) if offsets else None
+    sent = [pack_envelope(frames, producer=3, epoch=1, sequence=n * count, time=NEW_YEAR, offsets=times, age=age) for n in range(3)]
+    recording = open_recording(frames_file(tmp_path, [b"CB\x01", *sent[:2], b"damage", sent[2]]), CONFIG)
+    # Then all are read
+    assert [piece.content for piece in recording.pieces()] == sent
+    assert recording.damaged_bytes == 9
+
+
+def test_frames_that_are_cut_short_while_they_are_read_end_there(tmp_path):
+    # Given a recording that somebody empties while it is read
+    file = tmp_path / "x.frames"
+    write_frames(file, envelopes(2000))
+    recording = open_recording(file, CONFIG)
+    pieces = recording.pieces()
+    assert next(pieces).readings == 100
+    os.truncate(file, 100)
+    # Then what was there is read, the rest is counted, and no signal ends the process
+    assert sum(piece.readings for piece in pieces) < 199_900
+    assert recording.damaged
+
+
+def test_damaged_frames_are_read_quickly(tmp_path):
+    # Given 4 MB of what looks like heads of large batches, with sound ones before and behind it
+    first, last = envelopes(2)
+    head = HEADER.pack(b"CB", 1, 1, 1_000_000, 1, 1, 1, NEW_YEAR, 2_000_000, 0)
+    began = time.process_time()
+    recording = open_recording(frames_file(tmp_path, [first, head * 100_000, last]), CONFIG)
+    # Then both sound ones are found
+    assert [piece.content for piece in recording.pieces()] == [first, last]
+    # and where even their content looks right, the search ends, and what it did not look through is counted
+    recording = open_recording(frames_file(tmp_path, [first, (head + b"\x28\xb5\x2f\xfd") * 100_000, last]), CONFIG)
+    assert [piece.content for piece in recording.pieces()] == [first]
+    assert recording.damaged_bytes == 5_200_000 + len(last) and time.process_time() - began < 10
 
 
 def test_bare_frames_have_the_time_that_is_given(tmp_path):

@@ -66,14 +66,30 @@ def test_names_follow_an_entry_whose_ids_moved(tmp_path):
 
 
 def test_names_of_ids_that_were_chosen_elsewhere(tmp_path):
-    # Given names for wire ids with a gap between them, and for one that is in no entry
-    NameTable(tmp_path, config()).put({501: "b", 503: "d", 9: "nobody"})
+    # Given names for slots with a gap between them
+    NameTable(tmp_path, config()).claim("casa", {1: ("b", ""), 3: ("d", "")})
     # When a sensor without an id comes
     table = NameTable(tmp_path, config())
     ids = table.assign("casa", [("d", ""), ("e", "W")])
     # Then it gets the next one, and the others have theirs
     assert ids == {"d": 503, "e": 504}
     assert table.names() == kept_names(tmp_path) == {501: ("b", ""), 503: ("d", ""), 504: ("e", "W")}
+
+
+def test_two_processes_name_sensors_of_one_entry(tmp_path):
+    # Given two tables of one data folder, each open in a process of its own
+    node, sender = NameTable(tmp_path, config()), NameTable(tmp_path, config())
+    # When both name sensors in turn
+    assert node.assign("casa", [("a", "")]) == {"a": 500}
+    assert sender.assign("casa", [("b", "°C"), ("a", "")]) == {"b": 501, "a": 500}
+    # Then no slot has two names, and none is forgotten
+    assert node.assign("casa", [("c", "")]) == {"c": 502}
+    assert kept_names(tmp_path) == {500: ("a", ""), 501: ("b", "°C"), 502: ("c", "")}
+
+
+def test_names_are_given_within_a_part_of_an_entry(tmp_path):
+    table = NameTable(tmp_path, config())
+    assert table.assign("casa", [("a", ""), ("b", "")], range(10, 11)) == {"a": 510}
 
 
 def test_names_without_a_place_get_no_id(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from corec.cli.common.base import EXIT_CODES, INTERRUPTED, config_option, embedded_option, load_config
-from corec.cli.common.moments import Moment
+from corec.cli.readings.file_options import csv_options, file_options
 from corec.errors import ExitCode
 
 
@@ -29,31 +29,33 @@ class Speed(click.ParamType):
 
 
 @click.command(short_help="A recording through the engine.", epilog=EXIT_CODES)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--speed", type=Speed(), default="max", show_default=True, help="How many times faster than it happened.")
 @config_option
 @embedded_option
 @click.option(
     "--into", metavar="DIR", type=click.Path(path_type=Path), help="Keep the results in this new data folder."
 )
-@click.option("--block", metavar="ID", help="Entry or block that columns go to.  [default: the first entry]")
-@click.option("--at", type=Moment(), help="Time of all frames in a file of bare frames.")
-def replay(file: Path, speed: float | None, config: Path | None, embedded: bool, into: Path | None, block: str | None,
-           at: int | None) -> None:  # fmt: skip
-    """Let the engine work on FILE: a CSV with a column of times and columns of values, or a .frames file.
+@file_options
+def replay(file: Path, speed: float | None, config: Path | None, embedded: bool, into: Path | None, block: str | None, at: int | None,
+           zone: str | None, dates: str | None, follow: bool, lenient: bool) -> None:  # fmt: skip
+    """Let the engine work on FILE: a CSV, or a .frames file. `-` is standard input.
 
-    A column named like a device of a device table is that device; any other value column is the entity of its
-    number in the first entry, or in --block.  An empty cell is no reading, a cell of text a failed one.
+    A CSV has a column of times and a column for each sensor, or a row for each reading. Columns and sensors go to the devices of
+    their names, others to entities of the first entry, or of --block. How the file was read is printed first, and what was left
+    out at the end; where rows were left out, the command ends with 4.
 
     \b
     corec replay traffic.csv
+    corec replay traffic.csv --zone Europe/Berlin
     corec replay traffic.csv --speed 60 --into results && corec query --data results --alerts
     """
     from corec.cli.readings.replay_run import ReplayRun
 
-    run = ReplayRun(file, load_config(config, embedded=embedded), into=into, block=block, at=at)
+    run = ReplayRun(file, load_config(config, embedded=embedded), into=into, block=block, at=at, options=csv_options(zone, dates),
+                    follow=follow)  # fmt: skip
     click.echo("\n".join(run.recording.about))
     interrupted = run.run(speed)
     click.echo("\n".join(run.summary()))
-    code = INTERRUPTED if interrupted else ExitCode.DATA if run.recording.damaged else ExitCode.OK
+    code = INTERRUPTED if interrupted and not follow else ExitCode.DATA if run.recording.damaged and not lenient else ExitCode.OK
     click.get_current_context().exit(int(code))

@@ -19,6 +19,7 @@ from corec.config.ram_price import admit
 from corec.engine import Engine
 from corec.engine.outcome import Outcome, kind_name
 from corec.errors import FrameError
+from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
 from corec.sources.recording import RecordingPiece
 from corec.sources.replay import fold, open_recording
@@ -31,9 +32,12 @@ PIECE_S = 0.1
 class ReplayRun:
     """One `corec replay` and its counts."""
 
-    def __init__(self, file: Path, config: Config, *, into: Path | None, block: str | None, at: int | None) -> None:
+    def __init__(self, file: Path, config: Config, *, into: Path | None, block: str | None, at: int | None,
+                 options: Options, follow: bool) -> None:  # fmt: skip
         admit(config)
-        self.recording = open_recording(file, config, block=block, at=at)
+        self._names, self._interrupt = NameTable(None, config), Interrupt()
+        going_on = (lambda: not self._interrupt.asked) if follow else None
+        self.recording = open_recording(file, config, block=block, at=at, options=options, names=self._names, follow=going_on)
         self._file = file
         self._engine = Engine(config)
         self._store = ReplayStore(into, self._engine) if into else None
@@ -48,7 +52,7 @@ class ReplayRun:
         """Replay the recording; returns True where Ctrl-C ended it early.  FrameError where it has no readings."""
         began = time.monotonic()
         span = None if speed is None else max(1, round(1000 * speed * PIECE_S))
-        with self._store or nullcontext(), _progress(self.recording.size) as show, Interrupt() as interrupt:
+        with self._store or nullcontext(), _progress(self.recording.size) as show, self._interrupt as interrupt:
             for piece in self.recording.pieces(span):
                 self._take(piece)
                 show(piece.position, f"{iso(piece.time)[:-4]}   {counted(self._readings, 'reading')}")
@@ -58,7 +62,7 @@ class ReplayRun:
                     break
             self._add(self._engine.finish())
         if self._into:
-            NameTable(self._into, self._engine.config).put(self.recording.names)
+            self._names.copy_to(self._into)
         self._took = time.monotonic() - began
         if not self._readings and not interrupt.asked:
             raise FrameError(

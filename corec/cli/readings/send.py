@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from corec.cli.common.base import EXIT_CODES, config_option, data_option, load_config
-from corec.cli.common.moments import Moment
+from corec.cli.common.base import EXIT_CODES, INTERRUPTED, config_option, data_option, load_config
+from corec.cli.readings.file_options import csv_options, file_options
 from corec.common.text import counted
 from corec.errors import ExitCode
 
@@ -15,39 +15,44 @@ from corec.errors import ExitCode
 @config_option
 @data_option
 @click.option("--name", help="Name of the sender; what it did not get rid of is found under it.  [default: FILE's name]")
-@click.option("--block", metavar="ID", help="Entry or block that columns go to.  [default: the first entry]")
-@click.option("--at", type=Moment(), help="Time of all frames in a file of bare frames.")
 @click.option("--now", is_flag=True, help="Readings take the time at which they are sent.")
 @click.option("--again", is_flag=True, help="Send a file that was sent before as new readings.")
-@click.option("--lenient", is_flag=True, help="End with 0 also where readings were refused, or rows left out.")
 @click.option("--timeout", type=float, default=10.0, show_default=True, help="Seconds to wait where there is no room, and at the end.")
-def send(file: Path, config: Path | None, data: Path, name: str | None, block: str | None, at: int | None, now: bool, again: bool,
-         lenient: bool, timeout: float) -> None:  # fmt: skip
+@file_options
+def send(file: Path, config: Path | None, data: Path, name: str | None, now: bool, again: bool, timeout: float, block: str | None,
+         at: int | None, zone: str | None, dates: str | None, follow: bool, lenient: bool) -> None:  # fmt: skip
     """Send the readings of FILE: a CSV or a .frames file as `corec replay` takes them, or `-` for lines
     `id,canal,valor[,estado]` from standard input, sent as they come.
 
-    With redis_config they go to Redis, without to the node that runs on --data.  They are numbered by the file's content:
-    a command that was interrupted is given again, and no reading counts twice.
+    With redis_config they go to Redis, without to the node that runs on --data.  They are numbered by the beginning of the
+    file: a command that was interrupted is given again, and no reading counts twice; of a longer version of the file only what
+    is new counts.
 
-    At the end it waits until a node has counted them, and says what became of them: how many were taken, and how many were
-    refused and why.
+    It says how the file was read and what was left out.  At the end it waits until a node has counted the readings, and says
+    what became of them: how many were taken, and how many were refused and why.
 
     \b
     corec send traffic.csv --now
     sensors | corec send - --name gate-7
     """
-    from corec.cli.readings.send_run import send_file, send_lines
+    from corec.cli.readings.send_run import FileSending, send_lines
 
-    settings = load_config(config)
+    settings, bad, interrupted = load_config(config), False, False
+    problems: list[str] = []
     if str(file) == "-":
         receipt, problems = send_lines(settings, data, name or "stdin", timeout)
     else:
-        receipt, problems = send_file(file, settings, data, name=name or file.name, block=block, at=at, now=now, again=again,
-                                      timeout=timeout)  # fmt: skip
+        sending = FileSending(file, settings, data, name=name or file.name, block=block, at=at, now=now, again=again,
+                              options=csv_options(zone, dates), follow=follow)  # fmt: skip
+        click.echo("\n".join(sending.about))
+        receipt = sending.run(timeout)
+        click.echo("\n".join(["", *sending.recording.notes()]))
+        bad, interrupted = sending.recording.damaged, sending.interrupted and not follow
     click.echo(str(receipt))
     problems += receipt.problems
     for problem in problems:
         click.echo(problem, err=True)
     if receipt.waiting:
         click.echo(f"HINT: {counted(receipt.waiting, 'reading')} wait for a node to count them: see that one runs, and its log", err=True)
-    click.get_current_context().exit(int(ExitCode.DATA if problems and not lenient else ExitCode.OK))
+    code = INTERRUPTED if interrupted else ExitCode.DATA if (bad or problems) and not lenient else ExitCode.OK
+    click.get_current_context().exit(int(code))

@@ -4,16 +4,18 @@ import select
 import sys
 import time
 from collections.abc import Iterator
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TextIO
 
 from corec._core.wire import unpack_envelope
+from corec.cli.common.interrupt import Interrupt
+from corec.cli.readings.sent_before import SentBefore
 from corec.common.times import wall_ms
-from corec.common.units import MB
 from corec.config import Config
 from corec.errors import BackPressure, FrameError
-from corec.publish import Publisher, Reading
+from corec.publish import Publisher, Reading, tail_of
+from corec.sources.csv_recording import Options
+from corec.sources.names import NameTable
 from corec.sources.recording import RecordingPiece
 from corec.sources.replay import open_recording
 from corec.streams.sending.receipt import Receipt
@@ -23,17 +25,44 @@ TOGETHER_S = 0.1
 LINES = 1_000
 
 
-def send_file(file: Path, config: Config, data: Path, *, name: str, block: str | None, at: int | None, now: bool, again: bool,
-              timeout: float) -> tuple[Receipt, list[str]]:  # fmt: skip
-    """Send a recording; returns what became of its readings, and the problems of the file.  BackPressure after *timeout* s."""
-    recording = open_recording(file, config, block=block, at=at)
-    with Publisher(config, name=name, data=data, epoch=None if again else content_number(file)) as publisher:
-        for piece in recording.pieces():
-            frames, moment, offsets = _unpacked(piece)
-            when = (wall_ms(), None) if now else (moment, offsets)
-            publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
-        receipt = _finish(publisher, timeout)
-    return receipt, recording.notes() if recording.damaged else []
+class FileSending:
+    """A recording on its way to a node or to Redis."""
+
+    def __init__(self, file: Path, config: Config, data: Path, *, name: str, block: str | None, at: int | None, now: bool, again: bool,
+                 options: Options, follow: bool) -> None:  # fmt: skip
+        self._file, self._config, self._data, self._name, self._now = file, config, data, name, now
+        self._interrupt = Interrupt()
+        going_on = (lambda: not self._interrupt.asked) if follow else None
+        self.recording = open_recording(file, config, block=block, at=at, options=options, names=NameTable(data, config), follow=going_on)
+        self._sent, said = SentBefore(tail_of(data, name)), ""
+        self._reading = self.recording.reading
+        self._epoch: int | None = None
+        if file.is_file() and not again:
+            self._epoch, said = self._sent.epoch(file, self._reading, self.recording.first_line)
+        self.about = [*self.recording.about, *([said] if said else [])]
+
+    @property
+    def interrupted(self) -> bool:
+        return self._interrupt.asked
+
+    def run(self, timeout: float) -> Receipt:
+        """Send it; returns what became of its readings.  BackPressure after *timeout* s."""
+        with Publisher(self._config, name=self._name, data=self._data, epoch=self._epoch) as publisher:
+            self._note()
+            with self._interrupt as interrupt:
+                for piece in self.recording.pieces():
+                    frames, moment, offsets = _unpacked(piece)
+                    when = (wall_ms(), None) if self._now else (moment, offsets)
+                    publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
+                    if interrupt.asked:
+                        break
+            receipt = _finish(publisher, timeout)
+            self._note()
+        return receipt
+
+    def _note(self) -> None:
+        if self._epoch is not None:
+            self._sent.note(self._file, self._reading, self._epoch)
 
 
 def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[Receipt, list[str]]:
@@ -63,15 +92,6 @@ def reading_of(line: str) -> Reading:
     if not (0 <= reading[0] < 2**32 and 0 <= reading[1] <= 127):
         raise FrameError(f"expected an id below 2**32 and a canal from 0 to 127, got {line.strip()!r:.60}")
     return reading
-
-
-def content_number(file: Path) -> int:
-    """A hash of the content, never 0.  As the sender's epoch it makes a repeated command send no reading twice."""
-    digest = blake2b(digest_size=8)
-    with file.open("rb") as stream:
-        while part := stream.read(MB):
-            digest.update(part)
-    return int.from_bytes(digest.digest()) or 1
 
 
 def _unpacked(piece: RecordingPiece) -> tuple[bytes, int, Any]:

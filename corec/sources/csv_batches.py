@@ -1,0 +1,106 @@
+"""Rows of a CSV as batches of readings."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from corec.sources.base import Batch
+from corec.sources.cells import is_gap, read_number, shown
+from corec.sources.columns import Entities, Entity
+from corec.sources.left_out import LeftOut
+from corec.sources.shape import Cells, Shape
+
+
+class Part(NamedTuple):
+    """Rows behind one header."""
+
+    shape: Shape
+    entities: list[Entity]  # of the columns of values; none in a long file
+
+
+class Row(NamedTuple):
+    time: int  # ms
+    cells: Cells
+    part: Part
+    line: int
+
+
+class CsvBatches:
+    """Reads the cells of rows. What is no reading is counted in *left*."""
+
+    def __init__(self, entities: Entities, decimal: str, left: LeftOut) -> None:
+        """decimal: the mark, "." or ","."""
+        self._entities, self._decimal, self._left = entities, decimal, left
+
+    def batch(self, rows: list[Row]) -> Batch:
+        """The readings of rows of one part, in their order."""
+        shape, time = rows[0].part.shape, rows[0].time
+        size = len(rows), len(shape.values)
+        table, there = np.empty(size), np.ones(size, bool)
+        ids, canales = np.zeros(size, np.uint32), np.zeros(size, np.int8)
+        for number, value in enumerate(shape.values):
+            names, entities = self._sensors(rows, number)
+            cells = [row.cells[value.index] for row in rows]
+            self._read_column(cells, names, table[:, number], there[:, number])
+            ids[:, number], canales[:, number] = [max(0, entity.id) for entity in entities], [entity.canal for entity in entities]
+            there[:, number] &= self._found(cells, names, entities)
+        row, column = np.nonzero(there)
+        offsets = np.array([one.time - time for one in rows], np.int64).astype(np.int32)
+        with np.errstate(over="ignore"):  # too large for a frame is infinite, and that is a failure
+            valores = table[row, column].astype(np.float32)
+        return Batch(ids[row, column], canales[row, column], valores, True, time, offsets[row])
+
+    def _sensors(self, rows: list[Row], number: int) -> tuple[list[str], list[Entity]]:
+        """(name, entity) of each row, or of all rows together, for one column of values."""
+        part = rows[0].part
+        value = part.shape.values[number]
+        if not part.shape.keys:
+            return [value.name], [part.entities[number]]
+        names = [part.shape.sensor(row.cells, value) for row in rows]
+        return names, self._entities.find((name, value.unit) for name in names)
+
+    def _found(self, cells: list[str], names: list[str], entities: list[Entity]) -> list[bool]:
+        """Whether each cell belongs to an entity. Those that do not are counted."""
+        if len(entities) == 1 and entities[0].found:
+            return [True]
+        every = len(cells) // len(entities)
+        for index, cell in enumerate(cells):
+            entity = entities[index // every]
+            if not entity.found and not is_gap(cell):
+                self._left.sensor(names[index // every], entity.how)
+        return [entity.found for entity in entities]
+
+    def _read_column(self, cells: list[str], names: list[str], values: np.ndarray, there: np.ndarray) -> None:
+        joined = "".join(cells)
+        try:
+            if "_" in joined or self._decimal == "," and "." in joined:
+                raise ValueError("not as Python writes numbers")
+            values[:] = [float(cell) for cell in cells] if self._decimal == "." else [float(cell.replace(",", ".")) for cell in cells]
+            if np.isfinite(values).all():  # mostly all of them are numbers
+                self._note_steps(names, values)
+                return
+        except ValueError:
+            pass
+        every = len(cells) // len(names)
+        for row, cell in enumerate(cells):
+            values[row], there[row] = self._read_cell(cell, names[row // every])
+
+    def _note_steps(self, names: list[str], values: np.ndarray) -> None:
+        """Count the steps of a column that the 32 bits of a frame do not hold: those of a large counter."""
+        if len(names) == 1:
+            steps = np.diff(values) != 0
+            with np.errstate(over="ignore", invalid="ignore"):
+                kept = np.diff(values.astype(np.float32)) != 0
+            self._left.steps(names[0], int(steps.sum()), int((steps & ~kept).sum()))
+
+    def _read_cell(self, cell: str, name: str) -> tuple[float, bool]:
+        try:
+            value = read_number(cell, self._decimal)
+        except ValueError:
+            value = np.nan
+        if value is None:
+            self._left.gap(shown(cell.strip()) if cell.strip() else "")
+            return np.nan, False
+        if not np.isfinite(value):
+            self._left.failure(name)
+        return value, True

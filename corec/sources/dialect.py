@@ -1,0 +1,126 @@
+"""The dialect of a CSV, found in its first lines: what separates its cells, and which lines are comments."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from corec.sources.cells import is_gap, is_number, split_line
+from corec.sources.opened_text import Line
+from corec.sources.time_cells import kind_of
+
+DELIMITERS = ",;\t|"
+COMMENTS = ("#", "//", "%")
+#: Lines that one line of names may take, between quotes.
+NAME_LINES = 6
+NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
+_SEP = re.compile(r"\s*\"?sep=(.)\"?\s*", re.IGNORECASE)
+
+
+class Dialect(NamedTuple):
+    """How the lines of a CSV are written."""
+
+    delimiter: str
+    sep_line: int  # number of the line that names the delimiter; 0 for none
+
+    @property
+    def name(self) -> str:
+        return NAMES.get(self.delimiter, self.delimiter)
+
+
+class SampleRow(NamedTuple):
+    line: int
+    cells: list[str]
+
+
+class Sample(NamedTuple):
+    """The first lines of a file, and those of them that may be rows or names."""
+
+    lines: list[Line]
+    dialect: Dialect
+    rows: list[SampleRow]
+
+    def with_commented_names(self, first: int) -> "Sample":
+        """The same, with the last comment before row *first* as a row, where it has as many cells: names behind a comment sign."""
+        row = self.rows[first]
+        for line in reversed(self.lines):
+            if line.number < row.line and is_comment(line.text):
+                text = line.text.lstrip("".join(COMMENTS)).strip()
+                if is_open(text, self.dialect.delimiter):
+                    break
+                names = SampleRow(line.number, split_line(text, self.dialect.delimiter))
+                if len(names.cells) == len(row.cells):
+                    return self._replace(rows=[*self.rows[:first], names, *self.rows[first:]])
+                break
+        return self
+
+
+def take_sample(lines: list[Line]) -> Sample:
+    """The sample that these lines are. Without a time anywhere, its dialect is the most regular one."""
+    dialect = _find_dialect([(line.number, line.text) for line in lines if not line.problem])
+    lines = list(_with_whole_names(lines, dialect.delimiter))
+    possible = [line for line in lines if not line.problem and not is_comment(line.text) and line.number != dialect.sep_line]
+    rows = [SampleRow(line.number, split_line(line.text, dialect.delimiter)) for line in possible
+            if not is_open(line.text, dialect.delimiter)]  # fmt: skip
+    return Sample(lines, dialect, [row for row in rows if len(row.cells) > 1])
+
+
+def is_open(text: str, delimiter: str) -> bool:
+    """Whether a quote of a line does not close."""
+    try:
+        split_line(text, delimiter)
+    except csv.Error:
+        return True
+    return False
+
+
+def _find_dialect(lines: list[tuple[int, str]]) -> Dialect:
+    number, first = lines[0] if lines else (0, "")
+    if named := _SEP.fullmatch(first):
+        return Dialect(named[1], number)
+    texts = [text for _, text in lines if text.strip() and not is_comment(text)]
+    scores = {delimiter: _score(texts, delimiter) for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=scores.__getitem__)
+    if not any(scores[best][:2]) and any(_score(texts, " ")[:2]):
+        best = " "
+    return Dialect(best, 0)
+
+
+def _with_whole_names(lines: list[Line], delimiter: str) -> Iterator[Line]:
+    """The lines, those joined that quotes hold together in names before the first time."""
+    following, timed = 0, False
+    for place, line in enumerate(lines):
+        if place < following:
+            continue
+        for end in range(place + 2, min(place + NAME_LINES, len(lines)) + 1) if not timed and is_open(line.text, delimiter) else ():
+            text = "\n".join(one.text for one in lines[place:end])
+            if not is_open(text, delimiter):
+                if not any(map(kind_of, split_line(text, delimiter))):
+                    line, following = line._replace(text=text), end
+                break
+        timed = timed or not is_open(line.text, delimiter) and any(map(kind_of, split_line(line.text, delimiter)))
+        yield line
+
+
+def is_comment(line: str) -> bool:
+    return line.startswith(COMMENTS)
+
+
+def _score(texts: Iterable[str], delimiter: str) -> tuple[int, int, int, int]:
+    """(rows of a time and values, rows of values, lines of the same number of cells, that number)."""
+    timed = numbers = 0
+    widths: Counter[int] = Counter()
+    for text in texts:
+        try:
+            cells = split_line(text, delimiter)
+        except csv.Error:
+            continue
+        if len(cells) < 2:
+            continue
+        widths[len(cells)] += 1
+        values = sum(is_number(cell) or is_gap(cell) for cell in cells)
+        timed += any(map(kind_of, cells)) and values > 0
+        numbers += values == len(cells)
+    width, count = widths.most_common(1)[0] if widths else (0, 0)
+    return timed, numbers, count, width

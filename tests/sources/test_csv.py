@@ -1,0 +1,394 @@
+"""CSVs in all dialects, times and shapes: what they are taken for, and what is left out."""
+import gzip
+import io
+import os
+import threading
+import tracemalloc
+
+import pytest
+import zstandard
+
+from corec.common.times import iso
+from corec.errors import FrameError, UsageError
+from corec.sources.csv_recording import Options
+from corec.sources.names import NameTable
+from corec.sources.replay import open_recording
+from corec.sources.time_cells import find_zone
+from tests.support.csv_files import case_config, config_file, read_file
+
+NOON = 1_769_774_400_000  # 2026-01-30 12:00:00 UTC
+HOUSE = {"id": "house", "canal": 1, "entidades": 8,
+         "ids": {"device": [7, 8, 9], "name": ["Oven", "cellar temp", ""], "unit": ["°C", "", ""]}}  # fmt: skip
+ROOMS = {"id": "rooms", "canal": 1, "entidades": 8, "ids": 100}
+
+
+def taken(tmp_path, text, *entries, **options):
+    """(recording, readings) of a file with this text or these bytes."""
+    file = tmp_path / "x.csv"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_file(file, config_file(tmp_path, *entries) if entries else None, **options)
+
+
+def rows(form, count=10, start=0):
+    return "".join(form.format(n=n, s=f"{n:02d}", d=n % 10) for n in range(start, start + count))
+
+
+def report(recording):
+    return "\n".join([*recording.about, *recording.notes()])
+
+
+POINT = "2026-01-30 12:00:{s},20.{d},21.{d}\n"
+HEADED = "timestamp,a,b\n" + rows(POINT)
+GOOD = [(NOON + n * 1000, id, round(20 + id + n / 10, 1)) for n in range(10) for id in (0, 1)]
+FIRST = [row for row in GOOD if row[1] == 0]
+
+
+# --- dialects --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [
+    HEADED.encode(), HEADED.replace("\n", "\r\n").encode(), HEADED.encode("utf-8-sig"), HEADED.encode("utf-16"), HEADED.encode("utf-16-le"),
+    HEADED.encode("utf-16-be"), gzip.compress(HEADED.encode()), zstandard.compress(HEADED.encode()), gzip.compress(HEADED.encode("utf-16")),
+    zstandard.compress(HEADED[:60].encode()) + zstandard.compress(HEADED[60:].encode()),
+    HEADED.replace(",", ";").replace(".", ",").encode(), HEADED.replace(",", "\t").replace(".", ",").encode(),
+    HEADED.replace(",", "|").encode(), ("sep=;\n" + HEADED.replace(",", ";")).encode(),
+    ("Logger;7\n\n" + HEADED.replace(",", ";")).encode(),
+    HEADED.replace("timestamp", "date time").replace(",", " ").encode(), HEADED.replace("\n", "\n\n").encode(),
+    HEADED.replace("timestamp", '"time, local"').encode(), ("# a\n# b,c\n" + HEADED).encode(), ("# " + HEADED).encode(),
+    HEADED.replace("2026-01-30 12:00:05", "# note, a\n2026-01-30 12:00:05").encode(),
+    HEADED.replace(",a,b\n", ',"a",b\n"","°C",%\n').encode(), HEADED.replace("timestamp,a,b\n", "timestamp,a,b\n" * 2).encode(),
+    HEADED.replace("\n", ",,\n").encode(),
+    HEADED[HEADED.index("\n") + 1 :].encode(),
+])  # fmt: skip
+def test_dialects(tmp_path, packed):
+    # Given the same readings written in many ways, When they are read, Then they are the same, and nothing is left out
+    recording, found = taken(tmp_path, packed)
+    assert found == GOOD, recording.about
+    assert not recording.damaged
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    # Given a pipe into which packed rows are written, the newest first
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = "timestamp,a\n" + "".join(f"2026-01-30 12:00:{second:02d},{second}\n" for second in range(59, -1, -1)) * 1
+    writer = threading.Thread(target=lambda: pipe.write_bytes(gzip.compress(text.encode())))
+    writer.start()
+    # When it is read, Then every row comes, in the order of time
+    recording, found = read_file(pipe)
+    writer.join()
+    assert [value for *_, value in found] == list(range(60)) and recording.size == 0
+
+
+def test_standard_input_is_a_file(monkeypatch):
+    # Given a CSV on standard input, When `-` is read, Then it is that
+    read, write = os.pipe()
+    os.write(write, HEADED.encode())
+    os.close(write)
+    with open(read, "rb") as stream:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stream))
+        assert read_file("-")[1] == GOOD
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ("t;a\n2026-01-30;1.200,5\n2026-01-31;1.201,5\n", [1200.5, 1201.5]),
+    ('t,a\n2026-01-30,"1,200"\n2026-01-31,"1,201"\n', [1200, 1201]),
+    ('t,a\n2026-01-30,"20,5"\n2026-01-31,"1,201"\n', [20.5, 1.201]),
+    ("t;a\n2026-01-30;1 200,5\n2026-01-31;-1\u00a0201,5\n", [1200.5, -1201.5]),
+    ("t;a\n2026-01-30;1'200.5\n2026-01-31;−3\n", [1200.5, -3]),
+    ("t,a\n2026-01-30,45%\n2026-01-31,20.1 °C\n", [45, 20.1]),
+    ("t,a\n2026-01-30,1\n2026-01-31,1_000\n", [1, None]),
+    ("t,a\n2026-01-30,1\n2026-01-31,0x1F\n", [1, None]),
+    ("t,a\n2026-01-30,1\n2026-01-31,1e39\n", [1, None]),
+])  # fmt: skip
+def test_numbers(tmp_path, text, values):
+    # Given cells with decimal comma, thousands, units, and what only looks like a number
+    assert [value for *_, value in taken(tmp_path, text)[1]] == pytest.approx(values)
+
+
+@pytest.mark.parametrize(("bad", "cause"), [
+    ('2026-01-30 12:00:05,"20.5,21.5\n', "expected quotes that close"),
+    ("2026-01-30 12:00:05,20.5,21.5,7\n", "expected 3 values, got 4"),
+    ("\x00\x002026-01-30 12:00:05,20.5,21.5\n", "expected text, got 2 NUL bytes"),
+    ("x" * 3_000_000 + "\n", "expected at most 1,048,576 bytes in a line, got more"),
+    ("\x1b]0;evil\x07" * 50 + ",1,2\n", "expected a time"),
+    ("2612-01-30 12:00:05,20.5,21.5\n", "got '2612-01-30 12:00:05'"),
+])  # fmt: skip
+def test_a_bad_line_costs_its_row(tmp_path, bad, cause):
+    # Given ten rows, the sixth of which cannot be read
+    recording, found = taken(tmp_path, "timestamp,a,b\n" + rows(POINT, 5) + bad + rows(POINT, 4, 6))
+    # Then the nine others count, and the report names that one in printable words
+    assert found == [row for row in GOOD if row[0] != NOON + 5000]
+    assert recording.damaged and "1 row left out, the first at line 7: expected" in report(recording) and cause in report(recording)
+    assert all(line.isprintable() and len(line) < 250 for line in report(recording).splitlines())
+
+
+def test_bytes_of_names_are_shown_printable_and_short(tmp_path):
+    recording, _ = taken(tmp_path, f"timestamp,\x1b[31mred,{'x' * 5000}\n".encode() + rows(POINT).encode())
+    assert all(line.isprintable() and len(line) < 250 for line in recording.about)
+
+
+def test_lines_in_latin_1_are_read(tmp_path):
+    recording, found = taken(tmp_path, "Zeit;Küche\n".encode("latin-1") + rows("2026-01-30 12:00:{s};20,{d}\n").encode())
+    assert found == FIRST and recording.names == {0: "Küche"}
+    assert "1 line not in UTF-8, read as Latin-1" in recording.notes()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_packed_data_that_ends_early_says_so(tmp_path, pack):
+    # Given a packed file without its end, When it is read, Then what comes out of it counts, and the report says so
+    packed = pack(("timestamp,a\n" + "".join(f"{NOON + n},{n * 7919 % 10007}\n" for n in range(200_000))).encode())
+    recording, found = taken(tmp_path, packed[:-2000])
+    assert len(found) > 50_000 and recording.damaged
+    assert "data ends early or is damaged" in report(recording)
+
+
+@pytest.mark.parametrize(("end", "left"), [("2026-01-30 12:00:10,2", 1), ("2026-01-30 12:00:10,21.0,2", 1), ("2026-01-30 12:0", 1),
+                                            ("2026-01-30 12:00:10,21.0,22.0", 0)])  # fmt: skip
+def test_a_last_row_that_is_cut_is_left_out(tmp_path, end, left):
+    recording, found = taken(tmp_path, HEADED + end)
+    assert (len(found), recording.damaged) == (22 - 2 * left, bool(left))
+
+
+def test_names_over_two_lines(tmp_path):
+    recording, found = taken(tmp_path, '"Time","Temp\n(°C)","Hum\n(%)"\n' + rows(POINT))
+    assert found == GOOD and recording.names == {0: "Temp (°C)", 1: "Hum (%)"}
+
+
+def test_rows_of_names_and_units_of_a_data_logger(tmp_path):
+    # Given a file as loggers write it: their own name, names, units, and what was done to the values
+    head = '"TOA5","X","X","1"\n"TIMESTAMP","RECORD","a","b"\n"TS","RN","Volts","Deg C"\n"","","Min","Avg"\n'
+    recording, found = taken(tmp_path, head + rows('"2026-01-30 12:00:{s}",{n},20.{d},21.{d}\n'))
+    assert found == GOOD and not recording.damaged
+    assert "units in the line below the names: a Volts, b Deg C" in recording.about
+
+
+# --- times -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [
+    "time,a\n|2026-01-30T12:00:{s}Z,20.{d}\n", "time,a\n|2026-01-30 13:00:{s}+01:00,20.{d}\n", "time,a\n|2026/01/30 12:00:{s},20.{d}\n",
+    "time;a\n|30.01.2026 12:00:{s};20,{d}\n", "time,a\n|30/01/2026 12:00:{s},20.{d}\n", "time,a\n|01/30/2026 12:00:{s} PM,20.{d}\n",
+    "time,a\n|30-Jan-2026 12:00:{s},20.{d}\n", "time,a\n|20260130T1200{s},20.{d}\n", "time,a\n|20260130 1200{s},20.{d}\n",
+    "time,a\n|17697744{s},20.{d}\n", "time,a\n|17697744{s}000,20.{d}\n", "time,a\n|17697744{s}000000,20.{d}\n",
+    "time,a\n|17697744{s}000000000,20.{d}\n", "time,a\n|17697744{s}.000,20.{d}\n", "time;a\n|2026-01-30 12:00:{s},000;20,{d}\n",
+    "date;time;a\n|30.01.2026;12:00:{s};20,{d}\n", "time,date,a\n|12:00:{s},2026-01-30,20.{d}\n",
+    "Fecha;Hora;a\n|20260130;1200{s};20,{d}\n",
+    "a;Uhrzeit;Datum\n|20,{d};12:00:{s};30.01.2026\n",
+    "id,a,last_changed,last_updated\n|x,20.{d},2026-01-30T12:00:{s}Z,2026-01-31T12:00:{s}Z\n",
+    "|2026-01-30 12:00:{s},20.{d}\n", "nr,when?,a\n|{n},2026-01-30 12:00:{s},20.{d}\n",
+    "counter total,time (ms),a\n|x,17697744{s}000,20.{d}\n",
+])  # fmt: skip
+def test_times(tmp_path, form):
+    # Given the same times written in many ways, each in the file's own order of day and month
+    head, row = form.split("|")
+    recording, found = taken(tmp_path, head + rows(row))
+    # Then they are the same
+    assert [(time, value) for time, _, value in found] == [(time, value) for time, _, value in FIRST], recording.about
+
+
+@pytest.mark.parametrize(("dates", "options", "first", "said"), [
+    (["03/02/2026", "04/02/2026", "05/02/2026"], None, "2026-02-03", "day/month/year"),
+    (["02/03/2026", "02/04/2026", "02/05/2026"], None, "2026-02-03", "month/day/year"),
+    (["12/02/2026"] * 300 + ["13/02/2026"], None, "2026-02-12", "day/month/year"),
+    (["03/02/2026"] * 3, "dmy", "2026-02-03", "day/month/year"),
+    (["03/02/2026"] * 3, "mdy", "2026-03-02", "month/day/year"),
+    (["26-01-30", "26-01-31"], None, "2026-01-30", "year/month/day"),
+    (["26-01-30"], "ymd", "2026-01-30", "year/month/day"),
+])  # fmt: skip
+def test_order_of_day_and_month(tmp_path, dates, options, first, said):
+    # Given dates that say their order by a day above 12 or by the way from one to the next, or an option that says it
+    text = "time,a\n" + "".join(f"{date} 12:00:{n % 60:02d},{n}\n" for n, date in enumerate(dates))
+    recording, found = taken(tmp_path, text, options=Options(None, options))
+    assert iso(found[0][0])[:10] == first and said in recording.about[0]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("time,a\n03/02/2026 12:00,1\n03/02/2026 12:01,1\n", "--dates dmy"),
+    ("date,a\n26-01-30,1\n", "--dates ymd"),
+    ("date,a\n0026-01-30,1\n", "got '0026-01-30' - at line 2"),
+    ("time,a\n12:00:00,1\n", "years 1990 to 2099"),
+    ("time,a\n46052.5,1\n", "got '46052.5' - at line 2"),
+])  # fmt: skip
+def test_times_that_cannot_be_are_refused(tmp_path, text, said):
+    with pytest.raises(FrameError) as error:
+        taken(tmp_path, text)
+    assert said in str(error.value)
+
+
+def test_a_zone_has_no_hour_twice_with_rows_an_hour_apart(tmp_path):
+    # Given hourly rows over both changes of the clock
+    options = Options(find_zone("Europe/Berlin"))
+    text = "time,a\n" + "".join(f"2026-{day} {hour}:00,1\n" for day, hour in (
+        ("03-29", "01"), ("03-29", "03"), ("03-29", "04"), ("10-25", "01"), ("10-25", "02"), ("10-25", "02"), ("10-25", "03")))  # fmt: skip
+    times = [iso(time)[11:13] for time, *_ in taken(tmp_path, text, options=options)[1]]
+    assert times == ["00", "01", "02", "23", "00", "01", "02"]
+
+
+def test_zones_that_are_none_are_refused():
+    with pytest.raises(UsageError, match="expected a time zone, got 'Mars/Olympus'"):
+        find_zone("Mars/Olympus")
+
+
+@pytest.mark.parametrize("leaps", [1, 5])
+def test_rows_that_leap_ahead_are_left_out(tmp_path, leaps):
+    # Given a few rows of next year among others, and a gap of a month before the last ones
+    late = "".join(f"2026-03-01 12:00:{second:02d},7\n" for second in range(3))
+    first, second = (rows("2026-01-30 12:00:{s},20.{d}\n", 5, start) for start in (0, 5))
+    recording, found = taken(tmp_path, "time,a\n" + first + "2027-01-30 12:00:00,9\n" * leaps + second + late)
+    # Then only they are left out
+    assert found[:10] == FIRST and [value for *_, value in found[10:]] == [7, 7, 7]
+    assert f"{leaps} row" in recording.notes()[0]
+
+
+def test_rows_from_the_future_at_the_end_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("corec.sources.csv_recording.wall_ms", lambda: NOON + 3_600_000)
+    recording, found = taken(tmp_path, "time,a\n" + rows("2026-01-30 12:00:{s},20.{d}\n") + "2026-02-09 12:00:00,9\n")
+    assert found == FIRST and recording.damaged
+
+
+def test_newest_first_in_a_large_file(tmp_path):
+    # Given more rows than a block of the file, the newest first, of several lengths
+    count = 20_000
+    text = "time,a\n" + "".join(f"{NOON + n * 1000},{'0' * (n % 30)}{n}\n" for n in range(count, 0, -1))
+    recording, found = taken(tmp_path, text)
+    assert [value for *_, value in found] == list(range(1, count + 1))
+    assert "the newest row is first: read from the end" in recording.about and recording.rows == count
+
+
+# --- columns ---------------------------------------------------------------------------------------
+
+
+def test_columns_go_to_devices_by_name(tmp_path):
+    # Given devices with names, and columns with a name, one but for case and unit, an id, a misspelt one, and one in another unit
+    text = "time,CELLAR  Temp (°C),9,Ovne,oven (°F)\n" + rows("2026-01-30 12:00:{s},1,2,3,4\n", 2)
+    recording, found = taken(tmp_path, text, HOUSE)
+    # Then none goes anywhere by its place, and what matches nothing is left out and said
+    assert {(id, value) for _, id, value in found} == {(8, 1), (9, 2)}
+    assert "column 9 -> the device of that name or id" in recording.about
+    assert "column CELLAR Temp (°C) -> the device of that name, but for its case or a unit in brackets" in recording.about
+    assert 'column Ovne left out: no device has that name or id; did you mean "Oven"?' in recording.about
+    assert "column oven (°F) left out: it is in °F, and the device of that name in °C" in recording.about
+    assert recording.damaged and "4 cells left out that belong to no entity:" in recording.notes()
+
+
+def test_an_exact_name_wins_over_a_near_one(tmp_path):
+    recording, found = taken(tmp_path, "time,oven,Oven\n2026-01-30,1,2\n", HOUSE)
+    assert [(id, value) for _, id, value in found] == [(7, 2)]
+    assert "column oven left out: another column is that device, by its name" in recording.about
+
+
+def test_a_name_of_two_tables_needs_the_block(tmp_path):
+    # Given two entries with a device of the same name
+    other = HOUSE | {"id": "garage", "ids": {"device": [17], "name": ["Oven"]}}
+    text = "time,Oven\n2026-01-30,1\n"
+    # Then the chosen entry decides; where it has no such device, the column goes nowhere
+    assert taken(tmp_path, text, HOUSE, other, block="garage")[1][0][1] == 17
+    assert taken(tmp_path, text, HOUSE, other)[1][0][1] == 7
+    recording, found = taken(tmp_path, "time,Oven,a\n2026-01-30,1,2\n", ROOMS, HOUSE, other)
+    assert [id for _, id, _ in found] == [100] and "several devices have that name: 7, 17" in report(recording)
+
+
+def test_names_keep_their_entities_from_file_to_file(tmp_path):
+    # Given a table of names, and two files with the same columns in another order, and a new one
+    config, names = config_file(tmp_path, ROOMS), NameTable(tmp_path, config_file(tmp_path, ROOMS))
+    for head, expected in (("a,b", {"a": 100, "b": 101}), ("b,c,a", {"a": 100, "b": 101, "c": 102})):
+        (tmp_path / "x.csv").write_text(f"time,{head}\n2026-01-30,1,2{',3' * head.count('c')}\n")
+        recording, _ = read_file(tmp_path / "x.csv", config, names=names)
+        assert {name: id for id, name in recording.names.items()} == expected
+
+
+@pytest.mark.parametrize(("text", "names"), [
+    ("time,device,value\n|2026-01-30 12:00:{s},x,20.{d}\n", ["x"]),
+    ("device_id,ts,temperature,humidity\n|x,2026-01-30 12:00:{s},20.{d},21.{d}\n", ["x.temperature", "x.humidity"]),
+    ("name,tags,time,a,b\n|env,host=g,17697744{s}000000000,20.{d},21.{d}\n", ["env.host=g.a", "env.host=g.b"]),
+    ("#group,a\n,result,table,_start,_stop,_time,_value,_field,_measurement,host\n"
+     "|,,0,2026-01-30T11:00:00Z,2026-01-30T13:00:00Z,2026-01-30T12:00:{s}Z,20.{d},temp,env,g\n", ["g.env.temp"]),
+])  # fmt: skip
+def test_long_files(tmp_path, text, names):
+    # Given a row for each reading or device, as programs export them
+    head, row = text.split("|")
+    recording, found = taken(tmp_path, head + rows(row))
+    # Then each device and metric is a sensor of its own name
+    assert list(recording.names.values()) == names
+    assert found == (GOOD if len(names) == 2 else FIRST)
+
+
+@pytest.mark.parametrize("head", ["", "when,where,amount\n", "when,meter,value\n"])
+def test_long_files_with_other_names_are_known_by_their_repeated_times(tmp_path, head):
+    # Given two devices in turn, under names that say nothing, or under none
+    text = head + "".join(f"2026-01-30 12:00:{n:02d},{device},{n}\n" for n in range(10) for device in (3, 4)).replace(
+        ",3,", ",3," if "meter" in head else ",north,").replace(",4,", ",4," if "meter" in head else ",south,")  # fmt: skip
+    recording, found = taken(tmp_path, text)
+    assert len({id for _, id, _ in found}) == 2 and len(found) == 20
+    # and a column of remarks beside one reading at a time makes no sensor
+    recording, found = taken(tmp_path, "when,a,remark\n" + rows("2026-01-30 12:00:{s},20.{d},fine\n"))
+    assert found == FIRST and "column remark left out: text" in recording.about
+
+
+def test_devices_of_a_long_file_that_are_unknown_are_left_out_and_named(tmp_path):
+    text = "time,device,value\n" + "".join(f"2026-01-30 12:00:{n:02d},{'Oven' if n % 2 else 'ofen'},{n}\n" for n in range(10))
+    recording, found = taken(tmp_path, text, HOUSE)
+    assert [(id, value) for _, id, value in found] == [(7, n) for n in (1, 3, 5, 7, 9)]
+    assert recording.damaged and "5 cells left out that belong to no entity:" in recording.notes()
+    assert 'ofen: no device has that name or id; did you mean "Oven"?' in report(recording)
+
+
+def test_sensors_beyond_the_room_of_an_entry_are_left_out_and_counted(tmp_path):
+    text = "time,device,value\n" + "".join(f"2026-01-30 12:00:00,d{n},{n}\n" for n in range(20))
+    recording, found = taken(tmp_path, text, ROOMS)
+    assert sorted(id for _, id, _ in found) == list(range(100, 108))
+    assert "12 cells left out" in report(recording) and "rooms has 8 entities, and all of them are taken" in report(recording)
+
+
+def test_a_header_in_the_middle_with_another_order(tmp_path):
+    turned = "timestamp,b,a\n" + rows("2026-01-30 12:01:{s},21,20\n", 2) + "timestamp,b,a\n"
+    recording, found = taken(tmp_path, HEADED + turned)
+    assert {(id, value) for time, id, value in found if time >= NOON + 60_000} == {(1, 21), (0, 20)}
+    assert "line 12: another header, the same columns in another order" in report(recording) and not recording.damaged
+
+
+def test_numbers_as_names_are_wire_ids(tmp_path):
+    # Given columns named by numbers, one of which is no wire id of the entry
+    recording, found = taken(tmp_path, "time,103,3\n2026-01-30,1,2\n", ROOMS)
+    assert [(id, value) for _, id, value in found] == [(103, 1)]
+    assert "column 3 left out: rooms has the wire ids 100 to 107" in recording.about and recording.damaged
+
+
+def test_a_file_that_becomes_shorter_while_it_is_followed_ends(tmp_path):
+    # Given a file that is followed, and emptied after its first rows
+    file = tmp_path / "x.csv"
+    file.write_text(HEADED)
+    recording = open_recording(file, case_config(), follow=lambda: True)
+    pieces = recording.pieces()
+    assert next(pieces).readings == 20
+    file.write_text("")
+    assert list(pieces) == [] and recording.damaged
+    assert "got one that became shorter" in report(recording)
+
+
+def test_names_without_an_entity_take_no_memory(tmp_path):
+    # Given a long file with a name of its own in each row, none of them known
+    config = config_file(tmp_path, HOUSE)
+    file = tmp_path / "x.csv"
+    peaks = []
+    for count in (40_000, 80_000):
+        file.write_text("time,device,value\n" + "".join(f"{NOON + n},unknown-device-of-row-{n},1\n" for n in range(count)))
+        tracemalloc.start()
+        assert read_file(file, config)[1] == []
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # Then twice the rows take no more
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+@pytest.mark.parametrize("name", ["", "no", "Unnamed: 0", "#"])
+def test_numbers_of_rows_are_no_sensor(tmp_path, name):
+    recording, found = taken(tmp_path, f"{name},time,a\n" + rows("{n},2026-01-30 12:00:{s},20.{d}\n"))
+    assert found == FIRST and "left out: row numbers" in report(recording)
+
+
+@pytest.mark.parametrize("word", ["", "-", "NULL", "nan", "N/A", "#N/A", "unavailable", "off", "true", "sin datos"])
+def test_words_for_no_value_are_no_failures(tmp_path, word):
+    recording, found = taken(tmp_path, f"time,a\n2026-01-30,1\n2026-01-31,{word}\n")
+    assert len(found) == 1 and "skipped" in report(recording) and not recording.damaged
