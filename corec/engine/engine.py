@@ -191,6 +191,11 @@ class Engine:
         return self.state.clock_offset
 
     @property
+    def arrived(self) -> int:
+        """Readings that came so far: `ledger["in"]`."""
+        return int(self.state.arena.ledger["arrived"][0])
+
+    @property
     def clock_anchor(self) -> int:
         """The anchor of the log's stamps at the last `clock` command, 0 where none gave one."""
         return self.state.clock_anchor

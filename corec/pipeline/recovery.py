@@ -175,14 +175,14 @@ def _replay_all(opened: Opened, saved: Snapshot | None, config: Config, shard: i
 
 def _replay(opened: Opened, after: int, name: str) -> None:
     engine, intake, store = opened.engine, opened.intake, opened.store
-    before = engine.ledger["in"]
+    before = engine.arrived
     for record in store.turns(after):
         refold(engine, intake, record)
         opened.replayed += 1
     for record in [record for record in store.salvaged if record.turn > store.state.turn]:
         commit(store, record, refold(engine, intake, record), engine)
         opened.replayed += 1
-    opened.replayed_readings = engine.ledger["in"] - before
+    opened.replayed_readings = engine.arrived - before
     _keep_committed_ledger(opened, name)
     if engine.take_over():
         _take_snapshot(opened)

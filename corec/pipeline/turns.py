@@ -274,7 +274,7 @@ class Pipeline:
             commands.insert(0, {"op": "advance", "to": self._quiet_until})
         load_q = round(self.load * LOAD_STEPS)
         self._record = {"load_q": load_q, "commands": commands, "began": self._clock.steady_s(), "config_hash": self.engine.config.digest,
-                        "readings": self.engine.ledger["in"], "first": len(commands) - len(self._applied)}  # fmt: skip
+                        "readings": self.engine.arrived, "first": len(commands) - len(self._applied)}  # fmt: skip
         self._turn_bytes, self._foldable_filter = 0, FoldableFilter()
         self.engine.begin_turn(load_q, commands)
 
@@ -304,11 +304,11 @@ class Pipeline:
             if now >= self._due():
                 self.end_turn(tick)
             return
-        before = self.engine.ledger["in"]
+        before = self.engine.arrived
         self.engine.begin_turn()
         outcome = self.engine.end_turn(tick)
         self._quiet_until = tick
-        if not outcome.empty or self.engine.ledger["in"] != before:     # else the next turn record says it as a command
+        if not outcome.empty or self.engine.arrived != before:     # else the next turn record says it as a command
             self._record = {"load_q": 0, "commands": [], "config_hash": self.engine.config.digest, "readings": before}
             self._commit(outcome, tick)
 
@@ -351,7 +351,7 @@ class Pipeline:
         self._tell_refused(outcome)
         self._name_blocks(record["commands"])
         self._answer(turn.turn, outcome, record.get("first", 0))
-        self.checkpoints.committed(self.engine.ledger["in"] - record["readings"])
+        self.checkpoints.committed(self.engine.arrived - record["readings"])
         self._listener.committed(self, outcome, sent)
 
     def _tell_refused(self, outcome: Outcome) -> None:
