@@ -22,7 +22,7 @@ def compare(cursor, client, config, shard) -> int:
     expected = fold(config, turns, lambda turn: redis_evidence.batches_of(turn, streams))
     assert [rounded(row) for row in rows] == expected.rows, f"shard {shard}"
     assert read_moves(cursor, where) == expected.moves, f"shard {shard}"
-    assert json.loads(ledger) == expected.ledger, f"shard {shard}"
+    assert json.loads(ledger) == expected.ledger, (f"shard {shard}", json.loads(ledger), expected.ledger)
     return len(rows)
 
 
