@@ -268,12 +268,11 @@ class CsvRecording:
                 continue
             if line.number < self._first_line or below and is_text(cells):  # units
                 continue
-            below = is_header(part.shape, cells)
-            time = self._time(cells, part.shape, line)
+            time, below = self._time(cells, part.shape, line), False
             if time is not None:
                 yield Row(time, cells, part, line.number)
-            elif below:
-                part = self._header_again(part, cells, line.number)
+            elif is_header(part.shape, cells):
+                part, below = self._header_again(part, cells, line.number), True
 
     def _time(self, cells: Cells, shape: Shape, line: Line) -> int | None:
         """The time of a row; None for a header, and for a row that is left out."""
