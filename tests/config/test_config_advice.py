@@ -62,7 +62,7 @@ def test_typo_in_modules_ends_a_check_with_the_code_of_a_configuration(tmp_path)
 # --- advice ----------------------------------------------------------------------------------------
 
 
-def test_names_of_two_tables_are_a_warning():
+def test_names_of_two_tables_are_a_warning(read):
     # Given two device tables with names in common, and a third without
     entries = [{"id": name, "canal": 1, "entidades": 9, "ids": {"device": ids, "name": names}} for name, ids, names in (
         ("one", [1, 2], ["oven", ""]), ("two", [3, 4], ["oven", ""]), ("three", [5], ["door"]))]  # fmt: skip
