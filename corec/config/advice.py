@@ -17,6 +17,7 @@ def advice(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[str]:
         yield f'"bloques" names no entry: no reading has a place, and none will come; begin with "bloques": [{ENTRY}]'
     elif not config.fuentes and not all(entry.funcion for entry in entries):
         yield f'no "fuentes": nothing will be read; {FEED}'
+    yield from _names_of_two_tables(entries)
     yield from _windows_that_close_early(config, entries)
     for name, entry, interval in _readings(config, entries):
         if entry.filtro.latido <= interval:
@@ -24,6 +25,22 @@ def advice(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[str]:
                 f"bloques.{entry.id}.filtro.latido {entry.filtro.latido} s is no longer than the {interval:g} s between two"
                 f" readings of {name}: each of them leaves as a message; {round(10 * interval):,} would send a tenth"
             )
+
+
+def _names_of_two_tables(entries: tuple[BlockEntry, ...]) -> Iterator[str]:
+    first: dict[str, BlockEntry] = {}
+    shared: dict[tuple[str, str], list[str]] = {}
+    for entry in (entry for entry in entries if entry.table is not None):
+        for name in filter(None, entry.table.names):
+            other = first.setdefault(name, entry)
+            if other is not entry:
+                shared.setdefault((other.id, entry.id), []).append(name)
+    for (one, other), names in shared.items():
+        yield (
+            f"bloques.{one} and bloques.{other} both have a device {names[0]!r}"
+            + (f" and {len(names) - 1:,} more names in common" if len(names) > 1 else "")
+            + f": `corec replay` and `corec send` need --block {one} or --block {other} for columns of such a name"
+        )
 
 
 def _windows_that_close_early(config: CoreFile, entries: tuple[BlockEntry, ...]) -> Iterator[str]:

@@ -24,6 +24,8 @@ _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _SPACED = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 #: Spaces and quotes between groups of digits, and the minus sign of typesetters.
 _PLAIN = str.maketrans({"\u00a0": "", "\u202f": "", "\u2009": "", "'": "", "’": "", "−": "-"})
+#: Characters of the longest text that may be a number.
+LONGEST_NUMBER = 64
 #: Characters of a foreign text that are shown.
 SHOWN = 40
 
@@ -38,6 +40,8 @@ def split_line(line: str, delimiter: str) -> list[str]:
 def read_number(cell: str, decimal: str) -> float | None:
     """The number in a cell; None where it has no value, ValueError where it has something else.  decimal: "." or ","."""
     text = cell.strip().strip('"').strip()
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError("no number")
     if text.casefold() in GAPS:
         return None
     text = _SPACED.sub("", text.translate(_PLAIN))
@@ -70,7 +74,7 @@ def find_decimal(cells: Iterable[str], delimiter: str) -> str:
     maybe = False
     for cell in cells:
         text = cell.strip().translate(_PLAIN)
-        if "," not in text:
+        if "," not in text or len(text) > LONGEST_NUMBER:
             continue
         if _GROUPED[","].fullmatch(text) and "." in text or _COMMA.fullmatch(text) and not _GROUPED["."].fullmatch(text):
             return ","

@@ -164,7 +164,7 @@ class Entities:
 
     def _numbered(self, name: str, unit: str) -> Entity:
         """The entity of a name that is a number, in an entry without a device table: that of this wire id."""
-        target, slot = self.target, int(name[:11]) - self.target.entry.first_id
+        target, slot = self.target, (int(name) if len(name) <= 10 else -1) - self.target.entry.first_id
         if slot not in target.slots:
             return Entity(-1, 0, f"{target.id} has the wire ids {target.wire_id(0)} to {target.wire_id(target.count - 1)}")
         self._table.claim(target.entry.id, {slot: (name, unit)})

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import tzinfo
 from itertools import chain, islice, takewhile
 from typing import NamedTuple, NoReturn
@@ -12,11 +13,11 @@ from corec.errors import FrameError
 from corec.sources.cells import find_decimal, is_gap, shown, split_line
 from corec.sources.columns import Entities, Entity
 from corec.sources.csv_batches import CsvBatches, Part, Row
-from corec.sources.dialect import DELIMITERS, is_comment, take_sample
+from corec.sources.dialect import DELIMITERS, is_comment, is_open, take_sample
 from corec.sources.left_out import LeftOut
 from corec.sources.opened_text import Line, OpenedText
 from corec.sources.recording import RecordingPiece
-from corec.sources.shape import Cells, Shape, Start, Value, clean_name, describe, find_start, is_header, is_time_name, renamed
+from corec.sources.shape import Cells, Shape, Start, Value, clean_name, describe, find_start, is_header, is_text, is_time_name, renamed
 from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
 from corec.sources.time_order import Leaps, newest_first
 
@@ -36,7 +37,7 @@ class Options(NamedTuple):
     """What a user may say about a CSV."""
 
     zone: tzinfo | None = None  # of times without one; UTC by default
-    dates: str | None = None  # "dmy" or "mdy", where the file does not say it
+    dates: str | None = None  # "dmy", "mdy" or "ymd", where the file does not say it
 
 
 class CsvRecording:
@@ -157,6 +158,8 @@ class CsvRecording:
             return TimeReader("elapsed")
         cells = list(_time_texts(shape, rows))
         reader = find_reader(cells, self._options.zone, self._options.dates)
+        if reader is None:
+            self._refuse(f"a time in {describe(shape)}, got {shown(cells[0])} - at line {self._first_line}", HINT)
         if reader.kind != "date" or self._options.dates:
             return reader
         order, certain = day_order(cells)
@@ -170,14 +173,10 @@ class CsvRecording:
         return find_reader(cells, self._options.zone, order)
 
     def _all_cells(self) -> Iterator[Cells]:
-        text = self._text.again()
-        for line in text.lines():
-            if line and not line.problem:
-                try:
+        with closing(self._text.again()) as text:
+            for line in text.lines():
+                if line and not line.problem and not is_open(line.text, self._dialect.delimiter):
                     yield split_line(line.text, self._dialect.delimiter)
-                except csv.Error:
-                    continue
-        text.close()
 
     def _sample_times(self, shape: Shape, rows: list[Cells]) -> Iterator[int]:
         for text in _time_texts(shape, rows):
@@ -193,18 +192,21 @@ class CsvRecording:
             is_header(shape, cells) and [cell.strip().casefold() for cell in cells][: len(names)] != names for cells in self._all_cells()
         )
 
-    def _mapped(self, shape: Shape) -> Part:
-        """The shape with the entities of its columns."""
+    def _mapped(self, shape: Shape, *, again: bool = False) -> Part:
+        """The shape with the entities of its columns.  again: behind a header in the middle, where nothing is refused but left out."""
         if shape.keys:
             return Part(shape, [])
         names = [value.name for value in shape.values]
         if not shape.header:
             return Part(shape, self._entities.number(names))
-        self._entities.refuse_too_many(names)
+        if not again:
+            self._entities.refuse_too_many(names)
         entities = self._entities.find((value.name, value.unit) for value in shape.values)
-        exact = {entity.id for entity in entities if entity.how != "near"}
-        second = Entity(-1, 0, "another column is that device, by its name")
-        entities = [second if entity.how == "near" and entity.id in exact else entity for entity in entities]
+        taken: set[int] = set()
+        for place, entity in sorted(enumerate(entities), key=lambda one: one[1].how != "exact"):
+            if entity.found and entity.id in taken and (again or entity.how != "exact"):
+                entities[place] = Entity(-1, 0, f"another column is wire id {entity.id}")
+            taken.add(entity.id)
         self._entities.refuse_twice(names, entities)
         return Part(shape, entities)
 
@@ -242,11 +244,15 @@ class CsvRecording:
         if not self._backward:
             return chain(self._sample.lines, self._lines)
         if self._text.regular:
-            return self._text.again().backward()
+            return self._again_backward()
         return self._text.backward([line.text for line in self._sample.lines])
 
+    def _again_backward(self) -> Iterator[Line]:
+        with closing(self._text.again()) as text:
+            yield from text.backward()
+
     def _timed_rows(self) -> Iterator[Row | None]:
-        part, delimiter = self._part, self._dialect.delimiter
+        part, delimiter, below = self._part, self._dialect.delimiter, False
         for line in self._all_lines():
             if line is None:
                 yield None
@@ -255,18 +261,18 @@ class CsvRecording:
                 continue
             try:
                 cells = [] if line.problem else split_line(line.text, delimiter)
-            except csv.Error as error:
-                line = line._replace(problem=f"expected quotes that close, got {error}")
+            except csv.Error:
+                line = line._replace(problem="expected quotes that close at the end of a cell, got one that does not")
             if line.problem:
                 self._left.row(line.number, "without readable text", line.problem)
                 continue
-            if line.number < self._first_line:
+            if line.number < self._first_line or below and is_text(cells):  # units
                 continue
-            time = self._time(cells, part.shape, line)
+            time, below = self._time(cells, part.shape, line), False
             if time is not None:
                 yield Row(time, cells, part, line.number)
             elif is_header(part.shape, cells):
-                part = self._header_again(part, cells, line.number)
+                part, below = self._header_again(part, cells, line.number), True
 
     def _time(self, cells: Cells, shape: Shape, line: Line) -> int | None:
         """The time of a row; None for a header, and for a row that is left out."""
@@ -300,7 +306,7 @@ class CsvRecording:
         if names == [name.casefold() for name in part.shape.names][: len(names)]:
             return part
         known = {value.name for value in part.shape.values}
-        following = self._mapped(renamed(part.shape, cells))
+        following = self._mapped(renamed(part.shape, cells), again=True)
         if len(self._headers) < HEADERS:
             new = [value.name for value in following.shape.values if value.name not in known]
             self._headers.append(f"line {line:,}: another header" + ("" if new else ", the same columns in another order"))

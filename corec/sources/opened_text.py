@@ -81,7 +81,7 @@ class OpenedText:
             try:
                 part = self._stream.readline(LONGEST + 1 - len(held))
             except _DAMAGE as error:
-                yield Line(number + 1, "", f"the {self.packed} data ends early or is damaged ({type(error).__name__})")
+                yield Line(number + 1, "", self._damage(error))
                 return
             if not part and self.regular and self.follows and os.fstat(self._raw.fileno()).st_size < self._raw.tell():
                 yield Line(number + 1, "", "expected a file that grows, got one that became shorter: what follows is not read")
@@ -105,20 +105,28 @@ class OpenedText:
         before: lines of a pipe that were read already.
         """
         with tempfile.TemporaryFile() as spool:
-            source: IO[bytes] = self._raw
+            source, problem = self._raw, ""
             if self.packed or not self.regular or self.encoding != "UTF-8":
-                spool.writelines(f"{line}\n".encode() for line in before)
-                while part := self._stream.read(_PART):
-                    spool.write(part)
                 source = spool
+                spool.writelines(f"{line}\n".encode() for line in before)
+                try:
+                    while part := self._stream.read(_PART):
+                        spool.write(part)
+                except _DAMAGE as error:
+                    problem = self._damage(error)
             source.seek(0)
             number = sum(part.count(b"\n") for part in iter(lambda: source.read(_PART), b""))
+            if problem:
+                yield Line(number + 1, "", problem)
             lines = _backward(source)
             if last := next(lines, b""):
                 yield self._line(number + 1, last)
             for line in lines:
                 yield self._line(number, line + b"\n")
                 number -= 1
+
+    def _damage(self, error: Exception) -> str:
+        return f"expected whole {self.packed} data, got data that ends early or is damaged ({type(error).__name__})"
 
     def _line(self, number: int, line: bytes) -> Line:
         ended = line.endswith(b"\n")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from corec.common.text import elided
 from corec.sources.cells import UNITS, is_gap, is_number
-from corec.sources.time_cells import ELAPSED_MOST, ELAPSED_START, is_clock, is_date_only, kind_of
+from corec.sources.time_cells import is_clock, is_date_only, is_elapsed, kind_of
 
 #: Words in the names of columns of times.
 TIME_WORDS = frozenset(
@@ -95,12 +95,13 @@ def find_start(rows: list[Cells]) -> Start | None:
     names = [] if header is None else _unique(clean_name(cell) for cell in rows[header])
     while names and not names[-1]:
         names.pop()
-    below = [] if header is None else list(takewhile(_is_text, rows[header + 1 : first]))
+    below = [] if header is None else list(takewhile(is_text, rows[header + 1 : first]))
     units = next((row for row in below if row != rows[header]), None)
     body = rows[first:]
     chosen = _best_time(times, names)
     pair = _clock_column(body, chosen, names)
     all_names = names or [f"column{number}" for number in range(width)]
+    all_names += [""] * (1 + max(chosen, pair or 0) - len(all_names))
     shape = _classified(all_names, body, (chosen,) if pair is None else (chosen, pair), units, bool(names))
     begin = 0 if header is None else header + 1 + len(below)
     return Start(shape._replace(elapsed=not dated), begin, header, units is not None)
@@ -109,7 +110,7 @@ def find_start(rows: list[Cells]) -> Start | None:
 def is_header(shape: Shape, cells: Cells) -> bool:
     """Whether a row in the middle names the columns anew: it has the names of the columns of times."""
     wanted = {shape.names[index].casefold() for index in shape.times}
-    return shape.header and wanted <= {cell.strip().lstrip("\ufeff").casefold() for cell in cells}
+    return shape.header and all(wanted) and wanted <= {cell.strip().lstrip("\ufeff").casefold() for cell in cells}
 
 
 def renamed(shape: Shape, cells: Cells) -> Shape:
@@ -167,8 +168,8 @@ def _elapsed(rows: list[Cells]) -> tuple[int, int] | None:
         column, begin = 0, 0
     for number, cells in enumerate(rows):
         text = _at(cells, column).strip()
-        if len(cells) > 1 and is_number(text) and "," not in text:
-            return (column, begin + number) if 0 <= float(text) <= min(ELAPSED_START, ELAPSED_MOST) else None
+        if len(cells) > 1 and is_number(text):
+            return (column, begin + number) if is_elapsed(text) else None
     return None
 
 
@@ -227,7 +228,7 @@ def _may_name(cells: Cells, times: list[int]) -> bool:
     return len(cells) > 1 and bool(texts) and any(not is_number(_at(cells, index)) for index in times)
 
 
-def _is_text(cells: Cells) -> bool:
+def is_text(cells: Cells) -> bool:
     """Whether a row below the names may have units: it has texts only."""
     return any(map(str.strip, cells)) and not any(map(is_number, cells))
 
@@ -322,8 +323,8 @@ def _is_index(name: str, cells: Cells, body: list[Cells], times: tuple[int, ...]
         return False  # several rows of one time: these are devices, in their order
     if re.sub(r"[^a-z#]", "", name.casefold()) not in INDEX_NAMES | {"", "unnamed"} or not all(cell.isdecimal() for cell in cells):
         return False
-    found = [int(cell) for cell in cells]
-    return len(found) > 1 and all(b == a + 1 for a, b in zip(found, found[1:]))
+    found = [int(cell) for cell in cells if len(cell) < 20]
+    return len(found) == len(cells) > 1 and all(b == a + 1 for a, b in zip(found, found[1:]))
 
 
 def _usual_width(rows: list[Cells], times: list[int]) -> int:

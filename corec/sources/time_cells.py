@@ -16,6 +16,8 @@ EPOCHS = {"seconds": 0.001, "milliseconds": 1, "microseconds": 1_000, "nanosecon
 ORDERS = {"dmy": "day/month/year", "mdy": "month/day/year", "ymd": "year/month/day"}
 #: Seconds since the start of a recording: the first is below, none is above.
 ELAPSED_START, ELAPSED_MOST = 10_000, 1e8
+#: Characters of the longest text that may be a time.
+LONGEST_TIME = 64
 HOUR_MS = 3_600_000
 #: Dates that are looked at for the way from one to the next.
 MOST_DATES = 10_000
@@ -54,6 +56,8 @@ def find_zone(name: str) -> tzinfo:
 def kind_of(cell: str) -> str | None:
     """How a cell writes a time: "iso", "date", "named", "compact" or "epoch"; None for what is no time of 1990 to 2099."""
     text = cell.strip()
+    if len(text) > LONGEST_TIME:
+        return None
     for kind, parse in _PARSERS.items():
         if kind == "date":  # any order will do
             if any(_possible(parse, text, order) for order in ORDERS):
@@ -73,6 +77,14 @@ def is_date_only(cell: str) -> bool:
     """Whether a cell is a date without a time of day."""
     text = cell.strip()
     return len(text) <= 11 and ":" not in text and kind_of(text) in ("iso", "date", "named", "compact")
+
+
+def is_elapsed(cell: str) -> bool:
+    """Whether a recording of seconds since its start may begin with this."""
+    try:
+        return 0 <= float(cell) <= ELAPSED_START
+    except ValueError:
+        return False
 
 
 def needs_order(cell: str) -> bool:
@@ -128,6 +140,8 @@ class TimeReader:
     def read(self, text: str) -> int:
         """ms since 1970; ValueError where *text* is no such time."""
         text = text.strip()
+        if len(text) > LONGEST_TIME:
+            raise ValueError("no time")
         if self.kind == "elapsed":
             seconds = float(text)
             if not 0 <= seconds <= ELAPSED_MOST:
@@ -170,15 +184,20 @@ class TimeReader:
         return f"{way} with a zone" if zoned else f"{way} without a zone, taken as {getattr(self._zone, 'key', 'UTC')}"
 
 
-def find_reader(cells: list[str], zone: tzinfo | None, order: str | None) -> TimeReader:
-    """The reader for a column with these cells, most of which are times.  order: of day and month, where cells need it."""
+def find_reader(cells: list[str], zone: tzinfo | None, order: str | None) -> TimeReader | None:
+    """The reader for a column with these cells, most of which are times; None where none is.
+
+    order: of day and month, where cells need it.
+    """
     kinds = Counter(kind for cell in cells if (kind := kind_of(cell)))
+    if not kinds:
+        return None
     kind = kinds.most_common(1)[0][0]
     first = next(cell.strip() for cell in cells if kind_of(cell) == kind)
     if kind == "epoch":
         return TimeReader(kind, _epoch(first)[1])
-    parsed = _PARSERS[kind](first, order or "dmy") if _possible(_PARSERS[kind], first, order or "dmy") else _read_date(first, "mdy")
-    return TimeReader(kind, "", zone, order or "dmy", parsed.tzinfo is not None)
+    possible = next(one for one in (order or "dmy", *ORDERS) if _possible(_PARSERS[kind], first, one))
+    return TimeReader(kind, "", zone, order or "dmy", _PARSERS[kind](first, possible).tzinfo is not None)
 
 
 def shown_time(ms: int) -> str:

@@ -62,6 +62,15 @@ def test_typo_in_modules_ends_a_check_with_the_code_of_a_configuration(tmp_path)
 # --- advice ----------------------------------------------------------------------------------------
 
 
+def test_names_of_two_tables_are_a_warning(read):
+    # Given two device tables with names in common, and a third without
+    entries = [{"id": name, "canal": 1, "entidades": 9, "ids": {"device": ids, "name": names}} for name, ids, names in (
+        ("one", [1, 2], ["oven", ""]), ("two", [3, 4], ["oven", ""]), ("three", [5], ["door"]))]  # fmt: skip
+    # Then one line says what a file of readings needs
+    warnings = [line for line in read({"bloques": entries}).warnings if "oven" in line]
+    assert len(warnings) == 1 and "bloques.one and bloques.two both have a device 'oven': " in warnings[0] and "--block two" in warnings[0]
+
+
 def test_nothing_to_read_is_said_in_a_line(read):
     (nothing,) = read({}).warnings
     assert 'corec_config.json: "bloques" names no entry' in nothing and '"canal": 1' in nothing and "\n" not in nothing

@@ -4,17 +4,18 @@ import io
 import os
 import threading
 import tracemalloc
+from random import Random
 
 import pytest
 import zstandard
 
 from corec.common.times import iso
-from corec.errors import FrameError, UsageError
+from corec.errors import FrameError, InputError, UsageError
 from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
 from corec.sources.replay import open_recording
 from corec.sources.time_cells import find_zone
-from tests.support.csv_files import case_config, config_file, read_file
+from tests.support.csv_files import CASES, case_config, config_file, read_file
 
 NOON = 1_769_774_400_000  # 2026-01-30 12:00:00 UTC
 HOUSE = {"id": "house", "canal": 1, "entidades": 8,
@@ -137,10 +138,37 @@ def test_lines_in_latin_1_are_read(tmp_path):
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
 def test_packed_data_that_ends_early_says_so(tmp_path, pack):
     # Given a packed file without its end, When it is read, Then what comes out of it counts, and the report says so
-    packed = pack(("timestamp,a\n" + "".join(f"{NOON + n},{n * 7919 % 10007}\n" for n in range(200_000))).encode())
+    packed = pack(("timestamp,a\n" + "".join(f"{NOON + n},{n * 7919 % 10007}\n" for n in range(40_000))).encode())
     recording, found = taken(tmp_path, packed[:-2000])
-    assert len(found) > 50_000 and recording.damaged
-    assert "data ends early or is damaged" in report(recording)
+    assert len(found) > 5_000 and recording.damaged
+    assert "data that ends early or is damaged" in report(recording)
+
+
+def test_packed_data_with_its_newest_row_first_that_ends_early_says_so(tmp_path):
+    text = "timestamp,a\n" + "".join(f"{NOON + n * 1000},{n * 7919 % 10007}\n" for n in range(20_000, 0, -1))
+    recording, found = taken(tmp_path, gzip.compress(text.encode())[:-2000])
+    assert len(found) > 5_000 and found == sorted(found) and "data that ends early or is damaged" in report(recording)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spoiled_files_give_readings_or_a_reason(tmp_path, seed):
+    # Given files of all kinds, in each of which something was changed, left out or put in
+    random, files = Random(seed), [file.read_bytes()[:2000] for file in sorted(CASES.glob("*.csv"))]
+    pieces = [b",", b";", b'"', b"\n", b"\r", b"\0", b"\xff", b"#", b"9" * 5000, b"1e999", b"time,", b"value", b"\xef\xbb\xbf", b"\t",
+              b"sep=", b"\x1b[2J", b""]  # fmt: skip
+    for _ in range(100):
+        text = bytearray(random.choice(files))
+        for _ in range(random.randrange(1, 10)):
+            start, end = sorted(random.choices(range(len(text) + 1), k=2))
+            others = [bytes(text[start:end][:200]), random.choice(files)[start:end]]
+            text[start : min(end, start + 40)] = random.choice([*pieces, *others])
+        # When they are read, Then the report, or the reason why they are none, is printable and short
+        try:
+            recording, _ = taken(tmp_path, bytes(text))
+            said = report(recording)
+        except InputError as error:
+            said = str(error)
+        assert all(line.isprintable() and len(line) < 1000 for line in said.splitlines()), bytes(text)
 
 
 @pytest.mark.parametrize(("end", "left"), [("2026-01-30 12:00:10,2", 1), ("2026-01-30 12:00:10,21.0,2", 1), ("2026-01-30 12:0", 1),
@@ -275,7 +303,7 @@ def test_columns_go_to_devices_by_name(tmp_path):
 def test_an_exact_name_wins_over_a_near_one(tmp_path):
     recording, found = taken(tmp_path, "time,oven,Oven\n2026-01-30,1,2\n", HOUSE)
     assert [(id, value) for _, id, value in found] == [(7, 2)]
-    assert "column oven left out: another column is that device, by its name" in recording.about
+    assert "column oven left out: another column is wire id 7" in recording.about
 
 
 def test_a_name_of_two_tables_needs_the_block(tmp_path):
@@ -367,19 +395,31 @@ def test_a_file_that_becomes_shorter_while_it_is_followed_ends(tmp_path):
     assert "got one that became shorter" in report(recording)
 
 
-def test_names_without_an_entity_take_no_memory(tmp_path):
-    # Given a long file with a name of its own in each row, none of them known
+def test_names_without_an_entity_take_no_memory(tmp_path, monkeypatch):
+    # Given a long file with a name of its own in each row, none of them known, and few that are kept
+    monkeypatch.setattr("corec.sources.columns.MOST_UNKNOWN", 100)
+    monkeypatch.setattr("corec.sources.csv_recording.CELLS", 100)
     config = config_file(tmp_path, HOUSE)
     file = tmp_path / "x.csv"
     peaks = []
-    for count in (40_000, 80_000):
+    for count in (1_000, 4_000):
         file.write_text("time,device,value\n" + "".join(f"{NOON + n},unknown-device-of-row-{n},1\n" for n in range(count)))
         tracemalloc.start()
         assert read_file(file, config)[1] == []
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # Then twice the rows take no more
-    assert peaks[1] < 1.2 * peaks[0]
+    # Then four times the rows take no more
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_a_logger_that_starts_again_writes_names_and_units_again(tmp_path):
+    # Given a file into which names and units were written again, and then names of which two are one device
+    text = ("time,Oven,9\ns,°C,\n2026-01-30 12:00:00,1,2\n# restart\ntime,Oven,9\ns,°C,\n2026-01-30 12:00:01,3,4\n"
+            "time,9,7,Oven\n2026-01-30 12:00:02,5,6,7\n")  # fmt: skip
+    recording, found = taken(tmp_path, text, HOUSE)
+    # Then the first of the two counts, and the other is left out and named
+    assert [(id, value) for _, id, value in found] == [(7, 1), (9, 2), (7, 3), (9, 4), (9, 5), (7, 6)]
+    assert recording.notes()[-2:] == ["1 cell left out that belong to no entity:", "  Oven: another column is wire id 7"]
 
 
 @pytest.mark.parametrize("name", ["", "no", "Unnamed: 0", "#"])

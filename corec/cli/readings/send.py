@@ -46,8 +46,8 @@ def send(file: Path, config: Path | None, data: Path, name: str | None, now: boo
                               options=csv_options(zone, dates), follow=follow)  # fmt: skip
         click.echo("\n".join(sending.about))
         receipt = sending.run(timeout)
-        click.echo("\n".join(["", *sending.recording.notes()]))
-        bad, interrupted = sending.recording.damaged, sending.interrupted and not follow
+        click.echo("\n".join(["", *sending.notes()]))
+        bad, interrupted = sending.damaged, sending.interrupted and not follow
     click.echo(str(receipt))
     problems += receipt.problems
     for problem in problems:

@@ -10,9 +10,10 @@ from typing import Any, TextIO
 from corec._core.wire import unpack_envelope
 from corec.cli.common.interrupt import Interrupt
 from corec.cli.readings.sent_before import SentBefore
+from corec.common.text import counted
 from corec.common.times import wall_ms
 from corec.config import Config
-from corec.errors import BackPressure, FrameError
+from corec.errors import BackPressure, DamagedBatch, FrameError
 from corec.publish import Publisher, Reading, tail_of
 from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
@@ -31,7 +32,7 @@ class FileSending:
     def __init__(self, file: Path, config: Config, data: Path, *, name: str, block: str | None, at: int | None, now: bool, again: bool,
                  options: Options, follow: bool) -> None:  # fmt: skip
         self._file, self._config, self._data, self._name, self._now = file, config, data, name, now
-        self._interrupt = Interrupt()
+        self._interrupt, self._damaged = Interrupt(), 0
         going_on = (lambda: not self._interrupt.asked) if follow else None
         self.recording = open_recording(file, config, block=block, at=at, options=options, names=NameTable(data, config), follow=going_on)
         self._sent, said = SentBefore(tail_of(data, name)), ""
@@ -40,6 +41,16 @@ class FileSending:
         if file.is_file() and not again:
             self._epoch, said = self._sent.epoch(file, self._reading, self.recording.first_line)
         self.about = [*self.recording.about, *([said] if said else [])]
+
+    @property
+    def damaged(self) -> bool:
+        """Whether rows, columns or batches of the file were left out."""
+        return self.recording.damaged or self._damaged > 0
+
+    def notes(self) -> list[str]:
+        """What was found in the file and what of it was left out, for the user."""
+        unpackable = f"{counted(self._damaged, 'reading')} left out in batches that do not unpack"
+        return self.recording.notes() + ([unpackable] if self._damaged else [])
 
     @property
     def interrupted(self) -> bool:
@@ -51,7 +62,11 @@ class FileSending:
             self._note()
             with self._interrupt as interrupt:
                 for piece in self.recording.pieces():
-                    frames, moment, offsets = _unpacked(piece)
+                    try:
+                        frames, moment, offsets = _unpacked(piece)
+                    except DamagedBatch:
+                        self._damaged += piece.readings
+                        continue
                     when = (wall_ms(), None) if self._now else (moment, offsets)
                     publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
                     if interrupt.asked:
