@@ -8,16 +8,19 @@ import numpy as np
 from corec._core import block as kernels
 from corec._core import dtypes
 from corec._core.wire import Envelope
+from corec.common.times import iso
 from corec.config import BlockEntry
 from corec.engine.batches import accepted_part, is_numbered, sound_batch
 from corec.engine.columns import LATEST_TIME, cut, picked, same_second, time_order
 from corec.engine.ledger import CAUSES
 from corec.engine.mutes import split_muted
-from corec.engine.outcome import Event, Outcome, PutAside, Refusal, RefusedPart, is_amending, restarts
+from corec.engine.outcome import EVERY_BLOCK, Event, Outcome, PutAside, Refusal, RefusedPart, is_amending, restarts
 from corec.engine.producer_marks import COUNTED
 from corec.engine.repair import repair_sick
 from corec.engine.state import EngineState
 
+#: A step of the clock that the history names, ms: rows of the time before it may be of a wrong stretch.
+STEP_MS = 2_000
 _NOTHING = tuple(np.empty(0, dtype) for dtype in (dtypes.AGGREGATE, dtypes.MESSAGE, dtypes.ALERT))
 
 
@@ -178,6 +181,8 @@ class OpenTurn:
         time because the clock was wrong is folded.
         """
         state, arena = self.state, self.state.arena
+        if arena.clock and abs(to - arena.clock) > STEP_MS:
+            self.note([Event(min(to, arena.clock), EVERY_BLOCK, "clock", reason=f"set from {iso(arena.clock)[:-4]} to {iso(to)[:-4]}")])
         if to < arena.clock:
             self._close_windows(LATEST_TIME)
         state.stepped_at = {entry: at + to - arena.clock for entry, at in state.stepped_at.items()}

@@ -55,12 +55,16 @@ class Repair(NamedTuple):
     entities: int
 
 
+#: The block of an event that concerns all of them.
+EVERY_BLOCK = -1
+
+
 class Event(NamedTuple):
     """A change of a block that readings alone did not make: a row of its history."""
 
     time: int  # ms
-    block: int  # index
-    what: str  # repair, regenerate, inherit, restart, fuse, undo, mute, unmute, ack
+    block: int  # index, or EVERY_BLOCK
+    what: str  # repair, regenerate, inherit, restart, fuse, undo, mute, unmute, ack, clock
     host: int = -1  # index of the block that it joined or left, -1 where there is none
     fitness: float = 1.0  # of the block, before
     host_fitness: float = 1.0

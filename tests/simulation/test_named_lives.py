@@ -37,6 +37,10 @@ class Gateway:
     def rows(self):
         return self.node.life.opened.store.history()
 
+    def happenings(self):
+        with self.node.life.opened.store.reader() as reader:
+            return reader.happenings("a/0")
+
     def stored(self, since, until):
         """Readings in rows of windows in [since, until)."""
         rows = self.rows()
@@ -74,6 +78,9 @@ def test_a_gateway_that_was_in_2036_goes_on_at_the_present_and_keeps_its_rows(tm
     gateway.read(90)
     gateway.clock.step_wall(-3_650 * DAY)
     gateway.world.pass_time(5)
+    # Then the history names the stretch
+    steps = [each for each in gateway.happenings() if each.what == "clock"]
+    assert [("to 2036-" in each.reason, "from 2036-" in each.reason) for each in steps] == [(True, False), (False, True)]
     # When readings of the present come, then they count, and so do those of before
     now = gateway.clock.wall_ms()
     gateway.read(60)

@@ -26,7 +26,8 @@ NUMBERS = ("turn", "fitness", "failing", "entities", "inherited")
               help="Only the newest N; 0 for all.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def history(block: str, data: Path, config: Path | None, embedded: bool, since: int | None, last: int, as_json: bool) -> None:
-    """Show what happened to BLOCK, whether the node runs or not: repairs, restarts of its entities, fusions, undos.
+    """Show what happened to BLOCK, whether the node runs or not: repairs, restarts of its entities, fusions, undos, and when
+    the clock was set, which concerns all blocks.
 
     BLOCK may be a pattern such as 'enjambre_sensor/*'. What it did as a host is shown too.
 
@@ -53,8 +54,10 @@ def history(block: str, data: Path, config: Path | None, embedded: bool, since: 
 
 
 def _named(happening: "Happening", ids: dict[int, str]) -> dict[str, Any]:
+    from corec.engine.outcome import EVERY_BLOCK
+
     named = happening._asdict()
-    named["block"] = ids.get(happening.block, "?")
+    named["block"] = "all" if happening.block == EVERY_BLOCK else ids.get(happening.block, "?")
     named["host"] = ids.get(happening.host, "") if happening.host >= 0 else ""
     return named
 

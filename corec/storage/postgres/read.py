@@ -10,6 +10,7 @@ import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.config.servers import DbServer
+from corec.engine.outcome import EVERY_BLOCK
 from corec.errors import StorageError
 from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
 from corec.storage.historia import Happening
@@ -104,13 +105,13 @@ class PostgresReader:
         return found
 
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[Happening]:
-        """Events of the blocks whose id matches *pattern*, as block or as host, by time."""
+        """Events of the blocks whose id matches *pattern*, as block or as host, and of all blocks, by time."""
         columns = ", ".join(f'"{name}"' for name in Happening._fields)
         found = self._query(f'SELECT {columns} FROM historia WHERE {_OWN} AND "time" >= %s AND "time" < %s ORDER BY "time", turn, row',
                             since, until)  # fmt: skip
         named = {block.index for block in self.blocks(pattern)}
         rows = [Happening(*(math.nan if value is None else value for value in row)) for row in found]
-        return [each for each in rows if pattern == "*" or each.block in named or each.host in named]
+        return [each for each in rows if pattern == "*" or {each.block, each.host} & named or each.block == EVERY_BLOCK]
 
     def late(self, after: int = 0) -> Iterator[LateBatch]:
         for row in self._query(f'SELECT "time", arrival, frames, cause FROM late WHERE {_OWN} AND seq > %s ORDER BY seq', after):

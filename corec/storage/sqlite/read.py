@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT
+from corec.engine.outcome import EVERY_BLOCK
 from corec.errors import DamagedFile, StorageError
 from corec.storage import historia
 from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
@@ -124,13 +125,13 @@ class SqliteReader:
         return found
 
     def happenings(self, pattern: str = "*", since: int = 0, until: int = FOREVER) -> list[historia.Happening]:
-        """Events of the blocks whose id matches *pattern*, as block or as host, by time."""
+        """Events of the blocks whose id matches *pattern*, as block or as host, and of all blocks, by time."""
         with schema.translated(self.path):
             found, damaged = historia.read(self.db, since, until)
         if damaged:
             log.error("[Store] %d damaged rows of historia left out", damaged)
         named = {block.index for block in self.blocks(pattern)}
-        return [each for each in found if pattern == "*" or each.block in named or each.host in named]
+        return [each for each in found if pattern == "*" or {each.block, each.host} & named or each.block == EVERY_BLOCK]
 
     def late(self, after: int = 0) -> Iterator[LateBatch]:
         for row in self._query("SELECT seq, turn, time, arrival, cause, frames, crc FROM late WHERE seq > ?", (after,)):
