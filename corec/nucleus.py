@@ -97,6 +97,7 @@ class CoreCNucleus(Nucleus):
         self._acceptance.begin(self.journal, redis and redis.publisher, reads_redis=self._life.reads_redis)
         self._life.begin()
         self._control = ControlServer(self.data, lambda request: answer(self, request))
+        self._life.takes_readings = True
         if self._with_sources:
             self._open_sources()
 

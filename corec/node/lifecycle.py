@@ -55,6 +55,7 @@ class Lifecycle:
         self._config, self._data, self._after, self._adopt, self._on_folding = config, data, after, adopt, on_folding
         self._name, self._clock = f"CoreCNucleus-{config.instance_id}", clock
         self.state = "new"
+        self.takes_readings = False  # also those that other programs send
         self.over = threading.Event()  # set when a stop is asked for, or the pipeline cannot go on
         self.heals: Counter[type[BaseException]] = Counter()
         self.redis: RedisSide | None = None
@@ -132,7 +133,7 @@ class Lifecycle:
         self.opened = opened
         if self.shed_before is None and not isinstance(opened.store, AwayStore):
             self.shed_before = opened.engine.shed_by
-        self.pipeline = Pipeline(opened, self._config, self._after, clock=self._clock)
+        self.pipeline = Pipeline(opened, self._config, self._after, clock=self._clock, held_back=self._held_back)
         self._thread = PipelineThread(self.pipeline, instance=self._config.instance_id, on_failure=self._pipeline_failed,
                                       clock=self._clock)  # fmt: skip
 
@@ -148,6 +149,12 @@ class Lifecycle:
         log.info("[%s] Inicializado", self._name)
 
     # --- at work -------------------------------------------------------------------------------
+
+    def _held_back(self) -> str:
+        """What this node sees holding readings back, beside what its pipeline sees; "" where nothing does."""
+        if not self.takes_readings:
+            return "the node does not take readings of other programs yet"
+        return self.redis.holds_back() if self.redis and self.reads_redis else ""
 
     @property
     def engine(self) -> Engine:

@@ -94,6 +94,11 @@ class RedisSide:
             self.outputs.stop()
         self.publisher.close()
 
+    def holds_back(self) -> str:
+        """What keeps readings from Redis, as far as those see it who write there: for example that it refuses to; "" for nothing."""
+        outputs = self.outputs.problem if self.outputs else ""
+        return self.publisher.sender.stats().problem or self.router.problem or outputs
+
     def troubles(self) -> dict[str, Trouble]:
         """The trouble of each file that it keeps on the local disk, by name."""
         return {"tail": self.publisher.unsent.trouble} | ({"spool": self.intake.reader.spool_trouble} if self.intake else {})

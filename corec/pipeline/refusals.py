@@ -1,6 +1,5 @@
 """Whose readings were refused, and why: one line of the log a minute and cause."""
 import logging
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from corec._core.wire import FRAME, Envelope, unpack_envelope
 from corec.common.clock import MACHINE, Clock
 from corec.common.text import counted
 from corec.engine import Engine
-from corec.engine.outcome import RefusedPart
+from corec.engine.outcome import Outcome, RefusedPart
 from corec.errors import DamagedBatch
 from corec.streams.sending.receipt import MEANINGS
 
@@ -37,9 +36,12 @@ class RefusalLog:
         self._due: dict[str, float] = {}
         self._unlogged: dict[str, Unlogged] = {}
 
-    def note(self, engine: Engine, parts: Sequence[RefusedPart]) -> None:
-        """Take in what a turn refused, and write the lines that are due."""
-        for part in parts:
+    def note(self, engine: Engine, outcome: Outcome) -> None:
+        """Take in what a turn refused, and write the lines that are due; also one about what was refused before and counts now."""
+        if outcome.recovered:
+            log.warning("[Refused-%s] %s that were put aside for their time count now that the clock is right", self._instance,
+                        counted(outcome.recovered, "reading"))  # fmt: skip
+        for part in outcome.refusals:
             known = self._unlogged.get(part.cause) or Unlogged(0, part, set())
             known.senders.add((part.producer, part.epoch))
             self._unlogged[part.cause] = known._replace(readings=known.readings + part.readings)

@@ -6,12 +6,11 @@ has grown, or half a second after it began.
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from corec.common.clock import MACHINE, Clock
-from corec.common.text import counted
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
@@ -26,6 +25,7 @@ from corec.pipeline.flash import FlashBudget
 from corec.pipeline.plugin_entries import Outgoing, Sent
 from corec.pipeline.recovery import Opened, commit, name_blocks
 from corec.pipeline.refusals import RefusalLog
+from corec.pipeline.still_waiting import StillWaiting
 from corec.pipeline.unfoldable import FoldableFilter, named
 from corec.storage.base import TurnRecord
 from corec.streams.base import Entry
@@ -88,8 +88,11 @@ class Pipeline:
     """Turns, one after the other, driven by one thread (node/pipeline_thread.py).  The public methods say which thread may call them."""
 
     def __init__(self, opened: Opened, config: Config, listener: PipelineListener | None = None, *,
-                 woken: threading.Event | None = None, clock: Clock = MACHINE) -> None:  # fmt: skip
-        """woken: set when there is something to do; pipelines that one thread drives share it."""
+                 woken: threading.Event | None = None, clock: Clock = MACHINE,
+                 held_back: Callable[[], str] = lambda: "") -> None:  # fmt: skip
+        """woken: set when there is something to do; pipelines that one thread drives share it.
+        held_back: what holds readings back beside the intake, as text; "" where nothing does.
+        """
         self._opened, self._config, self._clock = opened, config, clock
         self._listener = listener or PipelineListener()
         self.engine, self._intake, self._store = opened.engine, opened.intake, opened.store
@@ -113,6 +116,7 @@ class Pipeline:
         self._foldable_filter = FoldableFilter()
         self._read_at = self._clock.steady_s()
         self.arrival = ArrivalClock(opened.intake, self.engine, config.instance_id, clock)
+        self.waiting = StillWaiting(lambda: held_back() or opened.intake.holds_back, config.retraso_max, config.instance_id, clock)
         self._look_at_clock = 0.0
         self._correction: Future | None = None
         self._retention_due = 0.0
@@ -260,6 +264,7 @@ class Pipeline:
         if entries:
             self._foldable_filter.fold(self.engine.fold_batches, ((entry.payload, entry.arrival) for entry in entries))
             self._read_at = self._clock.steady_s()
+            self.waiting.over()
             self._turn_bytes += sum(len(entry.payload) for entry in entries)
             self.counted = self._count_now()
             self._listener.folded(entries)
@@ -295,10 +300,10 @@ class Pipeline:
 
     def _tick_if_quiet(self, now: float) -> None:
         """Let time go on after a second without readings, so that windows close and silence shows."""
-        if self._intake.blind:
-            self._read_at = now    # while the intake cannot tell what waits, silence does not count
+        if self.pending or now - self._read_at < TICK_MS / 1000:
+            return
         tick = self.arrival.now()
-        if self.pending or now - self._read_at < TICK_MS / 1000 or tick - self.engine.clock < TICK_MS:
+        if self.waiting.holds(now) or tick - self.engine.clock < TICK_MS:
             return
         if self._record is not None:
             if now >= self._due():
@@ -348,17 +353,11 @@ class Pipeline:
         self.changed_accounts = self.engine.marks.commit()
         self._run_retention()
         self._count(outcome)
-        self._tell_refused(outcome)
+        self._refusals.note(self.engine, outcome)
         self._name_blocks(record["commands"])
         self._answer(turn.turn, outcome, record.get("first", 0))
         self.checkpoints.committed(self.engine.arrived - record["readings"])
         self._listener.committed(self, outcome, sent)
-
-    def _tell_refused(self, outcome: Outcome) -> None:
-        self._refusals.note(self.engine, outcome.refusals)
-        if outcome.recovered:
-            log.warning("[Pipeline-%s] %s that were put aside for their time count now that the clock is right", self._config.instance_id,
-                        counted(outcome.recovered, "reading"))  # fmt: skip
 
     def _name_blocks(self, commands: list[dict[str, Any]]) -> None:
         if not any(command["op"] in CHANGE_BLOCKS for command in commands):

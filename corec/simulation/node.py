@@ -28,6 +28,7 @@ class SimulatedNode:
         self.life.open()
         self._acceptance.begin(self.life.opened.journal, None, reads_redis=False)
         self.life.begin()
+        self.life.takes_readings = True
 
     def submit(self, frames: bytes, *, time: int, offsets: Any = None) -> "Future[int]":
         """Hand in frames (n * 10 bytes) of *time* ms; the future resolves once they are durable."""

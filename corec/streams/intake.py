@@ -21,8 +21,8 @@ class Intake(Protocol):
         """Entries known to wait; a guess where only a server knows."""
 
     @property
-    def blind(self) -> bool:
-        """Whether nobody can tell now what waits: silence is no news then, and time stands still."""
+    def holds_back(self) -> str:
+        """What keeps entries from coming now, as text: silence is no news then.  "" where nothing does."""
 
     @property
     def fullness(self) -> float:
@@ -67,7 +67,7 @@ class Intake(Protocol):
 class JournalIntake:
     """The embedded journal: offsets say everything."""
 
-    blind = False
+    holds_back = ""
     fullness = 0.0  # the node looks at its journal itself
 
     def __init__(self, journal: Log, stamp: Callable[[], int] = wall_ms, anchor: int = 0) -> None:

@@ -173,6 +173,52 @@ def test_a_master_of_a_cluster_is_killed(tmp_path):
             assert min(times) < NODE_TIMEOUT_S + 3, times
 
 
+SHARDS = 8
+
+
+def numbers_on(owner, shard):
+    """The number of each batch on the stream of a shard, in its order."""
+    return [envelope_sequence(fields[b"m"]) for _, fields in owner.client().xrange(f"{{s{shard:02d}}}:in")]
+
+
+def publish_to_all(publisher, rounds):
+    """A batch for all shards, so many times."""
+    for _ in range(rounds):
+        publisher.publish(readings(range(0, 1000 * SHARDS, 100)), time=now_ms())
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["the configured one", "another one"])
+@pytest.mark.parametrize("silent", [False, True], ids=["killed", "silent"])
+def test_shards_on_other_masters_do_not_wait_for_one_that_is_away(tmp_path, victim, silent, caplog):
+    # Given a device that sends to shards on three masters, none of which a replica takes over from soon
+    with cluster(node_timeout_ms=60_000) as servers:
+        config = on(servers[0].section, fragmentos=SHARDS, bloques=[{"id": "b", "canal": 1, "entidades": 1000 * SHARDS}])
+        owners = [master_of(servers, f"{{s{shard:02d}}}:in") for shard in range(SHARDS)]
+        others = [shard for shard, owner in enumerate(owners) if owner is not servers[victim]]
+        assert len(others) < SHARDS
+        with Publisher(config, name="d", folder=tmp_path) as publisher:
+            publish_to_all(publisher, 5)
+            assert publisher.flush(20)
+            # When one of them is away
+            servers[victim].pause() if silent else servers[victim].stop()
+            publish_to_all(publisher, 20)
+            # Then the others get all of theirs within seconds, again and again, and the sender says which one is away
+            for rounds in (25, 30, 35):
+                assert until(lambda rounds=rounds: all(len(numbers_on(owners[shard], shard)) == rounds for shard in others), 10)
+                publish_to_all(publisher, 5)
+            assert str(servers[victim].port) in publisher.sender.stats().problem
+            assert not publisher.flush(0.1)
+            # And when it is back, it gets what waited, in order, and nobody anything twice that it had
+            servers[victim].go_on() if silent else servers[victim].start()
+            assert publisher.flush(30)
+            for shard in range(SHARDS):
+                found = numbers_on(owners[shard], shard)
+                assert found == sorted(set(found)) and len(found) == 40, (shard, found)
+            assert until(lambda: not publisher.sender.stats().problem)
+        lines = [record.getMessage() for record in caplog.records if record.name == "corec.streams.sender"]
+        assert len([line for line in lines if "others go on" in line]) == 1, lines
+
+
 @pytest.mark.parametrize("ends", [False, True], ids=["comes back", "node restarts"])
 def test_entries_wait_on_disk_while_the_store_is_away(redis_server, tmp_path, monkeypatch, ends):
     # Given a node that reads little ahead, whose store takes no turn

@@ -1,8 +1,8 @@
 """Who sends readings that are refused is named in the log; what was ahead of a clock that was behind counts when it is put right."""
 import pytest
 
-from corec.common.clock import Clock
 from corec.publish import Publisher
+from tests.support.machine_clock import MachineClock
 from tests.support.nodes import now_ms, readings, running, small, until
 
 pytestmark = pytest.mark.slow
@@ -22,16 +22,6 @@ def test_the_log_of_a_node_names_whose_readings_are_refused(tmp_path, caplog):
     assert len(lines) == 2, lines
     assert any("refused as 'id'" in line and "device 70000" in line for line in lines), lines
     assert any("refused as 'skew'" in line and "device 3 " in line and "s ahead" in line for line in lines), lines
-
-
-class MachineClock(Clock):
-    """The clocks of a node's machine, whose wall clock is *behind* ms behind; nobody steps its boot clock."""
-
-    def __init__(self, behind):
-        self.behind = behind
-
-    def wall_ms(self):
-        return super().wall_ms() - self.behind
 
 
 def test_what_came_while_the_clock_of_the_machine_was_behind_counts_when_it_is_put_right(tmp_path, caplog):

@@ -5,6 +5,7 @@ import pytest
 
 from corec._core.wire import pack_envelope
 from corec.engine import Engine
+from corec.engine.outcome import Outcome
 from corec.pipeline.refusals import RefusalLog
 from tests.support.nodes import SMALL, readings
 
@@ -35,7 +36,7 @@ def lines(caplog):
 def test_a_line_has_cause_device_and_sender(caplog, refused, cause, says):
     # Given a turn in which readings are refused for one cause, When its refusals come to the log
     engine = Engine(SMALL)
-    RefusalLog("test1").note(engine, engine.turn([refused]).refusals)
+    RefusalLog("test1").note(engine, engine.turn([refused]))
     # Then it has one line
     (line,) = lines(caplog)
     assert line.startswith(f"[Refused-test1] 1 reading refused as '{cause}'") and line.endswith(says)
@@ -45,11 +46,11 @@ def test_a_cause_has_one_line_a_minute_with_the_count_since_the_last_one(caplog)
     # Given readings of two senders that are refused in turn after turn
     engine, log = Engine(SMALL), RefusalLog("test1", every_s=0.05)
     for number in range(10):
-        log.note(engine, engine.turn([refused_again(number, 1), refused_again(number, 2)]).refusals)
+        log.note(engine, engine.turn([refused_again(number, 1), refused_again(number, 2)]))
     before = len(lines(caplog))
     # When the time is over that a cause has one line for
     while len(lines(caplog)) == before:
-        log.note(engine, [])
+        log.note(engine, Outcome())
     # Then all lines together have every reading once
     counts = [int(line.split("] ")[1].split(" ")[0]) for line in lines(caplog)]
     assert sum(counts) == 20 and "and others of 1 more sender" in lines(caplog)[0]
@@ -58,5 +59,5 @@ def test_a_cause_has_one_line_a_minute_with_the_count_since_the_last_one(caplog)
 def test_repeats_are_no_news(caplog):
     # Given a batch that is sent again, as senders do, Then nothing is logged
     engine, again = Engine(SMALL), batch(readings([1]))
-    RefusalLog("test1").note(engine, engine.turn([again, again]).refusals)
+    RefusalLog("test1").note(engine, engine.turn([again, again]))
     assert engine.ledger["rejected_repeated"] == 1 and lines(caplog) == []

@@ -168,6 +168,9 @@ def _warnings(status: Status) -> list[Line]:
         _labelled(name, Span(f"{TROUBLES[found['state']]} since {iso(found['since'])[:-4]} UTC: {found['text']}", "bad"))
         for name, found in met.items()
     ]
+    if waits := status.get("clock", {}).get("waits"):
+        what = "goes on though readings may wait" if waits["goes_on"] else "stands still while nothing comes"
+        lines.append(_labelled("time", Span(f"{what}: {waits['why']}", "warning")))
     ahead = status.get("clock", {}).get("ahead")
     return [*lines, *(_labelled("" if place else "clock", Span(text, "bad")) for place, text in enumerate((ahead or "").splitlines()))]
 

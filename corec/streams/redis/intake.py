@@ -73,9 +73,15 @@ class RedisIntake:
                    if queue.waiting and queue.oldest <= self._read_limit(lane))  # fmt: skip
 
     @property
-    def blind(self) -> bool:
-        is_waiting = self.reader.spool is not None and self.reader.spool.waiting or any(queue.waiting for queue in self.reader.queues)
-        return is_waiting or bool(self.reader.problem) or self._streams_fullness >= 1
+    def holds_back(self) -> str:
+        if self.reader.problem:
+            return self.reader.problem
+        if self._streams_fullness >= 1:
+            return "the streams on Redis are full, and senders keep their batches"
+        if self.reader.spool is not None and self.reader.spool.waiting:
+            return "entries wait in the spool"
+        unread = next((queue.position.stream for queue in self.reader.queues if queue.waiting or queue.behind), "")
+        return unread and f"{unread} is not read to its end"
 
     @property
     def fullness(self) -> float:

@@ -79,6 +79,20 @@ class RedisLink:
         """Whether the configured server belongs to a cluster."""
         return bool(self._slots)
 
+    @property
+    def has_several_masters(self) -> bool:
+        """Whether one server may be away while others are not."""
+        return len({address for _, _, address in self._slots or ()}) > 1
+
+    def leave(self, address: str) -> None:
+        """Close the connections to one server, and ask the others of its cluster again for the slots."""
+        if client := self._clients.pop(address, None):
+            client.close()
+        try:
+            self._slots = self._find_slots()
+        except (RedisError, OSError):
+            pass  # what was known before is used
+
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
         """Turn errors of Redis and of the network into ServerError, and close all connections.

@@ -41,8 +41,8 @@ class MovedIntake:
         return self._old.pending + self._new.pending
 
     @property
-    def blind(self) -> bool:
-        return self._new.blind and not self._old.pending
+    def holds_back(self) -> str:
+        return "" if self._old.pending else self._new.holds_back
 
     @property
     def fullness(self) -> float:

@@ -1,30 +1,34 @@
-"""Sends batches to Redis, in order, and drops those that a node has committed.
+"""Sends batches to Redis, those of each shard in order, and drops those that a node has committed.
 
 A batch on the server is not safe yet: the server may lose its memory, or a replica without it may take over. So the batch
 stays on this disk until `{sNN}:committed` says that its readings are in the store.
+
+Of several masters, those that can be reached do not wait for the others.
 """
 
 import logging
 import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import WatchError
+from redis.exceptions import RedisError, WatchError
 
+from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.engine.producer_marks import Account
 from corec.streams.redis.accounts import read_account
 from corec.streams.redis.keys import FIELD, id_pair, life_key, shard_of
-from corec.streams.redis.link import RedisLink
+from corec.streams.redis.link import RedisLink, explained
 from corec.streams.redis.position import has, look
 from corec.streams.sending.carrier import Carrier
 from corec.streams.sending.receipt import ProducerPart
+from corec.streams.sending.sent_batches import Sent, SentBatches
 from corec.streams.sending.unsent import SenderStats, Unsent, UnsentBatch, readings_in
 
 log = logging.getLogger("corec.streams.sender")
@@ -35,15 +39,8 @@ SEND_BYTES = 1 << 18
 LOOK_S = 0.3
 SIZE_S = 0.1
 IDLE_S = 0.2
-
-
-class Sent(NamedTuple):
-    """A batch that the server has."""
-
-    offset: int
-    stream: str
-    id: str
-    run: str
+#: Seconds until a master that is away is tried again, and how much longer at least than the last try took: others wait meanwhile.
+AGAIN_S, AGAIN_FACTOR = 1.0, 4.0
 
 
 class RedisSender(Carrier):
@@ -54,8 +51,9 @@ class RedisSender(Carrier):
         self._link = RedisLink(server, on_connect=self._connected)
         self._account_link, self._account_lock = RedisLink(server), threading.Lock()
         self._bound = server.max_mb * MB
-        self._position = unsent.done  # the server has everything up to here
-        self._sent: deque[Sent] = deque()
+        self._sent = SentBatches(unsent.done)
+        self._away: dict[str, float] = {}  # address of a master that is away -> when to try it again
+        self._masters_trouble = Trouble(log, f"Sender-{instance}", meanwhile="its batches wait in the tail, and others go on")
         self._connections = 0
         self._checked = -1
         self._sending = False
@@ -66,9 +64,9 @@ class RedisSender(Carrier):
         self.full = ""
 
     def stats(self) -> SenderStats:
-        """A full stream counts as a problem too."""
-        stats = super().stats()
-        return stats._replace(problem=stats.problem or self.full)
+        """A full stream, and one of several masters that is away, count as a problem too."""
+        stats, away = super().stats(), self._masters_trouble.status()
+        return stats._replace(problem=stats.problem or self.full or (away["text"] if away else ""))
 
     def accounts(self, parts: Sequence[ProducerPart]) -> list[Account | None]:
         """What became of the readings of each part; ServerError."""
@@ -83,7 +81,7 @@ class RedisSender(Carrier):
     # -- the thread
 
     def _sent_upto(self) -> int:
-        return self._position
+        return self._sent.sent_upto
 
     def wait_sent(self, upto: int, timeout: float | None) -> bool:
         """Also wait for one look at the server after that: a stream that was emptied meanwhile has nothing."""
@@ -94,7 +92,7 @@ class RedisSender(Carrier):
             looks, self._look_due = self._looks, 0.0
             self._wake.set()
             left = None if end is None else max(0.0, end - time.monotonic())
-            return self._progress.wait_for(lambda: self._unsent.done >= upto or (self._position >= upto and self._looks > looks), left)
+            return self._progress.wait_for(lambda: self._unsent.done >= upto or (self._sent_upto() >= upto and self._looks > looks), left)
 
     def _end(self) -> None:
         self._link.close()
@@ -121,55 +119,105 @@ class RedisSender(Carrier):
         elif time.monotonic() >= self._look_due:
             self._look()
         if self._unsent.crowded:  # room for new batches matters more than safety from a server that loses its memory
-            self._drop(self._position)
-        batches = self._unsent.read(self._position, SEND_BYTES)
+            self._drop(self._sent_upto())
+        held = self._send_held()
+        batches = self._unsent.read(self._sent.position, SEND_BYTES)
         if not batches:
-            self._rest(IDLE_S)
-            return True
-        if not self._has_room(batches):
-            return True
-        if self._checked != self._connections:
-            return False
-        self._sending = True
-        try:
-            return self._send(batches)
-        finally:
-            self._sending = False
+            if held is None:
+                self._rest(IDLE_S)
+            return held is not False
+        return bool(self._send(batches) and held is not False or self.full)
 
     def _check(self) -> None:
         """After a new connection: check that the server still has what it took."""
         connections = self._connections
-        if self._sent:
+        self._link.address_of("corec")  # asks for the masters
+        if len(self._sent) or self._sent.held:
             self._look()
-        else:
+        elif not self._link.has_several_masters:
             self._link.client("corec").ping()
-        self._sent = deque(sent._replace(run=self._link.run_of(sent.stream)) for sent in self._sent)
+        self._sent.set_runs(self._link.run_of)
         self._checked = connections
 
     def _look(self) -> None:
-        """Drop batches that nodes have committed. Where the server lost batches, send all uncommitted ones again.
-
-        Commit marks count only while the batches exist: marks for a new stream are ahead of what was lost.
-        """
+        """Drop batches that nodes have committed. Where the server lost batches of a shard, send all its uncommitted ones again."""
         self._look_due = time.monotonic() + LOOK_S
-        newest = {sent.stream: sent for sent in self._sent}
-        marks: dict[str, str] = {}
         lost: list[str] = []
-        for shard in {*self._lives, *map(shard_of, newest)}:
-            mine = [sent for sent in newest.values() if shard_of(sent.stream) == shard]
-            life, found = self._read_marks(shard)
-            is_another = self._lives.setdefault(shard, life) != life
-            if is_another:
-                del self._lives[shard]
-            lost += [sent.stream for sent in mine if is_another or self._is_lost(self._link.client(sent.stream), sent)]
-            marks |= {f"{shard} {name}": value for name, value in found.items()}
+        again = 0
+        for shard in {*self._lives, *self._sent.shards, *self._sent.held}:
+            if time.monotonic() < self._away.get(self._link.address_of(life_key(shard)), 0.0):
+                continue
+            with self._reaching(shard):
+                gone = self._look_at(shard)
+                if gone:
+                    with self._progress:
+                        again += self._sent.send_again(shard, self._unsent.done)
+                lost += gone
+                self._reached(shard)
         if lost:
-            self._send_again(lost)
-        else:
-            self._drop_committed(marks)
+            log.warning("[Sender-%s] Redis has lost %s: %d batches are sent again", self._instance, " and ".join(lost), again)
+        self._drop(self._sent.committed_upto)
         with self._progress:
             self._looks += 1
             self._progress.notify_all()
+
+    def _look_at(self, shard: str) -> list[str]:
+        """Forget what nodes have committed of a shard; returns the streams that the server lost batches of.
+
+        Commit marks count only while the batches exist: marks for a new stream are ahead of what was lost.
+        """
+        life, marks = self._read_marks(shard)
+        is_another = shard in self._lives and self._lives[shard] != life
+        if is_another:
+            del self._lives[shard]
+        lost = [sent.stream for sent in self._sent.newest(shard).values()
+                if is_another or self._is_lost(self._link.client(sent.stream), sent)]  # fmt: skip
+        if not lost:
+            self._sent.take_committed(shard, lambda sent: self._is_committed(sent, marks))
+        return lost
+
+    # -- masters that are away
+
+    @contextmanager
+    def _reaching(self, shard: str) -> Iterator[None]:
+        """Where one of several masters fails, note it and go on: its shards wait, others do not."""
+        address, began = self._link.address_of(life_key(shard)), time.monotonic()
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            if not self._link.has_several_masters:
+                raise
+            self._masters_trouble.failed("", explained(error, self._link.server, f"take batches of {shard} at {address}"))
+            self._sent.hold(shard, self._sent.position)
+            self._link.leave(address)
+            self._away[address] = time.monotonic() + max(AGAIN_S, AGAIN_FACTOR * (time.monotonic() - began))
+
+    def _reached(self, shard: str) -> None:
+        """Note that the master of a shard answers, and forget those that are no masters any more."""
+        self._away.pop(self._link.address_of(life_key(shard)), None)
+        waiting = {self._link.address_of(life_key(each)) for each in self._sent.held}
+        self._away = {address: due for address, due in self._away.items() if address in waiting}
+        if not self._away:
+            self._masters_trouble.recovered()
+
+    def _is_away(self, shard: str) -> bool:
+        return self._link.address_of(life_key(shard)) in self._away
+
+    def _send_held(self) -> bool | None:
+        """Send batches of shards that were held back; None where there are none that can be sent, and as in `_send`."""
+        some = None
+        for shard in [shard for shard in self._sent.held if not self._is_away(shard)]:
+            batches = self._unsent.read(self._sent.held[shard], SEND_BYTES)
+            part = [batch for batch in batches if shard_of(batch.stream) == shard and batch.offset <= self._sent.position]
+            sent = self._send_part(shard, part) if part else True
+            if sent is False:
+                return False
+            if sent:
+                with self._progress:
+                    self._sent.caught_up(shard, batches[-1].offset if batches else self._sent.position)
+                    self._progress.notify_all()
+            some = True
+        return some
 
     def _read_marks(self, shard: str) -> tuple[str, dict[str, str]]:
         """(life of the shard's keys, stream -> committed id)."""
@@ -192,42 +240,52 @@ class RedisSender(Carrier):
             return sent.run != self._link.run_of(sent.stream)
         return id_pair(life.deleted) < id_pair(sent.id)
 
-    def _send_again(self, lost: list[str]) -> None:
-        log.warning("[Sender-%s] Redis has lost %s: %d batches are sent again", self._instance, " and ".join(lost), len(self._sent))
-        self._sent.clear()
-        with self._progress:
-            self._position = self._unsent.done
-
-    def _drop_committed(self, marks: dict[str, str]) -> None:
-        upto = self._unsent.done
-        while self._sent and self._is_committed(self._sent[0], marks):
-            upto = self._sent.popleft().offset
-        self._drop(upto)
-
     def _is_committed(self, sent: Sent, marks: dict[str, str]) -> bool:
         if sent.offset <= self._unsent.done:
             return True
-        shard = shard_of(sent.stream)
-        mark = marks.get(f"{shard} {sent.stream}")
-        return mark is not None and marks.get(f"{shard} run") == sent.run and id_pair(sent.id) <= id_pair(mark)
+        mark = marks.get(sent.stream)
+        return mark is not None and marks.get("run") == sent.run and id_pair(sent.id) <= id_pair(mark)
 
     def _send(self, batches: list[UnsentBatch]) -> bool:
-        """Whether the server took *batches*. False where its streams are not the ones of before: what they lost goes first."""
+        """Whether the server took *batches*, or those of them that it can take now.
+
+        False where its streams are not the ones of before: what they lost goes first.
+        """
         for shard, group in groupby(batches, key=lambda batch: shard_of(batch.stream)):
             part = list(group)
-            ids = self._add_batches(shard, part)
+            if shard in self._sent.held or self._is_away(shard):
+                self._sent.hold(shard, part[0].offset - 1)
+            elif self._send_part(shard, part) is False:
+                return False
+            with self._progress:
+                self._sent.position = part[-1].offset
+                self._progress.notify_all()
+        return True
+
+    def _send_part(self, shard: str, part: list[UnsentBatch]) -> bool | None:
+        """Send batches of one shard. None where its master is away: they are held. False as in `_send`, and where a stream is full."""
+        with self._reaching(shard):
+            if not self._has_room(part) or self._checked != self._connections:
+                return False
+            self._sending = True
+            try:
+                ids = self._add_batches(shard, part)
+            finally:
+                self._sending = False
             if ids is None:
                 self._look_due = 0.0
                 return False
             self._note_sent(part, ids)
-        return True
+            return True
+        self._sent.hold(shard, part[0].offset - 1)
+        return None
 
     def _add_batches(self, shard: str, part: list[UnsentBatch]) -> list[bytes] | None:
         """Add *part* to its streams and return the ids. None, with nothing added, where the streams are not the same any more.
 
         Then the lost batches go first: behind newer ones they would count as repeats.
         """
-        newest = {sent.stream: sent for sent in self._sent}
+        newest = self._sent.newest(shard)
         key = life_key(shard)
         client = self._link.client(key)
         if shard not in self._lives:
@@ -250,12 +308,8 @@ class RedisSender(Carrier):
 
     def _note_sent(self, batches: list[UnsentBatch], ids: list[bytes]) -> None:
         runs = {batch.stream: self._link.run_of(batch.stream) for batch in batches}
-        for batch, id in zip(batches, ids, strict=True):
-            self._sent.append(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream]))
-            self.readings += readings_in(batch.envelope)
-        with self._progress:
-            self._position = batches[-1].offset
-            self._progress.notify_all()
+        self._sent.add(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream]) for batch, id in zip(batches, ids, strict=True))
+        self.readings += sum(readings_in(batch.envelope) for batch in batches)
 
     def _has_room(self, batches: list[UnsentBatch]) -> bool:
         """Whether the streams are below their bound. Otherwise unsent batches pile up here, and `publish` gets no room."""
