@@ -2,6 +2,7 @@
 import logging
 import time
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,21 @@ def read_only(client):
     return lambda: client.execute_command("REPLICAOF", "NO", "ONE")
 
 
+def no_snapshot(client):
+    """Redis cannot save to its disk, and refuses to write for that (MISCONF)."""
+    in_its_way = Path(client.config_get("dir")["dir"], client.config_get("dbfilename")["dbfilename"])
+    in_its_way.mkdir()
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    assert until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+    def allow():
+        in_its_way.rmdir()
+        client.bgsave()
+
+    return allow
+
+
 def once(nucleus) -> int:
     """Readings that were counted, each once."""
     ledger = nucleus.store.state.ledger
@@ -42,7 +58,8 @@ def once(nucleus) -> int:
 
 
 @pytest.mark.parametrize(("refuse", "reason"), [(no_memory, "raise it"), (no_right, "docs/redis.md has the ACL"),
-                                                (no_replicas, "its replicas"), (read_only, "name the master")])  # fmt: skip
+                                                (no_replicas, "its replicas"), (read_only, "name the master"),
+                                                (no_snapshot, "that its disk")])  # fmt: skip
 def test_a_server_that_refuses_to_write(own_redis, tmp_path, caplog, refuse, reason):
     # Given a node and a device on a Redis
     config, client = small(redis_config=own_redis.section), own_redis.client()
