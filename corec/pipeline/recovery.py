@@ -17,7 +17,7 @@ from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
-from corec.errors import ServerAway, StorageError, UnfoldableEntry
+from corec.errors import DamagedFile, ServerAway, StorageError, UnfoldableEntry
 from corec.pipeline.identity import identify
 from corec.pipeline.restructure import carry_over, same_shape
 from corec.pipeline.unfoldable import refold_without
@@ -84,12 +84,11 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase]
 
     store_at: opens the store; a new one begins at the base given.  logs: the journal, if any, and the intake for a store.
     """
-    name, saved = config.instance_id, snapshots.load()
-    engine = _assembled(saved, config, shard)
+    name = config.instance_id
+    saved, engine = _newest(snapshots, config, shard)
     store, retention = store_at(_base(saved, engine))
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
-        saved = snapshots.load(upto_turn=store.state.turn)
-        engine = _assembled(saved, config, shard)
+        saved, engine = _newest(snapshots, config, shard, upto_turn=store.state.turn)
     opened = Opened(engine, *logs(store), store, retention, snapshots)
     _tell_gap(opened, name)
     if saved:
@@ -156,6 +155,16 @@ def _read_redis(store: Store) -> bool:
 
 def _assembled(saved: Snapshot | None, config: Config, shard: int) -> Engine:
     return Engine.assemble(saved.meta, saved.segments) if saved else Engine(config, shard=shard)
+
+
+def _newest(snapshots: Snapshots, config: Config, shard: int, upto_turn: int | None = None) -> tuple[Snapshot | None, Engine]:
+    """The newest snapshot whose content fits, and its engine; (None, a new engine) where there is none."""
+    while saved := snapshots.load(upto_turn):
+        try:
+            return saved, _assembled(saved, config, shard)
+        except DamagedFile as error:
+            snapshots.reject(saved.generation, error.text)
+    return None, _assembled(None, config, shard)
 
 
 def _base(saved: Snapshot | None, engine: Engine) -> StoreBase:

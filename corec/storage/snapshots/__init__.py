@@ -100,6 +100,10 @@ class Snapshots:
         head, meta, index = self._last
         return Snapshot(meta, Segments(self.folder, index), head.turn, head.offset, head.generation)
 
+    def reject(self, generation: int, problem: str) -> None:
+        """Put aside a snapshot whose checksums are true and whose content cannot be; `load` gives the one before it then."""
+        self._put_aside(generation, problem)
+
     def begin(self, meta: bytes, turn: int, offset: int) -> "SnapshotWriter":
         """Start a snapshot. Pass the engine's changed segments to `add`, then call `finish`.
 
