@@ -149,7 +149,7 @@ static int is_due(const Core *core, const Tile *tiles, uint32_t slot, int ordere
     if (error_level(tiles, slot) < CC_FAILING) return 0;
     if (ordered || !(trend & CC_TRIED)) return 1;
     if (((state >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK) == CC_SILENT) return 0;
-    const uint32_t tries = (trend & ~CC_TRIED) >> CC_TRIES_SHIFT, wait = (uint32_t)CC_WAIT_S << (tries - 1);
+    const uint32_t tries = (trend & ~CC_TRIED) >> CC_TRIES_SHIFT, wait = (uint32_t)CC_WAIT_S << ((tries - 1) & 15);
     return ((core->tick - trend) & CC_TRIED_MASK) >= (wait < CC_WAIT_MOST_S ? wait : CC_WAIT_MOST_S);
 }
 
@@ -203,13 +203,11 @@ size_t cc_repair_segment(Core *core, uint32_t segment, int ordered)
 
 /* --- tiles that come from outside ---------------------------------------------------------------- */
 
-/* Whether a lane is such as a kernel may have written it: no function, quality or count of repairs that is not there. */
+/* Whether a lane has no function and no quality that is not there.  Any other bits are numbers, which lead nowhere. */
 static int lane_fits(const Tile *t, int j, uint32_t functions)
 {
-    const uint32_t trend = t->trend[j], tries = (trend & ~CC_TRIED) >> CC_TRIES_SHIFT;
     const uint32_t quality = (t->state[j] >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK;
-    return (t->role[j] & CC_ROLE_FUNCTION_MASK) < functions && quality <= CC_REPAIRED
-        && (trend < CC_TRIED || (tries > 0 && tries <= CC_TRIES_MOST));
+    return (t->role[j] & CC_ROLE_FUNCTION_MASK) < functions && quality <= CC_REPAIRED;
 }
 
 /* Look through the tiles of a segment with `used` entities, as bytes, aligned or not: how many were heard, how many are failing.

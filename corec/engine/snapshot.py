@@ -18,6 +18,7 @@ from corec.engine.snapshot_checks import (
     Channel,
     Count,
     Moment,
+    Number64,
     Place,
     RefusedRow,
     Span,
@@ -49,14 +50,14 @@ class Meta(msgspec.Struct):
     stepped_at: list[tuple[Count, Span]]
     clock: Moment
     watermark: Span
-    counters: tuple[Count, Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)], Count]
+    counters: tuple[Number64, Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)], Number64]
     ledger: bytes
     blocks: bytes
     flags: bytes
     owners: bytes
     last_ticks: bytes
     marks: list[AccountRow]
-    gaps: Annotated[int, msgspec.Meta(ge=0)]  # up to MOST_GAPS
+    gaps: Number64  # up to MOST_GAPS
     forgotten: Count
     cursor: dict[str, Place] = {}
     shard: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)] = 0

@@ -19,6 +19,8 @@ from corec.engine.state import Fusion, Mute
 from corec.engine.topology import segments_of
 
 MOST_COUNT = 2**63 - 1
+#: Windows of a block, so many that no node comes there.
+MOST_WINDOWS = 2**62
 #: ms; no window ends later, as none is longer than that.
 LATEST_END = 2 * LATEST_TIME
 #: ms; a window may begin before 1970, as `max_skew` is ten years at most and the clock begins at 0.
@@ -27,12 +29,12 @@ EARLIEST_WINDOW = -(2**47)
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNT)]
 #: ms, of a clock that was set or of one that goes on.
 Span = Annotated[int, msgspec.Meta(ge=-LATEST_TIME, le=LATEST_TIME)]
-Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIME)]
-#: A number on the wire takes 64 bits: producers choose theirs.
-WireNumber = Annotated[int, msgspec.Meta(ge=0)]
-AccountRow = Annotated[tuple[WireNumber, ...], msgspec.Meta(min_length=3, max_length=2 + len(Account._fields))]
+Moment = Annotated[int, msgspec.Meta(ge=0, lt=LATEST_TIME)]
+#: Up to 64 bits, as MessagePack has no more: what producers choose, and what may begin again at 0.
+Number64 = Annotated[int, msgspec.Meta(ge=0)]
+AccountRow = Annotated[tuple[Number64, ...], msgspec.Meta(min_length=3, max_length=2 + len(Account._fields))]
 #: Of a refused batch: producer, epoch, tick, age, time, offsets, frames.
-RefusedRow = tuple[WireNumber, WireNumber, Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)], Count,
+RefusedRow = tuple[Number64, Number64, Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)], Count,
                    Annotated[int, msgspec.Meta(ge=-(2**63), le=MOST_COUNT)], bytes, bytes]  # fmt: skip
 #: A channel as text, also one that is none.
 Channel = Annotated[str, msgspec.Meta(pattern=r"^-?\d{1,3}$")]
@@ -146,7 +148,7 @@ def check_scores(state: bytes, blocks: int) -> None:
         raise misfit(f"{len(state)} bytes of scores for {blocks} blocks")
     scores = np.frombuffer(state, BLOCK_SCORE)
     for name in ("windows", "silent_until"):
-        if not _within(scores[name], 0, LATEST_TIME):
+        if not _within(scores[name], 0, MOST_WINDOWS):
             raise misfit("scores of windows that cannot be")
     if (scores["var"] < 0).any():
         raise misfit("scores with a variance below 0")

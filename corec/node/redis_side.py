@@ -17,6 +17,7 @@ from corec.pipeline.redis_outputs import Outputs
 from corec.pipeline.turns import Pipeline
 from corec.plugin_api.stream_writer import StreamWriter
 from corec.publish import Publisher
+from corec.storage.numbered import numbered
 from corec.streams.journal import Journal
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import RedisLink, connection_options
@@ -52,7 +53,7 @@ class RedisSide:
                              keep_bytes=self._config.conservar_diario_mb * MB,
                              lead_s=self._config.retraso_max / 2, given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
-        left = any(journal.glob("*.log"))
+        left = bool(numbered(journal, ".log"))
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
         return self.intake
 

@@ -25,6 +25,7 @@ from corec.storage.away import AwayStore
 from corec.storage.base import LateBatch, Retention, Store, StoreBase, StoredBlock, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.moments import one_row_a_window
+from corec.storage.numbered import numbered
 from corec.storage.open_store import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
 from corec.storage.sqlite.store import SqliteStore
@@ -68,7 +69,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
         return own, intake or journal_intake(folder, own, clock)
 
     def store_at(base: StoreBase) -> tuple[SqliteStore, Retention]:
-        if not config.db_config and not folder.store.exists() and any(folder.snapshots.glob("*.snap")):
+        if not config.db_config and not folder.store.exists() and numbered(folder.snapshots, ".snap"):
             log.error("[Recovery-%s] the store is missing - at %s: a new one begins at turn %d, offset %d, without the rows of before",
                       name, folder.store, base.turn, base.offset)  # fmt: skip
         return open_store(config, folder.store, base=base, node=node)

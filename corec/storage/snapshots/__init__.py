@@ -16,6 +16,7 @@ from corec._core.wire import crc32c
 from corec.common.units import MB
 from corec.errors import DamagedFile, InternalError
 from corec.storage import disk
+from corec.storage.numbered import number_of, numbered, put_aside_strangers
 from corec.storage.snapshots import files as form
 from corec.storage.snapshots.files import Extent, Generation, Head
 
@@ -90,6 +91,7 @@ class Snapshots:
         """
         with disk.explained("open", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            put_aside_strangers(self.folder, (".snap", ".new"), self._instance)
             for unfinished in self.folder.glob("*.new"):
                 unfinished.unlink()
         with disk.explained("read", self.folder):
@@ -137,11 +139,10 @@ class Snapshots:
 
     def _numbers(self) -> list[int]:
         """Generations with a file of their own, newest first. Older files may only hold blobs that are still in use."""
-        return sorted((int(path.stem) for path in self.folder.glob("[0-9]" * 20 + ".snap")), reverse=True)
+        return sorted((int(path.stem) for path in numbered(self.folder, ".snap")), reverse=True)
 
     def _newest_number(self) -> int:
-        names = (path.name[:20] for path in self.folder.iterdir())
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max((number_of(path.name) or 0 for path in self.folder.iterdir()), default=0)
 
     def _readable(self, upto_turn: int | None) -> Iterator[Generation]:
         for number in self._numbers():

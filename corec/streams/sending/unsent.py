@@ -19,6 +19,7 @@ from corec.common.file_lock import FileLock
 from corec.common.trouble import Trouble
 from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
+from corec.storage.numbered import MOST_NUMBER
 from corec.streams.age import aged
 from corec.streams.base import Entry
 from corec.streams.journal import Journal
@@ -163,8 +164,9 @@ class Unsent:
 
     def _read_position(self) -> int:
         try:
-            return int((self._folder / POSITION).read_text())
-        except (FileNotFoundError, ValueError):
+            position = int((self._folder / POSITION).read_text())
+            return position if 0 <= position <= MOST_NUMBER else 0
+        except (OSError, ValueError):
             return 0  # everything is sent again, and the node drops the repeats
 
     def _write_position(self) -> None:

@@ -11,6 +11,7 @@ from corec._core.dtypes import BLOCK, LEDGER, POOL, SEGMENT_FROZEN, SEGMENT_MIXE
 from corec._core.wire import crc32c, encode_frames
 from corec.engine import Engine
 from corec.engine.audit import BLOCK_SCORE
+from corec.engine.columns import LATEST_TIME
 from corec.errors import CoreCError, DamagedFile
 from corec.storage.snapshots import Snapshots
 from corec.storage.snapshots import files as form
@@ -31,7 +32,7 @@ def fed(engine: Engine, step: int) -> Engine:
     dice = np.random.default_rng(step)
     ids = dice.integers(0, 1203, 300) if step % 2 else np.arange(5000, 5050)
     canal = 1 if step % 2 else 2
-    at = max(TIME + step * 3000, engine.clock)
+    at = min(max(TIME + step * 3000, engine.clock), LATEST_TIME - 1)
     engine.feed(encode_frames(ids, canal, dice.normal(50, 30, len(ids)), dice.random(len(ids)) > 0.2), at=at)
     engine.feed(encode_frames([2**31, 2**31 + 65536 * step], 4, [70.0, 1.0], True), at=max(at - 4000, 0))
     return engine
@@ -220,7 +221,7 @@ def worked(engine: Engine) -> None:
     engine.turn([], commands=[*commands, *undone])
     for id in (0, 1202, 5049, 6000, 6012, 2**31):
         engine.entity(id)
-    engine.step(engine.clock + 5000)
+    engine.step(min(engine.clock + 5000, LATEST_TIME - 1))
     fed(engine, 4).finish()
 
 
