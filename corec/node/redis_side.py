@@ -10,7 +10,7 @@ from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError, ServerError
+from corec.errors import CoreCError, FenceLost, ServerError
 from corec.node.router import Router
 from corec.pipeline.recovery import Opened
 from corec.pipeline.redis_outputs import Outputs
@@ -19,6 +19,7 @@ from corec.plugin_api.stream_writer import StreamWriter
 from corec.publish import Publisher
 from corec.storage.numbered import numbered
 from corec.streams.journal import Journal
+from corec.streams.redis.claim import StreamClaim
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import RedisLink, connection_options
 from corec.streams.redis.moved_intake import MovedIntake
@@ -43,6 +44,15 @@ class RedisSide:
         self.intake: Intake | None = None
         self.outputs: Outputs | None = None
         self.router = Router(config)
+        self._claim: StreamClaim | None = None
+
+    def claim(self, on_lost: Callable[[FenceLost], None]) -> None:
+        """Take the streams that this node reads; FolderInUse while a node of another `instance_id` reads them.
+
+        on_lost: called, from another thread, when another node took them.
+        """
+        self._claim = StreamClaim(self._server, 0, self._config.instance_id, on_lost)
+        self._claim.take()
 
     def new_intake(self) -> Intake:
         """A new intake for a pipeline; the one before is closed."""
@@ -94,6 +104,8 @@ class RedisSide:
         if self.outputs:
             self.outputs.stop()
         self.publisher.close()
+        if self._claim:
+            self._claim.stop()
 
     def troubles(self) -> dict[str, Trouble]:
         """The trouble of each file that it keeps on the local disk, by name."""
