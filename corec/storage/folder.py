@@ -14,6 +14,7 @@ from corec.common.units import MB
 from corec.errors import DiskFull, FolderInUse, StorageError
 from corec.storage import disk
 from corec.storage.numbered import is_plain, numbered, put_aside
+from corec.storage.private import make_private, open_private
 
 #: Least free space to start with: two journal files, and a store that can grow a little.
 LEAST_FREE_BYTES = 64 * MB
@@ -148,8 +149,9 @@ class DataFolder(Layout):
     def _make(self) -> None:
         with _refused():
             for folder in (self.path, self.journal, self.snapshots):
-                if not folder.is_dir():
-                    folder.mkdir(parents=True)
+                made = not folder.is_dir()
+                make_private(folder)
+                if made:
                     disk.sync_folder(folder.parent)
 
     def _put_aside_strangers(self) -> None:
@@ -161,7 +163,7 @@ class DataFolder(Layout):
 
     def _take_lock(self) -> FileLock:
         with _refused():
-            fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = open_private(self.lock, os.O_RDWR)
         for pause in (0.02, 0.05, 0.1, 0.0):  # `holder`, in another process, takes it for a moment
             with suppress(BlockingIOError):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

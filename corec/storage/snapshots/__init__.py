@@ -17,6 +17,7 @@ from corec.common.units import MB
 from corec.errors import DamagedFile, InternalError
 from corec.storage import disk
 from corec.storage.numbered import number_of, numbered, put_aside_strangers
+from corec.storage.private import FILE_MODE, make_private
 from corec.storage.snapshots import files as form
 from corec.storage.snapshots.files import Extent, Generation, Head
 
@@ -90,7 +91,7 @@ class Snapshots:
         A damaged snapshot, or one ahead of the store, is put aside, logged, and noted in `problems`.
         """
         with disk.explained("open", self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             put_aside_strangers(self.folder, (".snap", ".new"), self._instance)
             for unfinished in self.folder.glob("*.new"):
                 unfinished.unlink()
@@ -278,7 +279,7 @@ class SnapshotWriter:
         return True
 
     def _open(self) -> None:
-        self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         self._put(form.pack_header(self.head, self._meta), self._meta)
 
     def _guarded(self, step: Callable[..., None], *values: Any) -> None:

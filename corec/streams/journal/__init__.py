@@ -15,6 +15,7 @@ from corec.common.units import MB
 from corec.errors import CoreCError, DiskFull
 from corec.storage import disk
 from corec.storage.numbered import numbered, put_aside_strangers
+from corec.storage.private import make_private
 from corec.streams.base import Entry
 from corec.streams.journal import files as form
 from corec.streams.journal.files import HEADER_BYTES, Gap
@@ -74,7 +75,7 @@ class Journal:
         self._end = self._capacity = HEADER_BYTES
         self.torn_bytes = 0  # cut off at opening: the end of a write that was never confirmed
         with disk.explained("open", self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_private(self._folder)
             self._recover(floor)
 
     @property
