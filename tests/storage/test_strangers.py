@@ -16,6 +16,19 @@ NINES = "9" * 20
 NAMES = [f"{NINES}.%s", "x.%s", "²" * 20 + ".%s", "0" * 18 + "²².%s", "1.%s", "5" * 40 + ".%s"]
 
 
+class Still:
+    """A machine's clocks, which stand still."""
+
+    def wall_ms(self):
+        return 5000
+
+    def boot_ms(self):
+        return 1000
+
+    def boot_id(self):
+        return "b"
+
+
 def folder_at(path):
     path.mkdir(parents=True)
     (path / "inner").write_text("kept")
@@ -86,15 +99,14 @@ def test_clock_with_a_stamp_that_cannot_be_begins_anew(tmp_path, anchor):
     file = tmp_path / "clock"
     file.write_text('{"boot": "b", "anchor": ' + anchor + "}")
     # Then the wall clock gives a new one
-    clock = JournalClock(file, wall=lambda: 5000, steady=lambda: 1000, boot="b")
-    assert clock.now() == 5000 < LATEST_STAMP
+    assert JournalClock(file, Still()).now() == 5000 < LATEST_STAMP
     assert json.loads(file.read_text()) == {"boot": "b", "anchor": 4000}
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b"[" * 100_000, b'{"boot": "b"}'])
 def test_clock_that_is_no_clock_begins_anew(tmp_path, content):
     (tmp_path / "clock").write_bytes(content)
-    assert JournalClock(tmp_path / "clock", wall=lambda: 5000, steady=lambda: 1000, boot="b").now() == 5000
+    assert JournalClock(tmp_path / "clock", Still()).now() == 5000
 
 
 @pytest.mark.parametrize("content", [b"9" * 30, b"-5", b"\xff", b"x", None])
