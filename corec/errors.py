@@ -14,7 +14,7 @@
     │   ├── CapacityError        more than `max_ram_mb` or a block's `max_size` allows
     │   └── StorageError         the data folder
     │       ├── DamagedFile        a checksum that does not match
-    │       ├── FolderInUse        another node runs on it
+    │       ├── FolderInUse        another node runs on it, or reads the same streams
     │       ├── DiskFull           no room left to write
     │       └── FenceLost          another node took over; this one has to stop
     └── Bug                    ours: please report it
@@ -156,7 +156,7 @@ class DamagedFile(StorageError):
 
 
 class FolderInUse(StorageError):
-    """Another node runs on this data folder."""
+    """Another node runs on this data folder, or reads these streams."""
 
     exit_code = ExitCode.IN_USE
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from corec.common.clock import MACHINE, Clock
 from corec.common.systemd import Supervisor
+from corec.common.times import wall_ms
 from corec.config import Config
 from corec.config.ram_price import admit
 from corec.control.operations import answer
 from corec.control.server import ControlServer
 from corec.engine import Engine
+from corec.engine.columns import check_moment, earliest_at, frame_bytes
 from corec.node.acceptance import Acceptance
 from corec.node.after_commit import AfterCommit
 from corec.node.alert_log import AlertLog
@@ -232,12 +234,12 @@ class CoreCNucleus(Nucleus):
     # --- readings ------------------------------------------------------------------------------
 
     def submit(self, frames: bytes, *, time: int, offsets: Any = None, producer: Producer | None = None) -> "Future[int]":
-        """Hand in frames (n * 10 bytes) of *time* ms; the future resolves once they are durable.
+        """Hand in frames (n * 10 bytes) of *time* (ms, or a datetime); the future resolves once they are durable.
 
         offsets: integers[n], ms to *time*, or None.  Blocks while the journal is behind.  The future fails with DiskFull when there is
         no room: those readings count as shed.
         """
-        return self._acceptance.submit(frames, time, offsets, producer)
+        return self._acceptance.submit(frame_bytes(frames), check_moment(time, earliest_at(wall_ms())), offsets, producer)
 
     def shed(self, frames: bytes) -> None:
         self._acceptance.shed(frames)

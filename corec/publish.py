@@ -10,24 +10,25 @@ With `redis_config` batches go to the streams of Redis; without it, to the node 
 
 import sys
 import time as clock
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
-
-from corec._core.wire import encode_frames, whole_frames
 from corec.common.times import wall_ms
 from corec.common.units import MB
 from corec.config import Config, load
+from corec.engine.columns import check_moment, earliest_at, frame_bytes, reading_frames
 from corec.engine.producer_marks import Account
-from corec.errors import BackPressure, DiskFull, FrameError, InputError, ServerError, UsageError
+from corec.errors import BackPressure, DiskFull, InputError, ServerError, UsageError
 from corec.streams.reach import cut_to_reach
 from corec.streams.sending.receipt import ProducerPart, Receipt, receipt_of
 from corec.streams.sending.routing import Routing, StreamPart
 from corec.streams.sending.unsent import Unsent, future_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 TAILS = "tails"
 #: Seconds that `publish` waits for room before it raises BackPressure.
@@ -74,14 +75,18 @@ class Publisher:
         """The batches that are not sent, or sent and not committed."""
         return self._unsent
 
-    def publish(self, readings: bytes | Iterable[Reading], *, time: int | None = None, offsets: Any = None,
+    def publish(self, readings: bytes | Iterable[Reading], *, time: "int | datetime | None" = None, offsets: Any = None,
                 timeout: float = TIMEOUT_S) -> None:
-        """Send frames (n * 10 bytes), or tuples (id, canal, valor, estado), of *time* ms. Returns once they are durable on this disk.
+        """Send frames (n * 10 bytes), or tuples (id, canal, valor, estado), of *time* (ms, or a datetime).
+
+        Returns once they are durable on this disk.
 
         offsets: integers[n], ms to *time*.  BackPressure when there was no room for *timeout* seconds: then none or some of the
         readings are kept, never one of them twice.
         """
-        frames, moment, end = as_frames(readings), wall_ms() if time is None else time, clock.monotonic() + timeout
+        now = wall_ms()
+        moment = now if time is None else check_moment(time, earliest_at(now))
+        frames, end = as_frames(readings), clock.monotonic() + timeout
         parts = self._parts(frames, moment, offsets)
         while parts := self._refused(parts, timeout):
             if clock.monotonic() >= end:
@@ -166,7 +171,7 @@ class Publisher:
         return RedisSender(self.config.redis_config, self._unsent, instance=self.config.instance_id)
 
 
-def publish(readings: bytes | Iterable[Reading], *, time: int | None = None, config: Config | str | Path = "configs",
+def publish(readings: bytes | Iterable[Reading], *, time: "int | datetime | None" = None, config: Config | str | Path = "configs",
             data: Path | str = "data", name: str = "script", timeout: float = TIMEOUT_S) -> None:
     """Send one batch, and wait until the server or the node has it; BackPressure after *timeout* seconds."""
     with Publisher(config, name=name, data=data) as publisher:
@@ -183,20 +188,10 @@ def tail_of(data: Path, name: str) -> Path:
 
 
 def as_frames(readings: bytes | Iterable[Reading]) -> bytes:
-    """Readings as n * 10 bytes; FrameError when they are not readings."""
+    """Readings as n * 10 bytes; FrameError when they are not readings.  The same is taken as by `Engine.feed_arrays`."""
     if isinstance(readings, bytes | bytearray | memoryview):
-        whole_frames(len(readings))
-        return bytes(readings)
-    rows: Sequence[Reading] = list(readings)
-    try:
-        ids, canales, valores, estados = zip(*rows, strict=True) if rows else ((), (), (), ())
-        checked = [(np.asarray(column), low, high) for column, low, high in ((ids, 0, 2**32 - 1), (canales, 0, 127))]
-    except (TypeError, ValueError) as error:
-        raise FrameError(f"expected tuples of id, canal, valor and estado, got something else: {error}") from None
-    for column, low, high in checked:
-        if len(column) and not (column.min() >= low and column.max() <= high):
-            raise FrameError(f"expected ids from 0 to 4294967295 and canales from 0 to 127, got {column.min()} to {column.max()}")
-    return encode_frames(ids, canales, valores, np.asarray(estados, bool))
+        return frame_bytes(readings)
+    return reading_frames(readings)
 
 
 def _problem(ticket: "Future[int]", timeout: float) -> BaseException | None:

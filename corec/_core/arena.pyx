@@ -15,7 +15,7 @@ from corec._core.layout cimport (
     Block, Core, Device, EventColumn, Function, Ledger, Policy, PoolWindow, Range, Segment, Tile,
 )
 from corec._core.core cimport (
-    cc_advance, cc_locate_sparse, cc_make_events, cc_pool_clear, cc_pool_forget_closed, cc_pool_restore, cc_set_clock,
+    cc_advance, cc_device_home, cc_locate_sparse, cc_make_events, cc_pool_clear, cc_pool_forget_closed, cc_pool_restore, cc_set_clock,
 )
 
 import numpy as np
@@ -322,7 +322,7 @@ cdef class Arena:
         for k in range(slots):
             self.core.devices[k].loc = <uint32_t>CC_NOWHERE
         for i in range(ids.shape[0]):
-            k = ids[i] * <uint32_t>0x9e3779b1u
+            k = cc_device_home(ids[i], slots - 1)
             while self.core.devices[k & (slots - 1)].loc != <uint32_t>CC_NOWHERE:
                 k += 1
             self.core.devices[k & (slots - 1)].id = ids[i]

@@ -11,10 +11,12 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from corec._core.arena cimport Arena
-from corec._core.core cimport Kernels, cc_close_windows, cc_kernels, cc_repair_segment, cc_sweep_due, cc_sweep_segment
+from corec._core.core cimport (
+    Kernels, cc_close_windows, cc_examine, cc_kernels, cc_repair_segment, cc_sweep_due, cc_sweep_segment,
+)
 from corec._core.layout cimport (
-    CC_ATTENTION, CC_DONE, CC_EVENTS, CC_POOL_WINDOWS, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_FROZEN, CC_SEG_HEARD, CC_SLOTS,
-    Alert, Batch, Core, Message, Progress, Row, Segment, Sink,
+    CC_ATTENTION, CC_DONE, CC_EVENTS, CC_NOWHERE, CC_POOL_WINDOWS, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_FROZEN, CC_SEG_HEARD, CC_SLOTS,
+    Alert, Batch, Core, Message, Progress, Row, Segment, Sink, Tile,
 )
 
 import os
@@ -208,6 +210,19 @@ def sweep(Arena arena not None, Outlet outlet not None, uint32_t since, size_t s
                 cc_sweep_segment(&arena.core, <uint32_t>i, before, &outlet.sink)
             i += 1
     return i, stop, <uint32_t>i
+
+
+def examine_tiles(Arena arena not None, uint32_t segment, const uint8_t[::1] tiles not None):
+    """(first slot that no kernel could have left so or None, entities heard, entities failing) of tiles as `read_segment` gives them.
+
+    Kernels use what an entity has as indexes and do not check them.
+    """
+    cdef uint32_t heard, failing, slot
+    arena.slab(segment)                         # IndexError when there is no such segment
+    if tiles.shape[0] < (arena.core.segments[segment].used + 7) // 8 * <Py_ssize_t>sizeof(Tile):
+        raise ValueError(f"{tiles.shape[0]} bytes are too few for segment {segment}")
+    slot = cc_examine(&tiles[0], arena.core.segments[segment].used, arena.core.n_functions, &heard, &failing)
+    return None if slot == <uint32_t>CC_NOWHERE else slot, heard, failing
 
 
 def repair_segments(Arena arena not None, const uint32_t[::1] segments not None, bint ordered):

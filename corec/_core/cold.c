@@ -19,7 +19,7 @@ static const Range *range_of(const Core *core, uint32_t id)
 static uint32_t device_of(const Core *core, uint32_t id)
 {
     if (!core->device_mask) return CC_NOWHERE;
-    for (uint32_t k = id * 0x9e3779b1u;; k++) {
+    for (uint32_t k = cc_device_home(id, core->device_mask);; k++) {
         const Device *d = &core->devices[k & core->device_mask];
         if (d->loc == CC_NOWHERE || d->id == id) return d->loc;
     }
@@ -149,7 +149,7 @@ static int is_due(const Core *core, const Tile *tiles, uint32_t slot, int ordere
     if (error_level(tiles, slot) < CC_FAILING) return 0;
     if (ordered || !(trend & CC_TRIED)) return 1;
     if (((state >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK) == CC_SILENT) return 0;
-    const uint32_t tries = (trend & ~CC_TRIED) >> CC_TRIES_SHIFT, wait = (uint32_t)CC_WAIT_S << (tries - 1);
+    const uint32_t tries = (trend & ~CC_TRIED) >> CC_TRIES_SHIFT, wait = (uint32_t)CC_WAIT_S << ((tries - 1) & 15);
     return ((core->tick - trend) & CC_TRIED_MASK) >= (wait < CC_WAIT_MOST_S ? wait : CC_WAIT_MOST_S);
 }
 
@@ -199,6 +199,32 @@ size_t cc_repair_segment(Core *core, uint32_t segment, int ordered)
     b->failing -= repaired;
     b->repairs += repaired;
     return repaired;
+}
+
+/* --- tiles that come from outside ---------------------------------------------------------------- */
+
+/* Whether a lane has no function and no quality that is not there.  Any other bits are numbers, which lead nowhere. */
+static int lane_fits(const Tile *t, int j, uint32_t functions)
+{
+    const uint32_t quality = (t->state[j] >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK;
+    return (t->role[j] & CC_ROLE_FUNCTION_MASK) < functions && quality <= CC_REPAIRED;
+}
+
+/* Look through the tiles of a segment with `used` entities, as bytes, aligned or not: how many were heard, how many are failing.
+ * Returns the first slot that does not fit, the rest of the last tile included, or CC_NOWHERE. */
+uint32_t cc_examine(const uint8_t *tiles, uint32_t used, uint32_t functions, uint32_t *heard, uint32_t *failing)
+{
+    *heard = *failing = 0;
+    for (uint32_t slot = 0; slot < used; slot += CC_LANES) {
+        Tile t;
+        memcpy(&t, tiles + (size_t)(slot / CC_LANES) * sizeof t, sizeof t);
+        for (uint32_t j = 0; j < CC_LANES; j++) {
+            if (!lane_fits(&t, (int)j, functions) || (slot + j >= used && t.state[j])) return slot + j;
+            *heard += ((t.state[j] >> CC_QUALITY_SHIFT) & CC_QUALITY_MASK) != CC_NEVER;
+            *failing += ((t.state[j] >> CC_ERRORS_SHIFT) & CC_ERRORS_MASK) >= CC_FAILING;
+        }
+    }
+    return CC_NOWHERE;
 }
 
 /* --- readings that are older than the newest of their entity ------------------------------------- */

@@ -30,7 +30,16 @@ void cc_advance(Core *, int64_t now, int64_t lateness);
 void cc_set_clock(Core *, int64_t now);
 int cc_sweep_due(Core *, uint32_t segment, uint32_t since);
 size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *);
+uint32_t cc_examine(const uint8_t *tiles, uint32_t used, uint32_t functions, uint32_t *heard, uint32_t *failing);
 size_t cc_repair_segment(Core *, uint32_t segment, int ordered);
+
+/* Where the search for a wire id begins in a table of `mask` + 1 slots: the high bits of a product, which hang on all bits of the id. */
+static inline uint32_t cc_device_home(uint32_t id, uint32_t mask)
+{
+    id = (id ^ id >> 16) * 0x7feb352du;
+    id = (id ^ id >> 15) * 0x9e3779b1u;
+    return (uint32_t)(((uint64_t)id * ((uint64_t)mask + 1)) >> 32);
+}
 
 /* Where the entity of a wire id is (segment * 1024 + slot), or CC_NOWHERE. */
 static inline uint32_t cc_locate(const Core *core, uint32_t id)

@@ -1,5 +1,5 @@
 """The C door of the engine room: what core.h offers, for Cython code here and in a gateway of yours."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from corec._core.layout cimport Batch, Block, Core, PoolWindow, Progress, Sink, Window
 
@@ -11,6 +11,7 @@ cdef extern from "core.h" nogil:
 
     const Kernels *cc_kernels(const char *name) noexcept
     uint32_t cc_locate_sparse(const Core *, uint32_t id) noexcept
+    uint32_t cc_device_home(uint32_t id, uint32_t mask) noexcept
     void cc_advance(Core *, int64_t now, int64_t lateness) noexcept
     void cc_set_clock(Core *, int64_t now) noexcept
     bint cc_make_events(Core *, uint32_t segment) noexcept
@@ -18,6 +19,7 @@ cdef extern from "core.h" nogil:
     bint cc_pool_restore(Core *, const PoolWindow *) noexcept
     void cc_pool_forget_closed(Core *) noexcept
     void cc_close_windows(Core *, int64_t until, Sink *) noexcept
+    uint32_t cc_examine(const uint8_t *tiles, uint32_t used, uint32_t functions, uint32_t *heard, uint32_t *failing) noexcept
     bint cc_sweep_due(Core *, uint32_t segment, uint32_t since) noexcept
     size_t cc_sweep_segment(Core *, uint32_t segment, uint32_t since, Sink *) noexcept
     size_t cc_repair_segment(Core *, uint32_t segment, int ordered) noexcept

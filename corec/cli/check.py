@@ -36,8 +36,10 @@ def check(config: Path | None, embedded: bool, data: Path | None, repair: bool) 
 
 def _check_config(config: "Config") -> None:
     from corec.cli.output.table import Table, columns, terminal_width
+    from corec.common.machine_memory import memory_bound
     from corec.common.text import counted
-    from corec.config.ram_price import admit, price
+    from corec.common.units import MB
+    from corec.config.ram_price import admit, price, require_memory
 
     entities = sum(entry.entidades for entry in config.bloques)
     blocks = sum(entry.blocks for entry in config.bloques)
@@ -47,7 +49,10 @@ def _check_config(config: "Config") -> None:
         rows = [_entry(entry) for entry in config.bloques]
         table = Table(header, rows, ["entry", "blocks", header[4], "plugin"], ["entry", "plugin"])
         click.echo("\n".join(columns(table, width=terminal_width())) + "\n")
-    admit(config)   # its refusal holds the bill
+    bound = memory_bound()
+    require_memory(admit(config), bound)    # their refusals hold the bill
+    if bound and config.max_ram_mb * MB > bound.bytes:
+        click.echo(f"warning: max_ram_mb allows {config.max_ram_mb:,} MB, and {bound.who} has {bound.bytes // MB:,} MB\n")
     click.echo("RAM with every entity awake\n" + "\n".join(price(config).lines(terminal_width())) + "\n")
     for warning in config.warnings:
         click.echo(f"warning: {warning}\n")

@@ -17,6 +17,7 @@ from corec.sources import names
 from corec.storage import disk
 from corec.storage.base import StoreState
 from corec.storage.folder import DataFolder, Layout, undisturbed
+from corec.storage.numbered import numbered
 from corec.storage.open_store import open_reader
 from corec.storage.snapshots import Snapshots
 from corec.storage.snapshots.files import Head
@@ -55,7 +56,7 @@ def verify_folder(data: Path, config: Config | None = None) -> Iterator[PartChec
         written, span = _journal("journal", layout.journal)
         snapshots, heads = _snapshots(layout.snapshots)
         yield from (store, written, snapshots)
-        if any((data / "tail").glob("*.log")):
+        if numbered(data / "tail", ".log"):
             yield _journal("tail", data / "tail")[0]
         if (data / names.FILE).exists():
             yield _names(data)
@@ -153,7 +154,7 @@ def _gap_text(gap: "journal.Gap") -> str:
 
 
 def _snapshots(folder: Path) -> tuple[PartCheck, list[Head]]:
-    files = list(folder.glob("*.snap"))
+    files = numbered(folder, ".snap")
     if not files:
         return PartCheck("snapshots", "none", []), []
     heads, problems = Snapshots(folder).inspect()

@@ -4,11 +4,16 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
+#: What a child gets of the environment: nothing in which a password is kept.
+KEPT = frozenset(("HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LD_PRELOAD", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER",
+                  "VIRTUAL_ENV", "COREC_SIMD", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONHASHSEED", "PYTHONMALLOC",
+                  "PYTHONDONTWRITEBYTECODE", "ASAN_OPTIONS", "UBSAN_OPTIONS", "SSL_CERT_FILE", "SSL_CERT_DIR"))  # fmt: skip
 
 
 class Process:
@@ -17,8 +22,10 @@ class Process:
     *end*: the child's side of the socket pair.
     """
 
-    def __init__(self, end: socket.socket) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1",
+    def __init__(self, end: socket.socket, variables: Collection[str] = ()) -> None:
+        """variables: names of those that it gets of the environment, beside KEPT."""
+        kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("LC_") or name in variables}
+        environment = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1",
                        "PYTHONUNBUFFERED": "1"}  # fmt: skip
         command = [sys.executable, "-m", "corec.plugins.isolated.child", str(end.fileno())]
         self._process = subprocess.Popen(command, pass_fds=(end.fileno(),), stdin=subprocess.DEVNULL, process_group=0,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import PAGESIZE
 
+from corec.common.machine_memory import MemoryBound
 from corec.common.text import counted, elided
 from corec.common.units import MB
 from corec.config import BlockEntry, Config
@@ -90,6 +91,16 @@ def admit(config: Config) -> Price:
         detail="\n        ".join(bill.lines()),
         hint=f"max_ram_mb {-(-bill.total_bytes // MB)} would do; or reduce entidades",
     )
+
+
+def require_memory(bill: Price, bound: MemoryBound | None) -> None:
+    """CapacityError where the bill is above what this process may have; bound: as `memory_bound` gives it."""
+    if bound and bill.total_bytes > bound.bytes:
+        raise CapacityError(
+            f"expected at most the {amount(bound.bytes)} of RAM that {bound.who} has, got a bill of {amount(bill.total_bytes)}",
+            detail="\n        ".join(bill.lines()),
+            hint="reduce entidades, share them among nodes, or give this one more memory",
+        )
 
 
 def entry_bytes(entry: BlockEntry) -> int:

@@ -39,7 +39,7 @@ class _Handler(socketserver.StreamRequestHandler):
             return {"error": error.text, "detail": error.detail, "hint": error.hint, "code": int(error.exit_code)}
         except (TimeoutError, CancelledError):
             return {"error": "the node is too busy, or stopping, to carry this out", "hint": "ask again", "code": int(ExitCode.USAGE)}
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
             return {"error": f"expected a request as one line of JSON with \"op\", got something else: {error}"}
         except Exception as error:
             log.exception("[Control] %s", line)

@@ -2,27 +2,55 @@
 import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from corec._core.wire import FRAME_BYTES, column, whole_frames
+from corec._core.wire import FRAME_BYTES, column, encode_frames, whole_frames
 from corec.config import Config, load, parse
 from corec.errors import FrameError, UsageError
 
 LATEST_TIME = 2**53
+#: ms; the beginning of 2001.  What a program gives as an earlier time is nearly always one in seconds.
+FIRST_TIME = 978_307_200_000
 MOST_CHANNEL, MOST_ID = 127, 2**32 - 1
-_TIME_HINT = "1_700_000_000_000 is in November 2023; of a datetime it is round(1000 * moment.timestamp())"
+_TIME_HINT = "1_700_000_000_000 is in November 2023; a datetime is taken as it is"
+_SECONDS_HINT = "seconds? CoreC takes milliseconds: time.time_ns() // 1_000_000, or a datetime"
 _FAILED = "a reading that failed is NaN"
+_NUMBERS = (bool, int, float, np.bool_, np.number)
+_COMMA = re.compile(r"[-+]?\d+,\d+")
+_COMMA_HINT = "a decimal comma? Numbers are taken, not text: float(text.replace(',', '.'))"
 
 
 def check_time(at: Any) -> int:
-    """*at* in ms since 1970, or FrameError."""
-    if not (_is_number(at) and 0 <= at < LATEST_TIME):
+    """*at* (ms since 1970, or a datetime) in ms; FrameError."""
+    ms = _milliseconds(at)
+    if not (_is_number(ms) and 0 <= ms < LATEST_TIME):
         raise FrameError(f"at: expected a time in milliseconds since 1970, got {at!r}", hint=_TIME_HINT)
-    return int(at)
+    return int(ms)
+
+
+def check_moment(at: Any, earliest: int = FIRST_TIME) -> int:
+    """The same for a time that a program gives; FrameError too where it is before *earliest* (ms): it is taken for seconds."""
+    ms = check_time(at)
+    if ms < earliest:
+        raise FrameError(f"at: expected a time in milliseconds since 1970, got {at!r}, which is before 2001", hint=_SECONDS_HINT)
+    return ms
+
+
+def earliest_at(now: int) -> int:
+    """The earliest time that is taken while the clock says *now* (ms): any, where the machine itself does not know the year."""
+    return FIRST_TIME if now >= FIRST_TIME else 0
+
+
+def _milliseconds(at: Any) -> Any:
+    """A datetime, of whatever library, as ms; anything else as it is."""
+    if isinstance(at, np.datetime64):
+        return at.astype("M8[ms]").astype(np.int64).item()
+    return round(1000 * at.timestamp()) if hasattr(at, "timestamp") and hasattr(at, "tzinfo") else at
 
 
 def read_config(config: Any) -> Config:
@@ -53,6 +81,23 @@ def check_load(load: Any) -> float:
         raise UsageError(f"load: expected a number from 0 (idle) to 1 (all a node can do), got {load!r}",
                          hint="leave it out for 0; a node passes the share of its time that it is busy")
     return min(max(float(load), 0.0), 1.0)
+
+
+def frame_bytes(frames: Any) -> bytes:
+    """*frames* as bytes, or FrameError as in `check_frames`."""
+    return bytes(check_frames(frames))
+
+
+def reading_frames(readings: Iterable[Sequence[Any]]) -> bytes:
+    """Tuples of id, canal, valor and estado as frames; FrameError where one of them would become something else."""
+    rows = list(readings)
+    try:
+        ids, channels, values, states = zip(*rows, strict=True) if rows else ((), (), (), ())
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"expected tuples of id, canal, valor and estado, got something else: {error}",
+                         hint="(12, 1, 20.5, True) is a reading") from None
+    return encode_frames(id_column(ids), _integers("canal", channels, np.uint8, MOST_CHANNEL, "it is the `canal` of the id's entry"),
+                         value_column(values), state_column(states))
 
 
 def check_channel(channel: Any) -> int:
@@ -101,13 +146,36 @@ def state_column(states: Any) -> np.ndarray | None:
     return None if states is None else _integers("states", states, np.uint8, 1, "False where the sensor says that it failed")
 
 
-def time_column(at: Any) -> np.ndarray | None:
-    """*at* as int64[n] of ms, or None where it is one time."""
+def time_column(at: Any, earliest: int = FIRST_TIME) -> np.ndarray | None:
+    """*at* (ms, or datetimes) as int64[n] of ms, or None where it is one time; FrameError where one is before *earliest*."""
     if np.ndim(at) == 0:
         return None
-    hint = f"{_TIME_HINT}; of datetime64 they are at.astype('M8[ms]').astype('i8')"
-    given = _array("at", at, "times in ms since 1970", hint)
-    return _integers("at", np.floor(given) if given.dtype.kind == "f" else given, np.int64, LATEST_TIME - 1, hint)
+    given = _array("at", _times(at), "times in ms since 1970", _TIME_HINT)
+    times = _integers("at", np.floor(given) if given.dtype.kind == "f" else given, np.int64, LATEST_TIME - 1, _TIME_HINT)
+    early = times < earliest
+    if early.any():
+        raise _refused("at", "times in ms since 1970, from 2001 on", times, early, _SECONDS_HINT)
+    return times
+
+
+def offset_column(offsets: Any) -> np.ndarray:
+    """*offsets* as int64[n] of ms; FrameError where one is no integer, or longer than time is."""
+    expected, hint = f"integers between -{LATEST_TIME:,} and {LATEST_TIME:,}", "they are ms, added to the time of the batch"
+    given = _array("offsets", offsets, expected, hint)
+    wrong = (given < -LATEST_TIME) | (given > LATEST_TIME) | (given.dtype.kind == "f" and given != np.floor(given))
+    if np.any(wrong):
+        raise _refused("offsets", expected, given, wrong, hint)
+    return column(given, np.int64)
+
+
+def _times(at: Any) -> Any:
+    """Datetimes in an array or a sequence as ms; anything else as it is."""
+    given = at if isinstance(at, np.ndarray) or not isinstance(at, Sequence) else np.asarray(at)
+    if getattr(getattr(given, "dtype", None), "kind", "") == "M":
+        return given.astype("M8[ms]").astype(np.int64)
+    if getattr(getattr(given, "dtype", None), "kind", "") == "O":
+        return np.array([_milliseconds(each) for each in np.asarray(given).flat]).reshape(np.shape(given))
+    return at
 
 
 def check_lengths(columns: Mapping[str, np.ndarray | None]) -> None:
@@ -178,7 +246,21 @@ def _array(name: str, values: Any, expected: str, hint: str) -> np.ndarray:
         raise FrameError(f"{name}: expected {expected}, got {_named(values)} ({error})", hint=hint) from None
     if given.dtype.kind == "O" and given.size and all(isinstance(item, int) for item in given.flat):    # beyond 64 bits
         raise FrameError(f"{name}: expected {expected}, got {max(given.flat, key=abs)}", hint=hint)
-    raise FrameError(f"{name}: expected {expected}, got an array of {given.dtype}", hint=hint)
+    stranger = _first_stranger(values)
+    if stranger is None:
+        raise FrameError(f"{name}: expected {expected}, got an array of {given.dtype}", hint=hint)
+    index, item = stranger
+    is_comma = isinstance(item, str) and _COMMA.fullmatch(item.strip()) is not None
+    raise FrameError(f"{name}: expected {expected}, got an array of {given.dtype}: {item!r:.60} at [{index}]",
+                     hint=_COMMA_HINT if is_comma else hint)
+
+
+def _first_stranger(values: Any) -> tuple[int, Any] | None:
+    """(place, item) of the first that is no number, in a row of items; None in anything else."""
+    items = values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values
+    if not isinstance(items, Sequence):
+        return None
+    return next(((place, item) for place, item in enumerate(items) if not isinstance(item, _NUMBERS)), None)
 
 
 def _refused(name: str, expected: str, given: np.ndarray, wrong: np.ndarray, hint: str) -> FrameError:

@@ -11,7 +11,7 @@ from corec.config.registered import RunningConfig
 from corec.engine import columns
 from corec.engine.audit import Audit
 from corec.engine.closed_windows import keep_closed, may_open_from
-from corec.engine.columns import check_channel, check_frames, check_lengths, check_load, check_time
+from corec.engine.columns import FIRST_TIME, check_channel, check_frames, check_lengths, check_load, check_moment, check_time
 from corec.engine.commands import apply_command, apply_commands, check_command
 from corec.engine.ledger import as_counts, put_back
 from corec.engine.open_turn import OpenTurn
@@ -39,7 +39,7 @@ class Engine:
     # --- feeding -------------------------------------------------------------------------------
 
     def feed(self, frames: Any, *, at: int, load: float = 0.0) -> Outcome:
-        """Fold frames (bytes-like, n * 10) of time *at* (ms since 1970) at *load* (0..1).
+        """Fold frames (bytes-like, n * 10) of time *at* (ms since 1970, or a datetime) at *load* (0..1).
 
         Raises FrameError when they are no whole frames or *at* is no time; single bad frames are counted in
         `outcome.rejected`.  *at* is both clocks: a later one closes what is over, an earlier one is a late arrival;
@@ -52,16 +52,18 @@ class Engine:
         turn.fold(at, frames=frames)
         return turn.close()
 
-    def feed_arrays(self, ids: Any, values: Any, *, at: Any, channel: int, load: float = 0.0, states: Any = None) -> Outcome:
+    def feed_arrays(self, ids: Any, values: Any, *, at: Any, channel: int, load: float = 0.0, states: Any = None,
+                    earliest: int = FIRST_TIME) -> Outcome:  # fmt: skip
         """Fold values (float32[n]) of ids (uint32[n]) on one *channel*.
 
-        at: one time in ms, or int64[n], one for each reading.  states: bool[n], False where the sensor says it failed.
+        at: one time (ms or a datetime), or one for each reading.  states: bool[n], False where the sensor says it failed.
+        earliest: ms; an earlier time is refused, as one in seconds.
         Other types are taken where they hold the same numbers; FrameError, and nothing is folded, where they do not.
         """
         batch = {"ids": columns.id_column(ids), "values": columns.value_column(values), "states": columns.state_column(states)}
-        channel, times = check_channel(channel), columns.time_column(at)
+        channel, times = check_channel(channel), columns.time_column(at, earliest)
         check_lengths(batch | {"at": times})
-        newest = check_time(at if times is None else times.max(initial=0))
+        newest = check_moment(at, earliest) if times is None else int(times.max(initial=0))
         turn = self._open(load)
         turn.note_jump(newest if times is None or len(times) else self.clock)
         if times is None:

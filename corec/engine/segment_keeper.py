@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 
 from corec._core.arena import Arena
+from corec._core.block import examine_tiles
 from corec._core.dtypes import (
     SEGMENT_ATTENTION,
     SEGMENT_DIRTY,
@@ -135,17 +136,30 @@ class SegmentKeeper:
     def restore(self, pieces: Mapping[int, bytes]) -> None:
         """Put back what `hand_out` gave (segment -> compressed tiles); what hibernated stays compressed.
 
-        DamagedFile when a piece does not fit its segment, or when a segment that hibernates has no piece.
+        Blocks count anew which of their entities were heard and are failing.
+        DamagedFile when a piece does not fit its segment, or when a segment that was heard has no piece.
         """
+        counts = np.zeros((len(self._flags), 2), np.int64)
         for segment, piece in pieces.items():
             self._check_piece(segment, piece)
+            tiles, counts[segment] = self._examined(segment, piece)
             if self._flags[segment] & SEGMENT_FROZEN:
                 self._arena.frozen[segment] = bytes(piece)
             else:
-                self._arena.write_segment(segment, _unpacked(segment, piece))
+                self._arena.write_segment(segment, tiles)
+        missing = set(np.flatnonzero(self._flags & SEGMENT_HEARD).tolist()) - pieces.keys()
+        if missing:
+            raise misfit(f"no piece of segment {min(missing)}, which was heard")
         asleep = np.flatnonzero(self._flags & SEGMENT_FROZEN).tolist()
         if asleep != sorted(self._arena.frozen):
             raise misfit(f"segments {sorted(self._arena.frozen)} for those that hibernate, {asleep}")
+        self._count(counts)
+
+    def _count(self, counts: np.ndarray) -> None:
+        """Write into blocks what they count; counts: int64[segments, 2], entities heard and entities failing."""
+        rows, owners = self._arena.blocks, self._arena.segments["owner"]
+        for column, name in enumerate(("heard", "failing")):
+            rows[name] = np.bincount(owners, counts[:, column], len(rows))
 
     def _check_piece(self, segment: int, piece: bytes) -> None:
         """DamagedFile unless *piece* declares the size that the tiles of *segment* have."""
@@ -159,12 +173,16 @@ class SegmentKeeper:
         if declared not in expected:
             raise misfit(f"segment {segment} in {declared} bytes instead of {expected[0]}, or of {expected[1]} with event times")
 
-
-def _unpacked(segment: int, piece: bytes) -> bytes:
-    try:
-        return unpack(piece, declared_size(piece))
-    except PackingError as error:
-        raise misfit(f"segment {segment}, which does not unpack: {error}") from None
+    def _examined(self, segment: int, piece: bytes) -> tuple[bytes, tuple[int, int]]:
+        """(*piece* unpacked, (entities heard, entities failing)); DamagedFile when an entity in it is such as no kernel leaves."""
+        try:
+            tiles = unpack(piece, declared_size(piece))
+        except PackingError as error:
+            raise misfit(f"segment {segment}, which does not unpack: {error}") from None
+        slot, *counts = examine_tiles(self._arena, segment, tiles)
+        if slot is not None:
+            raise misfit(f"segment {segment} with an entity of a function or quality that is not there, in slot {slot}")
+        return tiles, tuple(counts)
 
 
 def misfit(got: str) -> DamagedFile:

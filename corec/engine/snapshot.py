@@ -1,26 +1,45 @@
 """The state as bytes: one small piece for all but the entities, one compressed piece a segment."""
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from corec._core.arena import Arena
-from corec._core.dtypes import POOL, SEGMENT_FROZEN, SEGMENT_HEARD, SEGMENT_MIXED
+from corec._core.dtypes import BLOCK, POOL
 from corec._core.wire import crc32c
 from corec.config import Config, parse
-from corec.engine.columns import LATEST_TIME
-from corec.engine.producer_marks import Account, Marks
+from corec.engine.producer_marks import MOST_GAPS, Marks
 from corec.engine.refused_times import RefusedTimes
 from corec.engine.segment_keeper import OLDER, misfit
-from corec.engine.state import EngineState, Fusion, Mute
-from corec.errors import DamagedFile
+from corec.engine.snapshot_checks import (
+    FLAGS,
+    AccountRow,
+    Channel,
+    Count,
+    Moment,
+    Number64,
+    Place,
+    RefusedRow,
+    Span,
+    check_accounts,
+    check_blocks,
+    check_flags,
+    check_ledger,
+    check_passes,
+    check_pool,
+    check_scores,
+    check_size,
+    fusions_of,
+    mutes_of,
+)
+from corec.engine.state import EngineState
+from corec.errors import DamagedFile, StorageError
+from corec.version import VERSION as COREC_VERSION
 
 #: 2: open windows beside the two of a block, event columns behind tiles, and a clock that can be set.
 VERSION = 2
 MAGIC = b"CCSNAP01"
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Meta(msgspec.Struct):
@@ -28,33 +47,40 @@ class Meta(msgspec.Struct):
 
     version: int
     config: dict[str, Any]
-    stepped_at: list[tuple[int, int]]
-    clock: Annotated[int, msgspec.Meta(ge=0, le=LATEST_TIME)]
-    watermark: Annotated[int, msgspec.Meta(ge=-LATEST_TIME, le=LATEST_TIME)]
-    counters: tuple[Count, Count, Count]
+    stepped_at: list[tuple[Count, Span]]
+    clock: Moment
+    watermark: Span
+    counters: tuple[Number64, Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)], Number64]
     ledger: bytes
     blocks: bytes
     flags: bytes
     owners: bytes
     last_ticks: bytes
-    marks: list[Annotated[tuple[int, ...], msgspec.Meta(min_length=3, max_length=2 + len(Account._fields))]]
-    gaps: int
-    forgotten: int
-    cursor: dict[str, str] = {}
+    marks: list[AccountRow]
+    gaps: Number64  # up to MOST_GAPS
+    forgotten: Count
+    cursor: dict[str, Place] = {}
     shard: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)] = 0
-    fusions: list[tuple[int, int, int, tuple[int, ...]]] = []
-    mutes: list[tuple[str | int, int, str]] = []
+    fusions: list[tuple[Span, Count, Count, tuple[Count, ...]]] = []
+    mutes: list[tuple[str | int, Span, str]] = []
     audit: bytes = b""
-    shed_by: dict[str, dict[str, Count]] = {}
+    shed_by: dict[str, dict[Channel, Count]] = {}
     pool: bytes = b""  # dtypes.POOL; before version 2 there was none
-    clock_offset: int = 0
-    clock_anchor: int = 0
-    skipped: int = 0
-    refused: list[tuple[Count, Count, int, Count, int, bytes, bytes]] = []
+    clock_offset: Span = 0
+    clock_anchor: Span = 0
+    skipped: Span = 0
+    refused: list[RefusedRow] = []
 
     def running_config(self) -> Config:
-        """The configuration as it ran; ConfigError where this CoreC no longer takes it."""
-        return parse(self.config, source="the snapshot")
+        """The configuration as it ran; ConfigError where this CoreC no longer takes it, DamagedFile where the state is of another."""
+        config = parse(self.config, source="the snapshot")
+        check_size(config, self.blocks, self.flags, BLOCK.itemsize)
+        check_accounts(self.marks)
+        check_passes(config, self.stepped_at)
+        check_scores(self.audit, len(self.blocks) // BLOCK.itemsize)
+        if self.watermark > self.clock or self.gaps > MOST_GAPS:
+            raise misfit("a clock that is behind its watermark, or more gaps than are counted")
+        return config
 
 
 def capture_state(state: EngineState) -> bytes:
@@ -89,32 +115,32 @@ def restore_state(state: EngineState, meta: Meta, segments: Mapping[int, bytes])
     state.cursor, state.shed_by = meta.cursor, meta.shed_by
     state.marks = Marks(meta.marks, meta.gaps, meta.forgotten)
     state.refused = _refused(meta)
-    state.fusions = _fusions(arena, meta)
-    state.mutes = _mutes(meta, state.block_ids)
+    state.fusions = fusions_of(arena, state.topology.first_segment, arena.segments["owner"], meta.fusions)
+    state.mutes = mutes_of(meta.mutes, state.block_ids)
     if state.audit and meta.audit:
         state.audit.restore(meta.audit)
     state.keeper.restore(segments)
 
 
 def _restore_headers(arena: Arena, meta: Meta) -> None:
-    """Put back blocks, ledger and what segments have beside their tiles.
-
-    Kernels do not check indexes, so DamagedFile when one leads out of the arena.
-    """
+    """Put back blocks, ledger and what segments have beside their tiles."""
     rows, blocks = arena.segments, _elements("blocks", meta.blocks, arena.blocks)
-    owners = _elements("owners", meta.owners, rows["owner"])
-    if (blocks["policy"] != arena.blocks["policy"]).any() or (owners >= len(blocks)).any():
-        raise misfit("blocks of another configuration")
-    arena.ledger[:] = _elements("ledger", meta.ledger, arena.ledger)
-    arena.blocks[:], rows["owner"] = blocks, owners
-    rows["flags"] = _elements("flags", meta.flags, rows["flags"]) & np.uint8(SEGMENT_HEARD | SEGMENT_FROZEN | SEGMENT_MIXED)
+    owners, flags = _elements("owners", meta.owners, rows["owner"]), _elements("flags", meta.flags, rows["flags"]) & np.uint8(FLAGS)
+    ledger = _elements("ledger", meta.ledger, arena.ledger)
+    check_blocks(arena, blocks, owners)
+    check_ledger(ledger)
+    check_flags(flags)
+    arena.ledger[:], arena.blocks[:] = ledger, blocks
+    rows["owner"], rows["flags"] = owners, flags
     rows["last_tick"] = _elements("last_ticks", meta.last_ticks, rows["last_tick"])
 
 
 def _restore_pool(arena: Arena, meta: Meta) -> None:
     """DamagedFile when a window is of a block that does not exist."""
     try:
-        arena.restore_pool(np.frombuffer(meta.pool, POOL))
+        pool = np.frombuffer(meta.pool, POOL)
+        check_pool(arena, pool)
+        arena.restore_pool(pool)
     except (IndexError, ValueError) as error:
         raise misfit(f"open windows that do not fit: {error}") from None
 
@@ -125,24 +151,6 @@ def _refused(meta: Meta) -> RefusedTimes:
         return RefusedTimes(meta.refused)
     except ValueError as error:
         raise misfit(f"readings put aside that do not fit: {error}") from None
-
-
-def _fusions(arena: Arena, meta: Meta) -> list[Fusion]:
-    """DamagedFile when a block or a segment of a fusion does not exist."""
-    fusions = [Fusion(*fields) for fields in meta.fusions]
-    blocks = [index for fusion in fusions for index in (fusion.block, fusion.host)]
-    segments = [segment for fusion in fusions for segment in fusion.segments]
-    if not all(0 <= index < len(arena.blocks) for index in blocks) or not all(0 <= index < len(arena.segments) for index in segments):
-        raise misfit("fusions of blocks that are not there")
-    return fusions
-
-
-def _mutes(meta: Meta, block_ids: Collection[str]) -> list[Mute]:
-    """DamagedFile when a muted block does not exist."""
-    mutes = [Mute(*fields) for fields in meta.mutes]
-    if any(isinstance(mute.subject, str) and mute.subject not in block_ids for mute in mutes):
-        raise misfit("mutes of blocks that are not there")
-    return mutes
 
 
 def _elements(name: str, data: bytes, like: np.ndarray) -> np.ndarray:
@@ -156,11 +164,14 @@ class _Versioned(msgspec.Struct):
 
 
 def read_meta(data: bytes) -> Meta:
-    """What `capture_state` gave as *data*; DamagedFile when it does not decode or is of another version."""
+    """What `capture_state` gave as *data*; DamagedFile when it does not decode, StorageError when a newer CoreC wrote it."""
     try:
         version = msgspec.msgpack.decode(data, type=_Versioned).version
-        if not 1 <= version <= VERSION:
-            raise DamagedFile(f"expected a snapshot of version 1 to {VERSION}, got {version}")
+        if version > VERSION:
+            raise StorageError(f"expected a snapshot of version 1 to {VERSION}, got {version}: a newer CoreC wrote it",
+                               hint=f"this is CoreC {COREC_VERSION}: use the version that wrote it, or a newer one; nothing was changed")
+        if version < 1:
+            raise DamagedFile(f"expected a snapshot of version 1 to {VERSION}, got {version}", hint=OLDER)
         return msgspec.msgpack.decode(data, type=Meta)
     except msgspec.DecodeError as error:
         raise DamagedFile(f"the snapshot does not decode: {error}", hint=OLDER) from None

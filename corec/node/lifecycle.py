@@ -13,7 +13,7 @@ from corec.common.times import iso
 from corec.common.units import DAY_S
 from corec.config import Config
 from corec.engine import Engine
-from corec.errors import CoreCError, DamagedFile, ServerAway, UnfoldableEntry
+from corec.errors import CoreCError, DamagedFile, FenceLost, ServerAway, UnfoldableEntry
 from corec.node.after_commit import AfterCommit
 from corec.node.pipeline_thread import PipelineThread
 from corec.node.store_wait import StoreWait
@@ -61,7 +61,8 @@ class Lifecycle:
         self.redis: RedisSide | None = None
         self.shed_before: dict[str, dict[str, int]] | None = None  # what earlier starts counted as shed; None while waiting
         self._waiting: StoreWait | None = None
-        self._thread: PipelineThread
+        self._thread: PipelineThread | None = None
+        self._fence: FenceLost | None = None
 
     # --- the start -----------------------------------------------------------------------------
 
@@ -105,6 +106,15 @@ class Lifecycle:
 
         self.redis = RedisSide(self.folder.path, self._config, given_up=self.over.is_set)
         self._after.send_to(self.redis)
+        if self.reads_redis:
+            self.redis.claim(self._fenced)
+
+    def _fenced(self, error: FenceLost) -> None:
+        """Another node reads the streams: fold nothing more, and end."""
+        self._fence = error
+        if self._thread:
+            self._thread.fail(error)
+        self.over.set()
 
     def _open_first(self) -> Opened:
         journal = self.redis.publisher.unsent.journal if self.reads_redis else None
@@ -136,6 +146,8 @@ class Lifecycle:
         self.pipeline = Pipeline(opened, self._config, self._after, clock=self._clock, held_back=self._held_back)
         self._thread = PipelineThread(self.pipeline, instance=self._config.instance_id, on_failure=self._pipeline_failed,
                                       clock=self._clock)  # fmt: skip
+        if self._fence:
+            self._thread.fail(self._fence)
 
     def _fold(self) -> None:
         self._thread.start()
@@ -211,7 +223,7 @@ class Lifecycle:
         self.folder.close()
         self.state = "stopped"
         log.info("[%s] stopped at turn %d", self._name, self.turn)
-        failure = (self._waiting and self._waiting.failure) or self._thread.failure
+        failure = (self._waiting and self._waiting.failure) or self._thread.failure or self._fence
         if failure and not isinstance(failure, DamagedFile):    # which the next start recovers from
             raise failure
 

@@ -22,6 +22,12 @@ class PipelineThread:
         self._stop_by = 0.0
         self._began, self._busy = clock.steady_s(), 0.0  # of the pass before
         self.failure: BaseException | None = None
+        self._to_raise: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """Have the thread end with *error* before its next step; from any thread."""
+        self._to_raise = error
+        self._pipeline.woken.set()
 
     def start(self) -> None:
         self._driver.start()
@@ -35,6 +41,8 @@ class PipelineThread:
 
     def _step(self) -> float | None:
         try:
+            if self._to_raise:
+                raise self._to_raise
             if not self._is_done():
                 return self._pass()
             self._pipeline.finish(self._stop_by + SNAPSHOT_WITHIN_S)

@@ -10,14 +10,16 @@ from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError, ServerError
+from corec.errors import CoreCError, FenceLost, ServerError
 from corec.node.router import Router
 from corec.pipeline.recovery import Opened
 from corec.pipeline.redis_outputs import Outputs
 from corec.pipeline.turns import Pipeline
 from corec.plugin_api.stream_writer import StreamWriter
 from corec.publish import Publisher
+from corec.storage.numbered import numbered
 from corec.streams.journal import Journal
+from corec.streams.redis.claim import StreamClaim
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import RedisLink, connection_options
 from corec.streams.redis.moved_intake import MovedIntake
@@ -42,6 +44,15 @@ class RedisSide:
         self.intake: Intake | None = None
         self.outputs: Outputs | None = None
         self.router = Router(config)
+        self._claim: StreamClaim | None = None
+
+    def claim(self, on_lost: Callable[[FenceLost], None]) -> None:
+        """Take the streams that this node reads; FolderInUse while a node of another `instance_id` reads them.
+
+        on_lost: called, from another thread, when another node took them.
+        """
+        self._claim = StreamClaim(self._server, 0, self._config.instance_id, on_lost)
+        self._claim.take()
 
     def new_intake(self) -> Intake:
         """A new intake for a pipeline; the one before is closed."""
@@ -52,7 +63,7 @@ class RedisSide:
                              keep_bytes=self._config.conservar_diario_mb * MB,
                              lead_s=self._config.retraso_max / 2, given_up=self._given_up)  # fmt: skip
         journal = self._folder / "journal"
-        left = any(journal.glob("*.log"))
+        left = bool(numbered(journal, ".log"))
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
         return self.intake
 
@@ -93,6 +104,8 @@ class RedisSide:
         if self.outputs:
             self.outputs.stop()
         self.publisher.close()
+        if self._claim:
+            self._claim.stop()
 
     def holds_back(self) -> str:
         """What keeps readings from Redis, as far as those see it who write there: for example that it refuses to; "" for nothing."""

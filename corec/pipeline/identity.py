@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from corec.errors import ConfigError, DamagedFile, StorageError
 from corec.storage.folder import Layout
+from corec.storage.numbered import numbered
 from corec.storage.snapshots import files as snapshot_files
 from corec.storage.sqlite.read import SqliteReader, format_node
 from corec.storage.sqlite.schema import connect
@@ -58,10 +59,10 @@ def require_one_node(layout: Layout, store: Path) -> int:
 def _nodes(layout: Layout, store: Path) -> Iterator[tuple[Path, int]]:
     """Yields each file that carries a node id, with that id; 0 for none."""
     yield layout.store, _owner(store).node
-    for pattern in ("*.log", "*.spare"):
-        for path in sorted(layout.journal.glob(pattern)):
+    for ending in (".log", ".spare"):
+        for path in numbered(layout.journal, ending):
             yield path, journal_files.read_node(path)
-    for path in sorted(layout.snapshots.glob("*.snap")):
+    for path in numbered(layout.snapshots, ".snap"):
         yield path, snapshot_files.read_node(path)
 
 

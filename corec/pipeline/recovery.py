@@ -17,7 +17,7 @@ from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
-from corec.errors import ServerAway, StorageError, UnfoldableEntry
+from corec.errors import DamagedFile, ServerAway, StorageError, UnfoldableEntry
 from corec.pipeline.identity import identify
 from corec.pipeline.restructure import carry_over, same_shape
 from corec.pipeline.unfoldable import refold_without
@@ -25,6 +25,7 @@ from corec.storage.away import AwayStore
 from corec.storage.base import LateBatch, Retention, Store, StoreBase, StoredBlock, TurnRecord
 from corec.storage.folder import DataFolder
 from corec.storage.moments import one_row_a_window
+from corec.storage.numbered import numbered
 from corec.storage.open_store import open_store
 from corec.storage.snapshots import Snapshot, Snapshots
 from corec.storage.sqlite.store import SqliteStore
@@ -68,7 +69,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
         return own, intake or journal_intake(folder, own, clock)
 
     def store_at(base: StoreBase) -> tuple[SqliteStore, Retention]:
-        if not config.db_config and not folder.store.exists() and any(folder.snapshots.glob("*.snap")):
+        if not config.db_config and not folder.store.exists() and numbered(folder.snapshots, ".snap"):
             log.error("[Recovery-%s] the store is missing - at %s: a new one begins at turn %d, offset %d, without the rows of before",
                       name, folder.store, base.turn, base.offset)  # fmt: skip
         return open_store(config, folder.store, base=base, node=node)
@@ -84,12 +85,11 @@ def recover(config: Config, snapshots: Snapshots, store_at: Callable[[StoreBase]
 
     store_at: opens the store; a new one begins at the base given.  logs: the journal, if any, and the intake for a store.
     """
-    name, saved = config.instance_id, snapshots.load()
-    engine = _assembled(saved, config, shard)
+    name = config.instance_id
+    saved, engine = _newest(snapshots, config, shard)
     store, retention = store_at(_base(saved, engine))
     if saved and saved.turn > store.state.turn:     # the store lost its newest commits: an older snapshot fits
-        saved = snapshots.load(upto_turn=store.state.turn)
-        engine = _assembled(saved, config, shard)
+        saved, engine = _newest(snapshots, config, shard, upto_turn=store.state.turn)
     opened = Opened(engine, *logs(store), store, retention, snapshots)
     _tell_gap(opened, name)
     if saved:
@@ -156,6 +156,16 @@ def _read_redis(store: Store) -> bool:
 
 def _assembled(saved: Snapshot | None, config: Config, shard: int) -> Engine:
     return Engine.assemble(saved.meta, saved.segments) if saved else Engine(config, shard=shard)
+
+
+def _newest(snapshots: Snapshots, config: Config, shard: int, upto_turn: int | None = None) -> tuple[Snapshot | None, Engine]:
+    """The newest snapshot whose content fits, and its engine; (None, a new engine) where there is none."""
+    while saved := snapshots.load(upto_turn):
+        try:
+            return saved, _assembled(saved, config, shard)
+        except DamagedFile as error:
+            snapshots.reject(saved.generation, error.text)
+    return None, _assembled(None, config, shard)
 
 
 def _base(saved: Snapshot | None, engine: Engine) -> StoreBase:

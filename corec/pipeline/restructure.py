@@ -3,7 +3,7 @@ import logging
 
 import numpy as np
 
-from corec._core.dtypes import SEGMENT_DIRTY, SEGMENT_HEARD
+from corec._core.dtypes import ROLE_FUNCTION_MASK, SEGMENT_DIRTY, SEGMENT_HEARD
 from corec.config import BlockEntry, Config
 from corec.config.reload import reshaped
 from corec.engine import Engine
@@ -64,5 +64,6 @@ def _copy_block(new: Engine, index: int, old: Engine, was: int, tiles: np.ndarra
     for segment in range(first, last):
         if old.arena.segments["flags"][segment] & SEGMENT_HEARD:
             new.arena.tiles[target + segment - first] = tiles[segment]
+            new.arena.tiles[target + segment - first]["role"] &= ~np.uint32(ROLE_FUNCTION_MASK)     # of entries that may be gone
             new.arena.segments["flags"][target + segment - first] |= HEARD_AND_DIRTY
             new.arena.segments["last_tick"][target + segment - first] = old.arena.segments["last_tick"][segment]

@@ -28,7 +28,7 @@ from corec.pipeline.refusals import RefusalLog
 from corec.pipeline.still_waiting import StillWaiting
 from corec.pipeline.unfoldable import FoldableFilter, named
 from corec.storage.base import TurnRecord
-from corec.streams.base import Entry
+from corec.streams.base import Entry, unpacked_bytes
 
 log = logging.getLogger("corec.node.pipeline")
 
@@ -38,10 +38,10 @@ FOLD_EVERY_S = 0.01
 COMMIT_EVERY_S = 0.5
 #: Below this load batches are folded at once.
 EAGER_LOAD = 0.6
-#: Bytes of batches that end a turn, so that a commit holds a bounded amount in memory.
-TURN_BYTES = 2 * MB
-#: Bytes of the log read in one go.
-READ_BYTES = 256 * 1024
+#: Bytes of batches, unpacked, that end a turn: a commit holds a bounded amount in memory, however well its batches compress.
+TURN_BYTES = 8 * MB
+#: Bytes of the log, unpacked, that are read in one go.
+READ_BYTES = MB
 #: After this long without readings, time goes on by a tick.
 TICK_MS = 1000
 #: Seconds between two checks of whether the clock has to be set.
@@ -265,7 +265,7 @@ class Pipeline:
             self._foldable_filter.fold(self.engine.fold_batches, ((entry.payload, entry.arrival) for entry in entries))
             self._read_at = self._clock.steady_s()
             self.waiting.over()
-            self._turn_bytes += sum(len(entry.payload) for entry in entries)
+            self._turn_bytes += sum(unpacked_bytes(entry.payload) for entry in entries)
             self.counted = self._count_now()
             self._listener.folded(entries)
 

@@ -25,6 +25,7 @@ from corec.plugins.isolated.calls import IsolatedHost
 from corec.plugins.isolated.parent import Isolated
 from corec.plugins.loading import check_plugin, entry_point, imported
 from corec.plugins.running import START_LIMIT_S, Running
+from corec.storage.private import require_private
 
 log = logging.getLogger("PluginManager")
 
@@ -81,6 +82,8 @@ class PluginManager:
 
     async def _load(self, main: Path) -> None:
         name = main.parent.name
+        for place in (main.parent.parent, main.parent):
+            require_private(place)
         config = merge_plugin_config(self._nucleus.config.plugins.get(name, {}), load_plugin_config(main.with_name("config.json")))
         if config.get("enabled") is False:
             log.info("[PluginManager] plugin %s is disabled", name)

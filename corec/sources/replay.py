@@ -51,7 +51,7 @@ def fold(engine: Engine, content: Batch | bytes) -> Iterator[Outcome]:
         yield engine.turn([_at_its_newest(content)])
     elif len(canales := np.unique(content.canal)) == 1:
         times = content.time + content.offsets.astype(np.int64)
-        yield engine.feed_arrays(content.ids, content.valores, at=times, channel=int(canales[0]))
+        yield engine.feed_arrays(content.ids, content.valores, at=times, channel=int(canales[0]), earliest=0)
     else:
         for moment, frames in _moments(content):
             yield engine.feed(frames, at=moment)

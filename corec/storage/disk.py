@@ -69,7 +69,7 @@ def prepare(path: Path, content: bytes, size: int) -> int:
 
     An old file at *path* is reused with its blocks.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _set_aside(fd, size)
         write_all(fd, [content], 0)

@@ -13,9 +13,15 @@ from corec.common.file_lock import FileLock
 from corec.common.units import MB
 from corec.errors import DiskFull, FolderInUse, StorageError
 from corec.storage import disk
+from corec.storage.numbered import is_plain, numbered, put_aside
+from corec.storage.private import make_private, open_private
 
 #: Least free space to start with: two journal files, and a store that can grow a little.
 LEAST_FREE_BYTES = 64 * MB
+
+
+#: What a node writes into its data folder, beside the folders in it.
+FILES = ("clock", "clock.part", "control.sock", "sent", "sent.part", "store.db", "store.db-wal", "store.db-shm", "store.db-journal")
 
 
 class Layout:
@@ -32,7 +38,7 @@ class Layout:
     @property
     def exists(self) -> bool:
         """Whether a node has worked in this folder."""
-        return self.store.is_file() or any(self.journal.glob("*.log")) or any(self.snapshots.glob("*.snap"))
+        return self.store.is_file() or bool(numbered(self.journal, ".log") or numbered(self.snapshots, ".snap"))
 
 
 class Holder(NamedTuple):
@@ -114,6 +120,7 @@ class DataFolder(Layout):
         self._lock = self._take_lock()
         self.note("starting")
         try:
+            self._put_aside_strangers()
             disk.require_free(self.path, least_free)
         except BaseException:
             self.close()
@@ -142,13 +149,21 @@ class DataFolder(Layout):
     def _make(self) -> None:
         with _refused():
             for folder in (self.path, self.journal, self.snapshots):
-                if not folder.is_dir():
-                    folder.mkdir(parents=True)
+                made = not folder.is_dir()
+                make_private(folder)
+                if made:
                     disk.sync_folder(folder.parent)
+
+    def _put_aside_strangers(self) -> None:
+        """Rename what has the name of a file of the node and is none: a folder, or something that waits when it is opened."""
+        for name in FILES:
+            path = self.path / name
+            if os.path.lexists(path) and not is_plain(path) and not path.is_socket():
+                put_aside(path, self.path.name, "is no file")
 
     def _take_lock(self) -> FileLock:
         with _refused():
-            fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = open_private(self.lock, os.O_RDWR)
         for pause in (0.02, 0.05, 0.1, 0.0):  # `holder`, in another process, takes it for a moment
             with suppress(BlockingIOError):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from corec.common.units import MB
 from corec.config import Config
 from corec.storage.base import Retention, StoreBase, TurnRecord
+from corec.storage.numbered import numbered
 from corec.storage.sqlite.read import SqliteReader, format_node
 from corec.storage.sqlite.recovery import open_store as open_sqlite
 from corec.storage.sqlite.retention import SqliteRetention
@@ -59,7 +60,7 @@ def _open_postgres(config: Config, path: Path, base: StoreBase, node: int) -> "t
     postgres_schema.migrate_if_allowed(config.db_config)
     salvaged = _move(config, path, base, node) if path.exists() else []
     own = "" if config.redis_config and not config.celery_config else format_node(node)
-    fresh = not any((path.parent / "journal").glob("*.log"))
+    fresh = not numbered(path.parent / "journal", ".log")
     store, retention = _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
     store.salvaged = salvaged
     return store, retention

@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from corec._core.wire import FRAME_BYTES, HEADER, MAGIC, MAX_FRAMES, OFFSETS
 from corec.common.units import MB
+
+#: Bytes that a reading's own time adds in an envelope.
+OFFSET_BYTES = 4
 
 
 class Entry(NamedTuple):
@@ -12,6 +16,14 @@ class Entry(NamedTuple):
     offset: int  # 1, 2, 3 ... over the whole life of the log
     arrival: int  # ms since 1970
     payload: bytes  # an envelope; the log does not look inside
+
+
+def unpacked_bytes(payload: bytes) -> int:
+    """Bytes that a log's entry takes once its readings are unpacked, by its header: what a reader has to hold."""
+    if len(payload) < HEADER.size or payload[:2] != MAGIC:
+        return len(payload)
+    flags, count = payload[3], int.from_bytes(payload[4:8], "big")
+    return max(len(payload), min(count, MAX_FRAMES) * (FRAME_BYTES + (OFFSET_BYTES if flags & OFFSETS else 0)))
 
 
 class Log(Protocol):

@@ -1,9 +1,10 @@
 """Where a shard's batches are read from: once, in order, and again in the same order when turns are replayed."""
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from corec.common.times import wall_ms
-from corec.streams.base import Entry, Log
+from corec.streams.base import Entry, Log, unpacked_bytes
 
 if TYPE_CHECKING:
     from corec.storage.base import TurnRecord
@@ -52,7 +53,7 @@ class Intake(Protocol):
         """Go on behind *offset*; *cursor* is what the engine kept of the last `note`."""
 
     def read(self, max_bytes: int) -> list[Entry]:
-        """What comes next; empty when nothing waits."""
+        """What comes next, about *max_bytes* once it is unpacked and at least one entry; empty when nothing waits."""
 
     def note(self) -> dict[str, Any] | None:
         """A command that says what was read since the last note, for the turn record; None where offsets say it all."""
@@ -73,6 +74,7 @@ class JournalIntake:
     def __init__(self, journal: Log, stamp: Callable[[], int] = wall_ms, anchor: int = 0) -> None:
         """stamp: gives the stamp of a moment, ms."""
         self._journal, self._stamp, self.anchor = journal, stamp, anchor
+        self._ahead: deque[Entry] = deque()     # read from the journal and not given yet
         self.offset = 0
 
     def stamp_now(self) -> int:
@@ -91,9 +93,15 @@ class JournalIntake:
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self.offset = offset
+        self._ahead.clear()
 
     def read(self, max_bytes: int) -> list[Entry]:
-        entries = self._journal.read(self.offset, max_bytes) if self.pending else []
+        if not self._ahead and self.pending:
+            self._ahead.extend(self._journal.read(self.offset, max_bytes))
+        entries: list[Entry] = []
+        while self._ahead and max_bytes > 0:
+            entries.append(self._ahead.popleft())
+            max_bytes -= unpacked_bytes(entries[-1].payload)
         if entries:
             self.offset = entries[-1].offset
         return entries

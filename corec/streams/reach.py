@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES, MAX_FRAMES
+from corec.engine.columns import offset_column
 from corec.errors import FrameError
 
 #: How far a reading's time may be from that of its envelope.
@@ -26,14 +27,14 @@ class EnvelopePiece(NamedTuple):
 def cut_to_reach(frames: bytes, time: int, offsets: Any = None) -> Iterator[EnvelopePiece]:
     """The readings of a batch as pieces. They are sorted by time where their times are too far apart for one envelope.
 
-    offsets: integers[n], ms to *time*; FrameError when their number is not that of the frames.
+    offsets: integers[n], ms to *time*; FrameError when they are none, or their number is not that of the frames.
     """
     readings = len(frames) // FRAME_BYTES
     if offsets is None:
         for start in range(0, readings, MAX_FRAMES):
             yield EnvelopePiece(frames[start * FRAME_BYTES : (start + MAX_FRAMES) * FRAME_BYTES], time, None)
         return
-    given = np.asarray(offsets, np.int64)
+    given = offset_column(offsets)
     if given.shape != (readings,):
         raise FrameError(f"expected one offset for each of {readings:,} readings, got an array of {given.shape}")
     if readings <= MAX_FRAMES and np.abs(given).max(initial=0) <= REACH_MS:

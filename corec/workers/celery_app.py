@@ -50,16 +50,18 @@ def broker_url(config: Config) -> str:
 
 
 def redis_url(server: RedisServer) -> str:
-    """The URL of a Redis server in the form that kombu expects, with its password."""
+    """The URL of a Redis server in the form that kombu expects, with its password; any character may stand in each part."""
     user = quote(server.username or "", safe="")
     secret = f"{user}:{quote(server.password.reveal(), safe='')}@" if server.password else f"{user}@" if user else ""
     if server.unix_socket:
-        return f"redis+socket://{secret}{server.unix_socket}"
+        return f"redis+socket://{secret}{quote(server.unix_socket, safe='/')}"
+    host = quote(server.host, safe=":")
+    place = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"      # IPv6 stands in brackets
     if not server.tls:
-        return f"redis://{secret}{server.host}:{server.port}/0"
+        return f"redis://{secret}{place}/0"
     options = {"ssl_ca_certs": server.ca, "ssl_certfile": server.cert, "ssl_keyfile": server.key}
     query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in options.items() if value)
-    return f"rediss://{secret}{server.host}:{server.port}/0?ssl_cert_reqs=required&{query}".rstrip("&")
+    return f"rediss://{secret}{place}/0?ssl_cert_reqs=required&ssl_check_hostname=true&{query}".rstrip("&")
 
 
 def require_plain_broker(config: Config) -> None:

@@ -103,9 +103,9 @@ def test_repeated_batch_counts_once(tmp_path):
 
 
 def test_wrong_clock_is_put_aside(tmp_path):
-    # Given batches of 1970 and of 2099
+    # Given batches of 2001 and of 2099
     with running(small(), tmp_path) as nucleus:
-        for moment in (0, 4_070_908_800_000):
+        for moment in (1_000_000_000_000, 4_070_908_800_000):
             nucleus.submit(readings(range(3)), time=moment).result(60)
         assert until(lambda: nucleus.engine.ledger["rejected_skew"] == 6)
         until(lambda: nucleus.store_turn)

@@ -1,11 +1,13 @@
 """A node on Redis: what it reads, in which order, what it writes, and that it counts everything once."""
 import itertools
+import os
 import struct
 from contextlib import closing, contextmanager
 
 import pytest
 
 from corec._core.wire import pack_envelope, unpack_envelope
+from corec.errors import FenceLost, FolderInUse
 from corec.node.router import LEASE, Router
 from corec.nucleus import CoreCNucleus
 from corec.publish import Publisher
@@ -276,3 +278,54 @@ def _unix(folder):
 
 
 SECURED = {"acl": _acl, "tls": _tls, "unix": _unix}
+
+
+# --- two nodes on one Redis --------------------------------------------------------------------------
+
+
+def test_second_node_of_another_name_is_refused_while_the_first_lives(redis_server, tmp_path):
+    # Given a node that reads its streams
+    with running(on(redis_server), tmp_path / "one") as first:
+        # When one with another instance_id starts, Then it is refused, and names the node that is there
+        other = CoreCNucleus(on(redis_server, instance_id="other"), data=tmp_path / "two", with_sources=False)
+        with pytest.raises(FolderInUse, match=rf"node 'test1' \(process {os.getpid()} on ") as caught:
+            other.start()
+        assert "instance_id" in caught.value.hint
+        # And the first goes on
+        redis_server.client().xadd("{s00}:in", {"m": envelope(range(10))})
+        assert until(lambda: first.engine.ledger["in"] == 10)
+    # And once the first has stopped, it starts at once
+    with running(on(redis_server, instance_id="other"), tmp_path / "two") as other:
+        assert not other.is_over
+
+
+def test_node_that_died_keeps_nobody_out_for_long(redis_server, tmp_path):
+    # Given the claim of a node that is not renewed any more
+    redis_server.client().set("{s00}:owner", b'{"instance": "dead", "host": "h", "pid": 1, "token": "t"}', px=2000)
+    # Then another starts when it has expired
+    with running(on(redis_server), tmp_path) as nucleus:
+        assert not nucleus.is_over and b'"test1"' in redis_server.client().get("{s00}:owner")
+
+
+def test_later_start_of_the_same_name_wins_and_the_earlier_stops(redis_server, tmp_path):
+    # Given a node, and another of the same instance_id in a folder of its own
+    earlier = CoreCNucleus(on(redis_server), data=tmp_path / "one", with_sources=False)
+    earlier.start()
+    with running(on(redis_server), tmp_path / "two") as later:
+        # Then the earlier one ends, and says who took over
+        assert until(lambda: earlier.is_over)
+        with pytest.raises(FenceLost, match="another process of this instance_id took over: 'test1'"):
+            earlier.stop()
+        # And what comes now counts in the later one alone
+        redis_server.client().xadd("{s00}:in", {"m": envelope(range(10))})
+        assert until(lambda: later.engine.ledger["in"] == 10)
+        assert earlier.engine.ledger["in"] == 0 and not later.is_over
+    assert redis_server.client().get("{s00}:owner") is None
+
+
+def test_claim_that_says_nothing_or_is_flushed_is_taken_anew(redis_server, tmp_path):
+    redis_server.client().set("{s00}:owner", b"\xff junk")
+    with running(on(redis_server), tmp_path) as nucleus:
+        redis_server.client().delete("{s00}:owner")
+        assert until(lambda: redis_server.client().get("{s00}:owner"))
+        assert not nucleus.is_over

@@ -1,6 +1,8 @@
 """corec.pipeline.recovery: what a start reads."""
+import msgspec
 import pytest
 
+from corec.storage.snapshots import files as form
 from corec.storage.sqlite.read import SqliteReader
 from tests.support.nodes import now_ms, readings, running, small, until
 
@@ -21,3 +23,23 @@ def test_clean_start_reads_no_turns_but_those_behind_its_snapshots(tmp_path, mon
     with running(small(), tmp_path) as nucleus:
         # Then it reads the turns behind its snapshots alone
         assert nucleus.store_turn >= 40 and all(turn >= 40 for turn in read)
+
+
+def test_forged_snapshot_is_put_aside_and_the_one_before_serves(tmp_path, caplog):
+    # Given a node with two snapshots, in the newer of which somebody gave a segment an owner that is not there
+    with running(small(), tmp_path) as nucleus:
+        for value in (20.0, 21.0):
+            nucleus.submit(readings([2500], value, canal=2), time=now_ms()).result(60)
+            nucleus.pipeline.take_snapshot()
+        ledger = nucleus.engine.ledger
+    newest = max((tmp_path / "snapshots").glob("*.snap"))
+    generation = form.read(newest)
+    state = msgspec.msgpack.decode(generation.meta)
+    meta = msgspec.msgpack.encode(state | {"owners": bytes([99]) + state["owners"][1:]})
+    whole = newest.read_bytes()
+    newest.write_bytes(form.pack_header(generation.head, meta) + meta + whole[form.HEADER_BYTES + len(meta):])
+    # When it starts again, Then it says so, keeps the file, and goes on from the one before without losing a reading
+    with running(small(), tmp_path) as nucleus:
+        assert nucleus.engine.ledger == ledger
+    assert "blocks of another configuration; kept as" in caplog.text
+    assert newest.with_name(newest.name + ".damaged").exists()

@@ -484,6 +484,18 @@ def test_snapshots_are_found_by_the_next_owner(server):
     assert dict(PostgresSnapshots(server, instance="fleet", shard=3).load().segments) == {1: b"A"}
 
 
+def test_rejected_snapshot_is_passed_over(server, caplog):
+    # Given two snapshots, of which the newer cannot be, whatever its checksum says
+    mine = PostgresSnapshots(server, instance="fleet")
+    mine.load()
+    mine.write(b"one", [(1, b"a")], 5, 50)
+    mine.write(b"two", [(1, b"A")], 6, 60)
+    mine.reject(mine.load().generation, "blocks of another configuration")
+    # Then the one before is found, and the log says why
+    assert (found := mine.load()).meta == b"one" and dict(found.segments) == {1: b"a"}
+    assert "blocks of another configuration; falling back to the one before" in caplog.text
+
+
 def test_a_snapshot_that_was_given_up_is_made_up_for(server):
     snapshots = PostgresSnapshots(server, instance="fleet")
     snapshots.load()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from corec.config import parse
 from corec.config.servers import RedisServer, Secret
 from corec.errors import ConfigError
+from corec.streams.redis.link import connection_options
 from corec.workers.assignment import MOST_SHARE, assign
 from corec.workers.celery_app import broker_url, redis_url
 from corec.workers.coordinator import LOST_S, QUEUED, STALLED_S, Coordinator
@@ -170,11 +171,44 @@ def test_celery_needs_both_servers(missing):
         (RedisServer(host="h", port=1), "redis://h:1/0"),
         (RedisServer(host="h", port=1, password=Secret("a b")), "redis://:a%20b@h:1/0"),
         (RedisServer(unix_socket="/run/r.sock"), "redis+socket:///run/r.sock"),
-        (RedisServer(host="h", port=1, tls=True, ca="/c.pem"), "rediss://h:1/0?ssl_cert_reqs=required&ssl_ca_certs=/c.pem"),
+        (RedisServer(host="h", port=1, tls=True, ca="/c.pem"), "rediss://h:1/0?ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs=/c.pem"),
+        (RedisServer(host="::1", port=1), "redis://[::1]:1/0"),
     ],
 )
 def test_redis_as_a_url(server, url):
     assert redis_url(server) == url
+
+
+#: Whatever has a meaning in a URL, and what has none.
+ODD = "p@s:s/w#?%41&=+ []\"'é"
+
+
+@pytest.mark.parametrize("server", [
+    RedisServer(host="::1", port=1, password=Secret(ODD)), RedisServer(host="fe80::1%eth0", port=1, username=ODD, password=Secret(ODD)),
+    RedisServer(host="h", port=1, username=ODD),
+    RedisServer(unix_socket="/run/my redis#?%41é/@:s.sock", username="u", password=Secret("@:/")),
+    RedisServer(host="2001:db8::1", port=1, tls=True, ca="/my certs/a#?&.pem", password=Secret(ODD)),
+])  # fmt: skip
+def test_broker_and_results_are_found_whatever_characters_their_parts_have(server):
+    # Given a server whose parts have characters that mean something in a URL
+    from celery import Celery
+
+    app = Celery("test", broker=redis_url(server), backend=redis_url(server))
+    # Then Celery's store of results gets each part as it was
+    found = app.backend.connparams
+    parts = {"username": server.username, "password": server.password and server.password.reveal(), "path": server.unix_socket,
+             "host": None if server.unix_socket else server.host, "ssl_ca_certs": server.ca}  # fmt: skip
+    assert {name: found.get(name) for name in parts} == parts
+    # And so does its broker
+    broker = app.connection_for_write()
+    if not server.unix_socket:
+        assert (broker.hostname, broker.port, broker.userid, broker.password) == (server.host, 1, server.username, parts["password"])
+    assert not server.tls or broker.ssl["ssl_check_hostname"]
+
+
+def test_tls_checks_the_name_of_the_host_with_every_redis_py():
+    options = connection_options(RedisServer(host="h", tls=True))
+    assert options["ssl_check_hostname"] is True and options["ssl_cert_reqs"] == "required"
 
 
 def test_broker_with_its_password_shows_nowhere():

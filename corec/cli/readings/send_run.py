@@ -14,7 +14,7 @@ from corec.common.text import counted
 from corec.common.times import wall_ms
 from corec.config import Config
 from corec.errors import BackPressure, DamagedBatch, FrameError
-from corec.publish import Publisher, Reading, tail_of
+from corec.publish import Publisher, Reading, as_frames, tail_of
 from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
 from corec.sources.recording import RecordingPiece
@@ -104,8 +104,10 @@ def reading_of(line: str) -> Reading:
         reading = (int(id), int(canal), float(valor), {"1": True, "0": False, "true": True, "false": False}[estado.lower()])
     except (ValueError, KeyError):
         raise FrameError(f"expected a line id,canal,valor[,estado], got {line.strip()!r:.60}") from None
-    if not (0 <= reading[0] < 2**32 and 0 <= reading[1] <= 127):
-        raise FrameError(f"expected an id below 2**32 and a canal from 0 to 127, got {line.strip()!r:.60}")
+    try:
+        as_frames([reading])
+    except FrameError as error:
+        raise FrameError(f"{error.text}, in the line {line.strip()!r:.60}", hint=error.hint) from None
     return reading
 
 

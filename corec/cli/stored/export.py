@@ -1,13 +1,17 @@
 """`corec export`: windows and alerts as CSV or NumPy file, readings as .frames."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from corec.cli.common.base import EXIT_CODES
 from corec.cli.common.row_options import row_options
+from corec.cli.output.whole_file import whole_file
 from corec.common.text import counted
-from corec.errors import UsageError
+from corec.errors import DiskFull, UsageError
+from corec.storage.disk import explain
 
 
 @click.command(short_help="Stored windows, alerts or readings to a file.", epilog=EXIT_CODES)
@@ -45,12 +49,8 @@ def _export_rows(file: Path, kind: str, data: Path, config: Path | None, embedde
         rows = read_rows(reader, blocks, since, until, alerts)
         ids = {block.index: block.id for block in reader.blocks()}
     named = named_rows(rows, ids, entity_names(data, config) if alerts else None)
-    try:
-        (write_csv if kind == ".csv" else save_npy)(file, named)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _unwritable(file, error) from None
+    with _explained(file), whole_file(file) as target:
+        (write_csv if kind == ".csv" else save_npy)(target, named)
     return counted(len(rows), "alert" if alerts else "window")
 
 
@@ -60,11 +60,18 @@ def _export_readings(file: Path, data: Path, blocks: str, since: int | None, unt
 
     if alerts or blocks != "*":
         raise UsageError("a .frames file holds all readings of a span of time", hint="leave out --alerts and --blocks")
+    with _explained(file), whole_file(file) as target:
+        return counted(write_frames(target, envelopes(data, since, until)), "batch")
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """An error of the system as one of CoreC: DiskFull where there is no room, else UsageError."""
     try:
-        return counted(write_frames(file, envelopes(data, since, until)), "batch")
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise _unwritable(file, error) from None
-
-
-def _unwritable(file: Path, error: OSError) -> UsageError:
-    return UsageError(f"expected a file that can be written, got {(error.strerror or 'an error').lower()} - at {file}")
+        if isinstance(full := explain(error, "write", file), DiskFull):
+            raise DiskFull(full.text, detail=full.detail, hint="free some space on this disk, or name a file on another") from None
+        raise UsageError(f"expected a file that can be written, got {(error.strerror or 'an error').lower()} - at {file}") from None

@@ -27,7 +27,7 @@ from corec.plugins.loading import entry_point, imported
 OOM_SCORE = "1000"
 #: Bytes beyond `max_ram_mb` at which an allocation fails; the node checks resident memory, but only now and then.
 HEADROOM = 256 * MB
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 #: Longest log line that is passed on.
 MOST_TEXT = 4_000
 EVERY_S = 1.0
@@ -157,8 +157,10 @@ class Child:
 
 
 def protect(max_ram: int) -> None:
-    """End with the node, run at a lower priority than it, and use at most *max_ram* bytes and HEADROOM."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """End with the node, run at a lower priority than it, get no other rights, and use at most *max_ram* bytes and HEADROOM."""
+    system = ctypes.CDLL(None)
+    system.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    system.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)   # no program that it starts gets other rights than it has
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node stops its children itself
     give_way()
     resource.setrlimit(resource.RLIMIT_DATA, (max_ram + HEADROOM, max_ram + HEADROOM))

@@ -13,6 +13,8 @@ import numpy as np
 
 from corec._core import dtypes
 from corec._core.wire import channel_counts
+from corec.common.times import wall_ms
+from corec.engine.columns import check_moment, earliest_at, frame_bytes
 from corec.errors import PluginError
 from corec.modules.registro import ModuloRegistro
 from corec.pipeline.recent_rows import WorkerTurn
@@ -219,7 +221,7 @@ class NucleusProxy(Missing, Nucleus):
 
     def submit(self, frames: bytes, *, time: int, producer: Producer | None = None) -> None:
         """Send frames to the node without waiting; those it has no room for count as shed there."""
-        self._node.send("frames", (producer or self._producer).id, bytes(frames), time)
+        self._node.send("frames", (producer or self._producer).id, frame_bytes(frames), check_moment(time, earliest_at(wall_ms())))
 
     def shed(self, frames: bytes) -> None:
         self._node.send("shed", channel_counts(frames))

@@ -1,6 +1,8 @@
 """The node's side of an isolated plugin: one thread starts its process, feeds it, checks it, kills it and starts it again."""
+import json
 import logging
 import os
+import re
 import selectors
 import socket
 import threading
@@ -35,6 +37,11 @@ LONG_LIFE_S, FIRST_REST_S, LONGEST_REST_S = 60.0, 1.0, 600.0
 READ_FOLD, LEAST_BYTES_S, PACE_S = 4, MB >> 3, 0.01
 #: Bytes added to the size of each message in that rate, since small messages cost time too.
 MESSAGE_BYTES = 512
+
+
+def variables_in(config: dict[str, Any]) -> set[str]:
+    """The environment variables that a plugin's configuration names, as `${NAME}`: its process gets these."""
+    return set(re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*)", json.dumps(config, default=str)))
 
 
 class Registry(Protocol):
@@ -98,7 +105,7 @@ class Isolated:
     def _life(self) -> str:
         """Start a child and serve it until it ends; returns the reason."""
         ours, theirs = socket.socketpair()
-        process = Process(theirs)
+        process = Process(theirs, variables_in(self._config))
         theirs.close()
         pipe = Pipe(ours, blocking=False)
         self.running.pid, self._cpu_before = process.pid, self.running.meter.cpu_s

@@ -39,6 +39,7 @@ class PostgresSnapshots:
         self._segments: set[int] = set()    # of the newest generation
         self.epoch: int | None = None   # fence epoch of the store, once it is open
         self.problems: list[str] = []
+        self._rejected: set[int] = set()    # generations
         self.owed: frozenset[int] = frozenset()
 
     @property
@@ -55,7 +56,8 @@ class PostgresSnapshots:
         """The newest sound snapshot of a turn up to *upto_turn*; None when there is none."""
         with self.session() as session:
             rows = session.query(_HEADS + " ORDER BY generation DESC", self._key)
-            found = [row for row in rows if self._is_sound(row) and (upto_turn is None or row[1] <= upto_turn)]
+            sound = [row for row in rows if row[0] not in self._rejected and self._is_sound(row)]
+            found = [row for row in sound if upto_turn is None or row[1] <= upto_turn]
             self._heads = [Head(*row[:4]) for row in found[:KEPT]]
             if upto_turn is not None:
                 self._drop_ahead(session, self._heads[0].generation if found else 0)
@@ -65,6 +67,11 @@ class PostgresSnapshots:
             segments = self._read(session, head, live)
         self._segments = set(segments)
         return Snapshot(meta, segments, head.turn, head.offset, head.generation)
+
+    def reject(self, generation: int, problem: str) -> None:
+        """Pass over a snapshot whose checksums are true and whose content cannot be; `load` gives the one before it then."""
+        self._rejected.add(generation)
+        self._note(f"snapshot {generation} of {self._name}: {problem}")
 
     def begin(self, meta: bytes, turn: int, offset: int) -> "PostgresSnapshotWriter":
         """Start a snapshot. Pass the changed segments to `add`, then call `finish`, which may run in another thread."""
@@ -85,9 +92,12 @@ class PostgresSnapshots:
     def _is_sound(self, row: tuple[Any, ...]) -> bool:
         sound = crc32c(bytes(row[4])) == row[5]
         if not sound:
-            self.problems.append(f"snapshot {row[0]} of {self._name} does not match its checksum")
-            log.error("[Snapshots-%s] %s; falling back to the one before", self._name, self.problems[-1])
+            self._note(f"snapshot {row[0]} of {self._name} does not match its checksum")
         return sound
+
+    def _note(self, problem: str) -> None:
+        self.problems.append(problem)
+        log.error("[Snapshots-%s] %s; falling back to the one before", self._name, problem)
 
     def _drop_ahead(self, session: Session, generation: int) -> None:
         """Delete snapshots of turns that the store does not have: it was restored to an older state."""

@@ -16,6 +16,8 @@ from corec._core.wire import crc32c
 from corec.common.units import MB
 from corec.errors import DamagedFile, InternalError
 from corec.storage import disk
+from corec.storage.numbered import number_of, numbered, put_aside_strangers
+from corec.storage.private import FILE_MODE, make_private
 from corec.storage.snapshots import files as form
 from corec.storage.snapshots.files import Extent, Generation, Head
 
@@ -89,7 +91,8 @@ class Snapshots:
         A damaged snapshot, or one ahead of the store, is put aside, logged, and noted in `problems`.
         """
         with disk.explained("open", self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
+            put_aside_strangers(self.folder, (".snap", ".new"), self._instance)
             for unfinished in self.folder.glob("*.new"):
                 unfinished.unlink()
         with disk.explained("read", self.folder):
@@ -99,6 +102,10 @@ class Snapshots:
             return None
         head, meta, index = self._last
         return Snapshot(meta, Segments(self.folder, index), head.turn, head.offset, head.generation)
+
+    def reject(self, generation: int, problem: str) -> None:
+        """Put aside a snapshot whose checksums are true and whose content cannot be; `load` gives the one before it then."""
+        self._put_aside(generation, problem)
 
     def begin(self, meta: bytes, turn: int, offset: int) -> "SnapshotWriter":
         """Start a snapshot. Pass the engine's changed segments to `add`, then call `finish`.
@@ -133,11 +140,10 @@ class Snapshots:
 
     def _numbers(self) -> list[int]:
         """Generations with a file of their own, newest first. Older files may only hold blobs that are still in use."""
-        return sorted((int(path.stem) for path in self.folder.glob("[0-9]" * 20 + ".snap")), reverse=True)
+        return sorted((int(path.stem) for path in numbered(self.folder, ".snap")), reverse=True)
 
     def _newest_number(self) -> int:
-        names = (path.name[:20] for path in self.folder.iterdir())
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max((number_of(path.name) or 0 for path in self.folder.iterdir()), default=0)
 
     def _readable(self, upto_turn: int | None) -> Iterator[Generation]:
         for number in self._numbers():
@@ -273,7 +279,7 @@ class SnapshotWriter:
         return True
 
     def _open(self) -> None:
-        self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         self._put(form.pack_header(self.head, self._meta), self._meta)
 
     def _guarded(self, step: Callable[..., None], *values: Any) -> None:

@@ -1,6 +1,7 @@
 """The tables of `store.db` (docs/formats.md), its connections, and SQLite's errors as CoreC's."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ from corec.common.units import MB
 from corec.errors import CoreCError, DamagedFile, DiskFull, StorageError
 from corec.storage import disk, historia
 from corec.storage.formats import newer
+from corec.storage.private import open_private
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, is_sound, sealed
 
 APPLICATION_ID = 0x436F7243  # "CorC"
@@ -110,6 +112,7 @@ def create(
     unfinished = path.with_name(path.name + ".new")
     for leftover in path.parent.glob(unfinished.name + "*"):
         leftover.unlink()
+    os.close(open_private(unfinished, os.O_RDWR | os.O_EXCL))   # its WAL gets the same rights
     db = _open(f"file:{_escaped(unfinished)}?mode=rwc")
     db.execute(f"PRAGMA page_size = {page_bytes}")
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")

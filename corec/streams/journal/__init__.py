@@ -14,6 +14,8 @@ from pathlib import Path
 from corec.common.units import MB
 from corec.errors import CoreCError, DiskFull
 from corec.storage import disk
+from corec.storage.numbered import numbered, put_aside_strangers
+from corec.storage.private import make_private
 from corec.streams.base import Entry
 from corec.streams.journal import files as form
 from corec.streams.journal.files import HEADER_BYTES, Gap
@@ -73,7 +75,7 @@ class Journal:
         self._end = self._capacity = HEADER_BYTES
         self.torn_bytes = 0  # cut off at opening: the end of a write that was never confirmed
         with disk.explained("open", self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_private(self._folder)
             self._recover(floor)
 
     @property
@@ -165,10 +167,11 @@ class Journal:
     # -- opening
 
     def _recover(self, floor: int) -> None:
+        put_aside_strangers(self._folder, (".log", ".spare", ".new"), self._instance)
         for unfinished in self._folder.glob("*.new"):
             unfinished.unlink()
         files = list_files(self._folder)
-        self._spares = sorted(self._folder.glob("*.spare"))[:SPARE_FILES]
+        self._spares = numbered(self._folder, ".spare")[:SPARE_FILES]
         self._view = self._view._replace(files=tuple(files))
         if files:
             self._check_row(files)
@@ -295,8 +298,7 @@ class Journal:
 
 
 def list_files(folder: Path) -> list[JournalFile]:
-    paths = sorted(folder.glob("[0-9]" * 20 + ".log"))
-    return [JournalFile(int(path.stem), path, path.stat().st_size) for path in paths]
+    return [JournalFile(int(path.stem), path, path.stat().st_size) for path in numbered(folder, ".log")]
 
 
 def scan_newest(files: Sequence[JournalFile], floor: int = 0) -> form.Scan:

@@ -5,6 +5,10 @@ import threading
 from pathlib import Path
 
 from corec.common.clock import MACHINE, Clock
+from corec.storage import disk
+
+#: ms; no clock gets there, and what is kept of a stamp has room for it.
+LATEST_STAMP = 2**53
 
 
 class JournalClock:
@@ -32,11 +36,14 @@ class JournalClock:
     def _known_anchor(self) -> int | None:
         try:
             kept = json.loads(self._file.read_text())
-            return int(kept["anchor"]) if kept["boot"] == self._boot and self._boot else None
-        except (OSError, ValueError, KeyError, TypeError):
+            anchor = kept["anchor"]
+            is_sound = type(anchor) is int and 0 <= anchor + self._clock.boot_ms() < LATEST_STAMP
+            return anchor if is_sound and kept["boot"] == self._boot and self._boot else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _keep(self) -> None:
         unfinished = self._file.with_name(self._file.name + ".part")
-        unfinished.write_text(json.dumps({"boot": self._boot, "anchor": self.anchor}))
-        os.replace(unfinished, self._file)
+        with disk.explained("write", self._file):
+            unfinished.write_text(json.dumps({"boot": self._boot, "anchor": self.anchor}))
+            os.replace(unfinished, self._file)

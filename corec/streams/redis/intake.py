@@ -10,7 +10,7 @@ from corec._core.wire import FRAME_BYTES
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import ServerAway, ServerError
-from corec.streams.base import Entry
+from corec.streams.base import Entry, unpacked_bytes
 from corec.streams.intake import read_note
 from corec.streams.redis.bare_frames import Row, as_entries
 from corec.streams.redis.keys import FIELD, fast_stream, id_ms, id_pair, normal_stream
@@ -123,17 +123,17 @@ class RedisIntake:
     def read(self, max_bytes: int) -> list[Entry]:
         share = max_bytes // NORMAL_SHARE if self.reader.queues[NORMAL].waiting else 0
         entries = self._take(FAST, max_bytes - share)
-        return entries + self._take(NORMAL, max_bytes - sum(len(entry.payload) for entry in entries))
+        return entries + self._take(NORMAL, max_bytes - sum(unpacked_bytes(entry.payload) for entry in entries))
 
     def _take(self, lane: int, max_bytes: int) -> list[Entry]:
-        """Runs of one lane, up to *max_bytes*. Every record of the spool is a run of its own."""
+        """Runs of one lane, up to *max_bytes* once they are unpacked. Every record of the spool is a run of its own."""
         entries: list[Entry] = []
         while max_bytes > 0:
             source, rows = self.reader.take(lane, max_bytes, self._read_limit(lane))
             if not rows:
                 break
             entries += self._entries_of(lane, source, rows)
-            max_bytes -= sum(len(payload) for _, payload in rows)
+            max_bytes -= sum(unpacked_bytes(payload) for _, payload in rows)
         return entries
 
     def _read_limit(self, lane: int) -> float:

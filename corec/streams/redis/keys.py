@@ -30,6 +30,11 @@ def committed_key(shard: int) -> str:
     return shard_key(shard, "committed")
 
 
+def owner_key(shard: int) -> str:
+    """Which node reads the streams of a shard; it expires unless that node renews it."""
+    return shard_key(shard, "owner")
+
+
 def shard_of(key: str) -> str:
     """The tag "{sNN}" of a stream, which all keys of its shard share."""
     return key.partition(":")[0]

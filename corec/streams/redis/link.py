@@ -41,7 +41,9 @@ def connection_options(server: RedisServer) -> dict[str, Any]:
         "socket_timeout": ANSWER_S, "socket_connect_timeout": CONNECT_S, "retry_on_error": [],
     }  # fmt: skip
     if server.tls:
-        options |= {"ssl": True, "ssl_ca_certs": server.ca, "ssl_certfile": server.cert, "ssl_keyfile": server.key}
+        # The checks are named, as redis-py leaves out the one of the host's name before its version 6
+        options |= {"ssl": True, "ssl_ca_certs": server.ca, "ssl_certfile": server.cert, "ssl_keyfile": server.key,
+                    "ssl_cert_reqs": "required", "ssl_check_hostname": True}  # fmt: skip
     return options
 
 

@@ -7,6 +7,7 @@ from collections import deque
 from typing import NamedTuple
 
 from corec._core.wire import HEADER
+from corec.streams.base import unpacked_bytes
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import id_ms, id_pair
 from corec.streams.redis.position import Position, cursor_text
@@ -61,12 +62,15 @@ class Queue:
         return self.reached if self.behind else math.inf
 
     def take(self, max_bytes: int, until: float = math.inf) -> tuple[str, list[Row]]:
-        """(source, rows): the oldest rows up to *until* ms, from one source; at least one if there is any."""
+        """(source, rows): the oldest rows up to *until* ms, from one source; at least one if there is any.
+
+        max_bytes: of all that is taken, once it is unpacked.
+        """
         taken: list[Row] = []
         source = self._chunks[0].source if self._chunks else ""
         while self._chunks and self._chunks[0].source == source and (not taken or max_bytes > 0) and self.oldest <= until:
             part = self._take_from(self._chunks[0], max_bytes, until)
-            max_bytes -= sum(len(payload) for _, payload in part)
+            max_bytes -= sum(unpacked_bytes(payload) for _, payload in part)
             taken += part
         self.taken_at = time.monotonic()
         return source, taken
@@ -76,7 +80,7 @@ class Queue:
         while chunk.rows and (not part or max_bytes > 0) and (moment := self._moment(chunk.rows[0])) <= until:
             part.append(chunk.rows.popleft())
             self.reached = moment
-            max_bytes -= len(part[-1][1])
+            max_bytes -= unpacked_bytes(part[-1][1])
         seen = None if chunk.seen is None else chunk.seen + len(part)
         self.taken = cursor_text(part[-1][0].decode(), seen, chunk.run)
         self.bytes -= sum(len(payload) for _, payload in part)

@@ -19,6 +19,8 @@ from corec.common.file_lock import FileLock
 from corec.common.trouble import Trouble
 from corec.errors import FolderInUse, StorageError
 from corec.storage import disk
+from corec.storage.numbered import MOST_NUMBER
+from corec.storage.private import make_private, open_private
 from corec.streams.age import aged
 from corec.streams.base import Entry
 from corec.streams.journal import Journal
@@ -85,15 +87,15 @@ class Unsent:
         FolderInUse when another process has the folder open.
         """
         self._folder, self._name, self._max_bytes = Path(folder), name, max_bytes
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with disk.explained("open", self._folder):
+            make_private(self._folder)
         self._folder_lock = self._take_lock()
         self._lock = threading.Lock()  # a batch gets its number and its offset together
         self._epoch = time.time_ns() // 1000 if epoch is None else epoch
         self._numbers: dict[str, BatchNumbers] = {}
         self.done = self._read_position()
         self.journal = Journal(self._folder, floor=self.done, max_bytes=max_bytes, instance=instance)
-        with disk.explained("write", self._folder / CLOCK):
-            self._clock = JournalClock(self._folder / CLOCK)
+        self._clock = JournalClock(self._folder / CLOCK)
         self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance, stamp=self._clock.now)
         self.done = max(self.done, self.journal.first - 1)
         self.trouble = Trouble(log, f"Tail-{instance}")
@@ -152,7 +154,7 @@ class Unsent:
         self._folder_lock.close()
 
     def _take_lock(self) -> FileLock:
-        fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = open_private(self._folder / "lock", os.O_RDWR)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -163,8 +165,9 @@ class Unsent:
 
     def _read_position(self) -> int:
         try:
-            return int((self._folder / POSITION).read_text())
-        except (FileNotFoundError, ValueError):
+            position = int((self._folder / POSITION).read_text())
+            return position if 0 <= position <= MOST_NUMBER else 0
+        except (OSError, ValueError):
             return 0  # everything is sent again, and the node drops the repeats
 
     def _write_position(self) -> None:

@@ -24,13 +24,19 @@ from corec.errors import DamagedBatch
 from tests.support.fuzz.mutation import Choices, mutated
 
 TIME = 1_700_000_000_000
+#: Everything that kernels index by what a snapshot says: limits, functions, sparse ids with limits of their own, blocks that can
+#: be fused, segments that hibernate.
 CONFIG = {
-    "instance_id": "fuzz",
+    "instance_id": "fuzz", "hibernar_tras": 1,
     "bloques": [
-        {"id": "a", "canal": 1, "entidades": 1203, "ids": 0, "limites": {"alto": 90}, "ventana": 0.5},
+        {"id": "a", "canal": 1, "entidades": 1203, "ids": 0, "limites": {"alto": 90}, "ventana": 0.5, "entidades_por_bloque": 401},
         {"id": "b", "canal": 2, "entidades": 50, "ids": 5000, "silencio_max": 5},
+        {"id": "f", "canal": 3, "entidades": 13, "ids": 6000, "intervalo": 2, "limites": {"alto": 6},
+         "funcion": {"nombre": "sine", "a": 5.0, "b": 2.0, "periodo": 7.0}},
+        {"id": "r", "canal": 3, "entidades": 5, "ids": 6100, "intervalo": 3, "funcion": {"nombre": "random", "a": 0.0, "b": 1.0}},
+        {"id": "s", "canal": 4, "entidades": 20, "ids": {"device": [2**31 + 65536 * n for n in range(20)], "high": [50.0] * 20}},
     ],
-}
+}  # fmt: skip
 
 
 def sample(count: int, sequence: int, with_offsets: bool) -> bytes:

@@ -22,7 +22,7 @@ COPY = ROOT / "build" / "sanitized"
 REPORTS = COPY / "reports"
 COPIED = ("corec", "tests", "configs", "plugins", "examples", "docs", "setup.py", "pyproject.toml", "README.md", "README.es.md")
 TESTS = ("core/test_wire", "core/test_kernels", "core/test_layout", "engine/test_model", "engine/test_engine",
-         "engine/test_engine_snapshots", "streams/test_journal", "storage/test_snapshots")  # fmt: skip
+         "engine/test_engine_snapshots", "engine/test_forged_snapshots", "streams/test_journal", "storage/test_snapshots")  # fmt: skip
 #: Parts of --seconds.
 SHARES = {"fuzz_wire": 0.1, "fuzz_fold": 0.35, "fuzz_fold as shipped": 0.2, "readers": 0.15, "readers, sanitized": 0.2}
 

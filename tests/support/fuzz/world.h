@@ -77,7 +77,7 @@ static void ids_map(Core *core)
     core->device_mask = DEVICES - 1;
     for (int k = 0; k < DEVICES; k++) core->devices[k].loc = CC_NOWHERE;
     for (uint32_t i = 0; i < LISTED; i++) {
-        uint32_t k = listed_ids[i] * 0x9e3779b1u;
+        uint32_t k = cc_device_home(listed_ids[i], core->device_mask);
         while (core->devices[k & core->device_mask].loc != CC_NOWHERE) k++;
         core->devices[k & core->device_mask] = (Device){listed_ids[i], 6 * CC_SLAB_TILES * CC_LANES + i};
     }
