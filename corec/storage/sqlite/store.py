@@ -125,6 +125,11 @@ class SqliteStore(SqliteReader):
             db.execute(f"DELETE FROM snapshots WHERE turn NOT IN ({kept})", (SNAPSHOTS_KEPT,))
         return self.checkpoint()
 
+    def history(self, *given: Any, **how: Any) -> np.ndarray:
+        """As `SqliteReader.history`, by a connection of its own: callable from any thread, also in the middle of a commit."""
+        with self.reader() as reader:
+            return reader.history(*given, **how)
+
     def reader(self) -> AbstractContextManager[SqliteReader]:
         return closing(SqliteReader(self.path))
 
