@@ -33,6 +33,8 @@ cdef extern from "<sys/mman.h>" nogil:
 
 #: Segments, blocks, policies and functions that may be added while running: 1 GB of address space, and no memory.
 SPARE = 1 << 15
+#: Tables of so many bytes and more are mapped.
+cdef size_t MAPPED_FROM = 1 << 17
 
 
 cdef class Region:
@@ -71,16 +73,13 @@ cdef class Arena:
         self.core.tiles = <Tile *>MAP_FAILED
         self.core.n_segments, self.core.n_blocks = segments, blocks
         self.core.n_policies, self.core.n_functions = policies, functions
-        self.core.segments = <Segment *>calloc(<size_t>segments + spare, sizeof(Segment))
-        self.core.blocks = <Block *>calloc(<size_t>blocks + spare, sizeof(Block))
-        self.core.policies = <Policy *>calloc(<size_t>policies + spare, sizeof(Policy))
-        self.core.functions = <Function *>calloc(<size_t>functions + spare, sizeof(Function))
-        # As many as there can be: a single block's arena is small, and what a large one does not use costs no resident memory
-        self.core.pool = <PoolWindow *>calloc(min(<size_t>CC_POOL_WINDOWS, (<size_t>blocks + spare) * CC_BLOCK_WINDOWS), sizeof(PoolWindow))
-        self.core.pools = <uint32_t *>calloc(<size_t>blocks + spare, sizeof(uint32_t))
-        if not (self.core.segments and self.core.blocks and self.core.policies and self.core.functions and self.core.pool
-                and self.core.pools):
-            raise MemoryError(f"no memory for the headers of {segments} segments and {blocks} blocks")
+        self.core.segments = <Segment *>self.table(<size_t>segments + spare, sizeof(Segment))
+        self.core.blocks = <Block *>self.table(<size_t>blocks + spare, sizeof(Block))
+        self.core.policies = <Policy *>self.table(<size_t>policies + spare, sizeof(Policy))
+        self.core.functions = <Function *>self.table(<size_t>functions + spare, sizeof(Function))
+        self.core.pools = <uint32_t *>self.table(<size_t>blocks + spare, sizeof(uint32_t))
+        # As many windows as there can be: a single block's arena is small
+        self.core.pool = <PoolWindow *>self.table(min(<size_t>CC_POOL_WINDOWS, (<size_t>blocks + spare) * CC_BLOCK_WINDOWS), sizeof(PoolWindow))
         cc_pool_clear(&self.core)
         self.core.tiles = <Tile *>mmap(NULL, self.tile_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if self.core.tiles == <Tile *>MAP_FAILED:
@@ -94,19 +93,30 @@ cdef class Arena:
             raise MemoryError(f"no memory for the tiles of {segments} segments")
         return 0
 
+    cdef void *table(self, size_t count, size_t each) except NULL:
+        """*count* zeroed elements.  Large tables are mapped: what is not used of them takes no memory, whatever was freed before."""
+        cdef size_t size = count * each
+        cdef void *made = calloc(count, each) if size < MAPPED_FROM else mmap(
+            NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        if made == NULL or made == MAP_FAILED:
+            raise MemoryError(f"no memory for a table of {count} rows")
+        self.tables[self.n_tables], self.table_bytes[self.n_tables] = made, size
+        self.n_tables += 1
+        return made
+
     def __dealloc__(self):
         cdef uint32_t segment
+        cdef int table
         if self.core.tiles != <Tile *>MAP_FAILED and self.core.tiles != NULL:
             munmap(self.core.tiles, self.tile_bytes)
         if self.core.segments != NULL:
             for segment in range(self.core.n_segments):
                 free(self.core.segments[segment].events)
-        free(self.core.pool)
-        free(self.core.pools)
-        free(self.core.segments)
-        free(self.core.blocks)
-        free(self.core.policies)
-        free(self.core.functions)
+        for table in range(self.n_tables):
+            if self.table_bytes[table] < MAPPED_FROM:
+                free(self.tables[table])
+            else:
+                munmap(self.tables[table], self.table_bytes[table])
         free(self.core.ranges)
         free(self.core.devices)
 

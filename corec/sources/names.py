@@ -52,11 +52,11 @@ class NameTable:
         slots = within or range(spec.entidades)
         if any(self._place(entry, name, slots) is None for name, _ in sensors):
             with self._alone():
-                free = self._free(entry, slots)
                 new = dict(sensor for sensor in sensors if self._place(entry, sensor[0], slots) is None)
-                for (name, unit), slot in zip(new.items(), free):
+                chosen = list(zip(new.items(), self._free(entry, slots)))
+                for (name, unit), slot in chosen:
                     self._set(entry, slot, name, unit)
-                if new and free:
+                if chosen:
                     self._save()
         places = {name: self._place(entry, name, slots) for name, _ in sensors}
         return {name: spec.first_id + slot for name, slot in places.items() if slot is not None}
@@ -87,10 +87,11 @@ class NameTable:
     def _place(self, entry: str, name: str, slots: range) -> int | None:
         return next((slot for slot in self._slots.get(entry, {}).get(name, ()) if slot in slots), None)
 
-    def _free(self, entry: str, slots: range) -> list[int]:
-        """Slots without a name: those that never had one behind them first."""
+    def _free(self, entry: str, slots: range) -> Iterator[int]:
+        """Slots without a name: those that never had one behind them first.  An entry may have millions."""
         rows = self._rows.get(entry, [])
-        return [*range(max(slots.start, len(rows)), slots.stop), *(slot for slot in slots if slot < len(rows) and rows[slot] == NOBODY)]
+        yield from range(max(slots.start, len(rows)), slots.stop)
+        yield from (slot for slot in slots[: max(0, len(rows) - slots.start)] if rows[slot] == NOBODY)
 
     def _set(self, entry: str, slot: int, name: str, unit: str) -> None:
         rows = self._rows.setdefault(entry, [])
