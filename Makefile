@@ -1,6 +1,6 @@
 # make run     watch this machine's own sensors; like all of these, it builds into .venv first
 # make demo    watch one million simulated entities at 200,000 readings/s, some of them faulty
-# make test    everything that must hold before a merge, four tests side by side; about six minutes
+# make test    everything that must hold before a merge, four tests side by side; about seven minutes
 # make test-fast   the tests that start no node, no process and no server, and wait for nothing; under a minute
 # make test-matrix   the tests of servers on Valkey 9 and PostgreSQL 18, which come as wheels, and PostgreSQL 14, by npm
 # make chaos   the long form of the crash and fault tests

@@ -40,7 +40,7 @@ LOOK_S = 0.3
 SIZE_S = 0.1
 IDLE_S = 0.2
 #: Seconds until a master that is away is tried again, and how much longer at least than the last try took: others wait meanwhile.
-AGAIN_S, AGAIN_FACTOR = 1.0, 4.0
+AGAIN_S, AGAIN_FACTOR = 0.1, 4.0
 
 
 class RedisSender(Carrier):
