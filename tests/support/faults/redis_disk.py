@@ -39,7 +39,8 @@ class Rounds:
         """One round, over a disk that is full from its *nth* write on for a while; whether it came so far."""
         DISK.iotrace_fail(WRITE, nth, LENGTH)
         self._store_away = True
-        self._send([7], 500.0)  # an alert: its turn ends at once, and waits for the store
+        # An alert: its turn ends at once, and waits for the store.  Of another sensor in each round, as one that jumps often alerts less
+        self._send([1000 + nth], 500.0)
         assert until(self._has_spooled, 60), nth
         self._store_away = False
         assert until(self._is_counted, 60), (nth, self._once(), self.sent, self.nucleus.status()["redis"], self.nucleus.status()["disk"])
