@@ -11,7 +11,6 @@ from corec.errors import DamagedBatch
 
 #: Readings are numbered in 64 bits; a batch that would run beyond is malformed.
 LAST_SEQUENCE = 2**64 - 1
-#: The earliest time that an envelope can give, ms.
 
 
 class AcceptedReadings(NamedTuple):

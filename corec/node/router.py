@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LEASE = "corec:router"
 LEASE_MS = 1500
 COUNT = 2_000
-#: Seconds between two checks thon the bare stream is still the same.
+#: Seconds between two checks that the bare stream is still the same.
 LOOK_S = 1.0
 #: Seconds that routed entries stay in the bare stream: a replica that takes over may have missed them.
 KEEP_S = 10.0

@@ -201,7 +201,7 @@ class _Converted(io.RawIOBase):
 
 
 class _FromUtf16(_Converted):
-    """UTF-16 as UTF-8."""
+    """UTF-16 as UTF-8, without byte-order marks; what does not decode becomes U+FFFD."""
 
     def __init__(self, stream: IO[bytes], encoding: str) -> None:
         super().__init__(stream)
