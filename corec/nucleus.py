@@ -10,7 +10,6 @@ import numpy as np
 
 from corec.common.clock import MACHINE, Clock
 from corec.common.systemd import Supervisor
-from corec.common.times import wall_ms
 from corec.config import Config
 from corec.config.ram_price import admit
 from corec.control.operations import answer
@@ -239,7 +238,7 @@ class CoreCNucleus(Nucleus):
         offsets: integers[n], ms to *time*, or None.  Blocks while the journal is behind.  The future fails with DiskFull when there is
         no room: those readings count as shed.
         """
-        return self._acceptance.submit(frame_bytes(frames), check_moment(time, earliest_at(wall_ms())), offsets, producer)
+        return self._acceptance.submit(frame_bytes(frames), check_moment(time, earliest_at(self._clock.wall_ms())), offsets, producer)
 
     def shed(self, frames: bytes) -> None:
         self._acceptance.shed(frames)

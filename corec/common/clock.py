@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from corec.common.times import wall_ms
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 #: One pass of a loop; returns the seconds until the next one (inf: until it is woken), or None at its end.
@@ -45,7 +47,7 @@ class Clock:
 
     def wall_ms(self) -> int:
         """Now, in ms since 1970.  It jumps when the system clock is set."""
-        return time.time_ns() // 1_000_000
+        return wall_ms()
 
     def wall_us(self) -> int:
         """The same in microseconds."""

@@ -19,7 +19,7 @@ from corec.engine.producer_marks import COUNTED
 from corec.engine.repair import repair_sick
 from corec.engine.state import EngineState
 
-#: A step of the clock that the history names, ms: rows of the time before it may be of a wrong stretch.
+#: A larger step of the machine's clock (ms) is followed, and the history names it: rows of the time before may be of a wrong stretch.
 STEP_MS = 2_000
 _NOTHING = tuple(np.empty(0, dtype) for dtype in (dtypes.AGGREGATE, dtypes.MESSAGE, dtypes.ALERT))
 

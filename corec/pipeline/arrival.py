@@ -5,12 +5,10 @@ from typing import Any
 from corec.common.clock import Clock
 from corec.common.times import iso
 from corec.engine import Engine
+from corec.engine.open_turn import STEP_MS
 from corec.streams.intake import Intake
 
 log = logging.getLogger("corec.pipeline.arrival")
-
-#: A step of this machine's clock, or a folder's time ahead of it, that the engine's clock follows.
-STEP_MS = 2_000
 
 
 class ArrivalClock:

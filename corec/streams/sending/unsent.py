@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from hashlib import blake2b
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corec._core.wire import FRAME_BYTES, pack_envelope
+from corec.common.clock import MACHINE
 from corec.common.file_lock import FileLock
 from corec.common.trouble import Trouble
 from corec.errors import FolderInUse, StorageError
@@ -91,7 +91,7 @@ class Unsent:
             make_private(self._folder)
         self._folder_lock = self._take_lock()
         self._lock = threading.Lock()  # a batch gets its number and its offset together
-        self._epoch = time.time_ns() // 1000 if epoch is None else epoch
+        self._epoch = MACHINE.wall_us() if epoch is None else epoch
         self._numbers: dict[str, BatchNumbers] = {}
         self.done = self._read_position()
         self.journal = Journal(self._folder, floor=self.done, max_bytes=max_bytes, instance=instance)
