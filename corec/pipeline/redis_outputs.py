@@ -5,7 +5,6 @@ entry twice.  Where the server has lost it, the node's own file says what was se
 """
 
 import logging
-import os
 import threading
 import time
 from itertools import groupby, islice
@@ -21,8 +20,9 @@ from corec.common.retrying_thread import RetryingThread
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError, ServerError
+from corec.errors import CoreCError, ServerError, StorageError
 from corec.pipeline.plugin_entries import OWN_PREFIX, unpack_entry
+from corec.storage import disk
 from corec.streams.redis.accounts import write_accounts
 from corec.streams.redis.keys import FIELD, committed_key
 from corec.streams.redis.link import RedisLink
@@ -249,11 +249,9 @@ class Outputs(RetryingThread):
         self._saved_at = time.monotonic()
         if self._file is None:
             return
-        unfinished = self._file.with_name(self._file.name + ".part")
         try:
-            unfinished.write_text(str(self._position))
-            os.replace(unfinished, self._file)
-        except OSError as error:
+            disk.replace_text(self._file, str(self._position))
+        except StorageError as error:
             log.debug("[Outputs-%s] %s", self._instance, error)
 
 

@@ -87,6 +87,14 @@ def publish(unfinished: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Put *text* into a small file in one step, so that a killed process leaves the old or the new one.  Not synced."""
+    unfinished = path.with_name(path.name + ".part")
+    with explained("write", path):
+        unfinished.write_text(text)
+        os.replace(unfinished, path)
+
+
 def require_free(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < wanted:

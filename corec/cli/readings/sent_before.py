@@ -1,7 +1,6 @@
 """What a sender has sent of files, so that a longer version of a file counts only what is new."""
 
 import json
-import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -62,10 +61,7 @@ class SentBefore:
         size, digest = _whole(file)
         entry = SentFile(str(file), size, digest, reading, epoch)
         self._files = [one for one in self._files if one.epoch != epoch][-MOST + 1 :] + [entry]
-        unfinished = self._path.with_name(FILE + ".part")
-        with disk.explained("write", unfinished):
-            unfinished.write_text(json.dumps(self._files))
-            os.replace(unfinished, self._path)
+        disk.replace_text(self._path, json.dumps(self._files))
 
 
 def _whole(file: Path) -> tuple[int, str]:

@@ -1,6 +1,5 @@
 """The stamps of a journal: when its batches came, by a clock that nobody steps."""
 import json
-import os
 import threading
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class JournalClock:
         self.anchor = self._known_anchor()  # what is to be added to the steady clock
         if self.anchor is None:
             self.anchor = clock.wall_ms() - clock.boot_ms()
-            self._keep()
+            disk.replace_text(file, json.dumps({"boot": self._boot, "anchor": self.anchor}))
         self._newest = 0
 
     def now(self) -> int:
@@ -41,9 +40,3 @@ class JournalClock:
             return anchor if is_sound and kept["boot"] == self._boot and self._boot else None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-
-    def _keep(self) -> None:
-        unfinished = self._file.with_name(self._file.name + ".part")
-        with disk.explained("write", self._file):
-            unfinished.write_text(json.dumps({"boot": self._boot, "anchor": self.anchor}))
-            os.replace(unfinished, self._file)

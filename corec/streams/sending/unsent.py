@@ -171,10 +171,7 @@ class Unsent:
             return 0  # everything is sent again, and the node drops the repeats
 
     def _write_position(self) -> None:
-        unfinished = self._folder / (POSITION + ".part")
-        with disk.explained("write", unfinished):
-            unfinished.write_text(str(self.done))
-            os.replace(unfinished, self._folder / POSITION)
+        disk.replace_text(self._folder / POSITION, str(self.done))
 
 
 def _record(stream: str, envelope: bytes) -> bytes:
