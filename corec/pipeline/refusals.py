@@ -74,12 +74,12 @@ def who(engine: Engine, part: RefusedPart) -> str:
 
 def _first_refused(engine: Engine, batch: Envelope, part: RefusedPart) -> int | None:
     """Index of the first reading in a batch that is refused for the cause of *part*, as far as they are looked at."""
-    frames, config = np.frombuffer(batch.frames, FRAME), engine.config
+    frames, state = np.frombuffer(batch.frames, FRAME), engine.state
     ago = part.arrival - batch.time - (np.zeros(len(frames), np.int64) if batch.offsets is None else batch.offsets.astype(np.int64))
     if part.cause == "skew":
-        found = (ago > config.max_skew * 1000 + batch.age) | (-ago > config.max_adelanto * 1000)
+        found = (ago > state.max_skew + batch.age) | (-ago > state.max_lead)
     elif part.cause == "late":
-        found = ago > config.retencion_dias * 86_400_000
+        found = ago > state.keep_ms
     elif part.cause == "malformed":
         found = frames["estado"].view(np.uint8) > 1
     else:

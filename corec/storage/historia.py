@@ -1,10 +1,11 @@
 """The table `historia`: one row for each repair, fusion, undo and restart of a block."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import nan
 from typing import Any, NamedTuple
 
+from corec.engine.outcome import EVERY_BLOCK
 from corec.storage.rows import is_sound, sealed
 
 DECLARATION = (
@@ -31,6 +32,12 @@ class Happening(NamedTuple):
     inherited: int
     reason: str
     subject: str
+
+
+def of_blocks(happenings: Iterable[Happening], pattern: str, named: Collection[int]) -> list[Happening]:
+    """What concerns the blocks with the indexes *named*, as block or as host, or all blocks; everything for the pattern "*"."""
+    concerned = {*named, EVERY_BLOCK}
+    return [each for each in happenings if pattern == "*" or each.block in concerned or each.host in named]
 
 
 def append(db: sqlite3.Connection, turn: int, events: Sequence[tuple[Any, ...]], totals: dict[str, int]) -> None:

@@ -10,10 +10,9 @@ import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.config.servers import DbServer
-from corec.engine.outcome import EVERY_BLOCK
 from corec.errors import StorageError
 from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
-from corec.storage.historia import Happening
+from corec.storage.historia import Happening, of_blocks
 from corec.storage.moments import merge_windows, with_amendments
 from corec.storage.postgres.session import Session, where
 from corec.storage.rows import ALERTS
@@ -109,9 +108,8 @@ class PostgresReader:
         columns = ", ".join(f'"{name}"' for name in Happening._fields)
         found = self._query(f'SELECT {columns} FROM historia WHERE {_OWN} AND "time" >= %s AND "time" < %s ORDER BY "time", turn, row',
                             since, until)  # fmt: skip
-        named = {block.index for block in self.blocks(pattern)}
         rows = [Happening(*(math.nan if value is None else value for value in row)) for row in found]
-        return [each for each in rows if pattern == "*" or {each.block, each.host} & named or each.block == EVERY_BLOCK]
+        return of_blocks(rows, pattern, {block.index for block in self.blocks(pattern)})
 
     def late(self, after: int = 0) -> Iterator[LateBatch]:
         for row in self._query(f'SELECT "time", arrival, frames, cause FROM late WHERE {_OWN} AND seq > %s ORDER BY seq', after):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT
-from corec.engine.outcome import EVERY_BLOCK
 from corec.errors import DamagedFile, StorageError
 from corec.storage import historia
 from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
@@ -130,8 +129,7 @@ class SqliteReader:
             found, damaged = historia.read(self.db, since, until)
         if damaged:
             log.error("[Store] %d damaged rows of historia left out", damaged)
-        named = {block.index for block in self.blocks(pattern)}
-        return [each for each in found if pattern == "*" or {each.block, each.host} & named or each.block == EVERY_BLOCK]
+        return historia.of_blocks(found, pattern, {block.index for block in self.blocks(pattern)})
 
     def late(self, after: int = 0) -> Iterator[LateBatch]:
         for row in self._query("SELECT seq, turn, time, arrival, cause, frames, crc FROM late WHERE seq > ?", (after,)):

@@ -69,13 +69,13 @@ class Queue:
         taken: list[Row] = []
         source = self._chunks[0].source if self._chunks else ""
         while self._chunks and self._chunks[0].source == source and (not taken or max_bytes > 0) and self.oldest <= until:
-            part = self._take_from(self._chunks[0], max_bytes, until)
-            max_bytes -= sum(unpacked_bytes(payload) for _, payload in part)
+            part, max_bytes = self._take_from(self._chunks[0], max_bytes, until)
             taken += part
         self.taken_at = time.monotonic()
         return source, taken
 
-    def _take_from(self, chunk: Chunk, max_bytes: int, until: float) -> list[Row]:
+    def _take_from(self, chunk: Chunk, max_bytes: int, until: float) -> tuple[list[Row], int]:
+        """(rows, how many of *max_bytes* they leave)."""
         part: list[Row] = []
         while chunk.rows and (not part or max_bytes > 0) and (moment := self._moment(chunk.rows[0])) <= until:
             part.append(chunk.rows.popleft())
@@ -88,7 +88,7 @@ class Queue:
         self._chunks.popleft()
         if chunk.rows:
             self._chunks.appendleft(chunk._replace(seen=seen))
-        return part
+        return part, max_bytes
 
     def _moment(self, row: Row) -> int:
         """Time of a row in ms: that of its batch, but not later than its arrival. A bare frame has only its arrival."""
