@@ -24,12 +24,21 @@ class SentFile(NamedTuple):
     epoch: int  # under which its readings are numbered
 
 
+class Content(NamedTuple):
+    """What a file held: it need not be read again while the file system says that it did not change."""
+
+    found: tuple[int, int, int]  # as `_state_of` gave it
+    size: int  # bytes, unpacked
+    digest: str
+
+
 class SentBefore:
     """The files of one sender."""
 
     def __init__(self, folder: Path) -> None:
         """folder: of the sender's unsent batches."""
         self._path = folder / FILE
+        self._read: Content | None = None  # of the file as it was read last
         try:
             self._files = [SentFile(*row) for row in json.loads(self._path.read_bytes())]
         except (OSError, ValueError, TypeError):
@@ -42,7 +51,9 @@ class SentBefore:
         A file that begins with one that was sent, and is interpreted in the same way, has the number of that one. Any other has the hash
         of its beginning, so that it is found again where nothing is known of what was sent.
         """
-        digests, whole, beginning = _digests(file, sorted({one.size for one in self._files}), first_row)
+        found = _state_of(file)
+        digests, size, whole, beginning = _digests(file, sorted({one.size for one in self._files}), first_row)
+        self._read = Content(found, size, whole)
         known = [one for one in self._files if digests.get(one.size) == one.digest]
         same = [one for one in known if one.reading == reading]
         if same:
@@ -58,10 +69,17 @@ class SentBefore:
 
     def note(self, file: Path, reading: str, epoch: int) -> None:
         """Note that a file was sent as far as it goes now."""
-        size, digest = _whole(file)
-        entry = SentFile(str(file), size, digest, reading, epoch)
+        found = _state_of(file)
+        if self._read is None or self._read.found != found:
+            self._read = Content(found, *_whole(file))
+        entry = SentFile(str(file), self._read.size, self._read.digest, reading, epoch)
         self._files = [one for one in self._files if one.epoch != epoch][-MOST + 1 :] + [entry]
         disk.replace_text(self._path, json.dumps(self._files))
+
+
+def _state_of(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _whole(file: Path) -> tuple[int, str]:
@@ -74,8 +92,8 @@ def _whole(file: Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _digests(file: Path, ends: list[int], first_row: int) -> tuple[dict[int, str], str, str]:
-    """(size -> digest of the beginning of that size, a digest of the whole file, one of it up to its first row)."""
+def _digests(file: Path, ends: list[int], first_row: int) -> tuple[dict[int, str], int, str, str]:
+    """(size -> digest of the beginning of that size, bytes of the whole file, a digest of it, one of it up to its first row)."""
     digests: dict[int, str] = {}
     digest, beginning = blake2b(digest_size=16), blake2b(digest_size=16)
     position, lines = 0, first_row
@@ -93,7 +111,7 @@ def _digests(file: Path, ends: list[int], first_row: int) -> tuple[dict[int, str
         digest.update(part)
         position += len(part)
     text.close()
-    return digests, digest.hexdigest(), beginning.hexdigest() if first_row else digest.hexdigest()
+    return digests, position, digest.hexdigest(), beginning.hexdigest() if first_row else digest.hexdigest()
 
 
 def _number(text: str) -> int:
