@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from copy import deepcopy
 from datetime import tzinfo
 from itertools import chain, islice, takewhile
 from typing import NamedTuple, NoReturn
@@ -20,13 +21,12 @@ from corec.sources.recording import RecordingPiece
 from corec.sources.shape import Cells, Shape, Start, Value, clean_name, describe, find_start, is_header, is_text, is_time_name, renamed
 from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
 from corec.sources.time_order import Leaps, newest_first
+from corec.streams.reach import REACH_MS
 
 #: Lines from which dialect and columns are found.
 SAMPLE = 200
 #: Cells in one piece.
 CELLS = 16_384
-#: Longest time that the 32-bit offsets of one batch reach.
-LONGEST_MS = 2**31 - 1
 #: Headers in the middle that are described.
 HEADERS = 6
 
@@ -65,7 +65,6 @@ class CsvRecording:
         self._backward = newest_first(self._times) and not text.follows
         if self._backward and self._changes_columns(start.shape):
             self._backward = False
-        self._reader = self._time_reader(start.shape, body)
         self._decimals = _usual_decimals(start.shape, body)
         self._part = self._mapped(start.shape)
         self._left.noun = "sensor" if start.shape.keys else "column"
@@ -101,7 +100,7 @@ class CsvRecording:
         most = max(1, CELLS // max(1, len(self._part.shape.values)))
         leaps = Leaps(self._times, lambda: wall_ms() + self._max_lead)
         rows = leaps.sound(self._timed_rows(), self._leave_leap)
-        for group in _grouped(rows, most, min(span or LONGEST_MS, LONGEST_MS)):
+        for group in _grouped(rows, most, min(span or REACH_MS, REACH_MS)):
             batch = self._batches.batch(group)
             self.rows += len(group)
             if batch.readings:
@@ -179,9 +178,10 @@ class CsvRecording:
                     yield split_line(line.text, self._dialect.delimiter)
 
     def _sample_times(self, shape: Shape, rows: list[Cells]) -> Iterator[int]:
+        reader = deepcopy(self._reader)  # it goes on from row to row, and the rows are still to be read
         for text in _time_texts(shape, rows):
             try:
-                yield self._reader.read(text)
+                yield reader.read(text)
             except ValueError:
                 continue
 
