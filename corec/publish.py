@@ -9,14 +9,13 @@ With `redis_config` batches go to the streams of Redis; without it, to the node 
 """
 
 import sys
-import time as clock
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from corec.common.times import wall_ms
+from corec.common.clock import MACHINE, Clock
 from corec.common.units import MB
 from corec.config import Config, load
 from corec.engine.columns import check_moment, earliest_at, frame_bytes, reading_frames
@@ -29,6 +28,8 @@ from corec.streams.sending.unsent import Unsent, future_of
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from corec.streams.redis.link import Connect  # redis is loaded only where it is configured
 
 TAILS = "tails"
 #: Seconds that `publish` waits for room before it raises BackPressure.
@@ -49,16 +50,17 @@ class Publisher:
     """
 
     def __init__(self, config: Config | str | Path = "configs", *, name: str, data: Path | str = "data", folder: Path | None = None,
-                 max_disk_mb: int = TAIL_MB, epoch: int | None = None) -> None:
+                 max_disk_mb: int = TAIL_MB, epoch: int | None = None, clock: Clock = MACHINE, connect: "Connect | None" = None) -> None:
         """data: the data folder of the node. Unsent batches are kept there, or in *folder*.
-        max_disk_mb: bound of the unsent batches.  epoch: see `Unsent`.
+        max_disk_mb: bound of the unsent batches.  epoch: see `Unsent`.  connect: see `RedisLink`.
         """
         self.config = config if isinstance(config, Config) else load(config)
         self.name = name
+        self._clock, self._connect = clock, connect
         self._routing = Routing(self.config.fragmentos, self.config)
         folder = folder or tail_of(Path(data), name)
         self._unsent = Unsent(folder, name, max_bytes=max_disk_mb * MB, on_commit=lambda _: self.sender.more(), epoch=epoch,
-                          instance=self.config.instance_id)  # fmt: skip
+                          instance=self.config.instance_id, clock=clock)  # fmt: skip
         self.sender = self._make_sender(Path(data))
         self.sender.start()
         # An epoch that was given may be that of an earlier run, which sent the same readings
@@ -84,12 +86,12 @@ class Publisher:
         offsets: integers[n], ms to *time*.  BackPressure when there was no room for *timeout* seconds: then none or some of the
         readings are kept, never one of them twice.
         """
-        now = wall_ms()
+        now = self._clock.wall_ms()
         moment = now if time is None else check_moment(time, earliest_at(now))
-        frames, end = as_frames(readings), clock.monotonic() + timeout
+        frames, end = as_frames(readings), self._clock.steady_s() + timeout
         parts = self._parts(frames, moment, offsets)
         while parts := self._refused(parts, timeout):
-            if clock.monotonic() >= end:
+            if self._clock.steady_s() >= end:
                 raise self._no_room(timeout)
             self.sender.wait_moved(ROOM_S)
 
@@ -120,11 +122,11 @@ class Publisher:
 
         With *result*, returns what became of these readings; `waiting` of them are not counted yet.
         """
-        end = None if timeout is None else clock.monotonic() + timeout
+        end = None if timeout is None else self._clock.steady_s() + timeout
         self.flush(timeout)
         receipt = self._receipt()
-        while receipt.waiting and (end is None or clock.monotonic() < end):
-            clock.sleep(COUNTED_S)
+        while receipt.waiting and (end is None or self._clock.steady_s() < end):
+            self._clock.sleep(COUNTED_S)
             receipt = self._receipt()
         return receipt if result else not receipt.waiting
 
@@ -165,10 +167,11 @@ class Publisher:
         if self.config.redis_config is None:
             from corec.control.node_sender import NodeSender
 
-            return NodeSender(data, self._unsent, instance=self.config.instance_id)
+            return NodeSender(data, self._unsent, instance=self.config.instance_id, clock=self._clock)
         from corec.streams.sending.redis_sender import RedisSender  # redis is loaded only where it is configured
 
-        return RedisSender(self.config.redis_config, self._unsent, instance=self.config.instance_id)
+        return RedisSender(self.config.redis_config, self._unsent, instance=self.config.instance_id, clock=self._clock,
+                           connect=self._connect)  # fmt: skip
 
 
 def publish(readings: bytes | Iterable[Reading], *, time: "int | datetime | None" = None, config: Config | str | Path = "configs",

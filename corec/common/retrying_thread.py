@@ -10,7 +10,9 @@ from corec.errors import CoreCError, InternalError
 
 
 class RetryingThread:
-    """A subclass puts its work into `_pass`, which takes a bounded time. It calls `_recovered` once a failure is known to be over."""
+    """A subclass puts its work into `_pass`, which takes a bounded time and returns the seconds until the next pass, which `_wake` ends
+    early (None: at once). It calls `_recovered` once a failure is known to be over.
+    """
 
     again_s = 0.1  # seconds between a failure and the next try
     join_s: float | None = None  # how long `stop` waits for the current pass; None: to its end
@@ -21,6 +23,7 @@ class RetryingThread:
         self._trouble = Trouble(log, who, meanwhile=meanwhile, clock=clock)
         self._wake, self._stop = threading.Event(), threading.Event()
         self.problem = ""
+        self._again_at = 0.0  # by the steady clock
         self._driver = clock.drive(self._step, name=thread, woken=self._wake)
 
     def start(self) -> None:
@@ -40,28 +43,25 @@ class RetryingThread:
         if self._stop.is_set():
             self._end()
             return None
+        if (left := self._again_at - self._clock.steady_s()) > 0:  # woken, but not by the end of the pause behind a failure
+            return left
         try:
-            self._pass()
+            return self._pass() or 0.0
         except CoreCError as error:
-            self._try_again(error)
+            return self._try_again(error)
         except Exception as error:  # a bug of CoreC: log it and try again, instead of a thread that ends silently
-            self._try_again(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
-        return 0.0
+            return self._try_again(InternalError(f"{type(error).__name__}: {error}", detail=traceback.format_exc()))
 
-    def _try_again(self, error: CoreCError) -> None:
+    def _try_again(self, error: CoreCError) -> float:
         self._failed(error)
-        self._clock.wait(self._stop, self.again_s)
+        self._again_at = self._clock.steady_s() + self.again_s
+        return self.again_s
 
-    def _pass(self) -> None:
+    def _pass(self) -> float | None:
         raise NotImplementedError
 
     def _end(self) -> None:
         """Runs in the thread after the last pass. A subclass closes its connections here."""
-
-    def _rest(self, seconds: float) -> None:
-        """Sleep for *seconds*, or until `_wake` is set."""
-        self._clock.wait(self._wake, seconds)
-        self._wake.clear()
 
     def _failed(self, error: CoreCError) -> None:
         self._trouble.failed("", error)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from corec.common.clock import MACHINE, Clock
 from corec.control.client import ask
 from corec.engine.producer_marks import Account
 from corec.streams.sending.carrier import Carrier
@@ -25,8 +26,8 @@ class NodeSender(Carrier):
 
     again_s = 0.2
 
-    def __init__(self, data: Path, unsent: Unsent, *, instance: str = "corec1") -> None:
-        super().__init__(unsent, thread="node-sender", instance=instance, log=log)
+    def __init__(self, data: Path, unsent: Unsent, *, instance: str = "corec1", clock: Clock = MACHINE) -> None:
+        super().__init__(unsent, thread="node-sender", instance=instance, log=log, clock=clock)
         self._data = data
 
     def accounts(self, parts: Sequence[ProducerPart]) -> list[Account | None]:
@@ -34,12 +35,12 @@ class NodeSender(Carrier):
         found = ask(self._data, {"op": "account", "producers": [[part.producer, part.epoch] for part in parts]})["accounts"]
         return [account and Account(*account) for account in found]
 
-    def _pass(self) -> None:
+    def _pass(self) -> float | None:
         batches = self._unsent.read(self._unsent.done, ASK_BYTES)
         if not batches:
-            self._rest(IDLE_S)
-            return
+            return IDLE_S
         ask(self._data, {"op": "submit", "batches": [base64.b64encode(batch.envelope).decode() for batch in batches]}, ANSWER_S)
         self._recovered()
         self.readings += sum(readings_in(batch.envelope) for batch in batches)
         self._drop(batches[-1].offset)
+        return None

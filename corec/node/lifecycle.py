@@ -26,6 +26,7 @@ from corec.streams.journal import Journal
 
 if TYPE_CHECKING:
     from corec.node.redis_side import RedisSide
+    from corec.streams.redis.link import Connect
 
 log = logging.getLogger("corec.nucleus")
 
@@ -48,12 +49,12 @@ class Lifecycle:
     pipeline: Pipeline
 
     def __init__(self, config: Config, data: Path, after: AfterCommit, *, adopt: bool, on_folding: Callable[[], None],
-                 clock: Clock) -> None:  # fmt: skip
+                 clock: Clock, connect: "Connect | None" = None) -> None:  # fmt: skip
         """adopt: take over a folder that was used under another `instance_id`.
-        on_folding: called once, when the first turn may begin.
+        on_folding: called once, when the first turn may begin.  connect: see `RedisLink`.
         """
         self._config, self._data, self._after, self._adopt, self._on_folding = config, data, after, adopt, on_folding
-        self._name, self._clock = f"CoreCNucleus-{config.instance_id}", clock
+        self._name, self._clock, self._connect = f"CoreCNucleus-{config.instance_id}", clock, connect
         self.state = "new"
         self.takes_readings = False  # also those that other programs send
         self.over = threading.Event()  # set when a stop is asked for, or the pipeline cannot go on
@@ -104,7 +105,7 @@ class Lifecycle:
     def _connect_redis(self) -> None:
         from corec.node.redis_side import RedisSide  # redis only where it is configured
 
-        self.redis = RedisSide(self.folder.path, self._config, given_up=self.over.is_set)
+        self.redis = RedisSide(self.folder.path, self._config, given_up=self.over.is_set, clock=self._clock, connect=self._connect)
         self._after.send_to(self.redis)
         if self.reads_redis:
             self.redis.claim(self._fenced)

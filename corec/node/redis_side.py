@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config import Config
@@ -21,7 +22,7 @@ from corec.storage.numbered import numbered
 from corec.streams.journal import Journal
 from corec.streams.redis.claim import StreamClaim
 from corec.streams.redis.intake import RedisIntake
-from corec.streams.redis.link import RedisLink, connection_options
+from corec.streams.redis.link import Connect, RedisLink, connection_options
 from corec.streams.redis.moved_intake import MovedIntake
 from corec.streams.redis.spool import Spool
 
@@ -36,14 +37,17 @@ Intake = RedisIntake | MovedIntake
 class RedisSide:
     """Sends the node's own readings, reads its shard's streams, and writes its outputs."""
 
-    def __init__(self, folder: Path, config: Config, *, given_up: Callable[[], bool]) -> None:
-        """folder: the data folder.  given_up: polled while a start waits for a server that is away."""
+    def __init__(self, folder: Path, config: Config, *, given_up: Callable[[], bool], clock: Clock = MACHINE,
+                 connect: Connect | None = None) -> None:  # fmt: skip
+        """folder: the data folder.  given_up: polled while a start waits for a server that is away.  connect: see `RedisLink`."""
+        self._world = {"clock": clock, "connect": connect}
         self._folder, self._config, self._given_up = folder, config, given_up
         self._server = config.redis_config
-        self.publisher = Publisher(config, name=config.instance_id, folder=folder / "tail", max_disk_mb=config.max_disk_mb)
+        self.publisher = Publisher(config, name=config.instance_id, folder=folder / "tail", max_disk_mb=config.max_disk_mb,
+                                   **self._world)  # fmt: skip
         self.intake: Intake | None = None
         self.outputs: Outputs | None = None
-        self.router = Router(config)
+        self.router = Router(config, **self._world)
         self._claim: StreamClaim | None = None
 
     def claim(self, on_lost: Callable[[FenceLost], None]) -> None:
@@ -51,7 +55,7 @@ class RedisSide:
 
         on_lost: called, from another thread, when another node took them.
         """
-        self._claim = StreamClaim(self._server, 0, self._config.instance_id, on_lost)
+        self._claim = StreamClaim(self._server, 0, self._config.instance_id, on_lost, **self._world)
         self._claim.take()
 
     def new_intake(self) -> Intake:
@@ -61,7 +65,7 @@ class RedisSide:
         spool = Spool(self._folder / "spool", max_bytes=self._config.max_disk_mb * MB, instance=self._config.instance_id)
         intake = RedisIntake(self._server, spool=spool, instance=self._config.instance_id,
                              keep_bytes=self._config.conservar_diario_mb * MB,
-                             lead_s=self._config.retraso_max / 2, given_up=self._given_up)  # fmt: skip
+                             lead_s=self._config.retraso_max / 2, given_up=self._given_up, **self._world)  # fmt: skip
         journal = self._folder / "journal"
         left = bool(numbered(journal, ".log"))
         self.intake = MovedIntake(Journal(journal, instance=self._config.instance_id), intake) if left else intake
@@ -70,7 +74,7 @@ class RedisSide:
     def start(self, opened: Callable[[], Opened]) -> None:
         """Begin to send what is committed and to route bare streams.  opened: returns what the node works on now."""
         self.outputs = Outputs(self._server, lambda: opened().store, lambda: opened().engine.block_ids, folder=self._folder,
-                               instance=self._config.instance_id)  # fmt: skip
+                               instance=self._config.instance_id, **self._world)  # fmt: skip
         self.outputs.take_accounts(opened().engine.marks.to_list())
         self.outputs.start()
         self.router.start()

@@ -7,18 +7,18 @@ nothing.  The lease only avoids wasted work.
 
 import logging
 import secrets
-import time
 from collections import deque
 
 from redis.exceptions import WatchError
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.config import Config
 from corec.errors import CoreCError, ServerError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.bare_stream import Routed, route
 from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, id_pair, normal_stream, payload_of, shard_key
-from corec.streams.redis.link import BLOCK_MS, RedisLink
+from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink
 from corec.streams.redis.position import Position
 from corec.streams.sending.routing import Routing
 
@@ -36,9 +36,9 @@ KEEP_S = 10.0
 class Router(RetryingThread):
     """A thread that routes while it has the lease.  `stop` ends the lease, so another router can go on at once."""
 
-    def __init__(self, config: Config) -> None:
-        super().__init__("router", f"Router-{config.instance_id}", log)
-        self._link = RedisLink(config.redis_config, on_connect=self._connected)
+    def __init__(self, config: Config, *, clock: Clock = MACHINE, connect: Connect | None = None) -> None:
+        super().__init__("router", f"Router-{config.instance_id}", log, clock=clock)
+        self._link = RedisLink(config.redis_config, on_connect=self._connected, connect=connect)
         self._instance, self._shards = config.instance_id, config.fragmentos
         self._routing = Routing(config.fragmentos, config)
         self._token = secrets.token_hex(8)
@@ -52,28 +52,30 @@ class Router(RetryingThread):
     def _connected(self, address: str) -> None:
         self._connections += 1
 
-    def _pass(self) -> None:
+    def _pass(self) -> float:
         with self._link.errors("route what came to corec:in"):
-            self._work()
+            rest = self._work()
         self._recovered()
+        return rest
 
     def _failed(self, error: CoreCError) -> None:
         super()._failed(error)
         self._served = {}
 
-    def _work(self) -> None:
+    def _work(self) -> float:
+        """One round; returns the seconds until the next."""
         if not self._holds_lease():
             self._served = {}
-            self._stop.wait(BLOCK_MS / 1000)
-            return
+            return BLOCK_MS / 1000
         if self._checked != self._connections or not self._served:
             self._begin()
-        elif time.monotonic() >= self._look_due:
+        elif self._clock.steady_s() >= self._look_due:
             self._look()
         rows = self._read()
         if rows and self._checked == self._connections:
             self._route(rows)
         self._trim()
+        return 0.0
 
     def _holds_lease(self) -> bool:
         client = self._link.client(LEASE)
@@ -103,8 +105,8 @@ class Router(RetryingThread):
 
     def _look(self) -> None:
         """Log a loss where the bare stream was emptied or replaced."""
-        self._look_due = time.monotonic() + LOOK_S
-        self._server_time = self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000, time.monotonic()
+        self._look_due = self._clock.steady_s() + LOOK_S
+        self._server_time = self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000, self._clock.steady_s()
         loss = self._position.compare(self._link.client(BARE_STREAM), self._link.run_of(BARE_STREAM))
         if loss:
             log.error("[Router-%s] %s", self._instance, loss)
@@ -138,12 +140,12 @@ class Router(RetryingThread):
                 self._served = {}  # another router served this shard: read all positions again
                 return
         self._position.advance(newest, len(rows))
-        self._done.append((time.monotonic(), newest))
+        self._done.append((self._clock.steady_s(), newest))
 
     def _server_ms(self) -> int:
         """Now, ms, by the clock of the server that gives the entries of the bare stream their ids."""
         given, at = self._server_time
-        return given + round(1000 * (time.monotonic() - at))
+        return given + round(1000 * (self._clock.steady_s() - at))
 
     def _routed(self, rows: list[Row], epoch: int, now: int) -> list[Routed]:
         """*rows* as batches of shards.  A row at which a bug makes routing fail goes to the first shard as it came."""
@@ -178,7 +180,7 @@ class Router(RetryingThread):
 
     def _trim(self) -> None:
         old = None
-        while self._done and self._done[0][0] < time.monotonic() - KEEP_S:
+        while self._done and self._done[0][0] < self._clock.steady_s() - KEEP_S:
             old = self._done.popleft()[1]
         if old:
             self._link.client(BARE_STREAM).xtrim(BARE_STREAM, minid=old, approximate=True)

@@ -72,7 +72,7 @@ def open_node(folder: DataFolder, config: Config, *, journal: Journal | None = N
         if not config.db_config and not folder.store.exists() and numbered(folder.snapshots, ".snap"):
             log.error("[Recovery-%s] the store is missing - at %s: a new one begins at turn %d, offset %d, without the rows of before",
                       name, folder.store, base.turn, base.offset)  # fmt: skip
-        return open_store(config, folder.store, base=base, node=node)
+        return open_store(config, folder.store, base=base, node=node, clock=clock)
 
     snapshots = Snapshots(folder.snapshots, instance=name, node=node)
     own = config.fragmentos if config.celery_config else 0     # beside the shards that workers have

@@ -6,7 +6,6 @@ entry twice.  Where the server has lost it, the node's own file says what was se
 
 import logging
 import threading
-import time
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from redis.exceptions import ResponseError, WatchError
 
 from corec._core.dtypes import AGGREGATE
+from corec.common.clock import MACHINE, Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.common.units import MB
 from corec.config.servers import RedisServer
@@ -25,7 +25,7 @@ from corec.pipeline.plugin_entries import OWN_PREFIX, unpack_entry
 from corec.storage import disk
 from corec.streams.redis.accounts import write_accounts
 from corec.streams.redis.keys import FIELD, committed_key
-from corec.streams.redis.link import RedisLink
+from corec.streams.redis.link import Connect, RedisLink
 
 log = logging.getLogger("corec.node.outputs")
 
@@ -51,11 +51,11 @@ class Outputs(RetryingThread):
     """A thread that is woken by each commit.  When it stops, it sends what is left, if the server is there."""
 
     def __init__(self, server: RedisServer, store: Any, block_ids: Any, *, folder: Path | None, instance: str, shard: int = 0,
-                 position: int = 0) -> None:  # fmt: skip
+                 position: int = 0, clock: Clock = MACHINE, connect: Connect | None = None) -> None:  # fmt: skip
         """store: returns the store.  block_ids: returns the ids of the blocks.  folder: for the file with the position; without a
         folder, *position* is the last known one."""
-        super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store")
-        self._link = RedisLink(server)
+        super().__init__("redis-outputs", f"Outputs-{instance}", log, meanwhile="output streams wait in the store", clock=clock)
+        self._link = RedisLink(server, connect=connect)
         self._store, self._block_ids, self._instance = store, block_ids, instance
         self._file = folder and folder / "sent"
         self._shard, self._mark_key = shard, committed_key(shard)
@@ -97,10 +97,10 @@ class Outputs(RetryingThread):
 
     # -- the thread
 
-    def _pass(self) -> None:
-        self._rest(CACHE_PAUSE_S if self._due else MARK_S if self._marks or self._accounts or self._latest else CACHE_S)
+    def _pass(self) -> float:
         self._sort()
         self._hand_over()
+        return CACHE_PAUSE_S if self._due else MARK_S if self._marks or self._accounts or self._latest else CACHE_S
 
     def _end(self) -> None:
         self._marked_at = self._cached_at = 0.0
@@ -148,7 +148,7 @@ class Outputs(RetryingThread):
             self._send(stream, list(group))
         if rows:
             self._position = rows[-1][0]
-            if time.monotonic() - self._saved_at > CACHE_S:
+            if self._clock.steady_s() - self._saved_at > CACHE_S:
                 self._save_position()
         return len(rows)
 
@@ -190,9 +190,9 @@ class Outputs(RetryingThread):
 
     def _mark(self) -> None:
         """Write the committed positions, up to which senders need not keep their batches, and accounts of producers."""
-        if time.monotonic() - self._marked_at < MARK_S:
+        if self._clock.steady_s() - self._marked_at < MARK_S:
             return
-        self._marked_at = time.monotonic()
+        self._marked_at = self._clock.steady_s()
         self._write_accounts()
         with self._lock:
             marks = self._marks
@@ -218,8 +218,8 @@ class Outputs(RetryingThread):
 
     def _cache(self) -> None:
         """Write the latest rows of changed blocks to hashes, once a second, CACHE_BLOCKS at a time."""
-        if not self._due and time.monotonic() - self._cached_at >= CACHE_S:
-            self._cached_at, self._due = time.monotonic(), list(self._latest)
+        if not self._due and self._clock.steady_s() - self._cached_at >= CACHE_S:
+            self._cached_at, self._due = self._clock.steady_s(), list(self._latest)
         if not self._due:
             return
         chosen = self._due[:CACHE_BLOCKS]
@@ -246,7 +246,7 @@ class Outputs(RetryingThread):
             return 0
 
     def _save_position(self) -> None:
-        self._saved_at = time.monotonic()
+        self._saved_at = self._clock.steady_s()
         if self._file is None:
             return
         try:

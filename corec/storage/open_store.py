@@ -3,6 +3,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.units import MB
 from corec.config import Config
 from corec.storage.base import Retention, StoreBase, TurnRecord
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 
 
-def open_store(config: Config, path: Path, base: StoreBase, node: int = 0) -> "tuple[SqliteStore | PostgresStore, Retention]":
+def open_store(config: Config, path: Path, base: StoreBase, node: int = 0,
+               clock: Clock = MACHINE) -> "tuple[SqliteStore | PostgresStore, Retention]":  # fmt: skip
     """The store of `db_config`, or the embedded one at *path*. A new store begins at *base*.
 
     node: the id of the node, noted in the store.
     """
     if config.db_config:
-        return _open_postgres(config, path, base, node)
+        return _open_postgres(config, path, base, node, clock)
     store = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)
     return store, SqliteRetention(store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB)
 
@@ -54,21 +56,22 @@ def probe(config: Config) -> None:
         connect(config.db_config, name=config.instance_id).close()
 
 
-def _open_postgres(config: Config, path: Path, base: StoreBase, node: int) -> "tuple[PostgresStore, Retention]":
+def _open_postgres(config: Config, path: Path, base: StoreBase, node: int, clock: Clock) -> "tuple[PostgresStore, Retention]":
     from corec.storage.postgres import schema as postgres_schema
 
     postgres_schema.migrate_if_allowed(config.db_config)
     salvaged = _move(config, path, base, node) if path.exists() else []
     own = "" if config.redis_config and not config.celery_config else format_node(node)
     fresh = not numbered(path.parent / "journal", ".log")
-    store, retention = _postgres(config, base, config.instance_id, config.fragmentos if config.celery_config else 0, log=own, fresh=fresh)
+    shard = config.fragmentos if config.celery_config else 0
+    store, retention = _postgres(config, base, config.instance_id, shard, clock=clock, log=own, fresh=fresh)
     store.salvaged = salvaged
     return store, retention
 
 
-def open_shard_store(config: Config, shard: int, base: StoreBase) -> "tuple[PostgresStore, Retention]":
+def open_shard_store(config: Config, shard: int, base: StoreBase, clock: Clock = MACHINE) -> "tuple[PostgresStore, Retention]":
     """The store of one shard of the fleet."""
-    return _postgres(config, base, config.flota, shard)
+    return _postgres(config, base, config.flota, shard, clock=clock)
 
 
 def open_shard_snapshots(config: Config, shard: int) -> Any:
@@ -78,11 +81,11 @@ def open_shard_snapshots(config: Config, shard: int) -> Any:
     return PostgresSnapshots(config.db_config, instance=config.flota, shard=shard)
 
 
-def _postgres(config: Config, base: StoreBase, instance: str, shard: int, **log: Any) -> "tuple[PostgresStore, Retention]":
+def _postgres(config: Config, base: StoreBase, instance: str, shard: int, **parts: Any) -> "tuple[PostgresStore, Retention]":
     from corec.storage.postgres.store import PostgresStore
 
     store = PostgresStore(config.db_config, instance=instance, shard=shard, base=base, days=config.retencion_dias,
-                          messages_bytes=config.mensajes_mb * MB, **log)  # fmt: skip
+                          messages_bytes=config.mensajes_mb * MB, **parts)  # fmt: skip
     return store, store.retention
 
 

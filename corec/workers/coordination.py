@@ -61,7 +61,7 @@ class Coordination(RetryingThread):
                     "turns": lease.began, **lease.stats} for lease in coordinator.workers.values()]  # fmt: skip
         return {"leads": coordinator.leads, "problem": self.problem, "shards": self._config.fragmentos, "workers": workers}
 
-    def _pass(self) -> None:
+    def _pass(self) -> float:
         try:
             if self.problem:
                 require_plain_broker(self._config)
@@ -73,7 +73,7 @@ class Coordination(RetryingThread):
         except Exception as error:  # kombu, redis and Celery raise what they like; the next step tries again
             raise ServerError(str(error) or type(error).__name__) from error
         self._recovered()
-        self._stop.wait(RENEW_S)
+        return RENEW_S
 
     def _end(self) -> None:
         with suppress(CoreCError):

@@ -3,12 +3,12 @@
 Every node with `celery_config` may coordinate.  One leads; another takes over when its lease ends.
 """
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from corec.common.clock import MACHINE, Clock
 from corec.workers.assignment import assign
 from corec.workers.leases import LEASE_MS, Assignment, Lease, Leases
 
@@ -29,7 +29,8 @@ class Coordinator:
     """
 
     def __init__(self, leases: Leases, name: str, *, shards: int, config: dict[str, Any],
-                 send: Callable[[Lease], None], drop: Callable[[str], None]) -> None:
+                 send: Callable[[Lease], None], drop: Callable[[str], None], clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self._leases, self._name, self._shards, self.config = leases, name, shards, config
         self._send, self._drop = send, drop
         self._sent: dict[str, int] = {}     # queue -> turns sent
@@ -82,14 +83,14 @@ class Coordinator:
 
     def _leases_are_current(self) -> bool:
         """Whether workers had time to renew their leases, which end while Redis is away or this process is paused."""
-        now, last, self._stepped = time.monotonic(), self._stepped, time.monotonic()
+        now, last, self._stepped = self._clock.steady_s(), self._stepped, self._clock.steady_s()
         if last is not None and now - last > LEASE_MS / 1000:
             self._decide_from = now + LEASE_MS / 1000
         return now >= self._decide_from
 
     def _goes_on(self, lease: Lease) -> bool:
         """Whether it makes progress on its turns, or has none to do."""
-        now = time.monotonic()
+        now = self._clock.steady_s()
         done = lease.began, lease.steps
         before, since = self._progress.setdefault(lease.queue, (done, now))
         if done != before or self._sent.get(lease.queue, 0) <= lease.began:
@@ -106,9 +107,9 @@ class Coordinator:
 
     def _keep_busy(self, lease: Lease) -> None:
         sent = self._sent.setdefault(lease.queue, lease.began)
-        if time.monotonic() - self._progress[lease.queue][1] > LOST_S:     # the broker may have lost them: count anew
+        if self._clock.steady_s() - self._progress[lease.queue][1] > LOST_S:     # the broker may have lost them: count anew
             sent = lease.began
-            self._progress[lease.queue] = (self._progress[lease.queue][0], time.monotonic() - STALLED_S)
+            self._progress[lease.queue] = (self._progress[lease.queue][0], self._clock.steady_s() - STALLED_S)
         for _ in range(max(0, lease.began + QUEUED - sent)):
             self._send(lease)
             sent += 1

@@ -9,12 +9,13 @@ from contextlib import suppress
 import numpy as np
 
 from corec._core import dtypes
+from corec.common.clock import MACHINE, Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.config.servers import RedisServer
 from corec.engine.outcome import Outcome
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.streams.redis.link import RedisLink
+from corec.streams.redis.link import Connect, RedisLink
 
 log = logging.getLogger("corec.workers.news")
 
@@ -60,10 +61,11 @@ class NewsReader(RetryingThread):
 
     again_s, join_s = 0.5, 2.0
 
-    def __init__(self, server: RedisServer, fleet: str, on_turn: Callable[[WorkerTurn], None]) -> None:
+    def __init__(self, server: RedisServer, fleet: str, on_turn: Callable[[WorkerTurn], None], *, clock: Clock = MACHINE,
+                 connect: Connect | None = None) -> None:  # fmt: skip
         """on_turn: called in this thread with each turn."""
-        super().__init__("fleet-news", f"FleetNews-{fleet}", log)
-        self._link, self._stream, self._on_turn = RedisLink(server), news_stream(fleet), on_turn
+        super().__init__("fleet-news", f"FleetNews-{fleet}", log, clock=clock)
+        self._link, self._stream, self._on_turn = RedisLink(server, connect=connect), news_stream(fleet), on_turn
         self._last = "$"
 
     def _pass(self) -> None:

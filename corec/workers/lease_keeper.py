@@ -3,9 +3,9 @@
 Neither the worker's process nor this thread shows that a turn stands still, so the thread watches a progress counter.
 """
 import logging
-import time
 from collections.abc import Callable
 
+from corec.common.clock import Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.common.systemd import Supervisor
 from corec.workers.leases import RENEW_S, Lease, Leases
@@ -24,20 +24,21 @@ class LeaseKeeper(RetryingThread):
 
     again_s = RENEW_S
 
-    def __init__(self, leases: Leases, name: str, *, moves: Callable[[], int], lease: Callable[[], Lease], still_s: float) -> None:
+    def __init__(self, leases: Leases, name: str, *, moves: Callable[[], int], lease: Callable[[], Lease], still_s: float,
+                 clock: Clock) -> None:  # fmt: skip
         """leases: a connection of its own, which is closed at the end.  moves: the progress counter.  lease: what is written."""
-        super().__init__("lease", f"Worker-{name}", log, meanwhile="its lease is not renewed")
+        super().__init__("lease", f"Worker-{name}", log, meanwhile="its lease is not renewed", clock=clock)
         self._leases, self._name, self._moves, self._lease = leases, name, moves, lease
         self._supervisor = Supervisor()
-        self._pulse, self._is_still = Pulse(still_s), False
+        self._pulse, self._is_still = Pulse(still_s, clock), False
 
-    def _pass(self) -> None:
+    def _pass(self) -> float:
         moves = self._moves()
         self._supervisor.beat(moves)
         if self._goes_on(moves):
             self._leases.renew(self._lease())
             self._recovered()
-        self._stop.wait(RENEW_S)
+        return RENEW_S
 
     def _end(self) -> None:
         self._leases.close()
@@ -55,14 +56,14 @@ class LeaseKeeper(RetryingThread):
 class Pulse:
     """Watches a progress counter; one thread calls `goes_on` often."""
 
-    def __init__(self, still_s: float) -> None:
-        self._still_s = still_s
+    def __init__(self, still_s: float, clock: Clock) -> None:
+        self._still_s, self._clock = still_s, clock
         self._seen: int | None = None
         self._since = 0.0
 
     def goes_on(self, moves: int) -> bool:
         """Whether *moves* has changed within the last `still_s` seconds."""
-        now = time.monotonic()
+        now = self._clock.steady_s()
         if moves != self._seen:
             self._seen, self._since = moves, now
         return now - self._since < self._still_s

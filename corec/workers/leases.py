@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from corec.config.servers import RedisServer
-from corec.streams.redis.link import RedisLink
+from corec.streams.redis.link import Connect, RedisLink
 
 #: A lease expires when it was not renewed for this long.
 LEASE_MS = 1200
@@ -52,8 +52,8 @@ class Assignment(msgspec.Struct, frozen=True):
 class Leases:
     """The keys of one fleet, all in one cluster slot; for one thread.  All methods raise ServerError."""
 
-    def __init__(self, server: RedisServer, fleet: str, *, work_ms: int = WORK_MS) -> None:
-        self._link, self._work_ms = RedisLink(server), work_ms
+    def __init__(self, server: RedisServer, fleet: str, *, work_ms: int = WORK_MS, connect: Connect | None = None) -> None:
+        self._link, self._work_ms = RedisLink(server, connect=connect), work_ms
         self._tag = f"{{corec:{fleet}}}"
 
     def renew(self, lease: Lease) -> None:

@@ -32,10 +32,10 @@ class AtWork(RetryingThread):
         super().__init__("at-work", f"AtWork-{config.flota}", log, meanwhile="the work goes on")
         self._leases, self._tag = Leases(config.redis_config, config.flota), tag
 
-    def _pass(self) -> None:
+    def _pass(self) -> float:
         self._leases.work(self._tag)
         self._recovered()
-        self._stop.wait(SAY_S)
+        return SAY_S
 
     def _end(self) -> None:
         with suppress(CoreCError):

@@ -1,11 +1,11 @@
 """Sends commands to the worker of a shard through a list on Redis, and answers through a key that the sender waits for."""
-import time
 import uuid
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from corec.common.clock import MACHINE, Clock
 from corec.config.servers import RedisServer
 from corec.errors import ServerError, UsageError
 from corec.streams.redis.keys import shard_key
@@ -19,15 +19,15 @@ KEPT_S = 60
 class Orders:
     """The orders of one shard, for the worker that has it."""
 
-    def __init__(self, link: RedisLink, shard: int) -> None:
-        self._link, self._key = link, shard_key(shard, "orders")
+    def __init__(self, link: RedisLink, shard: int, clock: Clock = MACHINE) -> None:
+        self._link, self._key, self._clock = link, shard_key(shard, "orders"), clock
         self._due = 0.0
 
     def due(self) -> list[dict[str, Any]]:
         """Orders that came since the last look; empty where the server is away."""
-        if time.monotonic() < self._due:
+        if self._clock.steady_s() < self._due:
             return []
-        self._due = time.monotonic() + LOOK_S
+        self._due = self._clock.steady_s() + LOOK_S
         try:
             with self._link.errors("give orders"):
                 found = self._link.client(self._key).lpop(self._key, 16)
@@ -72,8 +72,8 @@ def order(server: RedisServer, shard: int, command: dict[str, Any], timeout: flo
 
 
 def _wait(client: Any, key: str, timeout: float) -> bytes | None:
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
+    end = MACHINE.steady_s() + timeout
+    while MACHINE.steady_s() < end:
         found = client.blpop([key], timeout=0.5)
         if found:
             return found[1]

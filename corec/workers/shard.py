@@ -1,12 +1,12 @@
 """One shard of a worker: its engine, streams, store and outputs, stepped by the worker's turns."""
 import logging
 import threading
-import time
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.units import MB
 from corec.config import Config, parse
 from corec.engine.commands import Reload
@@ -20,7 +20,7 @@ from corec.pipeline.redis_outputs import SENT, Outputs
 from corec.pipeline.turns import Pipeline, PipelineListener
 from corec.storage.open_store import open_shard_snapshots, open_shard_store
 from corec.streams.redis.intake import RedisIntake
-from corec.streams.redis.link import RedisLink
+from corec.streams.redis.link import Connect, RedisLink
 from corec.workers.fleet_news import NewsWriter
 from corec.workers.orders import Orders
 
@@ -33,19 +33,20 @@ log = logging.getLogger(__name__)
 class Shard(PipelineListener):
     """Folds its streams until another process takes over the fence in the store."""
 
-    def __init__(self, opened: Opened, config: Config, number: int, woken: threading.Event) -> None:
-        """woken: set when there is something to do."""
-        self.number, self._opened = number, opened
+    def __init__(self, opened: Opened, config: Config, number: int, woken: threading.Event, *, clock: Clock = MACHINE,
+                 connect: Connect | None = None) -> None:  # fmt: skip
+        """woken: set when there is something to do.  connect: see `RedisLink`."""
+        self.number, self._opened, self._clock = number, opened, clock
         self._name = f"{config.flota}.s{number:02d}"
-        self._pipeline = Pipeline(opened, config, self, woken=woken)
-        self._link = RedisLink(config.redis_config)
-        self._orders, self._news = Orders(self._link, number), NewsWriter(self._link, config.flota)
+        self._pipeline = Pipeline(opened, config, self, woken=woken, clock=clock)
+        self._link = RedisLink(config.redis_config, connect=connect)
+        self._orders, self._news = Orders(self._link, number, clock), NewsWriter(self._link, config.flota)
         self._counts = {"turns": 0, "block_turns": 0}   # block_turns: seconds in which a block had readings, over all blocks
         self._last_ticks = opened.engine.blocks["last_tick"].copy()
         self._before = opened.engine.ledger["in"]
         self._outputs = Outputs(config.redis_config, lambda: opened.store, lambda: opened.engine.block_ids,
                                 folder=None, instance=self._name, shard=number,
-                                position=int(opened.engine.cursor.get(SENT, 0)))  # fmt: skip
+                                position=int(opened.engine.cursor.get(SENT, 0)), clock=clock, connect=connect)  # fmt: skip
         self._outputs.take_accounts(opened.engine.marks.to_list())
         self._outputs.start()
         self._fusions = FusionRule(config.sincronizacion, lambda: opened.engine, fused=self._fused()) if _fuses(config) else None
@@ -55,12 +56,12 @@ class Shard(PipelineListener):
     def step(self) -> bool:
         """Fold and commit a bounded amount; returns whether there was anything to do."""
         busy = self._pipeline.has_work
-        began = time.monotonic()
+        began = self._clock.steady_s()
         for order in self._orders.due():
             self._carry_out(order)
         self._propose_fusions()
         self._pipeline.step()
-        self._pipeline.measure_load(time.monotonic() - began if busy else 0.0, time.monotonic() - began)
+        self._pipeline.measure_load(self._clock.steady_s() - began if busy else 0.0, self._clock.steady_s() - began)
         return busy
 
     @property
@@ -127,7 +128,7 @@ class Shard(PipelineListener):
         return [engine.block_ids[fusion.block] for fusion in engine.fusions]
 
     def _propose_fusions(self) -> None:
-        now = time.monotonic()
+        now = self._clock.steady_s()
         if self._fusions and now >= self._fusions_due:
             self._fusions_due = now + PROPOSE_EVERY_S
             self._fusions.see_fused(self._fused())
@@ -170,11 +171,12 @@ def refusal(error: BaseException) -> dict[str, Any]:
     return {"error": getattr(error, "text", str(error)), "hint": getattr(error, "hint", None)}
 
 
-def open_shard(config: Config, number: int, woken: threading.Event) -> Shard:
+def open_shard(config: Config, number: int, woken: threading.Event, *, clock: Clock = MACHINE,
+               connect: Connect | None = None) -> Shard:  # fmt: skip
     """Recover a shard and take its fence, which ends an earlier owner at its next commit."""
     intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, keep_bytes=config.conservar_diario_mb * MB,
-                         lead_s=config.retraso_max / 2)  # fmt: skip
-    opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base),
+                         lead_s=config.retraso_max / 2, clock=clock, connect=connect)  # fmt: skip
+    opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base, clock),
                      lambda store: (None, intake), shard=number)  # fmt: skip
     opened.snapshots.epoch = opened.store.epoch
-    return Shard(opened, config, number, woken)
+    return Shard(opened, config, number, woken, clock=clock, connect=connect)

@@ -3,7 +3,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.trouble import Trouble
 from corec.errors import CoreCError, FenceLost, ServerError
 from corec.workers.lease_keeper import STILL_S, LeaseKeeper
@@ -41,7 +41,9 @@ class ShardWorker:
     """
 
     def __init__(self, leases: Leases, beat: Leases, name: str, queue: str, *,
-                 open_shard: Callable[[int, dict[str, Any], threading.Event], Shard], still_s: float = STILL_S) -> None:
+                 open_shard: Callable[[int, dict[str, Any], threading.Event], Shard], still_s: float = STILL_S,
+                 clock: Clock = MACHINE) -> None:  # fmt: skip
+        self._clock = clock
         self._leases, self.name, self.queue, self._open_shard = leases, name, queue, open_shard
         self.shards: dict[int, Shard] = {}
         self._opening: dict[int, Future[Shard]] = {}
@@ -58,8 +60,8 @@ class ShardWorker:
         self._counting = threading.Lock()
         self._config: dict[str, Any] = {}
         self._looked = 0.0
-        self._trouble = Trouble(log, f"Worker-{name}")
-        self._keeper = LeaseKeeper(beat, name, moves=self.moves, lease=self._lease, still_s=still_s)
+        self._trouble = Trouble(log, f"Worker-{name}", clock=clock)
+        self._keeper = LeaseKeeper(beat, name, moves=self.moves, lease=self._lease, still_s=still_s, clock=clock)
 
     def start(self) -> None:
         """Begin to renew the lease; shards are assigned to this worker from now on."""
@@ -71,20 +73,20 @@ class ShardWorker:
         before, self._looked = self.counts(), 0.0
         self._in_turn = True
         try:
-            self._work(time.monotonic() + seconds)
+            self._work(self._clock.steady_s() + seconds)
         finally:
             self._in_turn = False
         return {name: count - before[name] for name, count in self.counts().items()} | {"shards": sorted(self.shards)}
 
     def _work(self, end: float) -> None:
-        while time.monotonic() < end:
+        while self._clock.steady_s() < end:
             self._look_in_time()
             self._rounds += 1
-            began = time.monotonic()
+            began = self._clock.steady_s()
             if self._fold():
-                self._busy_s += time.monotonic() - began
+                self._busy_s += self._clock.steady_s() - began
             else:
-                self._woken.wait(REST_S)
+                self._clock.wait(self._woken, REST_S)
                 self._woken.clear()
 
     def give_up(self) -> None:
@@ -109,7 +111,7 @@ class ShardWorker:
     def moves(self) -> int:
         """Progress counter: unchanged means that a turn stands still.  It grows while a commit is tried again."""
         if not self._in_turn:
-            return time.monotonic_ns()
+            return round(1e9 * self._clock.steady_s())
         return self._rounds + self._steps + sum(shard.passes for shard in list(self.shards.values()))
 
     def _lease(self) -> Lease:
@@ -128,9 +130,9 @@ class ShardWorker:
     # --- shards come and go ----------------------------------------------------------------------
 
     def _look_in_time(self) -> None:
-        if time.monotonic() - self._looked < RENEW_S:
+        if self._clock.steady_s() - self._looked < RENEW_S:
             return
-        self._looked = time.monotonic()
+        self._looked = self._clock.steady_s()
         try:
             self._follow(self._leases.assignment())
             self._trouble.recovered()
@@ -148,7 +150,7 @@ class ShardWorker:
         self._open(mine, assignment.config)
 
     def _open(self, mine: set[int], config: dict[str, Any]) -> None:
-        now, elsewhere = time.monotonic(), self._shards_elsewhere()
+        now, elsewhere = self._clock.steady_s(), self._shards_elsewhere()
         for number in mine - self.shards.keys() - self._opening.keys():
             since = self._wanted_since.setdefault(number, now)
             if (number not in elsewhere or now - since > HANDOVER_S) and now >= self._not_before.get(number, 0.0):
@@ -181,14 +183,14 @@ class ShardWorker:
 
     def _failed(self, number: int, what: str, error: Exception) -> None:
         """Log why a shard failed, and try it again after AGAIN_S; the other shards go on."""
-        self._not_before[number] = time.monotonic() + AGAIN_S
+        self._not_before[number] = self._clock.steady_s() + AGAIN_S
         log.error("[Worker-%s] shard %d %s: %s", self.name, number, what, error, exc_info=not isinstance(error, CoreCError))
 
     def _close(self, number: int, seconds: float) -> None:
         """Commit its open turn; its last snapshot and closing it take longer and run in another thread."""
         try:
             self.shards[number].finish()
-            leave = partial(self.shards[number].leave, time.monotonic() + seconds)
+            leave = partial(self.shards[number].leave, self._clock.steady_s() + seconds)
         except CoreCError as error:
             log.warning("[Worker-%s] shard %d: %s", self.name, number, error)
             leave = self.shards[number].abandon

@@ -21,7 +21,7 @@ class Fetcher(RetryingThread):
         if self.away:
             raise ServerError("nobody answers")
         self._recovered()
-        self._rest(60)
+        return 60
 
     def _end(self):
         self.ended.set()

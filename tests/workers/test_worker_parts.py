@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from corec.config import parse
 from corec.config.servers import RedisServer, Secret
 from corec.errors import ConfigError
+from corec.simulation import SimulatedClock, World
 from corec.streams.redis.link import connection_options
 from corec.workers.assignment import MOST_SHARE, assign
 from corec.workers.celery_app import broker_url, redis_url
@@ -59,22 +60,22 @@ class Leases:
 class Bench:
     """A coordinator, its leases, what it sent and dropped, and a clock."""
 
-    def __init__(self, monkeypatch):
-        self.now, self.sent, self.dropped, self.leases = 100.0, [], [], Leases()
-        monkeypatch.setattr("corec.workers.coordinator.time.monotonic", lambda: self.now)
+    def __init__(self):
+        self.sent, self.dropped, self.leases = [], [], Leases()
+        self.world = World(1)
         self.coordinator = Coordinator(self.leases, "corec1", shards=4, config={}, send=lambda lease: self.sent.append(lease.queue),
-                                       drop=self.dropped.append)  # fmt: skip
+                                       drop=self.dropped.append, clock=SimulatedClock(self.world, wall_ms=0))  # fmt: skip
 
     def step(self, seconds=0.0, **began):
         """After so many seconds of steps, the last of which finds these workers and what they have begun."""
         for _ in range(round(seconds / RENEW_S) - 1):
-            self.now += RENEW_S
+            self.world.now += RENEW_S
             self.coordinator.step()
         return self.jump(min(seconds, RENEW_S), **began)
 
     def jump(self, seconds, **began):
         """The same, without steps in between."""
-        self.now += seconds
+        self.world.now += seconds
         self.sent.clear()
         self.leases.workers = {name: Lease(name, f"q-{name}", 1, "h", began=count) for name, count in began.items()}
         self.coordinator.step()
@@ -82,8 +83,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    return Bench(monkeypatch)
+def bench():
+    return Bench()
 
 
 def test_each_worker_has_two_turns_waiting(bench):

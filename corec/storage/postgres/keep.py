@@ -2,10 +2,10 @@
 
 import datetime
 import logging
-import time
 
 import numpy as np
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.trouble import Trouble
 from corec.errors import ServerAway, ServerError, StorageError
 from corec.storage.postgres.copy import CopyForm
@@ -31,12 +31,13 @@ _NEEDED = """SELECT min(needed) FROM (SELECT (SELECT min(t.committed) FROM turns
 class PostgresRetention:
     """The partitions that one store writes to."""
 
-    def __init__(self, session: Session, key: tuple[str, int], canales: tuple[int, ...], days: float, every_s: float = EVERY_S) -> None:
-        self._session, self._key, self._canales = session, key, list(canales)
+    def __init__(self, session: Session, key: tuple[str, int], canales: tuple[int, ...], days: float, every_s: float = EVERY_S, *,
+                 clock: Clock = MACHINE) -> None:  # fmt: skip
+        self._session, self._key, self._canales, self._clock = session, key, list(canales), clock
         self._days = datetime.timedelta(days=days)
         self._every_s, self._due = every_s, 0.0
-        self._drop_due = time.monotonic() + every_s
-        self._make_trouble, self._drop_trouble = Trouble(log, f"Store-{key[0]}"), Trouble(log, f"Store-{key[0]}")
+        self._drop_due = self._clock.steady_s() + every_s
+        self._make_trouble, self._drop_trouble = (Trouble(log, f"Store-{key[0]}", clock=clock) for _ in range(2))
         self._known: set[tuple[str, int]] = set()  # (table, months since 1970)
         self._first = self._last = 0  # first and last month that rows may have
 
@@ -49,14 +50,14 @@ class PostgresRetention:
                 self._make(table, month)
         for day in range(3):
             self._session.query("SELECT corec_make_turns(%s)", (today + datetime.timedelta(days=day),))
-        self._due = time.monotonic() + self._every_s
+        self._due = self._clock.steady_s() + self._every_s
 
     def look(self) -> None:
         """Make missing partitions if the next look is due. Called before each try to commit.
 
         A refusal of the server is only logged, because the partitions that the rows need may exist.
         """
-        if time.monotonic() < self._due:
+        if self._clock.steady_s() < self._due:
             return
         try:
             self.make_ahead()
@@ -65,7 +66,7 @@ class PostgresRetention:
             raise
         except (StorageError, ServerError) as error:
             self._make_trouble.failed("partitions", error)
-            self._due = time.monotonic() + RETRY_S
+            self._due = self._clock.steady_s() + RETRY_S
 
     def look_again(self) -> None:
         """Look at all partitions at the next commit. Called after a commit that failed: partitions may be gone, or a day has begun."""
@@ -88,15 +89,15 @@ class PostgresRetention:
 
     def run(self, now: int, log_first: int, *, boot_ms: int = 0) -> None:
         """Drop old partitions if it is due, by the time of the server. An error is logged, and the next try comes RETRY_S later."""
-        if time.monotonic() < self._drop_due:
+        if self._clock.steady_s() < self._drop_due:
             return
-        self._drop_due = time.monotonic() + self._every_s
+        self._drop_due = self._clock.steady_s() + self._every_s
         try:
             self._drop(log_first)
             self._drop_trouble.recovered()
         except (StorageError, ServerError) as error:
             self._drop_trouble.failed("partitions", error)
-            self._drop_due = time.monotonic() + RETRY_S
+            self._drop_due = self._clock.steady_s() + RETRY_S
 
     def _make(self, table: str, month: int) -> None:
         if (table, month) in self._known:

@@ -4,12 +4,11 @@ import logging
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from corec.common.times import wall_ms
+from corec.common.clock import MACHINE, Clock, Driver
 from corec.config.servers import DbServer
 from corec.errors import CoreCError, DiskFull, ServerAway, ServerError, StorageError
 
@@ -36,15 +35,16 @@ _OUR_BYTES = "08P01"  # protocol violation: it does not pass by waiting
 class Session:
     """For one thread at a time.  *read_only*: nothing can be written."""
 
-    def __init__(self, server: DbServer, *, name: str, read_only: bool = False, longest_s: float | None = None) -> None:
+    def __init__(self, server: DbServer, *, name: str, read_only: bool = False, longest_s: float | None = None,
+                 clock: Clock = MACHINE) -> None:  # fmt: skip
         """*longest_s*: time limit of a transaction, LONGEST_S by default."""
-        self.server, self.name = server, name
+        self.server, self.name, self._clock = server, name, clock
         self._read_only = read_only
         self._connection: Any = None
         self._cursor: Any = None
         self._depth = 0
         self._callbacks: list[Callable[[], None]] = []
-        self._deadline = _Deadline(longest_s)
+        self._deadline = _Deadline(longest_s, clock)
         self._left: int | None = None  # backend whose last transaction may still be open
         self.away_since: int | None = None  # ms since 1970
         self.connects = 0
@@ -110,7 +110,7 @@ class Session:
             self._note(problem)
             raise
         if self.away_since is not None:
-            log.warning("[Store-%s] PostgreSQL is back after %.1f s", self.name, (wall_ms() - self.away_since) / 1000)
+            log.warning("[Store-%s] PostgreSQL is back after %.1f s", self.name, (self._clock.wall_ms() - self.away_since) / 1000)
             self.away_since = None
 
     def _connected(self) -> Any:
@@ -147,27 +147,29 @@ class Session:
 
     def _note(self, problem: CoreCError) -> None:
         if isinstance(problem, ServerAway) and self.away_since is None:
-            self.away_since = wall_ms()
+            self.away_since = self._clock.wall_ms()
 
 
 class _Deadline:
     """Shuts the socket of a transaction that takes too long. Without it, a half-open connection would be waited for without end."""
 
-    def __init__(self, longest_s: float | None) -> None:
-        self._longest_s = longest_s
+    def __init__(self, longest_s: float | None, clock: Clock) -> None:
+        self._longest_s, self._clock = longest_s, clock
         self._due: float | None = None
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._driver: Driver | None = None
+        self._quiet_since = 0.0
 
     @contextmanager
     def watching(self, connection: Any) -> Iterator[None]:
         with self._lock:
             self._socket = socket.socket(fileno=connection.fileno())
-            self._due = time.monotonic() + (self._longest_s or LONGEST_S)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="store-deadline", daemon=True)
-                self._thread.start()
+            self._due = self._clock.steady_s() + (self._longest_s or LONGEST_S)
+            if self._driver is None:
+                self._quiet_since = self._clock.steady_s()
+                self._driver = self._clock.drive(self._watch, name="store-deadline")
+                self._driver.start()
         try:
             yield
         finally:
@@ -175,19 +177,17 @@ class _Deadline:
                 self._due = None
                 self._socket.detach()
 
-    def _watch(self) -> None:
+    def _watch(self) -> float | None:
         """Checks once in WATCH_S. It ends after QUIET_S without a transaction."""
-        quiet_since = time.monotonic()
-        while True:
-            time.sleep(WATCH_S)
-            with self._lock:
-                now = time.monotonic()
-                if self._due is not None:
-                    quiet_since = now
-                    self._look(now)
-                elif now - quiet_since > QUIET_S:
-                    self._thread = None
-                    return
+        with self._lock:
+            now = self._clock.steady_s()
+            if self._due is not None:
+                self._quiet_since = now
+                self._look(now)
+            elif now - self._quiet_since > QUIET_S:
+                self._driver = None
+                return None
+        return WATCH_S
 
     def _look(self, now: float) -> None:
         if now > self._due:

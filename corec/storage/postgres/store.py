@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.units import MB
 from corec.config.servers import DbServer
 from corec.errors import CoreCError, FenceLost, InternalError, StorageError
@@ -52,16 +53,17 @@ class PostgresStore(PostgresReader):
         log: str = "",
         fresh: bool = True,
         keep_every_s: float = EVERY_S,
+        clock: Clock = MACHINE,
     ) -> None:
         """log: the id of the log that the offsets count in, where each node has a log of its own.
         fresh: nothing was accepted into that log yet.
         """
-        super().__init__(server, instance=instance, shard=shard, session=session or Session(server, name=instance))
+        super().__init__(server, instance=instance, shard=shard, session=session or Session(server, name=instance, clock=clock))
         self._bounds = {"outbox": messages_bytes, "late": late_bytes}
         self.salvaged: list[TurnRecord] = []  # PostgreSQL keeps what it committed
         self._readers: list[PostgresReader] = []
         self._names: dict[str, tuple[np.ndarray, bytes]] = {}
-        self.retention = PostgresRetention(self.session, self.key, server.particion_canales, days, keep_every_s)
+        self.retention = PostgresRetention(self.session, self.key, server.particion_canales, days, keep_every_s, clock=clock)
         self._open(base, log, fresh)
 
     def _open(self, base: StoreBase, log: str, fresh: bool) -> None:

@@ -6,17 +6,17 @@ The node that reads them renews a key that expires. With the same `instance_id` 
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable
 
 import msgspec
 from redis.exceptions import WatchError
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.config.servers import RedisServer
 from corec.errors import CoreCError, FenceLost, FolderInUse, ServerError
 from corec.streams.redis.keys import owner_key
-from corec.streams.redis.link import RedisLink
+from corec.streams.redis.link import Connect, RedisLink
 
 log = logging.getLogger("corec.streams.redis_claim")
 
@@ -43,10 +43,11 @@ class StreamClaim(RetryingThread):
 
     again_s = RENEW_S
 
-    def __init__(self, server: RedisServer, shard: int, instance: str, on_lost: Callable[[FenceLost], None]) -> None:
+    def __init__(self, server: RedisServer, shard: int, instance: str, on_lost: Callable[[FenceLost], None], *,
+                 clock: Clock = MACHINE, connect: Connect | None = None) -> None:  # fmt: skip
         """on_lost: called once, from the thread, when another node has the streams."""
-        super().__init__("redis-claim", f"StreamClaim-{instance}", log)
-        self._link, self._key, self._on_lost = RedisLink(server), owner_key(shard), on_lost
+        super().__init__("redis-claim", f"StreamClaim-{instance}", log, clock=clock)
+        self._link, self._key, self._on_lost = RedisLink(server, connect=connect), owner_key(shard), on_lost
         self._own = Owner(instance, socket.gethostname(), os.getpid(), os.urandom(8).hex())
         self._taken = False
 
@@ -65,25 +66,25 @@ class StreamClaim(RetryingThread):
 
     def _wait_for_the_dead(self) -> None:
         """Return once the streams are free: a claim that nobody renews expires."""
-        until, least = time.monotonic() + LEASE_MS / 1000 + RENEW_S, LEASE_MS
+        until, least = self._clock.steady_s() + LEASE_MS / 1000 + RENEW_S, LEASE_MS
         while (holder := self._holder()) and holder.instance != self._own.instance:
             left = self._link.client(self._key).pttl(self._key)
-            if left > least or time.monotonic() > until:
+            if left > least or self._clock.steady_s() > until:
                 raise FolderInUse(
                     f"expected streams that no other node reads, got those that node {holder} reads - at Redis {self._link.server.address}",
                     hint="stop that node, give both the same instance_id to replace it, or give this one a Redis of its own")  # fmt: skip
             least = min(least, left) if left >= 0 else least
-            time.sleep(LOOK_S)
+            self._clock.sleep(LOOK_S)
 
-    def _pass(self) -> None:
+    def _pass(self) -> float | None:
         with self._link.errors("say who reads its streams"):
             holder = self._holder()
             if holder and holder != self._own and (self._taken or holder.instance != self._own.instance):
                 self._lose(holder)
-                return
+                return None
             self._renew()
         self.problem = ""
-        self._rest(RENEW_S)
+        return RENEW_S
 
     def _lose(self, holder: Owner) -> None:
         self._stop.set()

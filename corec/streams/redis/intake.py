@@ -1,12 +1,12 @@
 """The batches of a shard from Redis, critical channels first. Turn records note the order, so that a replay has the same."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from corec._core.wire import FRAME_BYTES
+from corec.common.clock import MACHINE, Clock
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import ServerAway, ServerError
@@ -14,7 +14,7 @@ from corec.streams.base import Entry, unpacked_bytes
 from corec.streams.intake import read_note
 from corec.streams.redis.bare_frames import Row, as_entries
 from corec.streams.redis.keys import FIELD, fast_stream, id_ms, id_pair, normal_stream
-from corec.streams.redis.link import RedisLink
+from corec.streams.redis.link import Connect, RedisLink
 from corec.streams.redis.position import Loss
 from corec.streams.redis.reader import RedisReader
 from corec.streams.redis.spool import PREFIX, Spool
@@ -45,21 +45,23 @@ class RedisIntake:
     """The `Intake` of one shard."""
 
     def __init__(self, server: RedisServer, *, shard: int = 0, instance: str = "corec1", keep_bytes: int = 0, spool: Spool | None = None,
-                 lead_s: float = 0.0, given_up: Callable[[], bool] = lambda: False) -> None:
+                 lead_s: float = 0.0, given_up: Callable[[], bool] = lambda: False, clock: Clock = MACHINE,
+                 connect: Connect | None = None) -> None:  # fmt: skip
         """lead_s: how far (seconds) one stream is read ahead of the other, up to MOST_LEAD_S.
         keep_bytes: size of a stream below which it is not trimmed.
         given_up: asked while a replay waits for a server that is away; True ends the wait with ServerAway.
         """
         self.streams = (fast_stream(shard), normal_stream(shard))
         kept = min(keep_bytes, server.max_mb << 19)  # at most half of its bound, or senders would wait for ever
-        self.reader = RedisReader(server, self.streams, instance, keep_bytes=kept, spool=spool)
+        self.reader = RedisReader(server, self.streams, instance, keep_bytes=kept, spool=spool, clock=clock, connect=connect)
         self.offset = 0
         self._lead_ms = 1000 * min(lead_s, MOST_LEAD_S)
         self._server, self._instance, self._given_up = server, instance, given_up
+        self._clock, self._connect = clock, connect
         self._runs: list[Run] = []
         self._anchor: int | None = None  # ms: what is to be added to the monotonic clock to get the server's stamps
         self._joins = False  # the last run may be extended: it does not end with a bare frame
-        self._clocks = [StampClock(), StampClock()]
+        self._clocks = [StampClock(clock), StampClock(clock)]
         self._noted_losses = 0
         self._cursor: dict[str, str] = {}
         self._read_positions: deque[tuple[int, dict[str, str]]] = deque()  # offset -> cursor, for trimming
@@ -111,7 +113,7 @@ class RedisIntake:
 
     def stamp_now(self) -> int | None:
         """By the newest entry that came and the time since: the server's clock, whatever this machine's says."""
-        return None if self._anchor is None else self._anchor + round(time.monotonic() * 1000)
+        return None if self._anchor is None else self._anchor + round(self._clock.steady_s() * 1000)
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self.offset, self._replay = offset, None
@@ -156,7 +158,7 @@ class RedisIntake:
         if record.turn <= self._replayed:  # once more from an earlier one
             self._replay = None
         self._replayed = record.turn
-        self._replay = self._replay or _Replay(self._server, self._instance, self._given_up)
+        self._replay = self._replay or _Replay(RedisLink(self._server, connect=self._connect), self._instance, self._given_up, self._clock)
         for stream, first, last, count, *stand_in in note["runs"]:
             rows = self._spooled(stream, first, last) if stream.startswith(PREFIX) else self._replay.run(stream, first, last, count)
             for entry in as_entries(rows, 0, *stand_in):
@@ -196,7 +198,7 @@ class RedisIntake:
         self._cursor[self.streams[lane]] = self.reader.queues[lane].taken
         self.offset += len(rows)
         if entries:
-            newest = max(entry.arrival for entry in entries) - round(time.monotonic() * 1000)
+            newest = max(entry.arrival for entry in entries) - round(self._clock.steady_s() * 1000)
             self._anchor = newest if self._anchor is None else max(self._anchor, newest)
         return entries
 
@@ -232,9 +234,8 @@ class RedisIntake:
 class _Replay:
     """Fetches the entries of runs again, in order and ahead. It waits for a server that is away."""
 
-    def __init__(self, server: RedisServer, instance: str, given_up: Callable[[], bool]) -> None:
-        self._link = RedisLink(server)
-        self._instance, self._given_up = instance, given_up
+    def __init__(self, link: RedisLink, instance: str, given_up: Callable[[], bool], clock: Clock) -> None:
+        self._link, self._instance, self._given_up, self._clock = link, instance, given_up, clock
         self._ahead: dict[str, deque[Row]] = {}
 
     def run(self, stream: str, first: str, last: str, count: int) -> list[Row]:
@@ -260,13 +261,13 @@ class _Replay:
 
     def _fetch(self, stream: str, start: str) -> list[Row]:
         """Read again until the server answers; ServerAway after WITHIN_S seconds or when `given_up` says so."""
-        end = time.monotonic() + WITHIN_S
+        end = self._clock.steady_s() + WITHIN_S
         while True:
             try:
                 with self._link.errors("give what was read before"):
                     found = self._link.client(stream).xrange(stream, start, "+", count=AGAIN_COUNT)
                 return [(id, fields.get(FIELD, b"")) for id, fields in found]
             except ServerError as error:
-                if self._given_up() or time.monotonic() > end:
+                if self._given_up() or self._clock.steady_s() > end:
                     raise ServerAway(error.text, hint=error.hint) from error
-                time.sleep(WAIT_S)
+                self._clock.sleep(WAIT_S)

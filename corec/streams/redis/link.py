@@ -18,6 +18,9 @@ from redis.retry import Retry
 from corec.config.servers import RedisServer
 from corec.errors import ServerError
 
+#: Makes the client of one server; takes what `redis.Redis` takes.
+Connect = Callable[..., redis.Redis]
+
 #: Seconds to wait for an answer before the connection is given up.
 ANSWER_S = 3.0
 CONNECT_S = 1.0
@@ -53,8 +56,11 @@ class RedisLink:
     runs: server address -> its run id.  `on_connect(address)` is called for each new connection, before its first command.
     """
 
-    def __init__(self, server: RedisServer, *, on_connect: Callable[[str], None] | None = None) -> None:
+    def __init__(self, server: RedisServer, *, on_connect: Callable[[str], None] | None = None,
+                 connect: Connect | None = None) -> None:  # fmt: skip
+        """connect: `redis.Redis` by default."""
         self.server = server
+        self._connect = connect or redis.Redis
         self.runs: dict[str, str] = {}
         self._on_connect = on_connect
         self._clients: dict[str, redis.Redis] = {}
@@ -130,8 +136,8 @@ class RedisLink:
         else:
             host, _, port = address.rpartition(":")
             where = {"host": host, "port": int(port)}
-        return redis.Redis(**options, **where, retry=Retry(NoBackoff(), 0), max_connections=2,
-                           redis_connect_func=lambda connection: self._fetch_run_id(address, connection))  # fmt: skip
+        return self._connect(**options, **where, retry=Retry(NoBackoff(), 0), max_connections=2,
+                             redis_connect_func=lambda connection: self._fetch_run_id(address, connection))  # fmt: skip
 
     def _fetch_run_id(self, address: str, connection: Any) -> None:
         """Ask each new connection for the run id of its server. redis-py reconnects silently, and this covers that too."""

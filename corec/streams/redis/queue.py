@@ -2,11 +2,11 @@
 
 import math
 import struct
-import time
 from collections import deque
 from typing import NamedTuple
 
 from corec._core.wire import HEADER
+from corec.common.clock import MACHINE, Clock
 from corec.streams.base import unpacked_bytes
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import id_ms, id_pair
@@ -30,14 +30,15 @@ class Chunk(NamedTuple):
 class Queue:
     """The read-ahead of one stream: where reading stands, and where taking stands."""
 
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: Position, clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self.position = position  # read position; only the reader's thread moves it
         self.taken = ""  # take position, as `cursor_text`
         before = id_pair(position.id)[0]
         self.reached = before if is_moment(before) else 0  # time (ms) of the entry taken last
         self.behind = True  # whether the server may have more: until a read has reached the end
         self.bytes = self.waiting = 0
-        self.taken_at = time.monotonic()
+        self.taken_at = self._clock.steady_s()
         self.trim_to = ""
         self.length = self.memory = 0  # of the stream on the server, at the last look
         self._chunks: deque[Chunk] = deque()
@@ -71,7 +72,7 @@ class Queue:
         while self._chunks and self._chunks[0].source == source and (not taken or max_bytes > 0) and self.oldest <= until:
             part, max_bytes = self._take_from(self._chunks[0], max_bytes, until)
             taken += part
-        self.taken_at = time.monotonic()
+        self.taken_at = self._clock.steady_s()
         return source, taken
 
     def _take_from(self, chunk: Chunk, max_bytes: int, until: float) -> tuple[list[Row], int]:

@@ -6,13 +6,13 @@ The pipeline takes what was read and never waits for the network. While a server
 import logging
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from redis.exceptions import ResponseError
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.common.trouble import Trouble
 from corec.common.units import MB
@@ -20,7 +20,7 @@ from corec.config.servers import RedisServer
 from corec.errors import StorageError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import BEGINNING, id_pair, payload_of
-from corec.streams.redis.link import BLOCK_MS, RedisLink, explained
+from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink, explained
 from corec.streams.redis.position import Loss, Position, look
 from corec.streams.redis.queue import Chunk, Queue
 from corec.streams.redis.spool import Spool, Spooled
@@ -48,26 +48,26 @@ class RedisReader(RetryingThread):
     """
 
     def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0,
-                 spool: Spool | None = None) -> None:  # fmt: skip
+                 spool: Spool | None = None, clock: Clock = MACHINE, connect: Connect | None = None) -> None:  # fmt: skip
         """keep_bytes: size of a stream below which it is not trimmed.
         spool: where rows of the normal stream go while the pipeline takes none.
         """
-        super().__init__("redis-reader", f"RedisReader-{instance}", log)
+        super().__init__("redis-reader", f"RedisReader-{instance}", log, clock=clock)
         self.spool = spool
         self._newest_spooled = ""  # id of the newest entry in the spool. It stays on Redis, as a proof that the stream is the same
         self._keep_bytes = keep_bytes
-        self._link = RedisLink(server, on_connect=self._connected)
+        self._link = RedisLink(server, on_connect=self._connected, connect=connect)
         self._instance = instance
         self._streams = list(streams)
-        self.queues = [Queue(Position(stream)) for stream in streams]
+        self.queues = [Queue(Position(stream), clock) for stream in streams]
         self.lock = threading.Lock()
         self._connections = 0
         self._checked = -1
         self._look_due = 0.0
         self.ahead_bytes, self.spool_after_s = AHEAD_BYTES, SPOOL_AFTER_S
         self._spool_due = 0.0
-        self._write_trouble = Trouble(log, f"RedisReader-{instance}")
-        self.spool_trouble = Trouble(log, f"Spool-{instance}")
+        self._write_trouble = Trouble(log, f"RedisReader-{instance}", clock=clock)
+        self.spool_trouble = Trouble(log, f"Spool-{instance}", clock=clock)
         self._spool_begins_at = ""  # after a crash: entries on Redis before this id come first, then the spool
         self._started_behind: dict[str, str] = {}  # stream -> id behind which this reader began
         self._count = COUNTS[0]
@@ -81,7 +81,8 @@ class RedisReader(RetryingThread):
     def seek(self, cursor: Mapping[str, str]) -> None:
         """Continue behind the entries of *cursor* (stream -> `cursor_text`). Call it before `start`."""
         for lane, stream in enumerate(self._streams):
-            self.queues[lane] = Queue(Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream))
+            position = Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream)
+            self.queues[lane] = Queue(position, self._clock)
             self._started_behind[stream] = self.queues[lane].position.id
         self._spool_begins_at = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
 
@@ -142,7 +143,7 @@ class RedisReader(RetryingThread):
     def _read(self) -> list[tuple[Queue, list[Row]]]:
         wanted = [queue for queue in self.queues if self._goes_to_spool(queue) or self._has_room(queue)]
         if not wanted:
-            self._stop.wait(SHORT_BLOCK_MS / 1000)
+            self._clock.wait(self._stop, SHORT_BLOCK_MS / 1000)
             return []
         waits = len(wanted) < len(self.queues) or (self.spool is not None and self.spool.waiting)
         block = SHORT_BLOCK_MS if waits else BLOCK_MS
@@ -195,9 +196,9 @@ class RedisReader(RetryingThread):
 
     def _goes_to_spool(self, queue: Queue) -> bool:
         """Whether rows read now go to the spool: the pipeline takes none, or the spool holds older rows."""
-        if self.spool is None or queue is self.queues[0] or self._spool_begins_at or time.monotonic() < self._spool_due:
+        if self.spool is None or queue is self.queues[0] or self._spool_begins_at or self._clock.steady_s() < self._spool_due:
             return False
-        return self.spool.waiting or (queue.bytes >= self.ahead_bytes and time.monotonic() - queue.taken_at > self.spool_after_s)
+        return self.spool.waiting or (queue.bytes >= self.ahead_bytes and self._clock.steady_s() - queue.taken_at > self.spool_after_s)
 
     def _has_room(self, queue: Queue) -> bool:
         """Whether rows read now may go to the queue. Rows in the spool come first."""
@@ -235,7 +236,7 @@ class RedisReader(RetryingThread):
 
     def _spool_failed(self, error: StorageError) -> None:
         self.spool_trouble.failed("entries stay on Redis", error)
-        self._spool_due = time.monotonic() + SPOOL_AGAIN_S
+        self._spool_due = self._clock.steady_s() + SPOOL_AGAIN_S
 
     def _refill(self) -> None:
         """Move spooled rows to the queue, in order, as long as there is room."""
@@ -283,9 +284,9 @@ class RedisReader(RetryingThread):
 
         The exact size of a later gap is computed from these numbers.
         """
-        if time.monotonic() < self._look_due:
+        if self._clock.steady_s() < self._look_due:
             return
-        self._look_due = time.monotonic() + LOOK_S
+        self._look_due = self._clock.steady_s() + LOOK_S
         for queue in self.queues:
             stream = queue.position.stream
             client = self._link.client(stream)
@@ -298,8 +299,8 @@ class RedisReader(RetryingThread):
         info = self._link.client(self._streams[0]).info()
         traffic = info["total_net_input_bytes"] + info["total_net_output_bytes"]
         if self._traffic:
-            self.server["bytes_per_s"] = max(0, traffic - self._traffic[1]) / (time.monotonic() - self._traffic[0])
-        self._traffic = time.monotonic(), traffic
+            self.server["bytes_per_s"] = max(0, traffic - self._traffic[1]) / (self._clock.steady_s() - self._traffic[0])
+        self._traffic = self._clock.steady_s(), traffic
         self.server["ram_bytes"] = info["used_memory"]
 
     def _lost(self, loss: Loss) -> None:

@@ -4,10 +4,10 @@ A client may give an entry any id, and behind a huge id the server counts on fro
 stamp of the id before it, plus the time that has passed since.
 """
 
-import time
 from collections.abc import Iterable
 
-from corec.common.times import MS_FROM, MS_UPTO, wall_ms
+from corec.common.clock import MACHINE, Clock
+from corec.common.times import MS_FROM, MS_UPTO
 from corec.streams.redis.keys import id_ms
 
 
@@ -34,17 +34,18 @@ def stamps_of(ids: Iterable[bytes], stand_in: int | None) -> list[int]:
 class StampClock:
     """The current time of one stream. Between entries it advances by the monotonic clock of this machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self._stamp: int | None = None
         self._noted_at = 0.0
 
     def note(self, id: bytes) -> None:
         """Set the clock by an entry's id, if that is a time."""
         if is_moment(ms := id_ms(id)):
-            self._stamp, self._noted_at = ms, time.monotonic()
+            self._stamp, self._noted_at = ms, self._clock.steady_s()
 
     def stand_in(self) -> int:
         """ms for an entry whose id is not a time. Before the first id that is one, it is this machine's clock."""
         if self._stamp is None:
-            return wall_ms()
-        return self._stamp + round(1000 * (time.monotonic() - self._noted_at))
+            return self._clock.wall_ms()
+        return self._stamp + round(1000 * (self._clock.steady_s() - self._noted_at))

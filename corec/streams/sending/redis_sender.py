@@ -9,7 +9,6 @@ Of several masters, those that can be reached do not wait for the others.
 import logging
 import secrets
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -18,13 +17,14 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, WatchError
 
+from corec.common.clock import MACHINE, Clock
 from corec.common.trouble import Trouble
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.engine.producer_marks import Account
 from corec.streams.redis.accounts import read_account
 from corec.streams.redis.keys import FIELD, id_pair, life_key, shard_of
-from corec.streams.redis.link import RedisLink, explained
+from corec.streams.redis.link import Connect, RedisLink, explained
 from corec.streams.redis.position import has, look
 from corec.streams.sending.carrier import Carrier
 from corec.streams.sending.receipt import ProducerPart
@@ -46,14 +46,16 @@ AGAIN_S, AGAIN_FACTOR = 0.1, 4.0
 class RedisSender(Carrier):
     """One thread between the unsent batches and the server."""
 
-    def __init__(self, server: RedisServer, unsent: Unsent, *, instance: str = "corec1") -> None:
-        super().__init__(unsent, thread="redis-sender", instance=instance, log=log)
-        self._link = RedisLink(server, on_connect=self._connected)
-        self._account_link, self._account_lock = RedisLink(server), threading.Lock()
+    def __init__(self, server: RedisServer, unsent: Unsent, *, instance: str = "corec1", clock: Clock = MACHINE,
+                 connect: Connect | None = None) -> None:  # fmt: skip
+        super().__init__(unsent, thread="redis-sender", instance=instance, log=log, clock=clock)
+        self._link = RedisLink(server, on_connect=self._connected, connect=connect)
+        self._account_link, self._account_lock = RedisLink(server, connect=connect), threading.Lock()
         self._bound = server.max_mb * MB
         self._sent = SentBatches(unsent.done)
         self._away: dict[str, float] = {}  # address of a master that is away -> when to try it again
-        self._masters_trouble = Trouble(log, f"Sender-{instance}", meanwhile="its batches wait in the tail, and others go on")
+        self._masters_trouble = Trouble(log, f"Sender-{instance}", meanwhile="its batches wait in the tail, and others go on",
+                                      clock=clock)  # fmt: skip
         self._connections = 0
         self._checked = -1
         self._sending = False
@@ -62,6 +64,7 @@ class RedisSender(Carrier):
         self._look_due = 0.0
         self._sizes: dict[str, tuple[float, int]] = {}
         self.full = ""
+        self._idle = False  # whether the last round found nothing to send
 
     def stats(self) -> SenderStats:
         """A full stream, and one of several masters that is away, count as a problem too."""
@@ -85,14 +88,15 @@ class RedisSender(Carrier):
 
     def wait_sent(self, upto: int, timeout: float | None) -> bool:
         """Also wait for one look at the server after that: a stream that was emptied meanwhile has nothing."""
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else self._clock.steady_s() + timeout
         if not super().wait_sent(upto, timeout):
             return False
         with self._progress:
             looks, self._look_due = self._looks, 0.0
             self._wake.set()
-            left = None if end is None else max(0.0, end - time.monotonic())
-            return self._progress.wait_for(lambda: self._unsent.done >= upto or (self._sent_upto() >= upto and self._looks > looks), left)
+            left = None if end is None else max(0.0, end - self._clock.steady_s())
+            return self._clock.wait_for(
+                self._progress, lambda: self._unsent.done >= upto or (self._sent_upto() >= upto and self._looks > looks), left)  # fmt: skip
 
     def _end(self) -> None:
         self._link.close()
@@ -106,25 +110,26 @@ class RedisSender(Carrier):
         if self._sending:
             raise RedisConnectionError("the connection was lost, and another is looked at first")
 
-    def _pass(self) -> None:
+    def _pass(self) -> float:
         with self._link.errors("take batches"):
             taken = self._work()
         if taken:
             self._recovered(f"Redis at {self._link.server.address} answers again")
+        return IDLE_S if self._idle else 0.0
 
     def _work(self) -> bool:
         """One round. False while batches wait that the server was not given: it may still refuse them."""
+        self._idle = False
         if self._checked != self._connections:
             self._check()
-        elif time.monotonic() >= self._look_due:
+        elif self._clock.steady_s() >= self._look_due:
             self._look()
         if self._unsent.crowded:  # room for new batches matters more than safety from a server that loses its memory
             self._drop(self._sent_upto())
         held = self._send_held()
         batches = self._unsent.read(self._sent.position, SEND_BYTES)
         if not batches:
-            if held is None:
-                self._rest(IDLE_S)
+            self._idle = held is None
             return held is not False
         return bool(self._send(batches) and held is not False or self.full)
 
@@ -141,11 +146,11 @@ class RedisSender(Carrier):
 
     def _look(self) -> None:
         """Drop batches that nodes have committed. Where the server lost batches of a shard, send all its uncommitted ones again."""
-        self._look_due = time.monotonic() + LOOK_S
+        self._look_due = self._clock.steady_s() + LOOK_S
         lost: list[str] = []
         again = 0
         for shard in {*self._lives, *self._sent.shards, *self._sent.held}:
-            if time.monotonic() < self._away.get(self._link.address_of(life_key(shard)), 0.0):
+            if self._clock.steady_s() < self._away.get(self._link.address_of(life_key(shard)), 0.0):
                 continue
             with self._reaching(shard):
                 gone = self._look_at(shard)
@@ -159,7 +164,7 @@ class RedisSender(Carrier):
         self._drop(self._sent.committed_upto)
         with self._progress:
             self._looks += 1
-            self._progress.notify_all()
+            self._moved()
 
     def _look_at(self, shard: str) -> list[str]:
         """Forget what nodes have committed of a shard; returns the streams that the server lost batches of.
@@ -181,7 +186,7 @@ class RedisSender(Carrier):
     @contextmanager
     def _reaching(self, shard: str) -> Iterator[None]:
         """Where one of several masters fails, note it and go on: its shards wait, others do not."""
-        address, began = self._link.address_of(life_key(shard)), time.monotonic()
+        address, began = self._link.address_of(life_key(shard)), self._clock.steady_s()
         try:
             yield
         except (RedisError, OSError) as error:
@@ -190,7 +195,7 @@ class RedisSender(Carrier):
             self._masters_trouble.failed("", explained(error, self._link.server, f"take batches of {shard} at {address}"))
             self._sent.hold(shard, self._sent.position)
             self._link.leave(address)
-            self._away[address] = time.monotonic() + max(AGAIN_S, AGAIN_FACTOR * (time.monotonic() - began))
+            self._away[address] = self._clock.steady_s() + max(AGAIN_S, AGAIN_FACTOR * (self._clock.steady_s() - began))
 
     def _reached(self, shard: str) -> None:
         """Note that the master of a shard answers, and forget those that are no masters any more."""
@@ -215,7 +220,7 @@ class RedisSender(Carrier):
             if sent:
                 with self._progress:
                     self._sent.caught_up(shard, batches[-1].offset if batches else self._sent.position)
-                    self._progress.notify_all()
+                    self._moved()
             some = True
         return some
 
@@ -259,7 +264,7 @@ class RedisSender(Carrier):
                 return False
             with self._progress:
                 self._sent.position = part[-1].offset
-                self._progress.notify_all()
+                self._moved()
         return True
 
     def _send_part(self, shard: str, part: list[UnsentBatch]) -> bool | None:
@@ -315,12 +320,12 @@ class RedisSender(Carrier):
         """Whether the streams are below their bound. Otherwise unsent batches pile up here, and `publish` gets no room."""
         for stream in {batch.stream for batch in batches}:
             asked, size = self._sizes.get(stream, (0.0, 0))
-            if time.monotonic() - asked > SIZE_S:
+            if self._clock.steady_s() - asked > SIZE_S:
                 size = self._link.client(stream).memory_usage(stream, samples=8) or 0
-                self._sizes[stream] = time.monotonic(), size
+                self._sizes[stream] = self._clock.steady_s(), size
             if size > self._bound:
                 self.full = f"{stream} takes {size // MB} MB, redis_config.max_mb allows {self._bound // MB} MB: no node reads as fast"
-                self._stop.wait(SIZE_S)
+                self._clock.wait(self._stop, SIZE_S)
                 return False
         self.full = ""
         return True

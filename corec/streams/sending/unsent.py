@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corec._core.wire import FRAME_BYTES, pack_envelope
-from corec.common.clock import MACHINE
+from corec.common.clock import MACHINE, Clock
 from corec.common.file_lock import FileLock
 from corec.common.trouble import Trouble
 from corec.errors import FolderInUse, StorageError
@@ -81,7 +81,7 @@ class Unsent:
     """The folder of one sender, locked while it is open."""
 
     def __init__(self, folder: Path, name: str, *, max_bytes: int, on_commit: Callable[[int], None],
-                 epoch: int | None = None, instance: str = "corec1") -> None:
+                 epoch: int | None = None, instance: str = "corec1", clock: Clock = MACHINE) -> None:
         """epoch: distinguishes one run of the sender from the next; taken from the clock by default.
 
         FolderInUse when another process has the folder open.
@@ -91,14 +91,14 @@ class Unsent:
             make_private(self._folder)
         self._folder_lock = self._take_lock()
         self._lock = threading.Lock()  # a batch gets its number and its offset together
-        self._epoch = MACHINE.wall_us() if epoch is None else epoch
+        self._epoch = clock.wall_us() if epoch is None else epoch
         self._numbers: dict[str, BatchNumbers] = {}
         self.done = self._read_position()
         self.journal = Journal(self._folder, floor=self.done, max_bytes=max_bytes, instance=instance)
-        self._clock = JournalClock(self._folder / CLOCK)
-        self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance, stamp=self._clock.now)
+        self._clock = JournalClock(self._folder / CLOCK, clock)
+        self.committer = GroupCommitter(self.journal, on_commit=on_commit, instance=instance, stamp=self._clock.now, clock=clock)
         self.done = max(self.done, self.journal.first - 1)
-        self.trouble = Trouble(log, f"Tail-{instance}")
+        self.trouble = Trouble(log, f"Tail-{instance}", clock=clock)
 
     def put(self, part: StreamPart, time_ms: int) -> "Future[int]":
         """Number a batch and write it; the future resolves to its offset once it is durable."""
