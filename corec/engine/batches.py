@@ -78,10 +78,10 @@ def _split_by_time(state: EngineState, batch: Envelope, frames: bytes, offsets: 
     state.count("skew", int(len(rows) - possible.sum()))
     aside = PutAside(int(times[~possible][0]), arrival, rows[~possible].tobytes(), "skew")
     return AcceptedReadings(time, rows[possible].tobytes(), None if offsets is None else offsets[possible], [aside],
-                            _refused(batch, state.arena.tick, times, rows, ~possible))  # fmt: skip
+                            _refused(batch, times, rows, ~possible))  # fmt: skip
 
 
-def _refused(batch: Envelope, tick: int, times: np.ndarray, rows: np.ndarray, which: np.ndarray) -> RefusedBatch:
-    """The readings of a batch that are refused; which: bool[n]."""
+def _refused(batch: Envelope, times: np.ndarray, rows: np.ndarray, which: np.ndarray) -> RefusedBatch:
+    """The readings of a batch that are refused; which: bool[n].  Its tick is not known yet."""
     offsets = (times[which] - batch.time).astype(np.int32)
-    return RefusedBatch(batch.producer, batch.epoch, tick, batch.age, batch.time, offsets, rows[which].tobytes())
+    return RefusedBatch(batch.producer, batch.epoch, 0, batch.age, batch.time, offsets, rows[which].tobytes())

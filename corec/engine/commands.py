@@ -70,7 +70,7 @@ def _advance(turn: OpenTurn, command: Mapping[str, Any]) -> None:
 
 
 def _set_clock(turn: OpenTurn, command: Mapping[str, Any]) -> None:
-    turn.set_clock(command["to"], command["offset"], command.get("anchor", 0))
+    turn.set_clock(command["to"], command["offset"], command.get("anchor", 0), command.get("was"))
 
 
 def _finish(turn: OpenTurn, command: Mapping[str, Any]) -> None:

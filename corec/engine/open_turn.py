@@ -80,7 +80,7 @@ class OpenTurn:
         self._advance_for_batch(arrival)
         self._aside += accepted.aside
         if accepted.refused:
-            self.state.refused.keep(accepted.refused)
+            self.state.refused.keep(accepted.refused._replace(tick=self.state.arena.tick))
         if len(accepted.frames):
             self._fold_in_order(accepted.time, accepted.frames, accepted.offsets)
 
@@ -174,15 +174,17 @@ class OpenTurn:
         if step and state.intervals:
             self.step([entry for entry, interval in state.intervals.items() if now - state.stepped_at.get(entry, 0) >= interval])
 
-    def set_clock(self, to: int, offset: int = 0, anchor: int = 0) -> None:
+    def set_clock(self, to: int, offset: int = 0, anchor: int = 0, was: int | None = None) -> None:
         """Set the clock to *to* ms, also back; from now on it is the log's stamp, which has this *anchor*, and *offset* (ms).
 
+        was: what it would be without the step, where it has followed that already; for the history.
         What is open closes where time goes back.  Silence, repairs and intervals know nothing of it.  What was refused for its
         time because the clock was wrong is folded.
         """
         state, arena = self.state, self.state.arena
-        if arena.clock and abs(to - arena.clock) > STEP_MS:
-            self.note([Event(min(to, arena.clock), EVERY_BLOCK, "clock", reason=f"set from {iso(arena.clock)[:-4]} to {iso(to)[:-4]}")])
+        was = arena.clock if was is None else was
+        if was and abs(to - was) > STEP_MS:
+            self.note([Event(min(to, was), EVERY_BLOCK, "clock", reason=f"set from {iso(was)[:-4]} to {iso(to)[:-4]}")])
         if to < arena.clock:
             self._close_windows(LATEST_TIME)
         state.stepped_at = {entry: at + to - arena.clock for entry, at in state.stepped_at.items()}

@@ -20,6 +20,7 @@ from corec.streams.redis.bare_stream import Routed, route
 from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, id_pair, normal_stream, payload_of, shard_key
 from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink
 from corec.streams.redis.position import Position
+from corec.streams.redis.stamps import ServerClock
 from corec.streams.sending.routing import Routing
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Router(RetryingThread):
         self._done: deque[tuple[float, str]] = deque()
         self._connections, self._checked = 0, -1
         self._look_due = 0.0
-        self._server_time = (0, 0.0)  # ms by the server's clock, and by this process's monotonic one (s)
+        self._server_clock = ServerClock(clock)
 
     def _connected(self, address: str) -> None:
         self._connections += 1
@@ -106,7 +107,7 @@ class Router(RetryingThread):
     def _look(self) -> None:
         """Log a loss where the bare stream was emptied or replaced."""
         self._look_due = self._clock.steady_s() + LOOK_S
-        self._server_time = self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000, self._clock.steady_s()
+        self._server_clock.note(self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000)
         loss = self._position.compare(self._link.client(BARE_STREAM), self._link.run_of(BARE_STREAM))
         if loss:
             log.error("[Router-%s] %s", self._instance, loss)
@@ -133,7 +134,7 @@ class Router(RetryingThread):
         newest = rows[-1][0].decode()
         epoch = int(self._link.run_of(BARE_STREAM)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
-        for routed in self._routed(rows, epoch, self._server_ms()):
+        for routed in self._routed(rows, epoch, self._server_clock.now()):
             by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):
@@ -141,11 +142,6 @@ class Router(RetryingThread):
                 return
         self._position.advance(newest, len(rows))
         self._done.append((self._clock.steady_s(), newest))
-
-    def _server_ms(self) -> int:
-        """Now, ms, by the clock of the server that gives the entries of the bare stream their ids."""
-        given, at = self._server_time
-        return given + round(1000 * (self._clock.steady_s() - at))
 
     def _routed(self, rows: list[Row], epoch: int, now: int) -> list[Routed]:
         """*rows* as batches of shards.  A row at which a bug makes routing fail goes to the first shard as it came."""

@@ -199,8 +199,7 @@ class Pipeline:
         self.passes += 1
         self.flash.look()
         if began >= self._look_at_clock:
-            self._look_at_clock = began + LOOK_AT_CLOCK_S
-            self._correct_clock()
+            self._correct_clock(began)
         self._take_in()
         self._tick_if_quiet(began)
         if self._turn_is_over(began):
@@ -290,7 +289,9 @@ class Pipeline:
         at_once = first or self._urgent or bool(self._applied) or self.engine.has_alerts or self._out.due
         return at_once or now >= self._due() or self._turn_bytes >= self._most_bytes
 
-    def _correct_clock(self) -> None:
+    def _correct_clock(self, now: float) -> None:
+        if self._intake.anchor is not None:
+            self._look_at_clock = now + LOOK_AT_CLOCK_S
         if not self.stopping and (self._correction is None or self._correction.done()) and (command := self.arrival.correction()):
             self._correction = self.command(command)
 

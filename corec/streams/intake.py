@@ -44,10 +44,13 @@ class Intake(Protocol):
 
     @property
     def anchor(self) -> int | None:
-        """What this machine's clock adds for a stamp (ms), another at each start of the machine; None: another machine gives the stamps.
+        """ms of the stamps before the boot clock of this machine, another one at each start of it.
 
-        A step of the wall clock is to be followed where it is not None.
+        On a server it is another one also when the server's clock was set; None before a first look at that.
         """
+
+    def server_ms(self) -> int | None:
+        """The clock (ms) of the server that gives the stamps; None where this machine gives them, or before a first look."""
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         """Go on behind *offset*; *cursor* is what the engine kept of the last `note`."""
@@ -79,6 +82,9 @@ class JournalIntake:
 
     def stamp_now(self) -> int:
         return self._stamp()
+
+    def server_ms(self) -> None:
+        return None
 
     @property
     def pending(self) -> int:

@@ -3,8 +3,6 @@ import pytest
 
 from corec.common.clock import Clock
 from corec.publish import Publisher
-from corec.streams.journal.clock import JournalClock
-from corec.streams.sending import unsent
 from tests.support.nodes import now_ms, readings, running, small, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
@@ -18,9 +16,8 @@ AWAY = [(2, 60), (2, DAY_S), (48, DAY_S)]
 class TailClock(Clock):
     """The clocks of a publisher's machine: *ahead* (ms) of the real ones; *boot* names the machine's start."""
 
-    def __init__(self, monkeypatch, ahead):
+    def __init__(self, ahead):
         self.ahead, self.boot = ahead, "1"
-        monkeypatch.setattr(unsent, "JournalClock", lambda file: JournalClock(file, self))
 
     def wall_ms(self):
         return super().wall_ms() + self.ahead
@@ -39,12 +36,12 @@ def all_taken(publisher):
 
 @pytest.mark.parametrize(("hours", "max_skew"), AWAY)
 @pytest.mark.parametrize("started_again", [False, True])
-def test_a_durable_tail_whose_node_was_away(tmp_path, monkeypatch, hours, max_skew, started_again):
+def test_a_durable_tail_whose_node_was_away(tmp_path, hours, max_skew, started_again):
     # Given a publisher that took readings for ten seconds while no node ran, hours ago
     config = small(max_skew=max_skew)
-    clock = TailClock(monkeypatch, -hours * HOUR_MS)
+    clock = TailClock(-hours * HOUR_MS)
     began = now_ms() - hours * HOUR_MS
-    publisher = Publisher(config, name="gate", data=tmp_path)
+    publisher = Publisher(config, name="gate", data=tmp_path, clock=clock)
     for second in range(10):
         publisher.publish(readings(range(100)), time=began - 1000 * second)
     if started_again:
@@ -53,7 +50,7 @@ def test_a_durable_tail_whose_node_was_away(tmp_path, monkeypatch, hours, max_sk
     # When the node runs at last
     clock.ahead = 0
     if started_again:
-        publisher = Publisher(config, name="gate", data=tmp_path)
+        publisher = Publisher(config, name="gate", data=tmp_path, clock=clock)
     with running(config, tmp_path) as nucleus, publisher:
         # Then all 1,000 count
         assert until(lambda: nucleus.store.state.ledger.get("in") == 1000)
@@ -63,12 +60,12 @@ def test_a_durable_tail_whose_node_was_away(tmp_path, monkeypatch, hours, max_sk
 
 
 @pytest.mark.parametrize(("hours", "max_skew"), AWAY)
-def test_a_durable_tail_whose_redis_was_away(own_redis, tmp_path, monkeypatch, hours, max_skew):
+def test_a_durable_tail_whose_redis_was_away(own_redis, tmp_path, hours, max_skew):
     # Given a publisher that took readings for ten seconds while no Redis answered, hours ago
     config = small(max_skew=max_skew, redis_config=own_redis.section)
-    clock = TailClock(monkeypatch, -hours * HOUR_MS)
+    clock = TailClock(-hours * HOUR_MS)
     own_redis.stop()
-    publisher = Publisher(config, name="gate", data=tmp_path)
+    publisher = Publisher(config, name="gate", data=tmp_path, clock=clock)
     for second in range(10):
         publisher.publish(readings(range(100)), time=now_ms() - hours * HOUR_MS - 1000 * second)
     # When it answers at last
@@ -81,15 +78,15 @@ def test_a_durable_tail_whose_redis_was_away(own_redis, tmp_path, monkeypatch, h
         assert (ledger["in"] - ledger["rejected_repeated"], ledger["rejected_skew"], ledger["late"]) == (1000, 0, 0), ledger
 
 
-def test_a_tail_whose_wall_clock_went_back_over_a_start_of_its_machine(tmp_path, monkeypatch):
+def test_a_tail_whose_wall_clock_went_back_over_a_start_of_its_machine(tmp_path):
     # Given a publisher whose machine starts again with a clock an hour behind
-    clock, config = TailClock(monkeypatch, 0), small()
-    with Publisher(config, name="gate", data=tmp_path) as publisher:
+    clock, config = TailClock(0), small()
+    with Publisher(config, name="gate", data=tmp_path, clock=clock) as publisher:
         publisher.publish(readings([1]), time=now_ms())
         publisher.close(0)
     clock.ahead, clock.boot = -HOUR_MS, "2"
     # Then what waited has no age instead of a negative one, and counts
-    with running(config, tmp_path) as nucleus, Publisher(config, name="gate", data=tmp_path):
+    with running(config, tmp_path) as nucleus, Publisher(config, name="gate", data=tmp_path, clock=clock):
         assert until(lambda: nucleus.store.state.ledger.get("stored") == 1), nucleus.store.state
 
 

@@ -13,6 +13,7 @@ from corec.streams.intake import JournalIntake
 from corec.streams.journal import Journal
 from corec.streams.redis.position import Position
 from corec.streams.redis.queue import Chunk, Queue
+from corec.streams.redis.stamps import ServerClock
 from tests.support.nodes import now_ms, readings, running, small, until
 
 READINGS = 200_000
@@ -49,7 +50,7 @@ def test_journal_is_read_by_what_it_unpacks_to(tmp_path):
 
 def test_redis_rows_are_taken_by_what_they_unpack_to():
     # Given rows that were read ahead, of the stream and of the spool
-    queue = Queue(Position("s"))
+    queue = Queue(Position("s"), ServerClock())
     for source in ("s", "spool:1"):
         rows = deque((f"{1_700_000_000_000 + n}-0".encode(), envelope) for n, envelope in enumerate(LARGE))
         queue.add(Chunk(rows, 0, "run", source))

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from corec._core.wire import FRAME_BYTES, HEADER, MAGIC, OFFSETS, VERSION, crc32c
+from corec.common.times import MS_UPTO
 from corec.streams.age import aged
 from corec.streams.base import Entry
 from corec.streams.reach import runs_in_reach
@@ -15,15 +16,15 @@ from corec.streams.redis.stamps import stamps_of
 Row = tuple[bytes, bytes]  # an entry's id and payload
 
 
-def as_entries(rows: Sequence[Row], offset: int, stand_in: int | None = None) -> Iterator[Entry]:
+def as_entries(rows: Sequence[Row], offset: int, stand_in: int | None = None, upto: float = MS_UPTO) -> Iterator[Entry]:
     """Rows of one stream, in order, as log entries behind *offset*.
 
     Neighbouring bare frames become one batch, as far as their times fit into one envelope.
-    stand_in: see `stamps_of`.
+    stand_in, upto: see `stamps_of`.
     """
     bare: list[bytes] = []
     times: list[int] = []
-    for (_, payload), stamp in zip(rows, stamps_of((id for id, _ in rows), stand_in), strict=True):
+    for (_, payload), stamp in zip(rows, stamps_of((id for id, _ in rows), stand_in, upto), strict=True):
         if len(payload) == FRAME_BYTES:
             bare.append(payload)
             times.append(stamp)

@@ -12,6 +12,7 @@ import numpy as np
 
 from corec._core.wire import FRAME_BYTES, Envelope, pack_envelope, unpack_envelope
 from corec.engine.batches import LAST_SEQUENCE
+from corec.engine.open_turn import STEP_MS
 from corec.engine.producer_marks import ORDER_NUMBERS
 from corec.errors import DamagedBatch
 from corec.streams.age import aged
@@ -56,11 +57,11 @@ def route(rows: Iterable[Row], routing: Routing, epoch: int, now: int) -> Iterat
     """Rows of `corec:in`, in order, as batches for the shards.
 
     epoch: identifies the life of the server, because a new one may give the same ids again.
-    now: ms by the clock that gives the ids. How long entries waited adds to the age of their batches; ids that are no times waited
-    for none.
+    now: ms by the clock that gives the ids. How long entries waited adds to the age of their batches; ids that are no times, or ahead of
+    it, waited for none.
     """
     rows = list(rows)
-    stamps = stamps_of((id for id, _ in rows), now)
+    stamps = stamps_of((id for id, _ in rows), now, now + STEP_MS)
     for is_bare, group in groupby(zip(rows, stamps, strict=True), lambda each: len(each[0][1]) == FRAME_BYTES):
         if is_bare:
             yield from _bare([Bare(id, frame, number_of(id, epoch), stamp) for (id, frame), stamp in group], routing, now)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from corec._core.wire import FRAME_BYTES
 from corec.common.clock import MACHINE, Clock
+from corec.common.times import MS_FROM
 from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import ServerAway, ServerError
@@ -18,7 +19,7 @@ from corec.streams.redis.link import Connect, RedisLink
 from corec.streams.redis.position import Loss
 from corec.streams.redis.reader import RedisReader
 from corec.streams.redis.spool import PREFIX, Spool
-from corec.streams.redis.stamps import StampClock, is_moment
+from corec.streams.redis.stamps import ServerClock
 
 if TYPE_CHECKING:
     from corec.storage.base import TurnRecord
@@ -37,7 +38,7 @@ WAIT_S = 0.1
 #: A server that answers nothing for this long is away.
 WITHIN_S = 1.0
 
-#: [stream, first id, last id, number of entries] read in sequence; with ids that are not times also the stand-in in ms.
+#: [stream, first id, last id, number of entries] read in sequence; with ids that are not times also `stand_in` and `upto` of `stamps_of`.
 Run = list[Any]
 
 
@@ -53,15 +54,15 @@ class RedisIntake:
         """
         self.streams = (fast_stream(shard), normal_stream(shard))
         kept = min(keep_bytes, server.max_mb << 19)  # at most half of its bound, or senders would wait for ever
-        self.reader = RedisReader(server, self.streams, instance, keep_bytes=kept, spool=spool, clock=clock, connect=connect)
+        self._server_clock = ServerClock(clock)
+        self.reader = RedisReader(server, self.streams, instance, server_clock=self._server_clock, keep_bytes=kept, spool=spool,
+                                  clock=clock, connect=connect)  # fmt: skip
         self.offset = 0
         self._lead_ms = 1000 * min(lead_s, MOST_LEAD_S)
         self._server, self._instance, self._given_up = server, instance, given_up
         self._clock, self._connect = clock, connect
         self._runs: list[Run] = []
-        self._anchor: int | None = None  # ms: what is to be added to the monotonic clock to get the server's stamps
         self._joins = False  # the last run may be extended: it does not end with a bare frame
-        self._clocks = [StampClock(clock), StampClock(clock)]
         self._noted_losses = 0
         self._cursor: dict[str, str] = {}
         self._read_positions: deque[tuple[int, dict[str, str]]] = deque()  # offset -> cursor, for trimming
@@ -109,11 +110,15 @@ class RedisIntake:
         if self.losses:
             lost()
 
-    anchor = None
-
     def stamp_now(self) -> int | None:
-        """By the newest entry that came and the time since: the server's clock, whatever this machine's says."""
-        return None if self._anchor is None else self._anchor + round(self._clock.steady_s() * 1000)
+        return self._server_clock.now()
+
+    def server_ms(self) -> int | None:
+        return self._server_clock.now()
+
+    @property
+    def anchor(self) -> int | None:
+        return self._server_clock.anchor
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self.offset, self._replay = offset, None
@@ -191,30 +196,24 @@ class RedisIntake:
     def _entries_of(self, lane: int, source: str, rows: list[Row]) -> list[Entry]:
         if not rows:
             return []
-        stand_in = self._stand_in(lane, rows)
+        stand_in = self._stand_in(rows)
         entries = list(as_entries(rows, self.offset, *stand_in))
         plain = len(entries) == len(rows) and min(len(payload) for _, payload in rows) > FRAME_BYTES
         self._note_run(source, rows, plain and not stand_in, stand_in)
         self._cursor[self.streams[lane]] = self.reader.queues[lane].taken
         self.offset += len(rows)
-        if entries:
-            newest = max(entry.arrival for entry in entries) - round(self._clock.steady_s() * 1000)
-            self._anchor = newest if self._anchor is None else max(self._anchor, newest)
         return entries
 
-    def _stand_in(self, lane: int, rows: list[Row]) -> list[int]:
-        """[ms] that stands in for ids that are not times; [] where all ids are times.
+    def _stand_in(self, rows: list[Row]) -> list[float]:
+        """[stand_in, upto] of `stamps_of`; [] where all ids are times.
 
-        The turn record keeps it, so that a replay uses the same value.
+        The turn record keeps them, so that a replay uses the same values.
         """
-        clock = self._clocks[lane]
-        all_are = is_moment(id_ms(rows[0][0])) and is_moment(id_ms(rows[-1][0]))  # ids grow
-        found = [] if all_are else [clock.stand_in()]
-        for id, _ in rows if found else rows[-1:]:
-            clock.note(id)
-        return found
+        upto = self._server_clock.upto()
+        all_are = id_ms(rows[0][0]) >= MS_FROM and id_ms(rows[-1][0]) < upto  # ids grow
+        return [] if all_are else [self._server_clock.stand_in(), upto]
 
-    def _note_run(self, stream: str, rows: list[Row], plain: bool, stand_in: list[int]) -> None:
+    def _note_run(self, stream: str, rows: list[Row], plain: bool, stand_in: list[float]) -> None:
         """Add *rows* to the runs of the turn record.
 
         A run with bare frames is never joined with its neighbour: a replay has to gather the same batches.

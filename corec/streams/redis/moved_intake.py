@@ -55,10 +55,15 @@ class MovedIntake:
     def listen(self, accepted: Callable[[bool], None], lost: Callable[[], Any]) -> None:
         self._new.listen(accepted, lost)
 
-    anchor = None
+    @property
+    def anchor(self) -> int | None:
+        return self._new.anchor
 
     def stamp_now(self) -> int | None:
         return self._new.stamp_now()
+
+    def server_ms(self) -> int | None:
+        return self._new.server_ms()
 
     def seek(self, offset: int, cursor: dict[str, str]) -> None:
         self._old.seek(min(offset, self._last), cursor)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from corec._core.wire import HEADER
 from corec.common.clock import MACHINE, Clock
+from corec.common.times import MS_FROM
 from corec.streams.base import unpacked_bytes
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import id_ms, id_pair
 from corec.streams.redis.position import Position, cursor_text
-from corec.streams.redis.stamps import is_moment
+from corec.streams.redis.stamps import ServerClock
 
 #: Position of the time in the header of an envelope (docs/formats.md).
 TIME_AT = 32
@@ -30,12 +31,13 @@ class Chunk(NamedTuple):
 class Queue:
     """The read-ahead of one stream: where reading stands, and where taking stands."""
 
-    def __init__(self, position: Position, clock: Clock = MACHINE) -> None:
+    def __init__(self, position: Position, server_clock: ServerClock, clock: Clock = MACHINE) -> None:
+        self._server_clock = server_clock
         self._clock = clock
         self.position = position  # read position; only the reader's thread moves it
         self.taken = ""  # take position, as `cursor_text`
         before = id_pair(position.id)[0]
-        self.reached = before if is_moment(before) else 0  # time (ms) of the entry taken last
+        self.reached = before if self._is_time(before) else 0  # time (ms) of the entry taken last
         self.behind = True  # whether the server may have more: until a read has reached the end
         self.bytes = self.waiting = 0
         self.taken_at = self._clock.steady_s()
@@ -95,6 +97,9 @@ class Queue:
         """Time of a row in ms: that of its batch, but not later than its arrival. A bare frame has only its arrival."""
         id, payload = row
         arrival = id_ms(id)
-        if not is_moment(arrival):
+        if not self._is_time(arrival):
             arrival = self.reached
         return min(arrival, _TIME.unpack_from(payload, TIME_AT)[0]) if len(payload) >= HEADER.size else arrival
+
+    def _is_time(self, ms: int) -> bool:
+        return MS_FROM <= ms < self._server_clock.upto()

@@ -19,11 +19,12 @@ from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import StorageError
 from corec.streams.redis.bare_frames import Row
-from corec.streams.redis.keys import BEGINNING, id_pair, payload_of
+from corec.streams.redis.keys import BEGINNING, id_ms, id_pair, payload_of
 from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink, explained
 from corec.streams.redis.position import Loss, Position, look
 from corec.streams.redis.queue import Chunk, Queue
 from corec.streams.redis.spool import Spool, Spooled
+from corec.streams.redis.stamps import ServerClock
 
 log = logging.getLogger("corec.streams.redis_reader")
 
@@ -37,6 +38,8 @@ SHORT_BLOCK_MS = 5
 #: Seconds without a take, with a full read-ahead, after which rows go to the spool: the store commits no turns.
 SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
+#: Ids ahead of the server's clock have it looked at again, but only so many ms after the last look.
+CLOCK_AGAIN_MS = 100
 #: Seconds until the next try after the spool could not be written.
 SPOOL_AGAIN_S = 1.0
 
@@ -47,9 +50,10 @@ class RedisReader(RetryingThread):
     Rows that were read ahead and not taken are read again by the next start.
     """
 
-    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, keep_bytes: int = 0,
+    def __init__(self, server: RedisServer, streams: Sequence[str], instance: str, *, server_clock: ServerClock, keep_bytes: int = 0,
                  spool: Spool | None = None, clock: Clock = MACHINE, connect: Connect | None = None) -> None:  # fmt: skip
-        """keep_bytes: size of a stream below which it is not trimmed.
+        """server_clock: set by what the server says.
+        keep_bytes: size of a stream below which it is not trimmed.
         spool: where rows of the normal stream go while the pipeline takes none.
         """
         super().__init__("redis-reader", f"RedisReader-{instance}", log, clock=clock)
@@ -59,7 +63,8 @@ class RedisReader(RetryingThread):
         self._link = RedisLink(server, on_connect=self._connected, connect=connect)
         self._instance = instance
         self._streams = list(streams)
-        self.queues = [Queue(Position(stream), clock) for stream in streams]
+        self._server_clock = server_clock
+        self.queues = [Queue(Position(stream), server_clock, clock) for stream in streams]
         self.lock = threading.Lock()
         self._connections = 0
         self._checked = -1
@@ -82,7 +87,7 @@ class RedisReader(RetryingThread):
         """Continue behind the entries of *cursor* (stream -> `cursor_text`). Call it before `start`."""
         for lane, stream in enumerate(self._streams):
             position = Position.parse(stream, cursor[stream]) if stream in cursor else Position(stream)
-            self.queues[lane] = Queue(position, self._clock)
+            self.queues[lane] = Queue(position, self._server_clock, self._clock)
             self._started_behind[stream] = self.queues[lane].position.id
         self._spool_begins_at = self.spool.first_behind(self.queues[-1].position.id) if self.spool else ""
 
@@ -121,6 +126,7 @@ class RedisReader(RetryingThread):
         self._look()
         self._refill()
         rows = self._read()
+        self._look_at_clock(rows)
         if self._checked == self._connections:  # else the connection was made anew on the way: what it gave may be of another life
             self._distribute(rows)
 
@@ -297,11 +303,18 @@ class RedisReader(RetryingThread):
             queue.length, queue.position.added = (life.length, life.added) if life else (0, None)
             queue.position.remember()
         info = self._link.client(self._streams[0]).info()
+        self._server_clock.note(info["server_time_usec"] // 1000)
         traffic = info["total_net_input_bytes"] + info["total_net_output_bytes"]
         if self._traffic:
             self.server["bytes_per_s"] = max(0, traffic - self._traffic[1]) / (self._clock.steady_s() - self._traffic[0])
         self._traffic = self._clock.steady_s(), traffic
         self.server["ram_bytes"] = info["used_memory"]
+
+    def _look_at_clock(self, found: list[tuple[Queue, list[Row]]]) -> None:
+        """Look whether the server's clock was set, where ids that were read are ahead of it."""
+        newest = max((id_ms(rows[-1][0]) for _, rows in found if rows), default=0)
+        if newest >= self._server_clock.upto() and self._server_clock.age_ms >= CLOCK_AGAIN_MS:
+            self._server_clock.note(self._link.client(self._streams[0]).info("server")["server_time_usec"] // 1000)
 
     def _lost(self, loss: Loss) -> None:
         self.losses.append(loss)

@@ -1,51 +1,63 @@
 """Arrival times of entries, from their ids.
 
-A client may give an entry any id, and behind a huge id the server counts on from there. An id that is not a time gets the
-stamp of the id before it, plus the time that has passed since.
+A client may give an entry any id, and behind a huge id the server counts on from there.  So does a server whose clock was ahead and
+was put back.  An id that cannot be a time, or is ahead of the server's own clock, gets the stamp of the id before it.
 """
-
 from collections.abc import Iterable
 
 from corec.common.clock import MACHINE, Clock
 from corec.common.times import MS_FROM, MS_UPTO
+from corec.engine.open_turn import STEP_MS
 from corec.streams.redis.keys import id_ms
 
 
-def is_moment(ms: int) -> bool:
-    """Whether the first number of an id can be ms since 1970."""
-    return MS_FROM <= ms < MS_UPTO
-
-
-def stamps_of(ids: Iterable[bytes], stand_in: int | None) -> list[int]:
+def stamps_of(ids: Iterable[bytes], stand_in: int | None, upto: float = MS_UPTO) -> list[int]:
     """The stamp (ms) of each of *ids*, which are neighbours in one stream.
 
-    stand_in: the stamp for ids before the first that is a time. None takes every id as a time: so were turns folded whose
-    records have no stand-in.
+    stand_in: the stamp for ids before the first that is a time.  None takes every id as a time: so were turns folded whose records have
+    no stand-in.
+    upto: an id from this ms on is no time.
     """
     stamps = []
     for id in ids:
         ms = id_ms(id)
         if stand_in is not None:
-            ms = stand_in = ms if is_moment(ms) else stand_in
+            ms = stand_in = ms if MS_FROM <= ms < upto else stand_in
         stamps.append(ms)
     return stamps
 
 
-class StampClock:
-    """The current time of one stream. Between entries it advances by the monotonic clock of this machine."""
+class ServerClock:
+    """The clock of a server, which goes on by this machine's between two looks at it.  One thread notes, any may ask."""
 
     def __init__(self, clock: Clock = MACHINE) -> None:
         self._clock = clock
-        self._stamp: int | None = None
-        self._noted_at = 0.0
+        self._ahead: int | None = None  # ms of the server's clock before this machine's boot clock
+        self._noted_at = 0
+        #: `_ahead` as it was when the server's clock was last set; None: not known yet.
+        self.anchor: int | None = None
 
-    def note(self, id: bytes) -> None:
-        """Set the clock by an entry's id, if that is a time."""
-        if is_moment(ms := id_ms(id)):
-            self._stamp, self._noted_at = ms, self._clock.steady_s()
+    def note(self, ms: int) -> None:
+        """The server's clock stands at *ms* now."""
+        self._noted_at = self._clock.boot_ms()
+        ahead, before = ms - self._noted_at, self._ahead
+        self._ahead = ahead
+        if before is None or abs(ahead - before) > STEP_MS:
+            self.anchor = ahead
+
+    def now(self) -> int | None:
+        """ms; None before the first look."""
+        return None if self._ahead is None else self._ahead + self._clock.boot_ms()
+
+    @property
+    def age_ms(self) -> int:
+        """Milliseconds since the last look."""
+        return self._clock.boot_ms() - self._noted_at
+
+    def upto(self) -> float:
+        """From this ms on an id is no time: the server's clock is behind it."""
+        return MS_UPTO if self._ahead is None else min(self.now() + STEP_MS, MS_UPTO)
 
     def stand_in(self) -> int:
-        """ms for an entry whose id is not a time. Before the first id that is one, it is this machine's clock."""
-        if self._stamp is None:
-            return self._clock.wall_ms()
-        return self._stamp + round(1000 * (self._clock.steady_s() - self._noted_at))
+        """ms for an entry that comes now and whose id is no time; by this machine's clock before the first look."""
+        return self._clock.wall_ms() if self._ahead is None else self.now()

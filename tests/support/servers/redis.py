@@ -14,13 +14,16 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from corec.config.servers import RedisServer, Secret
+from corec.storage import disk
 from tests.support.servers.ports import free_port
 
 URL = "COREC_TEST_REDIS"
@@ -47,8 +50,9 @@ class Server:
 
     host = "127.0.0.1"
 
-    def __init__(self, bin: Path, folder: Path, *settings: str, port: int | None = None) -> None:
-        self._bin, self.folder, self._settings = bin, folder, settings
+    def __init__(self, bin: Path, folder: Path, *settings: str, port: int | None = None,
+                 environment: Mapping[str, str] = MappingProxyType({})) -> None:  # fmt: skip
+        self._bin, self.folder, self._settings, self._environment = bin, folder, settings, {**os.environ, **environment}
         self._process: subprocess.Popen | None = None
         self.port = port or free_port()
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +62,7 @@ class Server:
         options = ["--bind", self.host, "--port", str(self.port), "--dir", str(self.folder), "--save", "", "--daemonize", "no",
                    "--loglevel", "warning", *self._settings]  # fmt: skip
         with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen([self._bin, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen([self._bin, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment)
         end = time.monotonic() + START_S
         while not self._answers():
             if "TLS support" in (self.folder / "log").read_text():
@@ -102,6 +106,19 @@ class Server:
         return redis.Redis(host=self.host, port=self.port, **options)
 
 
+class ClockedServer(Server):
+    """A Redis whose wall clock is *ahead_s* seconds off this machine's, until it is set."""
+
+    def __init__(self, bin: Path, folder: Path, ahead_s: int) -> None:
+        self._ahead = folder / "ahead"
+        super().__init__(bin, folder, environment={"LD_PRELOAD": str(_wall_clock(folder)), "COREC_CLOCK_FILE": str(self._ahead)})
+        self.set(ahead_s)
+
+    def set(self, ahead_s: int) -> None:
+        """Set its clock so far ahead of this machine's."""
+        disk.replace_text(self._ahead, f"{ahead_s}")
+
+
 class ForeignServer(Server):
     """The server at COREC_TEST_REDIS, which others start and stop."""
 
@@ -129,6 +146,25 @@ def require_binary() -> Path:
     if bin is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(NONE)
     return bin
+
+
+def _wall_clock(folder: Path) -> Path:
+    """The library that moves a server's wall clock, built."""
+    library = folder / "wall_clock.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("wall_clock.c")], check=True)
+    return library
+
+
+@contextlib.contextmanager
+def clocked(ahead_s: int):
+    """A server with a wall clock of its own, *ahead_s* seconds off."""
+    bin = require_binary()
+    with temporary_folder() as folder:
+        server = ClockedServer(bin, folder, ahead_s).start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextlib.contextmanager
