@@ -3,7 +3,7 @@ import pytest
 
 from corec.publish import Publisher
 from tests.support.nodes import now_ms, readings, running, small, until
-from tests.support.servers.redis import clocked
+from tests.support.servers import redis as servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
@@ -36,9 +36,10 @@ def near_now(ms):
 
 
 @pytest.mark.parametrize("ahead_s", [-24 * HOUR_S, YEARS_S, HOUR_S])
-def test_its_clock_was_wrong_when_it_started_and_is_put_right(tmp_path, caplog, ahead_s):
+def test_its_clock_was_wrong_when_it_started_and_is_put_right(wall_clock, tmp_path, caplog, ahead_s):
     # Given a Redis with a wrong clock, a node on it, and a device whose clock is right
-    with clocked(ahead_s) as redis:
+    wall_clock.set(ahead_s)
+    with servers.running(environment=wall_clock.environment) as redis:
         config = small(redis_config=redis.section)
         with running(config, tmp_path / "node") as nucleus, Publisher(config, name="d", folder=tmp_path / "unsent") as publisher:
             for _ in range(5):
@@ -46,7 +47,7 @@ def test_its_clock_was_wrong_when_it_started_and_is_put_right(tmp_path, caplog, 
             publisher.publish(readings([1], 101.0), time=now_ms())
             assert until(lambda: ledger_of(nucleus).get("in") == 501), ledger_of(nucleus)
             # When its clock is put right
-            redis.set(0)
+            wall_clock.set(0)
             # Then all that came before counts, the exceeded limit is told, and the node's clock is right
             assert until(lambda: folded(nucleus) == 501), ledger_of(nucleus)
             assert until(lambda: nucleus.pipeline.totals["alerts"] == 1)

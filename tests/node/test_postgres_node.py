@@ -14,15 +14,18 @@ from corec.cli.output.status_text import as_text
 from corec.errors import ExitCode, FenceLost, ServerError, StorageError
 from corec.node.status import rss_bytes
 from corec.nucleus import CoreCNucleus
+from tests.support.machine_clock import MachineClock
 from tests.support.nodes import SMALL, now_ms, readings, running, until
 from tests.support.paths import ROOT
 from tests.support.postgres_nodes import folded, on, stored
+from tests.support.servers import postgres as servers
 from tests.support.servers.proxy import Proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.postgres]
 
 CHAOS = bool(os.environ.get("COREC_CHAOS"))
 AWAY_S = 60 if CHAOS else 5
+DAY_S = 86_400
 
 
 @pytest.fixture
@@ -245,3 +248,32 @@ def corec(*words, code=0):
     done = CliRunner().invoke(main, words)
     assert done.exit_code == code, done.output
     return done.output
+
+
+# --- days go by ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+def test_four_days_without_the_server_or_asleep(wall_clock, tmp_path, asleep):
+    # Given a node that writes to a server with partitions for the days to come
+    wall_clock.set(-4 * DAY_S)
+    clock = MachineClock(1000 * 4 * DAY_S)
+    with servers.running(environment=wall_clock.environment) as server:
+        database = {"host": server.host, "port": server.port, "user": server.user, "dbname": server.new_database()}
+        with running(on(database), tmp_path, clock) as nucleus:
+            nucleus.submit(readings(range(100)), time=clock.wall_ms()).result()
+            assert until(lambda: folded(nucleus) == 100)
+            # When the server is away for four days, or both machines sleep for so long
+            if not asleep:
+                server.stop()
+                nucleus.submit(readings(range(100)), time=clock.wall_ms()).result()
+            wall_clock.set(0)
+            clock.behind = 0
+            if not asleep:
+                server.start()
+            nucleus.submit(readings(range(100)), time=clock.wall_ms()).result()
+            # Then what came meanwhile and what comes now is committed, without a restart
+            sent = 200 + 100 * (not asleep)
+            assert until(lambda: folded(nucleus) == sent), nucleus.status()
+            assert until(lambda: stored(database, server) == (sent, 0)), stored(database, server)
+            assert nucleus.store.state.ledger["rejected"] == nucleus.store.state.ledger["late"] == 0

@@ -13,8 +13,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -50,8 +52,8 @@ class Server:
     user, password = "postgres", ""
     host = "127.0.0.1"
 
-    def __init__(self, bin: Path, folder: Path, *settings: str) -> None:
-        self.bin, self.folder, self._settings = bin, folder, settings
+    def __init__(self, bin: Path, folder: Path, *settings: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.bin, self.folder, self._settings, self._environment = bin, folder, settings, {**os.environ, **environment}
         self.process: subprocess.Popen | None = None
         self._made = 0
         self.port = free_port()
@@ -86,7 +88,8 @@ class Server:
                    for word in ("-c", setting)]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen([self.bin / "postgres", "-D", self.folder / "data", *options], stdout=log,
-                                             stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder, **self.account)  # fmt: skip
+                                             stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder, env=self._environment,
+                                            **self.account)  # fmt: skip
         end = time.monotonic() + START_S
         while not self._is_ready():
             assert self.process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
@@ -157,14 +160,14 @@ class ForeignServer(Server):
 
 
 @contextlib.contextmanager
-def running(*settings: str):
+def running(*settings: str, environment: Mapping[str, str] = MappingProxyType({})):
     """A server of one's own, with settings such as "wal_level=logical"."""
     bin = binaries()
     if bin is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(NONE)
     folder = Path(tempfile.mkdtemp(prefix="corec-pg-"))
     try:
-        server = Server(bin, folder, *settings)
+        server = Server(bin, folder, *settings, environment=environment)
         server.start()
         try:
             yield server

@@ -23,7 +23,6 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from corec.config.servers import RedisServer, Secret
-from corec.storage import disk
 from tests.support.servers.ports import free_port
 
 URL = "COREC_TEST_REDIS"
@@ -106,19 +105,6 @@ class Server:
         return redis.Redis(host=self.host, port=self.port, **options)
 
 
-class ClockedServer(Server):
-    """A Redis whose wall clock is *ahead_s* seconds off this machine's, until it is set."""
-
-    def __init__(self, bin: Path, folder: Path, ahead_s: int) -> None:
-        self._ahead = folder / "ahead"
-        super().__init__(bin, folder, environment={"LD_PRELOAD": str(_wall_clock(folder)), "COREC_CLOCK_FILE": str(self._ahead)})
-        self.set(ahead_s)
-
-    def set(self, ahead_s: int) -> None:
-        """Set its clock so far ahead of this machine's."""
-        disk.replace_text(self._ahead, f"{ahead_s}")
-
-
 class ForeignServer(Server):
     """The server at COREC_TEST_REDIS, which others start and stop."""
 
@@ -148,25 +134,6 @@ def require_binary() -> Path:
     return bin
 
 
-def _wall_clock(folder: Path) -> Path:
-    """The library that moves a server's wall clock, built."""
-    library = folder / "wall_clock.so"
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("wall_clock.c")], check=True)
-    return library
-
-
-@contextlib.contextmanager
-def clocked(ahead_s: int):
-    """A server with a wall clock of its own, *ahead_s* seconds off."""
-    bin = require_binary()
-    with temporary_folder() as folder:
-        server = ClockedServer(bin, folder, ahead_s).start()
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
 @contextlib.contextmanager
 def temporary_folder():
     folder = Path(tempfile.mkdtemp(prefix="corec-redis-"))
@@ -177,11 +144,11 @@ def temporary_folder():
 
 
 @contextlib.contextmanager
-def running(*settings: str):
+def running(*settings: str, environment: Mapping[str, str] = MappingProxyType({})):
     """A server of one's own, with settings such as "--appendonly", "yes"."""
     bin = require_binary()
     with temporary_folder() as folder:
-        server = Server(bin, folder, *settings).start()
+        server = Server(bin, folder, *settings, environment=environment).start()
         try:
             yield server
         finally:
