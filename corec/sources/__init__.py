@@ -1,1 +1,1 @@
-"""Sources of readings: this machine (`host`), simulated sensors (`simulated`), recordings (`replay`)."""
+"""Sources of readings: this machine (`host`), simulated sensors (`simulated`), files of readings (`recordings`)."""

@@ -19,7 +19,7 @@ from corec.cli.common.base import PACKAGED, show_error
 from corec.config import parse
 from corec.errors import ConfigError, ExitCode, InternalError
 from corec.nucleus import CoreCNucleus
-from corec.sources.frames_recording import MAGIC
+from corec.sources.recordings.frames_recording import MAGIC
 from tests.support.config_samples import CONFIGS
 from tests.support.csv_files import CASES
 from tests.support.nodes import until

@@ -47,7 +47,7 @@ def test_export_to_a_full_disk_says_so_and_leaves_no_file(tmp_path, monkeypatch,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     for module, name in (("corec.cli.output.rows_out", "write_csv"), ("corec.cli.output.rows_out", "save_npy"),
-                         ("corec.sources.frames_recording", "write_frames")):  # fmt: skip
+                         ("corec.sources.recordings.frames_recording", "write_frames")):  # fmt: skip
         monkeypatch.setattr(f"{module}.{name}", fills_up)
     # When it is exported
     done = CliRunner().invoke(main, ["export", str(tmp_path / f"out.{ending}"), "--data", str(tmp_path / "data"), "--embedded"])

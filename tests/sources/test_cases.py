@@ -5,9 +5,9 @@ from corec.common.times import iso
 from corec.config import load
 from corec.engine import Engine
 from corec.errors import ConfigError
-from corec.sources.csv_recording import Options
-from corec.sources.replay import fold, open_recording
-from corec.sources.time_cells import find_zone
+from corec.sources.recordings.csv_recording import Options
+from corec.sources.recordings.replay import fold, open_recording
+from corec.sources.recordings.time_cells import find_zone
 from tests.support.csv_files import CASES, case_config, read_file
 
 NOON = 1_769_774_400_000  # 2026-01-30 12:00:00 UTC

@@ -11,10 +11,10 @@ import zstandard
 
 from corec.common.times import iso
 from corec.errors import FrameError, InputError, UsageError
-from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
-from corec.sources.replay import open_recording
-from corec.sources.time_cells import find_zone
+from corec.sources.recordings.csv_recording import Options
+from corec.sources.recordings.replay import open_recording
+from corec.sources.recordings.time_cells import find_zone
 from tests.support.csv_files import CASES, case_config, config_file, read_file
 
 NOON = 1_769_774_400_000  # 2026-01-30 12:00:00 UTC
@@ -270,7 +270,7 @@ def test_rows_that_leap_ahead_are_left_out(tmp_path, leaps):
 
 
 def test_rows_from_the_future_at_the_end_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("corec.sources.csv_recording.wall_ms", lambda: NOON + 3_600_000)
+    monkeypatch.setattr("corec.sources.recordings.csv_recording.wall_ms", lambda: NOON + 3_600_000)
     recording, found = taken(tmp_path, "time,a\n" + rows("2026-01-30 12:00:{s},20.{d}\n") + "2026-02-09 12:00:00,9\n")
     assert found == FIRST and recording.damaged
 
@@ -397,8 +397,8 @@ def test_a_file_that_becomes_shorter_while_it_is_followed_ends(tmp_path):
 
 def test_names_without_an_entity_take_no_memory(tmp_path, monkeypatch):
     # Given a long file with a name of its own in each row, none of them known, and few that are kept
-    monkeypatch.setattr("corec.sources.columns.MOST_UNKNOWN", 100)
-    monkeypatch.setattr("corec.sources.csv_recording.CELLS", 100)
+    monkeypatch.setattr("corec.sources.recordings.columns.MOST_UNKNOWN", 100)
+    monkeypatch.setattr("corec.sources.recordings.csv_recording.CELLS", 100)
     config = config_file(tmp_path, HOUSE)
     file = tmp_path / "x.csv"
     peaks = []

@@ -1,4 +1,4 @@
-"""corec.sources.replay and corec.common.times: recordings of every kind, good and bad."""
+"""corec.sources.recordings.replay and corec.common.times: recordings of every kind, good and bad."""
 
 import os
 import time
@@ -11,8 +11,8 @@ from corec.common.times import clock, detect, iso, require_time
 from corec.config import parse
 from corec.engine import Engine
 from corec.errors import FrameError, InputError, UsageError
-from corec.sources.frames_recording import MAGIC, write_frames
-from corec.sources.replay import fold, open_recording
+from corec.sources.recordings.frames_recording import MAGIC, write_frames
+from corec.sources.recordings.replay import fold, open_recording
 from tests.support.paths import ROOT
 from tests.support.recordings import NEW_YEAR, envelopes
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 
 from corec.config import load
-from corec.sources.replay import open_recording
+from corec.sources.recordings.replay import open_recording
 from tests.support.paths import ROOT
 
 CASES = ROOT / "tests" / "sources" / "cases"

@@ -8,7 +8,7 @@ import click
 from corec.cli.common.moments import Moment
 
 if TYPE_CHECKING:
-    from corec.sources.csv_recording import Options
+    from corec.sources.recordings.csv_recording import Options
 
 _OPTIONS = (
     click.option("--block", metavar="ID", help="Entry or block that columns go to.  [default: the first entry]"),
@@ -29,7 +29,7 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def csv_options(zone: str | None, dates: str | None) -> "Options":
     """UsageError when this machine does not know the zone."""
-    from corec.sources.csv_recording import Options
-    from corec.sources.time_cells import find_zone
+    from corec.sources.recordings.csv_recording import Options
+    from corec.sources.recordings.time_cells import find_zone
 
     return Options(find_zone(zone) if zone else None, dates)

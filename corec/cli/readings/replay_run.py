@@ -19,10 +19,10 @@ from corec.config.ram_price import admit
 from corec.engine import Engine
 from corec.engine.outcome import Outcome, kind_name
 from corec.errors import FrameError
-from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
-from corec.sources.recording import RecordingPiece
-from corec.sources.replay import fold, open_recording
+from corec.sources.recordings.csv_recording import Options
+from corec.sources.recordings.recording import RecordingPiece
+from corec.sources.recordings.replay import fold, open_recording
 
 TOP_ALERTS = 10
 #: With a speed, readings come in pieces of this many seconds of real time.

@@ -15,10 +15,10 @@ from corec.common.times import wall_ms
 from corec.config import Config
 from corec.errors import BackPressure, DamagedBatch, FrameError
 from corec.publish import Publisher, Reading, as_frames, tail_of
-from corec.sources.csv_recording import Options
 from corec.sources.names import NameTable
-from corec.sources.recording import RecordingPiece
-from corec.sources.replay import open_recording
+from corec.sources.recordings.csv_recording import Options
+from corec.sources.recordings.recording import RecordingPiece
+from corec.sources.recordings.replay import open_recording
 from corec.streams.sending.receipt import Receipt
 
 #: Lines that come within this time are sent together, LINES at most.

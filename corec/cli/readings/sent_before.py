@@ -5,7 +5,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from corec.sources.opened_text import OpenedText
+from corec.sources.recordings.opened_text import OpenedText
 from corec.storage import disk
 
 #: In the folder of the sender's unsent batches.

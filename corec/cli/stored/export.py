@@ -56,7 +56,7 @@ def _export_rows(file: Path, kind: str, data: Path, config: Path | None, embedde
 
 def _export_readings(file: Path, data: Path, blocks: str, since: int | None, until: int | None, alerts: bool) -> str:
     from corec.cli.output.journal_out import envelopes
-    from corec.sources.frames_recording import write_frames
+    from corec.sources.recordings.frames_recording import write_frames
 
     if alerts or blocks != "*":
         raise UsageError("a .frames file holds all readings of a span of time", hint="leave out --alerts and --blocks")

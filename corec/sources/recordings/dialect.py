@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from corec.sources.cells import is_gap, is_number, split_line
-from corec.sources.opened_text import Line
-from corec.sources.time_cells import kind_of
+from corec.sources.recordings.cells import is_gap, is_number, split_line
+from corec.sources.recordings.opened_text import Line
+from corec.sources.recordings.time_cells import kind_of
 
 DELIMITERS = ",;\t|"
 COMMENTS = ("#", "//", "%")

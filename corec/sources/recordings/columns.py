@@ -12,9 +12,9 @@ from typing import NamedTuple
 from corec.config import BlockEntry, Config
 from corec.config.problem import did_you_mean, suggestion
 from corec.errors import UsageError
-from corec.sources.cells import shown
 from corec.sources.names import NameTable, device_ids
-from corec.sources.shape import split_unit
+from corec.sources.recordings.cells import shown
+from corec.sources.recordings.shape import split_unit
 
 #: Columns that the description of the mapping names.
 NAMED = 6

@@ -9,8 +9,8 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from corec.common.text import elided
-from corec.sources.cells import UNITS, is_gap, is_number
-from corec.sources.time_cells import is_clock, is_date_only, is_elapsed, kind_of
+from corec.sources.recordings.cells import UNITS, is_gap, is_number
+from corec.sources.recordings.time_cells import is_clock, is_date_only, is_elapsed, kind_of
 
 #: Words in the names of columns of times.
 TIME_WORDS = frozenset(

@@ -11,16 +11,28 @@ from typing import NamedTuple, NoReturn
 from corec.common.text import counted
 from corec.common.times import iso, wall_ms
 from corec.errors import FrameError
-from corec.sources.cells import find_decimal, is_gap, shown, split_line
-from corec.sources.columns import Entities, Entity
-from corec.sources.csv_batches import CsvBatches, Part, Row
-from corec.sources.dialect import DELIMITERS, is_comment, is_open, take_sample
-from corec.sources.left_out import LeftOut
-from corec.sources.opened_text import Line, OpenedText
-from corec.sources.recording import RecordingPiece
-from corec.sources.shape import Cells, Shape, Start, Value, clean_name, describe, find_start, is_header, is_text, is_time_name, renamed
-from corec.sources.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
-from corec.sources.time_order import Leaps, newest_first
+from corec.sources.recordings.cells import find_decimal, is_gap, shown, split_line
+from corec.sources.recordings.columns import Entities, Entity
+from corec.sources.recordings.csv_batches import CsvBatches, Part, Row
+from corec.sources.recordings.dialect import DELIMITERS, is_comment, is_open, take_sample
+from corec.sources.recordings.left_out import LeftOut
+from corec.sources.recordings.opened_text import Line, OpenedText
+from corec.sources.recordings.recording import RecordingPiece
+from corec.sources.recordings.shape import (
+    Cells,
+    Shape,
+    Start,
+    Value,
+    clean_name,
+    describe,
+    find_start,
+    is_header,
+    is_text,
+    is_time_name,
+    renamed,
+)
+from corec.sources.recordings.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
+from corec.sources.recordings.time_order import Leaps, newest_first
 from corec.streams.reach import REACH_MS
 
 #: Lines from which dialect and columns are found.

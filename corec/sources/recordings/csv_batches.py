@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from corec.sources.base import Batch
-from corec.sources.cells import is_gap, read_number, shown
-from corec.sources.columns import Entities, Entity
-from corec.sources.left_out import LeftOut
-from corec.sources.shape import Cells, Shape
+from corec.sources.recordings.cells import is_gap, read_number, shown
+from corec.sources.recordings.columns import Entities, Entity
+from corec.sources.recordings.left_out import LeftOut
+from corec.sources.recordings.shape import Cells, Shape
 
 
 class Part(NamedTuple):

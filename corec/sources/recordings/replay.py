@@ -16,12 +16,12 @@ from corec.engine import Engine
 from corec.engine.outcome import Outcome
 from corec.errors import DamagedBatch, FrameError, UsageError
 from corec.sources.base import Batch
-from corec.sources.columns import Entities
-from corec.sources.csv_recording import CsvRecording, Options
-from corec.sources.frames_recording import MAGIC, BareRecording, FramesRecording
 from corec.sources.names import NameTable
-from corec.sources.opened_text import OpenedText
-from corec.sources.recording import Recording
+from corec.sources.recordings.columns import Entities
+from corec.sources.recordings.csv_recording import CsvRecording, Options
+from corec.sources.recordings.frames_recording import MAGIC, BareRecording, FramesRecording
+from corec.sources.recordings.opened_text import OpenedText
+from corec.sources.recordings.recording import Recording
 
 
 def open_recording(path: Path, config: Config, *, block: str | None = None, at: int | None = None, options: Options | None = None,

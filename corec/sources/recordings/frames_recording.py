@@ -8,7 +8,7 @@ from corec._core.wire import AGE, FRAME_BYTES, HEADER, MAX_FRAMES, OFFSETS, ZSTD
 from corec.common.times import iso
 from corec.common.units import MB
 from corec.errors import DamagedBatch, FrameError
-from corec.sources.recording import RecordingPiece
+from corec.sources.recordings.recording import RecordingPiece
 
 #: First bytes of a .frames file. Envelopes follow.
 MAGIC = b"CCFRAME1"
