@@ -9,40 +9,25 @@ from random import Random
 import pytest
 import zstandard
 
-from corec.common.times import iso
-from corec.errors import FrameError, InputError, UsageError
+from corec.errors import FrameError, InputError
 from corec.sources.names import NameTable
-from corec.sources.recordings.csv_recording import Options
 from corec.sources.recordings.replay import open_recording
-from corec.sources.recordings.time_cells import find_zone
-from tests.support.csv_files import CASES, case_config, config_file, read_file
-
-NOON = 1_769_774_400_000  # 2026-01-30 12:00:00 UTC
-HOUSE = {"id": "house", "canal": 1, "entidades": 8,
-         "ids": {"device": [7, 8, 9], "name": ["Oven", "cellar temp", ""], "unit": ["°C", "", ""]}}  # fmt: skip
-ROOMS = {"id": "rooms", "canal": 1, "entidades": 8, "ids": 100}
-
-
-def taken(tmp_path, text, *entries, **options):
-    """(recording, readings) of a file with this text or these bytes."""
-    file = tmp_path / "x.csv"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_file(file, config_file(tmp_path, *entries) if entries else None, **options)
-
-
-def rows(form, count=10, start=0):
-    return "".join(form.format(n=n, s=f"{n:02d}", d=n % 10) for n in range(start, start + count))
-
-
-def report(recording):
-    return "\n".join([*recording.about, *recording.notes()])
-
-
-POINT = "2026-01-30 12:00:{s},20.{d},21.{d}\n"
-HEADED = "timestamp,a,b\n" + rows(POINT)
-GOOD = [(NOON + n * 1000, id, round(20 + id + n / 10, 1)) for n in range(10) for id in (0, 1)]
-FIRST = [row for row in GOOD if row[1] == 0]
-
+from tests.support.csv_files import (
+    CASES,
+    FIRST,
+    GOOD,
+    HEADED,
+    HOUSE,
+    NOON,
+    POINT,
+    ROOMS,
+    case_config,
+    config_file,
+    read_file,
+    report,
+    rows,  # fmt: skip
+    taken,
+)
 
 # --- dialects --------------------------------------------------------------------------------------
 
@@ -58,6 +43,12 @@ FIRST = [row for row in GOOD if row[1] == 0]
     HEADED.replace("timestamp", '"time, local"').encode(), ("# a\n# b,c\n" + HEADED).encode(), ("# " + HEADED).encode(),
     HEADED.replace("2026-01-30 12:00:05", "# note, a\n2026-01-30 12:00:05").encode(),
     HEADED.replace(",a,b\n", ',"a",b\n"","°C",%\n').encode(), HEADED.replace("timestamp,a,b\n", "timestamp,a,b\n" * 2).encode(),
+    HEADED.replace("\n", "\r").encode(), gzip.compress(HEADED.replace("\n", "\r").encode("utf-16")),
+    gzip.compress(HEADED.encode()) + bytes(99),
+    HEADED.replace("timestamp", "Küche").encode("utf-16-le"), ("sep=,\n" + HEADED.replace(",", ";").replace(".", ",")).encode(),
+    ("Sep = ;\n" + HEADED.replace(",", ";")).encode(), ("".join(f"# {n}\n" for n in range(300)) + HEADED).encode(),
+    ("\ufeff# a\n\ufeff" + HEADED + "\ufeff" + HEADED[:14]).encode(),
+    ("exported,2026-02-01 10:00:00\n" + HEADED).encode(),
     HEADED.replace("\n", ",,\n").encode(),
     HEADED[HEADED.index("\n") + 1 :].encode(),
 ])  # fmt: skip
@@ -136,6 +127,30 @@ def test_lines_in_latin_1_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_junk_behind_packed_data_costs_no_row(tmp_path, pack):
+    recording, found = taken(tmp_path, pack(HEADED.encode()) + b"junk")
+    assert found == GOOD and recording.damaged and "data that ends early or is damaged" in report(recording)
+
+
+@pytest.mark.parametrize(("begin", "what"), [(b"PK\x03\x04", "an Excel workbook"), (b"BZh91AY", "bunzip2"), (b"\xfd7zXZ\0", "unxz"),
+                                             (b"SQLite format 3\0", "export its table")])  # fmt: skip
+def test_files_of_other_kinds_are_named(tmp_path, begin, what):
+    with pytest.raises(FrameError) as error:
+        taken(tmp_path, begin + bytes(range(256)))
+    assert what in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('time,a\n2026-01-30,"1\n', "expected quotes that close at the end of a cell and of a line, got ones that do not - at line 2"),
+    ("time,level\n2026-01-30,INFO\n", "expected a column of numbers, got none beside the times in column time: level"),
+])  # fmt: skip
+def test_files_without_a_readable_row_say_why(tmp_path, text, said):
+    with pytest.raises(FrameError) as error:
+        taken(tmp_path, text)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
 def test_packed_data_that_ends_early_says_so(tmp_path, pack):
     # Given a packed file without its end, When it is read, Then what comes out of it counts, and the report says so
     packed = pack(("timestamp,a\n" + "".join(f"{NOON + n},{n * 7919 % 10007}\n" for n in range(40_000))).encode())
@@ -191,99 +206,6 @@ def test_rows_of_names_and_units_of_a_data_logger(tmp_path):
     assert "units in the line below the names: a Volts, b Deg C" in recording.about
 
 
-# --- times -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", [
-    "time,a\n|2026-01-30T12:00:{s}Z,20.{d}\n", "time,a\n|2026-01-30 13:00:{s}+01:00,20.{d}\n", "time,a\n|2026/01/30 12:00:{s},20.{d}\n",
-    "time;a\n|30.01.2026 12:00:{s};20,{d}\n", "time,a\n|30/01/2026 12:00:{s},20.{d}\n", "time,a\n|01/30/2026 12:00:{s} PM,20.{d}\n",
-    "time,a\n|30-Jan-2026 12:00:{s},20.{d}\n", "time,a\n|20260130T1200{s},20.{d}\n", "time,a\n|20260130 1200{s},20.{d}\n",
-    "time,a\n|17697744{s},20.{d}\n", "time,a\n|17697744{s}000,20.{d}\n", "time,a\n|17697744{s}000000,20.{d}\n",
-    "time,a\n|17697744{s}000000000,20.{d}\n", "time,a\n|17697744{s}.000,20.{d}\n", "time;a\n|2026-01-30 12:00:{s},000;20,{d}\n",
-    "date;time;a\n|30.01.2026;12:00:{s};20,{d}\n", "time,date,a\n|12:00:{s},2026-01-30,20.{d}\n",
-    "Fecha;Hora;a\n|20260130;1200{s};20,{d}\n",
-    "a;Uhrzeit;Datum\n|20,{d};12:00:{s};30.01.2026\n",
-    "id,a,last_changed,last_updated\n|x,20.{d},2026-01-30T12:00:{s}Z,2026-01-31T12:00:{s}Z\n",
-    "|2026-01-30 12:00:{s},20.{d}\n", "nr,when?,a\n|{n},2026-01-30 12:00:{s},20.{d}\n",
-    "counter total,time (ms),a\n|x,17697744{s}000,20.{d}\n",
-])  # fmt: skip
-def test_times(tmp_path, form):
-    # Given the same times written in many ways, each in the file's own order of day and month
-    head, row = form.split("|")
-    recording, found = taken(tmp_path, head + rows(row))
-    # Then they are the same
-    assert [(time, value) for time, _, value in found] == [(time, value) for time, _, value in FIRST], recording.about
-
-
-@pytest.mark.parametrize(("dates", "options", "first", "said"), [
-    (["03/02/2026", "04/02/2026", "05/02/2026"], None, "2026-02-03", "day/month/year"),
-    (["02/03/2026", "02/04/2026", "02/05/2026"], None, "2026-02-03", "month/day/year"),
-    (["12/02/2026"] * 300 + ["13/02/2026"], None, "2026-02-12", "day/month/year"),
-    (["03/02/2026"] * 3, "dmy", "2026-02-03", "day/month/year"),
-    (["03/02/2026"] * 3, "mdy", "2026-03-02", "month/day/year"),
-    (["26-01-30", "26-01-31"], None, "2026-01-30", "year/month/day"),
-    (["26-01-30"], "ymd", "2026-01-30", "year/month/day"),
-])  # fmt: skip
-def test_order_of_day_and_month(tmp_path, dates, options, first, said):
-    # Given dates that say their order by a day above 12 or by the way from one to the next, or an option that says it
-    text = "time,a\n" + "".join(f"{date} 12:00:{n % 60:02d},{n}\n" for n, date in enumerate(dates))
-    recording, found = taken(tmp_path, text, options=Options(None, options))
-    assert iso(found[0][0])[:10] == first and said in recording.about[0]
-
-
-@pytest.mark.parametrize(("text", "said"), [
-    ("time,a\n03/02/2026 12:00,1\n03/02/2026 12:01,1\n", "--dates dmy"),
-    ("date,a\n26-01-30,1\n", "--dates ymd"),
-    ("date,a\n0026-01-30,1\n", "got '0026-01-30' - at line 2"),
-    ("time,a\n12:00:00,1\n", "years 1990 to 2099"),
-    ("time,a\n46052.5,1\n", "got '46052.5' - at line 2"),
-])  # fmt: skip
-def test_times_that_cannot_be_are_refused(tmp_path, text, said):
-    with pytest.raises(FrameError) as error:
-        taken(tmp_path, text)
-    assert said in str(error.value)
-
-
-def test_a_zone_has_no_hour_twice_with_rows_an_hour_apart(tmp_path):
-    # Given hourly rows over both changes of the clock
-    options = Options(find_zone("Europe/Berlin"))
-    text = "time,a\n" + "".join(f"2026-{day} {hour}:00,1\n" for day, hour in (
-        ("03-29", "01"), ("03-29", "03"), ("03-29", "04"), ("10-25", "01"), ("10-25", "02"), ("10-25", "02"), ("10-25", "03")))  # fmt: skip
-    times = [iso(time)[11:13] for time, *_ in taken(tmp_path, text, options=options)[1]]
-    assert times == ["00", "01", "02", "23", "00", "01", "02"]
-
-
-def test_zones_that_are_none_are_refused():
-    with pytest.raises(UsageError, match="expected a time zone, got 'Mars/Olympus'"):
-        find_zone("Mars/Olympus")
-
-
-@pytest.mark.parametrize("leaps", [1, 5])
-def test_rows_that_leap_ahead_are_left_out(tmp_path, leaps):
-    # Given a few rows of next year among others, and a gap of a month before the last ones
-    late = "".join(f"2026-03-01 12:00:{second:02d},7\n" for second in range(3))
-    first, second = (rows("2026-01-30 12:00:{s},20.{d}\n", 5, start) for start in (0, 5))
-    recording, found = taken(tmp_path, "time,a\n" + first + "2027-01-30 12:00:00,9\n" * leaps + second + late)
-    # Then only they are left out
-    assert found[:10] == FIRST and [value for *_, value in found[10:]] == [7, 7, 7]
-    assert f"{leaps} row" in recording.notes()[0]
-
-
-def test_rows_from_the_future_at_the_end_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("corec.sources.recordings.csv_recording.wall_ms", lambda: NOON + 3_600_000)
-    recording, found = taken(tmp_path, "time,a\n" + rows("2026-01-30 12:00:{s},20.{d}\n") + "2026-02-09 12:00:00,9\n")
-    assert found == FIRST and recording.damaged
-
-
-def test_newest_first_in_a_large_file(tmp_path):
-    # Given more rows than a block of the file, the newest first, of several lengths
-    count = 20_000
-    text = "time,a\n" + "".join(f"{NOON + n * 1000},{'0' * (n % 30)}{n}\n" for n in range(count, 0, -1))
-    recording, found = taken(tmp_path, text)
-    assert [value for *_, value in found] == list(range(1, count + 1))
-    assert "the newest row is first: read from the end" in recording.about and recording.rows == count
-
-
 # --- columns ---------------------------------------------------------------------------------------
 
 
@@ -326,42 +248,6 @@ def test_names_keep_their_entities_from_file_to_file(tmp_path):
         assert {name: id for id, name in recording.names.items()} == expected
 
 
-@pytest.mark.parametrize(("text", "names"), [
-    ("time,device,value\n|2026-01-30 12:00:{s},x,20.{d}\n", ["x"]),
-    ("device_id,ts,temperature,humidity\n|x,2026-01-30 12:00:{s},20.{d},21.{d}\n", ["x.temperature", "x.humidity"]),
-    ("name,tags,time,a,b\n|env,host=g,17697744{s}000000000,20.{d},21.{d}\n", ["env.host=g.a", "env.host=g.b"]),
-    ("#group,a\n,result,table,_start,_stop,_time,_value,_field,_measurement,host\n"
-     "|,,0,2026-01-30T11:00:00Z,2026-01-30T13:00:00Z,2026-01-30T12:00:{s}Z,20.{d},temp,env,g\n", ["g.env.temp"]),
-])  # fmt: skip
-def test_long_files(tmp_path, text, names):
-    # Given a row for each reading or device, as programs export them
-    head, row = text.split("|")
-    recording, found = taken(tmp_path, head + rows(row))
-    # Then each device and metric is a sensor of its own name
-    assert list(recording.names.values()) == names
-    assert found == (GOOD if len(names) == 2 else FIRST)
-
-
-@pytest.mark.parametrize("head", ["", "when,where,amount\n", "when,meter,value\n"])
-def test_long_files_with_other_names_are_known_by_their_repeated_times(tmp_path, head):
-    # Given two devices in turn, under names that say nothing, or under none
-    text = head + "".join(f"2026-01-30 12:00:{n:02d},{device},{n}\n" for n in range(10) for device in (3, 4)).replace(
-        ",3,", ",3," if "meter" in head else ",north,").replace(",4,", ",4," if "meter" in head else ",south,")  # fmt: skip
-    recording, found = taken(tmp_path, text)
-    assert len({id for _, id, _ in found}) == 2 and len(found) == 20
-    # and a column of remarks beside one reading at a time makes no sensor
-    recording, found = taken(tmp_path, "when,a,remark\n" + rows("2026-01-30 12:00:{s},20.{d},fine\n"))
-    assert found == FIRST and "column remark left out: text" in recording.about
-
-
-def test_devices_of_a_long_file_that_are_unknown_are_left_out_and_named(tmp_path):
-    text = "time,device,value\n" + "".join(f"2026-01-30 12:00:{n:02d},{'Oven' if n % 2 else 'ofen'},{n}\n" for n in range(10))
-    recording, found = taken(tmp_path, text, HOUSE)
-    assert [(id, value) for _, id, value in found] == [(7, n) for n in (1, 3, 5, 7, 9)]
-    assert recording.damaged and "5 cells left out that belong to no entity:" in recording.notes()
-    assert 'ofen: no device has that name or id; did you mean "Oven"?' in report(recording)
-
-
 def test_sensors_beyond_the_room_of_an_entry_are_left_out_and_counted(tmp_path):
     text = "time,device,value\n" + "".join(f"2026-01-30 12:00:00,d{n},{n}\n" for n in range(20))
     recording, found = taken(tmp_path, text, ROOMS)
@@ -383,6 +269,7 @@ def test_numbers_as_names_are_wire_ids(tmp_path):
     assert "column 3 left out: rooms has the wire ids 100 to 107" in recording.about and recording.damaged
 
 
+@pytest.mark.slow
 def test_a_file_that_becomes_shorter_while_it_is_followed_ends(tmp_path):
     # Given a file that is followed, and emptied after its first rows
     file = tmp_path / "x.csv"
@@ -391,8 +278,9 @@ def test_a_file_that_becomes_shorter_while_it_is_followed_ends(tmp_path):
     pieces = recording.pieces()
     assert next(pieces).readings == 20
     file.write_text("")
-    assert list(pieces) == [] and recording.damaged
-    assert "got one that became shorter" in report(recording)
+    # Then the recording ends, and says that the file is to be opened again
+    assert list(pieces) == [] and not recording.damaged
+    assert recording.replaced == "it was cut short"
 
 
 def test_names_without_an_entity_take_no_memory(tmp_path, monkeypatch):
@@ -428,7 +316,9 @@ def test_numbers_of_rows_are_no_sensor(tmp_path, name):
     assert found == FIRST and "left out: row numbers" in report(recording)
 
 
-@pytest.mark.parametrize("word", ["", "-", "NULL", "nan", "N/A", "#N/A", "unavailable", "off", "true", "sin datos"])
+@pytest.mark.parametrize("word", ["", "-", "NULL", "nan", "N/A", "#N/A", "unavailable", "off", "true", "sin datos",
+                                  "--.-", "*****", "no_data", "-1.#IND",
+                                  "nicht verfügbar", "'n.a.'"])  # fmt: skip
 def test_words_for_no_value_are_no_failures(tmp_path, word):
     recording, found = taken(tmp_path, f"time,a\n2026-01-30,1\n2026-01-31,{word}\n")
     assert len(found) == 1 and "skipped" in report(recording) and not recording.damaged

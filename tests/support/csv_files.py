@@ -31,3 +31,31 @@ def config_file(folder, *entries):
     file = folder / "corec_config.json"
     file.write_text(json.dumps({"instance_id": "files", "bloques": list(entries)}))
     return load(file, embedded=True)
+
+
+NOON = 1_769_774_400_000  # 2026-01-30 12:00:00 UTC
+HOUSE = {"id": "house", "canal": 1, "entidades": 8,
+         "ids": {"device": [7, 8, 9], "name": ["Oven", "cellar temp", ""], "unit": ["°C", "", ""]}}  # fmt: skip
+ROOMS = {"id": "rooms", "canal": 1, "entidades": 8, "ids": 100}
+POINT = "2026-01-30 12:00:{s},20.{d},21.{d}\n"
+
+
+def taken(tmp_path, text, *entries, **options):
+    """(recording, readings) of a file with this text or these bytes."""
+    file = tmp_path / "x.csv"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_file(file, config_file(tmp_path, *entries) if entries else None, **options)
+
+
+def rows(form, count=10, start=0):
+    """Rows number *start* and following: {n} is the number, {s} has two digits, {d} is its last one."""
+    return "".join(form.format(n=n, s=f"{n:02d}", d=n % 10) for n in range(start, start + count))
+
+
+def report(recording):
+    return "\n".join([*recording.about, *recording.notes()])
+
+
+HEADED = "timestamp,a,b\n" + rows(POINT)
+GOOD = [(NOON + n * 1000, id, round(20 + id + n / 10, 1)) for n in range(10) for id in (0, 1)]
+FIRST = [row for row in GOOD if row[1] == 0]

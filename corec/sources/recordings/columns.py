@@ -5,7 +5,7 @@ In an entry without a device table a number is the wire id, and any other name g
 without names are entities by their number, never among devices that have names.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -13,11 +13,8 @@ from corec.config import BlockEntry, Config
 from corec.config.problem import did_you_mean, suggestion
 from corec.errors import UsageError
 from corec.sources.names import NameTable, device_ids
-from corec.sources.recordings.cells import shown
-from corec.sources.recordings.shape import split_unit
+from corec.sources.recordings.cells import NAMED, few, plain_name, split_unit
 
-#: Columns that the description of the mapping names.
-NAMED = 6
 #: Names without an entity that are kept, and for how many of them a similar name is looked for.
 MOST_UNKNOWN, MOST_HINTS = 10_000, 20
 
@@ -34,6 +31,11 @@ class Entity(NamedTuple):
     @property
     def found(self) -> bool:
         return self.id >= 0
+
+
+#: A sensor of which only texts were seen, and a row that names none.
+NUMBERLESS = Entity(-1, 0, "text, and no number so far")
+NAMELESS = Entity(-1, 0, "the row names no sensor")
 
 
 class Target(NamedTuple):
@@ -62,7 +64,7 @@ class Entities:
         self.target = find_target(config, block)
         self._file, self._table = file, names
         self._devices, self._near = _devices(config, self.target.entry)
-        self._lowered = {_plain(name): name for name in self._devices if not name.isdecimal()}
+        self._lowered = {plain_name(name): name for name in self._devices if not name.isdecimal()}
         self._known: dict[str, Entity] = {}
         self._unknown: dict[str, Entity] = {}
         self._hints = MOST_HINTS
@@ -81,19 +83,21 @@ class Entities:
         known = {name: [entity.id for entity in entities] for name, entities in sorted(self._devices.items())}
         return blake2b(repr((known, self.target.id, self.target.slots)).encode(), digest_size=8).hexdigest()
 
-    def find(self, sensors: Iterable[Sensor]) -> list[Entity]:
-        """An entity for each (name, unit)."""
+    def find(self, sensors: Iterable[Sensor], new: Container[str] | None = None) -> list[Entity]:
+        """An entity for each (name, unit).  new: names that may get an entity that is free; None for all."""
         sensors = list(sensors)
         if len(self._unknown) > MOST_UNKNOWN:
             self._unknown.clear()
-        new = {name: unit for name, unit in sensors if name not in self._known and name not in self._unknown}
-        rest = [(name, unit) for name, unit in new.items() if not self._look_up(name, unit)]
+        unseen = {name: unit for name, unit in sensors if name not in self._known and name not in self._unknown}
+        rest = [(name, unit) for name, unit in unseen.items() if not self._look_up(name, unit)]
+        without = {name for name, _ in rest if not name or new is not None and name not in new}
+        rest = [(name, unit) for name, unit in rest if name not in without]
         if rest:
             ids = self._table.assign(self.target.entry.id, rest, self.target.slots)
             full = Entity(-1, 0, f"{self.target.id} has {self.target.count:,} entities, and all of them are taken")
             for name, _ in rest:
                 self._note(name, Entity(ids[name], self.target.entry.canal, "new") if name in ids else full)
-        return [self._known.get(name) or self._unknown[name] for name, _ in sensors]
+        return [self._known.get(name) or self._unknown.get(name) or (NUMBERLESS if name else NAMELESS) for name, _ in sensors]
 
     def number(self, names: Sequence[str]) -> list[Entity]:
         """An entity for each column of a file without names, by its number; UsageError where the devices have names."""
@@ -150,7 +154,7 @@ class Entities:
 
     def _look_up(self, name: str, unit: str) -> bool:
         """Note the entity of a name, where it has one without the table of names, or can have none; returns whether that is so."""
-        entity = self._device(name, unit)
+        entity = self._device(name, unit) if name else NAMELESS
         target = self.target
         if entity is None and target.entry.table is None:
             if name.isascii() and name.isdecimal():
@@ -178,19 +182,19 @@ class Entities:
         if exact is not None:
             return exact[0] if len(exact) == 1 else _several(exact)
         plain, bracket = split_unit(name)
-        near = self._near.get(_plain(plain))
+        near = self._near.get(plain_name(plain))
         if near is None:
             return None
         if len(near) > 1:
             return _several(near)
         (entity, device_unit), found = near[0], bracket or unit
-        if found and device_unit and _plain(found).strip("°") != _plain(device_unit).strip("°"):
+        if found and device_unit and plain_name(found).strip("°") != plain_name(device_unit).strip("°"):
             return Entity(-1, 0, f"it is in {found}, and the device of that name in {device_unit}")
         return entity._replace(how="near")
 
     def _hint(self, name: str) -> str | None:
         self._hints -= 1
-        near = suggestion(_plain(name), self._lowered) if self._hints >= 0 else None
+        near = suggestion(plain_name(name), self._lowered) if self._hints >= 0 else None
         return f'did you mean "{self._lowered[near]}"?' if near else None
 
 
@@ -235,14 +239,10 @@ def _devices(config: Config, target: BlockEntry) -> tuple[dict[str, list[Entity]
             entity = Entity(id, entry.canal, "exact")
             exact.setdefault(name, []).append(entity)
             if name != str(id):
-                near.setdefault(_plain(split_unit(name)[0]), []).append((entity, units[id]))
+                near.setdefault(plain_name(split_unit(name)[0]), []).append((entity, units[id]))
         if entry.id == target.id:
             own_names = set(named)
     return exact, near
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.casefold().split())
 
 
 def _several(entities: list) -> Entity:
@@ -259,6 +259,4 @@ def _ids(ids: list[int]) -> str:
 
 
 def _list(names: list[str], what: str) -> str:
-    shown_names = ", ".join(name if name.isprintable() else shown(name) for name in names[:NAMED])
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"{what if len(names) == 1 else what + 's'} {shown_names}{more}"
+    return f"{what if len(names) == 1 else what + 's'} {few(names)}"

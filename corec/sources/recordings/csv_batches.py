@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from corec.sources.base import Batch
-from corec.sources.recordings.cells import is_gap, read_number, shown
-from corec.sources.recordings.columns import Entities, Entity
+from corec.sources.recordings.cells import Cells, few, is_gap, read_number, shown
+from corec.sources.recordings.columns import NUMBERLESS, Entities, Entity
 from corec.sources.recordings.left_out import LeftOut
-from corec.sources.recordings.shape import Cells, Shape
+from corec.sources.recordings.shape import Shape, Value
 
 
 class Part(NamedTuple):
@@ -38,36 +38,41 @@ class CsvBatches:
         size = len(rows), len(shape.values)
         table, there = np.empty(size), np.ones(size, bool)
         ids, canales = np.zeros(size, np.uint32), np.zeros(size, np.int8)
+        for row in rows if shape.keys else ():
+            if not shape.sensor(row.cells, shape.values[0]):
+                self._left.row(row.line, "without the name of a sensor", f"expected the name of a sensor in {few(shape.key_names)}, got nothing")
         for number, value in enumerate(shape.values):
-            names, entities = self._sensors(rows, number)
+            names = [shape.sensor(row.cells, value) for row in rows] if shape.keys else [value.name]
             cells = [row.cells[value.index] for row in rows]
             self._read_column(cells, names, table[:, number], there[:, number])
+            entities = self._sensors(names, value, table[:, number]) if shape.keys else [rows[0].part.entities[number]]
+            there[:, number] &= self._found(cells, names, entities, table[:, number])
             ids[:, number], canales[:, number] = [max(0, entity.id) for entity in entities], [entity.canal for entity in entities]
-            there[:, number] &= self._found(cells, names, entities)
         row, column = np.nonzero(there)
         offsets = np.array([one.time - time for one in rows], np.int64).astype(np.int32)
         with np.errstate(over="ignore"):  # too large for a frame is infinite, and that is a failure
             valores = table[row, column].astype(np.float32)
         return Batch(ids[row, column], canales[row, column], valores, True, time, offsets[row])
 
-    def _sensors(self, rows: list[Row], number: int) -> tuple[list[str], list[Entity]]:
-        """(name, entity) of each row, or of all rows together, for one column of values."""
-        part = rows[0].part
-        value = part.shape.values[number]
-        if not part.shape.keys:
-            return [value.name], [part.entities[number]]
-        names = [part.shape.sensor(row.cells, value) for row in rows]
-        return names, self._entities.find((name, value.unit) for name in names)
+    def _sensors(self, names: list[str], value: Value, values: np.ndarray) -> list[Entity]:
+        """The entity of each row of a long file. A name gets a new one with its first number."""
+        numbers = {name for name, number in zip(names, values) if np.isfinite(number)}
+        return self._entities.find([(name, value.unit) for name in names], new=numbers)
 
-    def _found(self, cells: list[str], names: list[str], entities: list[Entity]) -> list[bool]:
-        """Whether each cell belongs to an entity. Those that do not are counted."""
-        if len(entities) == 1 and entities[0].found:
-            return [True]
+    def _found(self, cells: list[str], names: list[str], entities: list[Entity], values: np.ndarray) -> list[bool]:
+        """Whether each cell belongs to an entity. Those that do not are counted, and failed readings."""
         every = len(cells) // len(entities)
-        for index, cell in enumerate(cells):
-            entity = entities[index // every]
-            if not entity.found and not is_gap(cell):
-                self._left.sensor(names[index // every], entity.how)
+        if not np.isfinite(values).all() or not all(entity.found for entity in entities):
+            for index, cell in enumerate(cells):
+                entity, name = entities[index // every], names[index // every]
+                if is_gap(cell):
+                    continue
+                if entity is NUMBERLESS:
+                    self._left.text(name)
+                elif not entity.found and name:
+                    self._left.sensor(name, entity.how)
+                elif not np.isfinite(values[index]):
+                    self._left.failure(name)
         return [entity.found for entity in entities]
 
     def _read_column(self, cells: list[str], names: list[str], values: np.ndarray, there: np.ndarray) -> None:
@@ -81,9 +86,8 @@ class CsvBatches:
                 return
         except ValueError:
             pass
-        every = len(cells) // len(names)
         for row, cell in enumerate(cells):
-            values[row], there[row] = self._read_cell(cell, names[row // every])
+            values[row], there[row] = self._read_cell(cell)
 
     def _note_steps(self, names: list[str], values: np.ndarray) -> None:
         """Count the steps of a column that the 32 bits of a frame do not hold: those of a large counter."""
@@ -93,14 +97,13 @@ class CsvBatches:
                 kept = np.diff(values.astype(np.float32)) != 0
             self._left.steps(names[0], int(steps.sum()), int((steps & ~kept).sum()))
 
-    def _read_cell(self, cell: str, name: str) -> tuple[float, bool]:
+    def _read_cell(self, cell: str) -> tuple[float, bool]:
+        """(the number, NaN where there is none; whether the cell is a reading at all)."""
         try:
             value = read_number(cell, self._decimal)
         except ValueError:
-            value = np.nan
+            return np.nan, True
         if value is None:
             self._left.gap(shown(cell.strip()) if cell.strip() else "")
             return np.nan, False
-        if not np.isfinite(value):
-            self._left.failure(name)
         return value, True

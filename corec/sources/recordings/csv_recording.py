@@ -4,39 +4,32 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from copy import deepcopy
-from datetime import tzinfo
-from itertools import chain, islice, takewhile
+from datetime import UTC, tzinfo
+from itertools import chain
 from typing import NamedTuple, NoReturn
 
 from corec.common.text import counted
 from corec.common.times import iso, wall_ms
 from corec.errors import FrameError
-from corec.sources.recordings.cells import find_decimal, is_gap, shown, split_line
+from corec.sources.recordings.cells import Cells, clean_name, few, find_decimal, is_gap, shown, split_line
 from corec.sources.recordings.columns import Entities, Entity
 from corec.sources.recordings.csv_batches import CsvBatches, Part, Row
-from corec.sources.recordings.dialect import DELIMITERS, is_comment, is_open, take_sample
+from corec.sources.recordings.dialect import DELIMITERS, Sample, SampleRow, is_comment, is_open, take_sample
+from corec.sources.recordings.find_shape import Start, find_start
 from corec.sources.recordings.left_out import LeftOut
 from corec.sources.recordings.opened_text import Line, OpenedText
 from corec.sources.recordings.recording import RecordingPiece
-from corec.sources.recordings.shape import (
-    Cells,
-    Shape,
-    Start,
-    Value,
-    clean_name,
-    describe,
-    find_start,
-    is_header,
-    is_text,
-    is_time_name,
-    renamed,
-)
+from corec.sources.recordings.shape import Shape, Value, describe, is_header, is_text, renamed, same_names
 from corec.sources.recordings.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
+from corec.sources.recordings.time_columns import is_time_name
 from corec.sources.recordings.time_order import Leaps, newest_first
+from corec.sources.recordings.time_words import says_utc, unit_of
 from corec.streams.reach import REACH_MS
 
-#: Lines from which dialect and columns are found.
+#: Lines without comments from which dialect and columns are found.
 SAMPLE = 200
+#: Lines of the sample with its comments.
+MOST_LINES = 10_000
 #: Cells in one piece.
 CELLS = 16_384
 #: Headers in the middle that are described.
@@ -64,12 +57,12 @@ class CsvRecording:
         self.rows = 0
         self._left, self._headers = LeftOut(), list[str]()
         self._lines = text.lines()
-        self._sample = take_sample(list(takewhile(bool, islice(self._lines, SAMPLE))))
+        self._sample = self._take_sample()
         self._dialect = self._sample.dialect
         start = self._start()
         rows = self._sample.rows
         self._first_line = rows[start.first].line
-        body = [row.cells for row in rows[start.first :]]
+        body = [row.cells for row in rows[start.first : start.end]]
         self._reader = self._time_reader(start.shape, body)
         self._decimal = find_decimal(_values_of(start.shape, body), self._dialect.delimiter)
         self._batches = CsvBatches(entities, self._decimal, self._left)
@@ -94,6 +87,11 @@ class CsvRecording:
         values = [(value.index, entity.id) for value, entity in zip(shape.values, entities)] or [value.index for value in shape.values]
         how = (self._reader.about, self._decimal, self._backward, shape.times, shape.keys, values)
         return repr(how + ((self._entities.devices,) if shape.keys else ()))
+
+    @property
+    def replaced(self) -> str:
+        """Why a file that was followed is to be opened again; "" where it is not."""
+        return self._text.replaced
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -125,12 +123,28 @@ class CsvRecording:
         notes = list(self._headers)
         if self._part.shape.keys:
             notes += self._entities.describe(list(self._entities.names.values()), "sensor")
-        notes += [f"the unit of the times changes {change}" for change in self._reader.changes]
+        notes += self._reader.notes()
         if self._text.not_utf8:
             notes.append(f"{counted(self._text.not_utf8, 'line')} not in UTF-8, read as Latin-1")
         return notes + self._left.notes()
 
     # --- the shape of the file -----------------------------------------------------------------
+
+    def _take_sample(self) -> Sample:
+        """The first lines. Of a file that is followed, those that are there when it has a row."""
+        lines: list[Line] = []
+        content = 0
+        for line in self._lines:
+            if line is None:
+                sample = take_sample(lines)
+                if sample.rows and find_start([row.cells for row in sample.rows]):
+                    return sample
+                continue
+            lines.append(line)
+            content += not is_comment(line.text)
+            if content == SAMPLE or len(lines) == MOST_LINES:
+                break
+        return take_sample(lines)
 
     def _start(self) -> Start:
         """Where the rows begin; FrameError when there are none."""
@@ -147,11 +161,20 @@ class CsvRecording:
         if start is not None and start.header is None:
             self._sample = self._sample.with_commented_names(start.first)
             start = find_start([row.cells for row in self._sample.rows])
-        if start is not None:
-            return start
+        if start is None:
+            self._refuse_without_times(rows)
+        if not start.shape.values:
+            names = few(name for index, name in enumerate(start.shape.names) if name and index not in start.shape.times)
+            self._refuse(f"a column of numbers, got none beside the {describe(start.shape)}{': ' * bool(names)}{names}", _KINDS)
+        return start
+
+    def _refuse_without_times(self, rows: list[SampleRow]) -> NoReturn:
         first, *others = rows
         column = next((index for index, cell in enumerate(first.cells) if is_time_name(cell)), 0)
         name = clean_name(first.cells[column])
+        opened = next((line.number for line in self._sample.lines if not line.problem and is_open(line.text, self._dialect.delimiter)), 0)
+        if not others and opened:
+            self._refuse(f"quotes that close at the end of a cell and of a line, got ones that do not - at line {opened}", _KINDS)
         if not others:
             self._refuse(f"rows of readings, got one line without a time in column {name}", HINT)
         got = shown(others[0].cells[column].strip()) if column < len(others[0].cells) else "a row without it"
@@ -166,11 +189,12 @@ class CsvRecording:
 
     def _time_reader(self, shape: Shape, rows: list[Cells]) -> TimeReader:
         if shape.elapsed:
-            return TimeReader("elapsed")
+            return TimeReader("elapsed", unit_of(shape.names[shape.times[0]]))
         cells = list(_time_texts(shape, rows))
-        reader = find_reader(cells, self._options.zone, self._options.dates)
+        zone = UTC if shape.header and any(says_utc(shape.names[index]) for index in shape.times) else self._options.zone
+        reader = find_reader(cells, zone, self._options.dates)
         if reader is None:
-            self._refuse(f"a time in {describe(shape)}, got {shown(cells[0])} - at line {self._first_line}", HINT)
+            self._refuse(f"a time in {describe(shape).removeprefix('times in ')}, got {shown(cells[0])} - at line {self._first_line}", HINT)
         if reader.kind != "date" or self._options.dates:
             return reader
         order, certain = day_order(cells)
@@ -181,7 +205,7 @@ class CsvRecording:
                 f"dates that say in which order day, month and year stand, got dates as {shown(cells[0])}",
                 "--dates dmy (day first), --dates mdy or --dates ymd says it",
             )
-        return find_reader(cells, self._options.zone, order)
+        return find_reader(cells, zone, order)
 
     def _all_cells(self) -> Iterator[Cells]:
         with closing(self._text.again()) as text:
@@ -199,10 +223,7 @@ class CsvRecording:
 
     def _changes_columns(self, shape: Shape) -> bool:
         """Whether a header in the middle of a file with its newest row first has other columns: then it is read from the top."""
-        names = [name.casefold() for name in shape.names]
-        return self._text.regular and any(
-            is_header(shape, cells) and [cell.strip().casefold() for cell in cells][: len(names)] != names for cells in self._all_cells()
-        )
+        return self._text.regular and any(is_header(shape, cells) and not same_names(shape, cells) for cells in self._all_cells())
 
     def _mapped(self, shape: Shape, *, again: bool = False) -> Part:
         """The shape with the entities of its columns.  again: behind a header in the middle, where nothing is refused but left out."""
@@ -228,7 +249,7 @@ class CsvRecording:
         words += [text.packed] if text.packed else []
         yield f"{text.path}: {describe(shape)}, {self._reader.about}; {', '.join(words)}"
         if shape.keys:
-            keys = ", ".join(shape.names[index] for index in shape.keys)
+            keys = ", ".join(shape.key_names)
             yield f"one reading in a row: sensor by {keys}; value in {', '.join(value.name for value in shape.values)}"
         else:
             yield from self._entities.describe([value.name for value, entity in self._values() if entity.found])
@@ -314,16 +335,19 @@ class CsvRecording:
         return _decimals(cell) < self._decimals and not is_gap(cell)
 
     def _header_again(self, part: Part, cells: Cells, line: int) -> Part:
-        names = [cell.strip().casefold() for cell in cells]
-        if names == [name.casefold() for name in part.shape.names][: len(names)]:
+        if same_names(part.shape, cells):
             return part
-        known = {value.name for value in part.shape.values}
-        following = self._mapped(renamed(part.shape, cells), again=True)
+        before, following = part.shape, self._mapped(renamed(part.shape, cells), again=True)
         if len(self._headers) < HEADERS:
-            new = [value.name for value in following.shape.values if value.name not in known]
-            self._headers.append(f"line {line:,}: another header" + ("" if new else ", the same columns in another order"))
+            known, names = ([value.name for value in shape.values] for shape in (before, following.shape))
+            new, gone = [name for name in names if name not in known], [name for name in known if name not in names]
+            changes = [f"without {few(gone)}"] * bool(gone)
+            changes += [describe(following.shape)] * (describe(following.shape) != describe(before))
+            changes += [f"sensors by {few(following.shape.key_names)}"] * (following.shape.key_names != before.key_names)
+            changes = changes or ["the same columns in another order"] * (not new)
+            self._headers.append(f"line {line:,}: another header" + "".join(f", {change}" for change in changes))
             found = [name for name, entity in zip(new, self._entities.find((name, "") for name in new)) if entity.found]
-            self._headers += [f"  {text}" for text in self._entities.describe(found)]
+            self._headers += [f"  {text}" for text in self._entities.describe(found)] if not following.shape.keys else []
         return following
 
     def _leave_leap(self, row: Row) -> None:

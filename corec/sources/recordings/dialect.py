@@ -15,7 +15,7 @@ COMMENTS = ("#", "//", "%")
 #: Lines that one line of names may take, between quotes.
 NAME_LINES = 6
 NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
-_SEP = re.compile(r"\s*\"?sep=(.)\"?\s*", re.IGNORECASE)
+_SEP = re.compile(r"\s*\"?sep\s*=\s*(\S|\t)\"?\s*", re.IGNORECASE)
 
 
 class Dialect(NamedTuple):
@@ -77,14 +77,15 @@ def is_open(text: str, delimiter: str) -> bool:
 
 def _find_dialect(lines: list[tuple[int, str]]) -> Dialect:
     number, first = lines[0] if lines else (0, "")
-    if named := _SEP.fullmatch(first):
-        return Dialect(named[1], number)
-    texts = [text for _, text in lines if text.strip() and not is_comment(text)]
+    named = _SEP.fullmatch(first)
+    texts = [text for _, text in lines[bool(named) :] if text.strip() and not is_comment(text)]
     scores = {delimiter: _score(texts, delimiter) for delimiter in DELIMITERS}
     best = max(DELIMITERS, key=scores.__getitem__)
-    if not any(scores[best][:2]) and any(_score(texts, " ")[:2]):
+    if named and (_score(texts, named[1]).timed or not scores[best].timed):
+        return Dialect(named[1], number)
+    if not scores[best].rows and _score(texts, " ").rows:
         best = " "
-    return Dialect(best, 0)
+    return Dialect(best, number if named else 0)
 
 
 def _with_whole_names(lines: list[Line], delimiter: str) -> Iterator[Line]:
@@ -107,9 +108,22 @@ def is_comment(line: str) -> bool:
     return line.startswith(COMMENTS)
 
 
-def _score(texts: Iterable[str], delimiter: str) -> tuple[int, int, int, int]:
-    """(rows of a time and values, rows of values, lines of the same number of cells, that number)."""
-    timed = numbers = 0
+class _Score(NamedTuple):
+    """How well a delimiter separates lines; the greater the better."""
+
+    timed: int  # rows of a time and values
+    others: int  # cells of these that are neither, negative
+    numbers: int  # rows of values only
+    count: int  # lines of the most usual number of cells
+    width: int  # that number
+
+    @property
+    def rows(self) -> bool:
+        return bool(self.timed or self.numbers)
+
+
+def _score(texts: Iterable[str], delimiter: str) -> _Score:
+    timed = numbers = others = 0
     widths: Counter[int] = Counter()
     for text in texts:
         try:
@@ -120,7 +134,9 @@ def _score(texts: Iterable[str], delimiter: str) -> tuple[int, int, int, int]:
             continue
         widths[len(cells)] += 1
         values = sum(is_number(cell) or is_gap(cell) for cell in cells)
-        timed += any(map(kind_of, cells)) and values > 0
+        times = sum(kind_of(cell) is not None and not is_number(cell) for cell in cells)
+        if values and any(map(kind_of, cells)):
+            timed, others = timed + 1, others + len(cells) - values - times
         numbers += values == len(cells)
     width, count = widths.most_common(1)[0] if widths else (0, 0)
-    return timed, numbers, count, width
+    return _Score(timed, -others, numbers, count, width)

@@ -30,6 +30,7 @@ class FramesRecording:
     reading = "batches"
     names: Mapping[int, str] = {}
     first_line = 0
+    replaced = ""
 
     def __init__(self, path: Path) -> None:
         self.about = (f"{path}: batches of frames, each with its own time",)
@@ -89,6 +90,7 @@ class BareRecording:
     unit = "frame"
     names: Mapping[int, str] = {}
     first_line = 0
+    replaced = ""
     damaged = False
 
     def __init__(self, path: Path, at: int) -> None:

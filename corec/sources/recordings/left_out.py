@@ -3,11 +3,14 @@
 from collections import Counter
 
 from corec.common.text import counted
+from corec.sources.recordings.cells import few
 
-#: Names that a note lists.
-NAMED = 6
+#: Sensors that are named, of those that belong to no entity.
+MOST_NAMED = 100
 #: Sensors whose failures are counted apart.
 MOST_SENSORS = 100_000
+#: Columns of which lost steps are noted.
+STEPS_NAMED = 6
 #: Share of lost steps from which they are noted.
 LOST_SHARE = 0.1
 
@@ -18,11 +21,12 @@ class LeftOut:
     noun = "column"  # what has a name: "sensor" in a long file
 
     def __init__(self) -> None:
-        self.rows = self.cells = self.empty_cells = self.gap_words = 0  # cells: of columns and sensors without an entity
+        self.rows = self.cells = self.texts = self.empty_cells = self.gap_words = 0  # cells: of columns and sensors without an entity
         self._failures, self._steps, self._lost = Counter[str](), Counter[str](), Counter[str]()
         self._causes: dict[str, tuple[int, str]] = {}
         self._first = self._gap_word = ""
-        self._sensors: dict[str, str] = {}
+        self._sensors: dict[str, str] = {}  # name -> why it has no entity
+        self._of_text: dict[str, None] = {}
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.cells)
@@ -37,8 +41,14 @@ class LeftOut:
     def sensor(self, name: str, why: str) -> None:
         """Count a cell of a column, or of a sensor of a long file, that belongs to no entity."""
         self.cells += 1
-        if name not in self._sensors and len(self._sensors) <= NAMED:
-            self._sensors[name] = why
+        if len(self._sensors) < MOST_NAMED:
+            self._sensors.setdefault(name, why)
+
+    def text(self, name: str) -> None:
+        """Count a cell of text of a sensor of a long file that had no number so far."""
+        self.texts += 1
+        if len(self._of_text) < MOST_NAMED:
+            self._of_text.setdefault(name)
 
     def failure(self, name: str) -> None:
         """Count a cell of a sensor that has text in it: it is read, as a failed reading."""
@@ -66,7 +76,7 @@ class LeftOut:
         if self._failures:
             worst = self._failures.most_common(1)[0][0]
             notes.append(f"{counted(self._failures.total(), 'cell')} of text counted as failed readings, most in {self.noun} {worst}")
-        for name, lost in self._lost.most_common(NAMED):
+        for name, lost in self._lost.most_common(STEPS_NAMED):
             if lost > LOST_SHARE * self._steps[name]:
                 steps = f"{counted(lost, 'step')} of {self._steps[name]:,}"
                 notes.append(f"column {name}: {steps} lost, for a reading keeps 24 bits, about 7 digits")
@@ -78,8 +88,13 @@ class LeftOut:
             notes.append(f"{counted(self.rows, 'row')} left out, the first at {self._first}")
         if len(self._causes) > 1:
             notes += [f"  {counted(count, 'row')} {cause}, the first at {first}" for cause, (count, first) in self._causes.items()]
+        if self.texts:
+            notes.append(f"{counted(self.texts, 'cell')} of text left out, of sensors without a number: {few(self._of_text)}")
         if self.cells:
             notes.append(f"{counted(self.cells, 'cell')} left out that belong to no entity:")
-            listed = list(self._sensors.items())
-            notes += [f"  {name}: {why}" for name, why in listed[:NAMED]] + (["  and others"] if len(listed) > NAMED else [])
+            by_cause: dict[str, list[str]] = {}
+            for name, why in self._sensors.items():
+                by_cause.setdefault(why, []).append(name)
+            notes += [f"  {few(names)}: {why}" for why, names in by_cause.items()]
+            notes += ["  and others"] * (len(self._sensors) == MOST_NAMED)
         return notes

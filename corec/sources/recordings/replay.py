@@ -18,6 +18,7 @@ from corec.errors import DamagedBatch, FrameError, UsageError
 from corec.sources.base import Batch
 from corec.sources.names import NameTable
 from corec.sources.recordings.columns import Entities
+from corec.sources.recordings.converted import foreign
 from corec.sources.recordings.csv_recording import CsvRecording, Options
 from corec.sources.recordings.frames_recording import MAGIC, BareRecording, FramesRecording
 from corec.sources.recordings.opened_text import OpenedText
@@ -33,6 +34,9 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
     """
     path = Path(path)
     text = _opened(path, follow)
+    if found := foreign(text.begin):
+        text.close()
+        raise FrameError(f"{path}: expected a CSV or batches of frames, got {found[0]}", hint=found[1])
     if text.begin.startswith(MAGIC) or at is not None:
         text.close()
         if follow or not text.regular:

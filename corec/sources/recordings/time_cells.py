@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from corec.common.text import counted
 from corec.errors import UsageError
+from corec.sources.recordings.time_words import month_of, zone_of
 
 #: A year before or from these on is an error: 1990 and 2100.
 EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
@@ -14,32 +16,37 @@ EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
 EPOCHS = {"seconds": 0.001, "milliseconds": 1, "microseconds": 1_000, "nanoseconds": 1_000_000}
 #: Of day, month and year, and what they are called.
 ORDERS = {"dmy": "day/month/year", "mdy": "month/day/year", "ymd": "year/month/day"}
-#: Seconds since the start of a recording: the first is below, none is above.
+#: Seconds since the start of a recording: the first is below where no unit is named, none is above.
 ELAPSED_START, ELAPSED_MOST = 10_000, 1e8
-#: Characters of the longest text that may be a time.
-LONGEST_TIME = 64
+#: Units of times since the start of a recording: (ms of one, name).
+ELAPSED = {"s": (1000, "seconds"), "ms": (1, "milliseconds"), "µs": (1e-3, "microseconds"), "ns": (1e-6, "nanoseconds"),
+           "min": (60_000, "minutes"), "h": (3_600_000, "hours")}  # fmt: skip
+#: Names of zones that are noted.
+ZONES_NOTED = 6
+#: Characters of the longest text that may be a time, and of one that may be a date only.
+LONGEST_TIME, LONGEST_DATE = 64, 24
 HOUR_MS = 3_600_000
 #: Dates that are looked at for the way from one to the next.
 MOST_DATES = 10_000
 HINT = (
-    "ISO 8601, as 2026-01-31 12:00:00 or with +01:00; 31.01.2026 12:00; 20260131120000; or a number of s, ms, µs or ns since 1970;"
-    " years 1990 to 2099"
+    "ISO 8601, as 2026-01-31 12:00:00 or with +01:00; 31.01.2026 12:00; 31 Jan 2026 12:00; 20260131120000; or a number of s, ms, µs or ns"
+    " since 1970; years 1990 to 2099"
 )
 
-_CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp])?(?:\.?[Mm]\.?)?\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
-_CLOCK_ONLY = re.compile(_CLOCK)
+_ZONE = r"(?P<zone>(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?(?:\[[\w/+-]{1,40}\])?|[A-Za-z]{1,4})"
+_END = r"(?:[.,](?P<fraction>\d{1,9}))?)?\s*(?:(?P<half>[AaPp])\.?\s?[Mm]\.?)?\s*" + _ZONE + "?"
+_CLOCK = r"(?P<hour>\d{1,2})(?P<mark>[:.])(?P<minute>\d{2})(?:(?P=mark)(?P<second>\d{2})" + _END
+_CLOCK_ONLY = re.compile(_CLOCK.replace("[:.]", ":"))
 _COMPACT_CLOCK = re.compile(r"\d{3,6}")
-_DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{2,4})(?:[ T,]+" + _CLOCK + ")?")
-_NAMED = re.compile(r"(?:[A-Za-z]{3},? )?(\d{1,2})[ .-]+([^\W\d]{3})[^\W\d]*[ .-]+(\d{2,4})(?:[ T,]+" + _CLOCK + ")?")
-_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:[ _T-]?(\d{2})(\d{2})(\d{2})?(\d{3})?)?")
-_NUMBER = re.compile(r"\d+(\.\d*)?([eE]\+?\d+)?")
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        "jan ene|feb|mar mär mrz|apr abr|may mai|jun|jul|aug ago|sep|oct okt|nov|dec dic dez".split("|"), start=1
-    )
-    for name in names.split()
-}
+_DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{2,4})(?:[\sT,_]+" + _CLOCK + ")?")
+_WEEKDAY, _MONTH, _DAY = r"(?:[^\W\d_]{2,12}\.?,?\s+)?", r"(?P<month>[^\W\d_]{3,10})\.?", r"(?P<day>\d{1,2})(?:st|nd|rd|th|º|\.)?"
+_NAMED = tuple(re.compile(form) for form in (
+    _WEEKDAY + _DAY + r"[\s/-]*(?:de )?" + _MONTH + r"[\s,/-]*(?:del? )?(?P<year>\d{4}|\d{2})(?:[\s,T:]+" + _CLOCK + ")?",
+    _WEEKDAY + _MONTH + r"\s*" + _DAY + r",?\s+(?P<year>\d{4})(?:[\s,T]+" + _CLOCK + ")?",
+    _WEEKDAY + _MONTH + r"\s+" + _DAY + r"\s+" + _CLOCK + r"\s+(?P<year>\d{4})",
+    r"(?P<year>\d{4})[\s/-]+" + _MONTH + r"[\s/-]+" + _DAY + r"(?:[\s,T:]+" + _CLOCK + ")?"))  # fmt: skip
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:[ _T-]?(\d{2})(?:(\d{2})(\d{2})?(\d{3})?)?)?")
+_NUMBER = re.compile(r"\d+([.,]\d*)?([eE]\+?\d{1,2})?")
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -67,22 +74,32 @@ def kind_of(cell: str) -> str | None:
     return None
 
 
-def is_clock(cell: str, *, compact: bool) -> bool:
-    """Whether a cell is a time of day: 12:00:00, or with *compact* 120000 as well."""
+def is_clock(cell: str) -> bool:
+    """Whether a cell is a time of day, as 12:00:00."""
+    return bool(_CLOCK_ONLY.fullmatch(cell.strip()))
+
+
+def is_compact_clock(cell: str) -> bool:
+    """Whether a cell may be a time of day as 120000 or 930."""
     text = cell.strip()
-    return bool(_CLOCK_ONLY.fullmatch(text) or compact and _COMPACT_CLOCK.fullmatch(text) and int(text[-4:-2] or 0) < 60)
+    return bool(_COMPACT_CLOCK.fullmatch(text)) and int(text[-4:-2] or 0) < 60
+
+
+def is_half(cell: str) -> bool:
+    """Whether a cell says AM or PM."""
+    return cell.strip().casefold() in ("am", "pm", "a.m.", "p.m.")
 
 
 def is_date_only(cell: str) -> bool:
     """Whether a cell is a date without a time of day."""
     text = cell.strip()
-    return len(text) <= 11 and ":" not in text and kind_of(text) in ("iso", "date", "named", "compact")
+    return len(text) <= LONGEST_DATE and ":" not in text and kind_of(text) in ("iso", "date", "named", "compact")
 
 
-def is_elapsed(cell: str) -> bool:
-    """Whether a recording of seconds since its start may begin with this."""
+def is_elapsed(cell: str, unit: str = "s") -> bool:
+    """Whether a recording of times since its start may begin with this.  unit: of ELAPSED."""
     try:
-        return 0 <= float(cell) <= ELAPSED_START
+        return 0 <= float(cell) * ELAPSED[unit][0] / 1000 <= (ELAPSED_START if unit == "s" else ELAPSED_MOST)
     except ValueError:
         return False
 
@@ -129,13 +146,33 @@ def day_order(cells: Iterable[str]) -> tuple[str | None, bool]:
 class TimeReader:
     """Reads the times of one recording, row by row in the order of the file."""
 
-    def __init__(self, kind: str, unit: str = "", zone: tzinfo | None = None, order: str = "dmy", zoned: bool = False) -> None:
-        """kind: as `kind_of` says, or "elapsed".  unit: of EPOCHS.  zoned: the cells bring their zone."""
+    def __init__(self, kind: str, unit: str = "", zone: tzinfo | None = None, order: str | None = None,
+                 first: datetime | None = None) -> None:  # fmt: skip
+        """kind: as `kind_of` says, or "elapsed".  unit: of EPOCHS or ELAPSED.  order: of ORDERS, where it is known.
+
+        first: the first time; it shows whether the times bring their zone.
+        """
         self.kind, self.unit, self._order = kind, unit, order
-        self._zone = zone or UTC
-        self.about = self._describe(zoned)
-        self.changes: list[str] = []  # of the unit
+        self._zone, self._zoned = zone or UTC, first is not None and first.tzinfo is not None
+        self.about = self._describe()
+        self._changes: list[str] = []  # of the unit
+        self._zones: dict[str, str] = {}  # name -> offset
+        self._others = self._skipped = 0  # times with a zone among those without, or the reverse; times that the zone does not have
+        self._first_skipped = ""
         self._last = self._step = 0
+
+    def notes(self) -> list[str]:
+        """What was found in the times so far, beside what `about` says."""
+        notes = [f"the unit of the times changes {change}" for change in self._changes]
+        if self._zones:
+            notes.append("zones as named in the times: " + ", ".join(f"{name} is {offset}" for name, offset in self._zones.items()))
+        if self._others:
+            which = f"without a zone, taken as {self._zone_name}" if self._zoned else "with a zone of their own"
+            notes.append(f"{counted(self._others, 'time')} {which}")
+        if self._skipped:
+            notes.append(f"{counted(self._skipped, 'time')} of an hour that {self._zone_name} skips, read as if the clock had not been put"
+                         f" forward, the first: {self._first_skipped}")  # fmt: skip
+        return notes
 
     def read(self, text: str) -> int:
         """ms since 1970; ValueError where *text* is no such time."""
@@ -143,10 +180,10 @@ class TimeReader:
         if len(text) > LONGEST_TIME:
             raise ValueError("no time")
         if self.kind == "elapsed":
-            seconds = float(text)
-            if not 0 <= seconds <= ELAPSED_MOST:
-                raise ValueError("no seconds since the start")
-            return round(seconds * 1000)
+            ms = float(text) * ELAPSED[self.unit][0]
+            if not 0 <= ms <= 1000 * ELAPSED_MOST:
+                raise ValueError("no time since the start")
+            return round(ms)
         if self.kind == "epoch":
             return self._read_number(text)
         try:
@@ -158,15 +195,23 @@ class TimeReader:
     def _read_number(self, text: str) -> int:
         ms, unit = _epoch(text)
         if unit != self.unit:
-            if len(self.changes) < 3:
-                self.changes.append(f"from {self.unit} to {unit} at {shown_time(ms)}")
+            if len(self._changes) < 3:
+                self._changes.append(f"from {self.unit} to {unit} at {shown_time(ms)}")
             self.unit = unit
         return ms
 
     def _ms(self, moment: datetime) -> int:
-        if moment.tzinfo is not None or self._zone is UTC:
+        zone = moment.tzinfo
+        self._others += (zone is not None) != self._zoned
+        if zone is not None and self.kind != "iso" and len(self._zones) < ZONES_NOTED and not (name := moment.tzname()).startswith("UTC"):
+            self._zones.setdefault(name, moment.isoformat()[-6:])
+        if zone is not None or self._zone is UTC:
             return _ms_of(moment, UTC)
         first, second = (_ms_of(moment.replace(fold=fold), self._zone) for fold in (0, 1))
+        if first > second:  # the clock was put forward over this time
+            self._skipped += 1
+            self._first_skipped = self._first_skipped or str(moment)
+            return first
         # An hour comes twice: the time that goes on from the row before
         ms = min(first, second, key=lambda time: abs(time - self._last - self._step)) if self._last else first
         if 0 < abs(ms - self._last) <= HOUR_MS:
@@ -174,14 +219,18 @@ class TimeReader:
         self._last = ms
         return ms
 
-    def _describe(self, zoned: bool) -> str:
+    @property
+    def _zone_name(self) -> str:
+        return getattr(self._zone, "key", "UTC")
+
+    def _describe(self) -> str:
         if self.kind == "epoch":
             return f"{self.unit} since 1970"
         if self.kind == "elapsed":
-            return "seconds since 1970"
+            return f"{ELAPSED[self.unit][1]} from a start that is taken as 1970-01-01"
         way = {"iso": "ISO 8601", "compact": "dates as 20260131", "named": "dates with names of months"}.get(self.kind)
-        way = way or ORDERS[self._order]
-        return f"{way} with a zone" if zoned else f"{way} without a zone, taken as {getattr(self._zone, 'key', 'UTC')}"
+        way = way or ORDERS[self._order or "ymd"]
+        return f"{way} with a zone" if self._zoned else f"{way} without a zone, taken as {self._zone_name}"
 
 
 def find_reader(cells: list[str], zone: tzinfo | None, order: str | None) -> TimeReader | None:
@@ -197,20 +246,21 @@ def find_reader(cells: list[str], zone: tzinfo | None, order: str | None) -> Tim
     if kind == "epoch":
         return TimeReader(kind, _epoch(first)[1])
     possible = next(one for one in (order or "dmy", *ORDERS) if _possible(_PARSERS[kind], first, one))
-    return TimeReader(kind, "", zone, order or "dmy", _PARSERS[kind](first, possible).tzinfo is not None)
+    order = order or (possible if kind == "date" and needs_order(first) else None)
+    return TimeReader(kind, "", zone, order, _PARSERS[kind](first, possible))
 
 
 def shown_time(ms: int) -> str:
     return (_EPOCH_0 + ms * _MS).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _read_iso(text: str, order: str) -> datetime:
+def _read_iso(text: str, order: str | None) -> datetime:
     if text.isdecimal():
         raise ValueError("compact")
     return datetime.fromisoformat(text)
 
 
-def _read_compact(text: str, order: str) -> datetime:
+def _read_compact(text: str, order: str | None) -> datetime:
     found = _COMPACT.fullmatch(text)
     if not found:
         raise ValueError("no compact date")
@@ -218,56 +268,66 @@ def _read_compact(text: str, order: str) -> datetime:
     return datetime(year, month, day, hour, minute, second, ms * 1000)
 
 
-def _read_date(text: str, order: str) -> datetime:
+def _read_date(text: str, order: str | None) -> datetime:
     found = _DATE.fullmatch(text)
     if not found:
         raise ValueError("no date")
-    first, _, second, third, *clock = found.groups()
+    first, mark, second, third = found.group(1, 2, 3, 4)
     if len(first) == 4:
         year, month, day = first, second, third
     else:
+        order = order or ("dmy" if mark == "." else None)
+        if order is None:
+            raise ValueError("no order of day and month")
         parts = dict(zip(order, (first, second, third)))
         year, month, day = parts["y"], parts["m"], parts["d"]
-    if len(year) not in (2, 4):
-        raise ValueError("no year")
-    return _moment(year, int(month), day, clock)
+    return _moment(year, int(month), day, found)
 
 
-def _read_named(text: str, order: str) -> datetime:
-    found = _NAMED.fullmatch(text)
-    if not found:
-        raise ValueError("no date")
-    day, month, year, *clock = found.groups()
-    return _moment(year, _MONTHS.get(month.casefold(), 0), day, clock)
+def _read_named(text: str, order: str | None) -> datetime:
+    for form in _NAMED:
+        if found := form.fullmatch(text):
+            return _moment(found["year"], month_of(found["month"]), found["day"], found)
+    raise ValueError("no date")
 
 
-def _read_epoch(text: str, order: str) -> datetime:
+def _read_epoch(text: str, order: str | None) -> datetime:
     return _EPOCH_0 + _epoch(text)[0] * _MS
 
 
-def _moment(year: str, month: int, day: str, clock: list[str | None]) -> datetime:
-    hour, minute, second, fraction, half, zone = clock
-    hours = int(hour or 0)
+def _moment(year: str, month: int, day: str, clock: re.Match) -> datetime:
+    """clock: a match with the groups of _CLOCK."""
+    if len(year) not in (2, 4):
+        raise ValueError("no year")
+    hour, half, zone = int(clock["hour"] or 0), clock["half"], clock["zone"]
+    minute, second, fraction = int(clock["minute"] or 0), int(clock["second"] or 0), int((clock["fraction"] or "0").ljust(6, "0")[:6])
     if half:
-        if not 1 <= hours <= 12:
+        if not 1 <= hour <= 12:
             raise ValueError("no hour of a half day")
-        hours = hours % 12 + 12 * (half in "pP")
-    moment = datetime(int(year) + 2000 * (len(year) == 2), month, int(day), hours, int(minute or 0), int(second or 0),
-                      int((fraction or "0").ljust(6, "0")[:6]))  # fmt: skip
-    if zone is None:
-        return moment
-    return moment.replace(tzinfo=datetime.fromisoformat(f"2026-01-01 00:00{zone}").tzinfo if zone[0] in "+-" else UTC)
+        hour = hour % 12 + 12 * (half in "pP")
+    ends = (hour, minute, second, fraction) == (24, 0, 0, 0)  # a day ends at 24:00
+    moment = datetime(int(year) + 2000 * (len(year) == 2), month, int(day), hour * (not ends), minute, second, fraction)
+    moment += timedelta(days=ends)
+    return moment.replace(tzinfo=zone_of(zone)) if zone else moment
 
 
 def _epoch(text: str) -> tuple[int, str]:
     """(ms since 1970, unit); ValueError where no unit gives a possible year."""
     if not _NUMBER.fullmatch(text):
         raise ValueError("no number")
-    number = int(text) if text.isdecimal() else float(text)
+    number = int(text) if text.isdecimal() else float(text.replace(",", "."))
     for unit, each in EPOCHS.items():
         if EARLIEST_MS <= number / each < LATEST_MS:
+            if "e" in text.casefold() and _step_of(text) > 1000 * each:  # as a spreadsheet shows it: all rows would have one time
+                raise ValueError("digits are missing")
             return round(number / each), unit
     raise ValueError("no time of 1990 to 2099")
+
+
+def _step_of(text: str) -> float:
+    """What the last digit of a number with an exponent stands for."""
+    digits, exponent = text.casefold().replace(",", ".").split("e")
+    return 10.0 ** (int(exponent) - len(digits.partition(".")[2]))
 
 
 def _ms_of(moment: datetime, zone: tzinfo) -> int:
