@@ -373,10 +373,14 @@ def test_readings_go_out_of_a_journal_and_through_a_replay(here):
     nucleus.stop()
     # When they are exported and replayed
     assert "2 batches" in succeeded("export", "out.frames")
-    text = succeeded("replay", "out.frames")
+    text = succeeded("replay", "out.frames", "--lenient")
     # Then they come to what they came to
     assert "2 batches, 2,400 readings" in text
     assert f"{nucleus.engine.ledger['rejected']:,} rejected" in text
+    # and without --lenient, readings that are refused are bad input, each cause with its count
+    refusals = refused(ExitCode.DATA, "replay", "out.frames")
+    for cause in ("malformed", "channel", "id"):
+        assert f"{nucleus.engine.ledger[f'rejected_{cause}']:,} readings refused as {cause!r}: " in refusals
     assert "1 batch" in succeeded("export", "half.frames", "--since", now + 1)
 
 
@@ -430,7 +434,8 @@ def test_replay_of_text_and_gaps_says_what_was_left_out(here):
         (b"", ExitCode.DATA, "an empty file"),
         (b"time,a\n", ExitCode.DATA, "expected rows of readings"),
         (b"time,a\nsoon,1\n", ExitCode.DATA, "expected a time in column time, got 'soon'"),
-        (b"\x00\xff" * 500, ExitCode.DATA, "UTF-8"),
+        (b"\x00\x01" * 500, ExitCode.DATA, "UTF-8"),
+        (b"\xff\x00\x00" * 500, ExitCode.DATA, "UTF-8"),
         (b"time,a\n0,\n", ExitCode.DATA, "expected readings, got none"),
         (b"0," + b"1," * 3000 + b"1\n", ExitCode.USAGE, "at most 2,500 value columns"),
         (b"CCFRAME1", ExitCode.DATA, "at least one batch"),

@@ -1,11 +1,13 @@
-"""What `corec replay` and `corec send` may be told about a file of readings."""
+"""What may be said to `corec replay` and `corec send` about a file of readings, and how both end."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from corec.cli.common.base import INTERRUPTED
 from corec.cli.common.moments import Moment
+from corec.errors import ExitCode
 
 if TYPE_CHECKING:
     from corec.sources.recordings.csv_recording import Options
@@ -25,6 +27,23 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+class ReadAs(NamedTuple):
+    """How a file is to be read."""
+
+    block: str | None  # entry or block that columns go to
+    at: int | None  # ms; time of bare frames
+    csv: "Options"
+    follow: bool
+
+
+def end(problems: Sequence[str], *, bad: bool, lenient: bool, interrupted: bool) -> None:
+    """End the command.  problems: lines about readings that were refused.  bad: whether something else of the file was left out."""
+    for problem in problems:
+        click.echo(problem, err=True)
+    code = INTERRUPTED if interrupted else ExitCode.DATA if (bad or problems) and not lenient else ExitCode.OK
+    click.get_current_context().exit(int(code))
 
 
 def csv_options(zone: str | None, dates: str | None) -> "Options":

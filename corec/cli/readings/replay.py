@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from corec.cli.common.base import EXIT_CODES, INTERRUPTED, config_option, embedded_option, load_config
-from corec.cli.readings.file_options import csv_options, file_options
-from corec.errors import ExitCode
+from corec.cli.common.base import EXIT_CODES, config_option, embedded_option, load_config
+from corec.cli.readings.file_options import ReadAs, csv_options, end, file_options
 
 
 class Speed(click.ParamType):
@@ -43,7 +42,7 @@ def replay(file: Path, speed: float | None, config: Path | None, embedded: bool,
 
     A CSV has a column of times and a column for each sensor, or a row for each reading. Columns and sensors go to the devices of
     their names, others to entities of the first entry, or of --block. How the file was read is printed first, and what was left
-    out at the end; where rows were left out, the command ends with 4.
+    out at the end; where rows or columns were left out, or readings refused, the command ends with 4.
 
     \b
     corec replay traffic.csv
@@ -52,10 +51,8 @@ def replay(file: Path, speed: float | None, config: Path | None, embedded: bool,
     """
     from corec.cli.readings.replay_run import ReplayRun
 
-    run = ReplayRun(file, load_config(config, embedded=embedded), into=into, block=block, at=at, options=csv_options(zone, dates),
-                    follow=follow)  # fmt: skip
-    click.echo("\n".join(run.recording.about))
+    read_as = ReadAs(block, at, csv_options(zone, dates), follow)
+    run = ReplayRun(file, load_config(config, embedded=embedded), read_as, into=into, say=click.echo)
     interrupted = run.run(speed)
     click.echo("\n".join(run.summary()))
-    code = INTERRUPTED if interrupted and not follow else ExitCode.DATA if run.recording.damaged and not lenient else ExitCode.OK
-    click.get_current_context().exit(int(code))
+    end(run.problems, bad=run.damaged, lenient=lenient, interrupted=interrupted and not follow)

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from corec.cli.common.base import EXIT_CODES, INTERRUPTED, config_option, data_option, load_config
-from corec.cli.readings.file_options import csv_options, file_options
+from corec.cli.common.base import EXIT_CODES, config_option, data_option, load_config
+from corec.cli.readings.file_options import ReadAs, csv_options, end, file_options
 from corec.common.text import counted
-from corec.errors import ExitCode
 
 
 @click.command(short_help="Readings from a file or a pipe to a node.", epilog=EXIT_CODES)
@@ -38,21 +37,14 @@ def send(file: Path, config: Path | None, data: Path, name: str | None, now: boo
     from corec.cli.readings.send_run import FileSending, send_lines
 
     settings, bad, interrupted = load_config(config), False, False
-    problems: list[str] = []
     if str(file) == "-":
         receipt, problems = send_lines(settings, data, name or "stdin", timeout)
     else:
-        sending = FileSending(file, settings, data, name=name or file.name, block=block, at=at, now=now, again=again,
-                              options=csv_options(zone, dates), follow=follow)  # fmt: skip
-        click.echo("\n".join(sending.about))
-        receipt = sending.run(timeout)
-        click.echo("\n".join(["", *sending.notes()]))
+        read_as = ReadAs(block, at, csv_options(zone, dates), follow)
+        sending = FileSending(file, settings, data, read_as, name=name or file.name, now=now, again=again, say=click.echo)
+        receipt, problems = sending.run(timeout), sending.problems
         bad, interrupted = sending.damaged, sending.interrupted and not follow
     click.echo(str(receipt))
-    problems += receipt.problems
-    for problem in problems:
-        click.echo(problem, err=True)
     if receipt.waiting:
         click.echo(f"HINT: {counted(receipt.waiting, 'reading')} wait for a node to count them: see that one runs, and its log", err=True)
-    code = INTERRUPTED if interrupted else ExitCode.DATA if (bad or problems) and not lenient else ExitCode.OK
-    click.get_current_context().exit(int(code))
+    end([*problems, *receipt.problems], bad=bad, lenient=lenient, interrupted=interrupted)

@@ -3,21 +3,22 @@
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from corec._core.wire import unpack_envelope
 from corec.cli.common.interrupt import Interrupt
+from corec.cli.readings.file_options import ReadAs
 from corec.cli.readings.sent_before import SentBefore
 from corec.common.text import counted
 from corec.common.times import wall_ms
 from corec.config import Config
-from corec.errors import BackPressure, DamagedBatch, FrameError
+from corec.errors import BackPressure, DamagedBatch, FrameError, InputError
 from corec.publish import Publisher, Reading, as_frames, tail_of
 from corec.sources.names import NameTable
-from corec.sources.recordings.csv_recording import Options
-from corec.sources.recordings.recording import RecordingPiece
+from corec.sources.recordings.recording import Recording, RecordingPiece
 from corec.sources.recordings.replay import open_recording
 from corec.streams.sending.receipt import Receipt
 
@@ -27,30 +28,19 @@ LINES = 1_000
 
 
 class FileSending:
-    """A recording on its way to a node or to Redis."""
+    """A recording on its way to a node or to Redis, and the files that take its name while it is followed, each numbered by itself."""
 
-    def __init__(self, file: Path, config: Config, data: Path, *, name: str, block: str | None, at: int | None, now: bool, again: bool,
-                 options: Options, follow: bool) -> None:  # fmt: skip
-        self._file, self._config, self._data, self._name, self._now = file, config, data, name, now
-        self._interrupt, self._damaged = Interrupt(), 0
-        going_on = (lambda: not self._interrupt.asked) if follow else None
-        self.recording = open_recording(file, config, block=block, at=at, options=options, names=NameTable(data, config), follow=going_on)
-        self._sent, said = SentBefore(tail_of(data, name)), ""
-        self._reading = self.recording.reading
-        self._epoch: int | None = None
-        if file.is_file() and not again:
-            self._epoch, said = self._sent.epoch(file, self._reading, self.recording.first_line)
-        self.about = [*self.recording.about, *([said] if said else [])]
-
-    @property
-    def damaged(self) -> bool:
-        """Whether rows, columns or batches of the file were left out."""
-        return self.recording.damaged or self._damaged > 0
-
-    def notes(self) -> list[str]:
-        """What was found in the file and what of it was left out, for the user."""
-        unpackable = f"{counted(self._damaged, 'reading')} left out in batches that do not unpack"
-        return self.recording.notes() + ([unpackable] if self._damaged else [])
+    def __init__(self, file: Path, config: Config, data: Path, read_as: ReadAs, *, name: str, now: bool, again: bool,
+                 say: Callable[[str], None]) -> None:  # fmt: skip
+        """say: prints a line. How the file is read is said at once."""
+        self._file, self._config, self._data, self._name = file, config, data, name
+        self._now, self._again, self._say = now, again, say
+        self._interrupt, self._unpackable, self.damaged = Interrupt(), 0, False
+        self.problems: list[str] = []  # of files that took the name
+        going_on = (lambda: not self._interrupt.asked) if read_as.follow else None
+        self._open = partial(open_recording, file, config, block=read_as.block, at=read_as.at, options=read_as.csv,
+                             names=NameTable(data, config), follow=going_on)  # fmt: skip
+        self._take(self._open())
 
     @property
     def interrupted(self) -> bool:
@@ -58,14 +48,38 @@ class FileSending:
 
     def run(self, timeout: float) -> Receipt:
         """Send it; returns what became of its readings.  BackPressure after *timeout* s."""
+        receipt = self._send(timeout)
+        while self._recording.replaced:
+            self._say(str(receipt))
+            self.problems += receipt.problems
+            self._say(f"{self._file}: {self._recording.replaced}")
+            try:
+                with self._interrupt:
+                    following = self._open()
+            except InputError as error:
+                self.problems += [] if self.interrupted else [str(error)]
+                return Receipt.none()
+            self._take(following)
+            receipt = self._send(timeout)
+        return receipt
+
+    def _take(self, recording: Recording) -> None:
+        self._recording, self._unpackable = recording, 0
+        self._sent, said = SentBefore(tail_of(self._data, self._name)), ""
+        self._epoch: int | None = None
+        if self._file.is_file() and not self._again:
+            self._epoch, said = self._sent.epoch(self._file, recording)
+        self._say("\n".join([*recording.about, *([said] if said else [])]))
+
+    def _send(self, timeout: float) -> Receipt:
         with Publisher(self._config, name=self._name, data=self._data, epoch=self._epoch) as publisher:
             self._note()
             with self._interrupt as interrupt:
-                for piece in self.recording.pieces():
+                for piece in self._recording.pieces():
                     try:
                         frames, moment, offsets = _unpacked(piece)
                     except DamagedBatch:
-                        self._damaged += piece.readings
+                        self._unpackable += piece.readings
                         continue
                     when = (wall_ms(), None) if self._now else (moment, offsets)
                     publisher.publish(frames, time=when[0], offsets=when[1], timeout=timeout)
@@ -73,11 +87,14 @@ class FileSending:
                         break
             receipt = _finish(publisher, timeout)
             self._note()
+        self.damaged = self.damaged or self._recording.damaged or self._unpackable > 0
+        unpackable = f"{counted(self._unpackable, 'reading')} left out in batches that do not unpack"
+        self._say("\n".join(["", *self._recording.notes(), *[unpackable] * (self._unpackable > 0)]))
         return receipt
 
     def _note(self) -> None:
-        if self._epoch is not None:
-            self._sent.note(self._file, self._reading, self._epoch)
+        if self._epoch is not None and not self._recording.replaced:  # else the name is another file's
+            self._sent.note(self._file, self._recording, self._epoch)
 
 
 def send_lines(config: Config, data: Path, name: str, timeout: float) -> tuple[Receipt, list[str]]:

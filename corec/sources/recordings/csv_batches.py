@@ -40,7 +40,8 @@ class CsvBatches:
         ids, canales = np.zeros(size, np.uint32), np.zeros(size, np.int8)
         for row in rows if shape.keys else ():
             if not shape.sensor(row.cells, shape.values[0]):
-                self._left.row(row.line, "without the name of a sensor", f"expected the name of a sensor in {few(shape.key_names)}, got nothing")
+                why = f"expected the name of a sensor in {few(shape.key_names)}, got nothing"
+                self._left.row(row.line, "without the name of a sensor", why)
         for number, value in enumerate(shape.values):
             names = [shape.sensor(row.cells, value) for row in rows] if shape.keys else [value.name]
             cells = [row.cells[value.index] for row in rows]

@@ -67,9 +67,9 @@ class CsvRecording:
         self._decimal = find_decimal(_values_of(start.shape, body), self._dialect.delimiter)
         self._batches = CsvBatches(entities, self._decimal, self._left)
         self._times = list(self._sample_times(start.shape, body))
-        self._backward = newest_first(self._times) and not text.follows
-        if self._backward and self._changes_columns(start.shape):
-            self._backward = False
+        self.newest_first = newest_first(self._times) and not text.follows
+        if self.newest_first and self._changes_columns(start.shape):
+            self.newest_first = False
         self._decimals = _usual_decimals(start.shape, body)
         self._part = self._mapped(start.shape)
         self._left.noun = "sensor" if start.shape.keys else "column"
@@ -85,7 +85,7 @@ class CsvRecording:
         """Times, columns and entities as they were found. Sensors of a long file depend on the devices that there are."""
         shape, entities = self._part.shape, self._part.entities
         values = [(value.index, entity.id) for value, entity in zip(shape.values, entities)] or [value.index for value in shape.values]
-        how = (self._reader.about, self._decimal, self._backward, shape.times, shape.keys, values)
+        how = (self._reader.about, self._decimal, self.newest_first, shape.times, shape.keys, values)
         return repr(how + ((self._entities.devices,) if shape.keys else ()))
 
     @property
@@ -265,7 +265,7 @@ class CsvRecording:
             yield f"units in the line below the names: {units or 'of no column of values'}"
         if start.header is not None and (skipped := self._sample.rows[start.header].line - 1 - bool(self._dialect.sep_line)):
             yield f"{counted(skipped, 'line')} before the names skipped"
-        if self._backward:
+        if self.newest_first:
             yield "the newest row is first: read from the end"
 
     def _values(self) -> Iterable[tuple[Value, Entity]]:
@@ -274,7 +274,7 @@ class CsvRecording:
     # --- rows ----------------------------------------------------------------------------------
 
     def _all_lines(self) -> Iterator[Line | None]:
-        if not self._backward:
+        if not self.newest_first:
             return chain(self._sample.lines, self._lines)
         if self._text.regular:
             return self._again_backward()

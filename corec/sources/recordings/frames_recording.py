@@ -30,6 +30,7 @@ class FramesRecording:
     reading = "batches"
     names: Mapping[int, str] = {}
     first_line = 0
+    newest_first = False
     replaced = ""
 
     def __init__(self, path: Path) -> None:
@@ -90,6 +91,7 @@ class BareRecording:
     unit = "frame"
     names: Mapping[int, str] = {}
     first_line = 0
+    newest_first = False
     replaced = ""
     damaged = False
 

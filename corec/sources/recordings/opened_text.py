@@ -16,6 +16,9 @@ from corec.sources.recordings.converted import DAMAGE, as_utf8, unpacked
 LONGEST = 1 << 20
 #: Seconds between two looks at a file that grows.
 LOOK_S = 0.2
+#: Why a file that is followed is opened again.
+RENAMED = "another file has its name now: the old one was read to its end, and the new one is read from its beginning"
+CUT_SHORT = "it was cut short: it is read from its beginning again"
 _PART = 1 << 16
 
 
@@ -42,7 +45,7 @@ class OpenedText:
         self.size = os.fstat(self._raw.fileno()).st_size if self.regular else 0
         self.begin = self._raw.peek(8)[:8]
         self.not_utf8 = 0  # lines
-        self.replaced = ""  # why a file that was followed is to be opened again: another has its name, or it was cut short
+        self.replaced = ""  # why a file that was followed is to be opened again: RENAMED or CUT_SHORT
         self._suspected = ""
         self._stream, self.packed = unpacked(self._raw, self.begin)
         marked = not self.packed and self.begin.startswith(BOM_UTF8)
@@ -113,8 +116,8 @@ class OpenedText:
         except OSError:  # it was renamed, and there is no new one yet
             return ""
         if (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino):
-            return "another file has its name now" if now.st_size else ""
-        return "it was cut short" if now.st_size < self._raw.tell() else ""
+            return RENAMED if now.st_size else ""
+        return CUT_SHORT if now.st_size < self._raw.tell() else ""
 
     def backward(self, before: Iterable[str] = ()) -> Iterator[Line]:
         """All lines from the last to the first. What is packed or a pipe is unpacked into a temporary file first.

@@ -26,6 +26,7 @@ class Recording(Protocol):
     names: Mapping[int, str]  # wire id -> name, where it has some
     damaged: bool  # rows, columns or bytes were left out so far
     reading: str  # how the file is interpreted; the same text gives the same readings of the same bytes
+    newest_first: bool  # rows are read from the last to the first
     replaced: str  # why a file that was followed ended and is to be opened again; "" where it did not
     first_line: int  # line of the first row; 0 where there are no lines
 

@@ -1,5 +1,5 @@
 """What became of the readings of one sender, put together from the accounts that nodes keep."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from corec.common.text import counted
@@ -35,6 +35,11 @@ class Receipt(NamedTuple):
     missing: int  # lost, or counted by a CoreC that kept no accounts
     earlier: int  # of all these, had been counted before this sender was opened; they count once
 
+    @classmethod
+    def none(cls) -> "Receipt":
+        """That of no readings."""
+        return cls(0, 0, {}, 0, 0, 0)
+
     def __str__(self) -> str:
         parts = [(self.taken, "taken"), *((count, cause) for cause, count in self.refused.items()),
                  (self.waiting, "not counted yet"), (self.missing, "unaccounted for")]  # fmt: skip
@@ -45,7 +50,12 @@ class Receipt(NamedTuple):
     @property
     def problems(self) -> list[str]:
         """A line for each cause for which readings were refused."""
-        return [f"{counted(count, 'reading')} refused as {cause!r}: {MEANINGS[cause]}" for cause, count in self.refused.items()]
+        return refusals(self.refused)
+
+
+def refusals(refused: Mapping[str, int]) -> list[str]:
+    """A line for each cause for which readings were refused.  refused: cause -> readings; causes are the keys of MEANINGS."""
+    return [f"{counted(count, 'reading')} refused as {cause!r}: {MEANINGS[cause]}" for cause, count in refused.items() if count]
 
 
 def receipt_of(parts: Iterable[tuple[ProducerPart, Account | None, Account | None]]) -> Receipt:
