@@ -198,6 +198,29 @@ def test_names_over_two_lines(tmp_path):
     assert found == GOOD and recording.names == {0: "Temp (°C)", 1: "Hum (%)"}
 
 
+def test_quotes_hold_a_row_of_several_lines_together(tmp_path):
+    # Given rows with remarks of two lines, and one quote that never closes before a row, and one at the end
+    text = "time,a,note\n" + rows('2026-01-30 12:00:{s},20.{d},"first\n""second"" line"\n')
+    assert taken(tmp_path, text)[1] == FIRST
+    spoiled = text.replace('20.4,"first\n""second"" line"', '20.4,"first').replace('20.9,"first\n""second"" line"\n', '20.9,"first\nsecond')
+    recording, found = taken(tmp_path, spoiled)
+    # Then each of the two costs its row, and none beside it
+    assert found == [row for row in FIRST if row[2] not in (20.4, 20.9)] and "quotes that close" in report(recording)
+
+
+def test_each_column_has_the_decimal_mark_that_it_shows(tmp_path):
+    text = "time;a;b;c\n2026-01-30;20,5;21.5;1.234\n2026-01-31;20,25;21.625;1.234.567\n"
+    assert [value for *_, value in taken(tmp_path, text)[1]] == [20.5, 21.5, 1234, 20.25, 21.625, 1234567]
+    # and where the first rows show none, a cell that can be read in one way only is read so
+    text = "time;a\n" + "2026-01-30;20\n" * 300 + "2026-01-31;20,5\n"
+    assert taken(tmp_path, text)[1][-1][2] == 20.5
+
+
+def test_a_sign_of_money_makes_no_other_separator(tmp_path):
+    with pytest.raises(FrameError, match="expected a column of numbers, got none beside the times in column time: price"):
+        taken(tmp_path, "time;price\n2026-01-30 12:00;€ 20,5\n2026-01-30 12:01;€ 20,6\n")
+
+
 def test_rows_of_names_and_units_of_a_data_logger(tmp_path):
     # Given a file as loggers write it: their own name, names, units, and what was done to the values
     head = '"TOA5","X","X","1"\n"TIMESTAMP","RECORD","a","b"\n"TS","RN","Volts","Deg C"\n"","","Min","Avg"\n'

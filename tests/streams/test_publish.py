@@ -236,6 +236,35 @@ def test_a_longer_version_of_a_file_counts_only_what_is_new(redis_server, tmp_pa
         assert "was sent before, and read in another way: it counts as a new file" in send(lines_of(start, 452), "--block", "puertas")
 
 
+def test_rows_put_in_front_of_a_file_count_once(tmp_path, monkeypatch):
+    # Given a node, and a file with its newest row first that was sent when it had 300 rows
+    config = SMALL | {"max_skew": 86_400}
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/corec_config.json").write_text(json.dumps(config))
+    start, runner = now_ms() // 1000 - 1000, CliRunner()
+
+    def send(count, packed=bytes, changed=None):
+        lines = lines_of(start, count, changed).splitlines(keepends=True)
+        Path("log.csv").write_bytes(packed(("time,a,b\n" + "".join(reversed(lines))).encode()))
+        done = runner.invoke(main, ["send", "log.csv"], catch_exceptions=False)
+        assert done.exit_code == 0 and "the newest row is first: read from the end" in done.stdout, done.output
+        return done.stdout
+
+    with running(parse(config), tmp_path / "data") as nucleus:
+        assert send(300).endswith("600 readings sent: 600 taken\n")
+        # When rows are put in front, packed or not, Then only they count; so where what was sent is forgotten
+        assert send(400).endswith("800 readings sent: 800 taken (600 of them earlier)\n")
+        assert send(410, gzip.compress).endswith("820 readings sent: 820 taken (800 of them earlier)\n")
+        Path("data/tails/log.csv/sent.json").unlink()
+        assert send(420).endswith("840 readings sent: 840 taken (820 of them earlier)\n")
+        assert until(lambda: count(nucleus) == 840)
+        # and a file whose older part was edited is a new one, and that is said
+        edited = send(420, changed=100)
+        assert "log.csv does not end with what was sent of it before: it counts as a new file" in edited
+        assert edited.endswith("840 readings sent: 840 taken\n")
+
+
 def test_send_prints_what_replay_prints_of_a_file_and_what_became_of_it(tmp_path, monkeypatch):
     # Given a node with named devices, and a file with a bad row, words for no value, a column of no device and rows of last year
     table = {"device": [1, 2], "name": ["oven", "cellar"]}
@@ -287,6 +316,50 @@ def test_a_file_that_grows_is_followed(tmp_path, command):
             process.kill()
     assert process.returncode == 0, error
     assert "7 rows, 14 readings" in out if command == "replay" else out.endswith("14 readings sent: 14 taken\n")
+
+
+@pytest.mark.parametrize("way", ["renamed", "cut short"])
+@pytest.mark.parametrize("command", ["send", "replay"])
+def test_a_file_that_is_replaced_while_it_is_followed(tmp_path, command, way):
+    # Given a file, and a command that follows it
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/corec_config.json").write_text(json.dumps(SMALL | {"max_skew": 86_400}))
+    file, start = tmp_path / "log.csv", now_ms() // 1000 - 1000
+    file.write_text("time,a,b\n" + lines_of(start, 300))
+    with running(parse(SMALL | {"max_skew": 86_400}), tmp_path / "data") as nucleus:
+        process = subprocess.Popen([sys.executable, "-m", "corec", command, "log.csv", "--follow"], cwd=tmp_path, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"})  # fmt: skip
+        try:
+            assert command == "replay" and process.stdout.readline() or until(lambda: count(nucleus) == 600, 60)
+            time.sleep(1)
+            # When it is renamed, written to once more, and a new one with other columns has its name; or it is emptied and begun anew
+            if way == "renamed":
+                with file.open("a") as stream:
+                    file.rename(tmp_path / "log.csv.1")
+                    file.write_text("b;time\n")
+                    stream.write(lines_of(start + 300, 1))
+            else:
+                file.write_text("")
+                time.sleep(1)
+                file.write_text("b;time\n")
+            time.sleep(1)
+            with file.open("a") as stream:
+                stream.write("".join(f"7,5;{start + 400 + n}\n" for n in range(4)))
+            # Then what was written to the old one counts, and the new one is read as a file of its own; the command goes on
+            rows = 4 + (way == "renamed")
+            assert command == "replay" and not time.sleep(3) or until(lambda: count(nucleus) == 604 + 2 * (rows - 4), 60)
+            process.send_signal(signal.SIGINT)
+            out, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, error
+    assert ("another file has its name now" if way == "renamed" else "it was cut short") in out
+    assert "separated by semicolon, decimal comma" in out
+    if command == "replay":
+        assert f"{300 + rows} rows, {604 + 2 * (rows - 4)} readings" in out
+    else:
+        assert "4 readings sent: 4 taken" in out and f"{600 + 2 * (rows - 4)} readings sent: {600 + 2 * (rows - 4)} taken" in out
 
 
 @pytest.mark.parametrize("on_redis", [False, True])

@@ -30,7 +30,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", 
 _WITH_UNIT = re.compile(r"([+-]?[\d.,]+)\s*(\D{1,6}\d?|\D{1,4}/\D\d?)")
 #: Digits in groups of three.
 _GROUPED = {".": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"), ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")}
-_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+#: One mark and no groups.
+_SIMPLE = {mark: re.compile(rf"[+-]?\d*{re.escape(mark)}\d+([eE][+-]?\d+)?") for mark in ".,"}
 _SPACED = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 #: Spaces and quotes between groups of digits, and the minus sign of typesetters.
 _PLAIN = str.maketrans({"\u00a0": "", "\u202f": "", "\u2009": "", "'": "", "’": "", "−": "-"})
@@ -85,19 +86,20 @@ def is_gap(cell: str) -> bool:
     return text in GAPS or _SIGNS.issuperset(text)
 
 
-def find_decimal(cells: Iterable[str], delimiter: str) -> str:
-    """The decimal mark of the cells of a file: "." or ","."""
-    maybe = False
+def find_decimal(cells: Iterable[str]) -> str:
+    """The decimal mark that cells show, "." or ","; "" where they leave it open, "?" where a comma is likely."""
+    likely = ""
     for cell in cells:
         text = cell.strip().translate(_PLAIN)
-        if "," not in text or len(text) > LONGEST_NUMBER:
+        if len(text) > LONGEST_NUMBER:
             continue
-        if _GROUPED[","].fullmatch(text) and "." in text or _COMMA.fullmatch(text) and not _GROUPED["."].fullmatch(text):
-            return ","
-        if _GROUPED["."].fullmatch(text) and "." in text:
-            return "."
-        maybe = maybe or bool(_COMMA.fullmatch(text))
-    return "," if maybe and delimiter != "," else "."
+        for mark, other in ((",", "."), (".", ",")):
+            grouped = _GROUPED[mark].fullmatch(text)
+            if grouped and (mark in text and other in text or text.count(other) > 1) or _SIMPLE[mark].fullmatch(text) \
+                    and not _GROUPED[other].fullmatch(text):  # fmt: skip
+                return mark
+        likely = likely or "?" * ("," in text and bool(_SIMPLE[","].fullmatch(text)))
+    return likely
 
 
 def shown(text: str) -> str:
@@ -137,4 +139,6 @@ def few(names: Iterable[str]) -> str:
 def _with_point(text: str, decimal: str) -> str:
     if _GROUPED[decimal].fullmatch(text):
         text = text.replace("." if decimal == "," else ",", "")
+    elif _SIMPLE[","].fullmatch(text):  # whatever the other cells have
+        return text.replace(",", ".")
     return text.replace(",", ".") if decimal == "," else text

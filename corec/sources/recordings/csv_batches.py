@@ -1,5 +1,6 @@
 """Rows of a CSV as batches of readings."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -28,9 +29,9 @@ class Row(NamedTuple):
 class CsvBatches:
     """Reads the cells of rows. What is no reading is counted in *left*."""
 
-    def __init__(self, entities: Entities, decimal: str, left: LeftOut) -> None:
-        """decimal: the mark, "." or ","."""
-        self._entities, self._decimal, self._left = entities, decimal, left
+    def __init__(self, entities: Entities, decimal: str, decimals: Mapping[str, str], left: LeftOut) -> None:
+        """decimal: the mark of the file, "." or ","; decimals: those of columns that show one, by name."""
+        self._entities, self._decimal, self._decimals, self._left = entities, decimal, decimals, left
 
     def batch(self, rows: list[Row]) -> Batch:
         """The readings of rows of one part, in their order."""
@@ -45,7 +46,8 @@ class CsvBatches:
         for number, value in enumerate(shape.values):
             names = [shape.sensor(row.cells, value) for row in rows] if shape.keys else [value.name]
             cells = [row.cells[value.index] for row in rows]
-            self._read_column(cells, names, table[:, number], there[:, number])
+            decimal = self._decimals.get(value.name, self._decimal)
+            self._read_column(cells, names, decimal, table[:, number], there[:, number])
             entities = self._sensors(names, value, table[:, number]) if shape.keys else [rows[0].part.entities[number]]
             there[:, number] &= self._found(cells, names, entities, table[:, number])
             ids[:, number], canales[:, number] = [max(0, entity.id) for entity in entities], [entity.canal for entity in entities]
@@ -76,19 +78,19 @@ class CsvBatches:
                     self._left.failure(name)
         return [entity.found for entity in entities]
 
-    def _read_column(self, cells: list[str], names: list[str], values: np.ndarray, there: np.ndarray) -> None:
+    def _read_column(self, cells: list[str], names: list[str], decimal: str, values: np.ndarray, there: np.ndarray) -> None:
         joined = "".join(cells)
         try:
-            if "_" in joined or self._decimal == "," and "." in joined:
+            if "_" in joined or decimal == "," and "." in joined:
                 raise ValueError("not as Python writes numbers")
-            values[:] = [float(cell) for cell in cells] if self._decimal == "." else [float(cell.replace(",", ".")) for cell in cells]
+            values[:] = [float(cell) for cell in cells] if decimal == "." else [float(cell.replace(",", ".")) for cell in cells]
             if np.isfinite(values).all():  # mostly all of them are numbers
                 self._note_steps(names, values)
                 return
         except ValueError:
             pass
         for row, cell in enumerate(cells):
-            values[row], there[row] = self._read_cell(cell)
+            values[row], there[row] = self._read_cell(cell, decimal)
 
     def _note_steps(self, names: list[str], values: np.ndarray) -> None:
         """Count the steps of a column that the 32 bits of a frame do not hold: those of a large counter."""
@@ -98,10 +100,10 @@ class CsvBatches:
                 kept = np.diff(values.astype(np.float32)) != 0
             self._left.steps(names[0], int(steps.sum()), int((steps & ~kept).sum()))
 
-    def _read_cell(self, cell: str) -> tuple[float, bool]:
+    def _read_cell(self, cell: str, decimal: str) -> tuple[float, bool]:
         """(the number, NaN where there is none; whether the cell is a reading at all)."""
         try:
-            value = read_number(cell, self._decimal)
+            value = read_number(cell, decimal)
         except ValueError:
             return np.nan, True
         if value is None:

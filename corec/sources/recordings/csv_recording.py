@@ -14,7 +14,7 @@ from corec.errors import FrameError
 from corec.sources.recordings.cells import Cells, clean_name, few, find_decimal, is_gap, shown, split_line
 from corec.sources.recordings.columns import Entities, Entity
 from corec.sources.recordings.csv_batches import CsvBatches, Part, Row
-from corec.sources.recordings.dialect import DELIMITERS, Sample, SampleRow, is_comment, is_open, take_sample
+from corec.sources.recordings.dialect import DELIMITERS, Sample, SampleRow, is_comment, is_open, take_sample, whole_rows
 from corec.sources.recordings.find_shape import Start, find_start
 from corec.sources.recordings.left_out import LeftOut
 from corec.sources.recordings.opened_text import Line, OpenedText
@@ -64,8 +64,11 @@ class CsvRecording:
         self._first_line = rows[start.first].line
         body = [row.cells for row in rows[start.first : start.end]]
         self._reader = self._time_reader(start.shape, body)
-        self._decimal = find_decimal(_values_of(start.shape, body), self._dialect.delimiter)
-        self._batches = CsvBatches(entities, self._decimal, self._left)
+        self._decimal = find_decimal(_values_of(start.shape, body))
+        if self._decimal not in (",", "."):
+            self._decimal = "," if self._decimal and self._dialect.delimiter != "," else "."
+        marks = {value.name: find_decimal(row[value.index] for row in body if value.index < len(row)) for value in start.shape.values}
+        self._batches = CsvBatches(entities, self._decimal, {name: mark for name, mark in marks.items() if mark in (",", ".")}, self._left)
         self._times = list(self._sample_times(start.shape, body))
         self.newest_first = newest_first(self._times) and not text.follows
         if self.newest_first and self._changes_columns(start.shape):
@@ -275,7 +278,7 @@ class CsvRecording:
 
     def _all_lines(self) -> Iterator[Line | None]:
         if not self.newest_first:
-            return chain(self._sample.lines, self._lines)
+            return whole_rows(chain(self._sample.lines, self._lines), self._dialect.delimiter)
         if self._text.regular:
             return self._again_backward()
         return self._text.backward([line.text for line in self._sample.lines])

@@ -2,18 +2,19 @@
 
 import csv
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from corec.sources.recordings.cells import is_gap, is_number, split_line
-from corec.sources.recordings.opened_text import Line
+from corec.sources.recordings.opened_text import LONGEST, Line
 from corec.sources.recordings.time_cells import kind_of
 
 DELIMITERS = ",;\t|"
 COMMENTS = ("#", "//", "%")
-#: Lines that one line of names may take, between quotes.
-NAME_LINES = 6
+#: Lines that one row may take, between quotes.
+QUOTED_LINES = 20
+_END = object()
 NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
 _SEP = re.compile(r"\s*\"?sep\s*=\s*(\S|\t)\"?\s*", re.IGNORECASE)
 
@@ -59,7 +60,7 @@ class Sample(NamedTuple):
 def take_sample(lines: list[Line]) -> Sample:
     """The sample that these lines are. Without a time anywhere, its dialect is the most regular one."""
     dialect = _find_dialect([(line.number, line.text) for line in lines if not line.problem])
-    lines = list(_with_whole_names(lines, dialect.delimiter))
+    lines = [line for line in whole_rows(lines, dialect.delimiter) if line]
     possible = [line for line in lines if not line.problem and not is_comment(line.text) and line.number != dialect.sep_line]
     rows = [SampleRow(line.number, split_line(line.text, dialect.delimiter)) for line in possible
             if not is_open(line.text, dialect.delimiter)]  # fmt: skip
@@ -83,25 +84,40 @@ def _find_dialect(lines: list[tuple[int, str]]) -> Dialect:
     best = max(DELIMITERS, key=scores.__getitem__)
     if named and (_score(texts, named[1]).timed or not scores[best].timed):
         return Dialect(named[1], number)
-    if not scores[best].rows and _score(texts, " ").rows:
+    if not scores[best].rows and not any(score.dated for score in scores.values()) and _score(texts, " ").rows:
         best = " "
     return Dialect(best, number if named else 0)
 
 
-def _with_whole_names(lines: list[Line], delimiter: str) -> Iterator[Line]:
-    """The lines, those joined that quotes hold together in names before the first time."""
-    following, timed = 0, False
-    for place, line in enumerate(lines):
-        if place < following:
-            continue
-        for end in range(place + 2, min(place + NAME_LINES, len(lines)) + 1) if not timed and is_open(line.text, delimiter) else ():
-            text = "\n".join(one.text for one in lines[place:end])
-            if not is_open(text, delimiter):
-                if not any(map(kind_of, split_line(text, delimiter))):
-                    line, following = line._replace(text=text), end
-                break
-        timed = timed or not is_open(line.text, delimiter) and any(map(kind_of, split_line(line.text, delimiter)))
+def whole_rows(lines: Iterable[Line | None], delimiter: str) -> Iterator[Line | None]:
+    """The lines, those made one that a quote holds together. A quote before a line with a time of its own never closes."""
+    lines, ahead = iter(lines), deque[Line | None]()
+    while ahead or (following := next(lines, _END)) is not _END:
+        line = ahead.popleft() if ahead else following
+        if line is not None and not line.problem and line.text.count('"') % 2:
+            line = _closed(line, lines, ahead, delimiter)
         yield line
+
+
+def _closed(line: Line, lines: Iterator[Line | None], ahead: deque[Line | None], delimiter: str) -> Line:
+    """The line with those behind it up to where its quote closes, or as it is.  ahead: lines that were taken and not used."""
+    text = line.text
+    for place in range(QUOTED_LINES - 1):
+        if place == len(ahead):
+            if (following := next(lines, _END)) is _END:
+                return line
+            ahead.append(following)
+        other = ahead[place]
+        if other is None or other.problem or any(kind_of(cell.strip('"')) for cell in other.text.split(delimiter)):
+            return line
+        text += f"\n{other.text}"
+        if len(text) > LONGEST:
+            return line
+        if text.count('"') % 2 == 0 and not is_open(text, delimiter):
+            for _ in range(place + 1):
+                ahead.popleft()
+            return line._replace(text=text, ended=other.ended)
+    return line
 
 
 def is_comment(line: str) -> bool:
@@ -112,6 +128,7 @@ class _Score(NamedTuple):
     """How well a delimiter separates lines; the greater the better."""
 
     timed: int  # rows of a time and values
+    dated: int  # rows of a time
     others: int  # cells of these that are neither, negative
     numbers: int  # rows of values only
     count: int  # lines of the most usual number of cells
@@ -123,7 +140,7 @@ class _Score(NamedTuple):
 
 
 def _score(texts: Iterable[str], delimiter: str) -> _Score:
-    timed = numbers = others = 0
+    timed = dated = numbers = others = 0
     widths: Counter[int] = Counter()
     for text in texts:
         try:
@@ -135,8 +152,10 @@ def _score(texts: Iterable[str], delimiter: str) -> _Score:
         widths[len(cells)] += 1
         values = sum(is_number(cell) or is_gap(cell) for cell in cells)
         times = sum(kind_of(cell) is not None and not is_number(cell) for cell in cells)
-        if values and any(map(kind_of, cells)):
+        has_time = any(map(kind_of, cells))
+        dated += has_time
+        if values and has_time:
             timed, others = timed + 1, others + len(cells) - values - times
         numbers += values == len(cells)
     width, count = widths.most_common(1)[0] if widths else (0, 0)
-    return _Score(timed, -others, numbers, count, width)
+    return _Score(timed, dated, -others, numbers, count, width)
