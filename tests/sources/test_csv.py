@@ -242,7 +242,7 @@ def test_columns_go_to_devices_by_name(tmp_path):
     assert "column CELLAR Temp (°C) -> the device of that name, but for its case or a unit in brackets" in recording.about
     assert 'column Ovne left out: no device has that name or id; did you mean "Oven"?' in recording.about
     assert "column oven (°F) left out: it is in °F, and the device of that name in °C" in recording.about
-    assert recording.damaged and "4 cells left out that belong to no entity:" in recording.notes()
+    assert recording.damaged and "4 cells left out, of columns without an entity: Ovne, oven (°F)" in recording.notes()
 
 
 def test_an_exact_name_wins_over_a_near_one(tmp_path):
@@ -330,7 +330,7 @@ def test_a_logger_that_starts_again_writes_names_and_units_again(tmp_path):
     recording, found = taken(tmp_path, text, HOUSE)
     # Then the first of the two counts, and the other is left out and named
     assert [(id, value) for _, id, value in found] == [(7, 1), (9, 2), (7, 3), (9, 4), (9, 5), (7, 6)]
-    assert recording.notes()[-2:] == ["1 cell left out that belong to no entity:", "  Oven: another column is wire id 7"]
+    assert recording.notes()[-2:] == ["1 cell left out, of columns without an entity", "  Oven: another column is wire id 7"]
 
 
 @pytest.mark.parametrize("name", ["", "no", "Unnamed: 0", "#"])

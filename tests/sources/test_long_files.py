@@ -36,7 +36,7 @@ def test_devices_of_a_long_file_that_are_unknown_are_left_out_and_named(tmp_path
     text = "time,device,value\n" + "".join(f"2026-01-30 12:00:{n:02d},{'Oven' if n % 2 else 'ofen'},{n}\n" for n in range(10))
     recording, found = taken(tmp_path, text, HOUSE)
     assert [(id, value) for _, id, value in found] == [(7, n) for n in (1, 3, 5, 7, 9)]
-    assert recording.damaged and "5 cells left out that belong to no entity:" in recording.notes()
+    assert recording.damaged and "5 cells left out, of sensors without an entity" in recording.notes()
     assert 'ofen: no device has that name or id; did you mean "Oven"?' in report(recording)
 
 

@@ -106,6 +106,7 @@ class ReplayRun:
     def summary(self) -> list[str]:
         """The lines that the command prints at the end."""
         ledger, rate = self._engine.ledger, self._readings / max(self._took, 1e-9)
+        repeated = ledger.get("rejected_repeated", 0)
         rows = sum(recording.rows for recording in (*self._earlier, self._recording))
         return [
             "",
@@ -116,6 +117,7 @@ class ReplayRun:
             f"{counted(self._messages, 'message')} ({self._messages / max(self._readings, 1):.1%} of the readings),"
             f" {counted(self._windows, 'window')}, {counted(self._alerts.total(), 'alert')}",
             ledger_line(ledger),
+            *[f"{counted(repeated, 'reading')} came once more in a batch that was sent again, and count once"] * bool(repeated),
             *self._top_alerts(),
             *([f"kept in {self._into}: corec query --data {self._into}"] if self._into else []),
         ]

@@ -256,11 +256,10 @@ class CsvRecording:
             yield f"one reading in a row: sensor by {keys}; value in {', '.join(value.name for value in shape.values)}"
         else:
             yield from self._entities.describe([value.name for value, entity in self._values() if entity.found])
-            for value, entity in self._values():
-                if not entity.found:
-                    yield f"column {value.name} left out: {entity.how}"
-        for name, why in shape.left:
-            yield f"column {name} left out: {why}"
+            without = [(value.name, entity.how) for value, entity in self._values() if not entity.found]
+            self._left.said |= {name for name, _ in without}
+            yield from _left_lines(without)
+        yield from _left_lines(shape.left)
         if any(len(row) > shape.width for row in rows) and all(not any(map(str.strip, row[shape.width :])) for row in rows):
             yield "rows end in a separator: the empty last column is ignored"
         if start.units_row:
@@ -355,6 +354,15 @@ class CsvRecording:
 
     def _leave_leap(self, row: Row) -> None:
         self._left.row(row.line, "of a time ahead of the others", f"expected a time near those around it, got {iso(row.time)[:-4]} UTC")
+
+
+def _left_lines(left: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A line for each reason.  left: (column, why it is not read)."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in left:
+        by_reason.setdefault(why, []).append(name)
+    for why, names in by_reason.items():
+        yield f"column{'s' * (len(names) > 1)} {few(names)} left out: {why}"
 
 
 def _values_of(shape: Shape, rows: list[Cells]) -> Iterator[str]:

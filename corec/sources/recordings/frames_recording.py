@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from corec._core.wire import AGE, FRAME_BYTES, HEADER, MAX_FRAMES, OFFSETS, ZSTD, envelope_head, pack_envelope
+from corec._core.wire import AGE, FRAME_BYTES, HEADER, MAX_FRAMES, OFFSETS, ZSTD, envelope_head, pack_envelope, unpack_envelope
 from corec.common.times import iso
 from corec.common.units import MB
 from corec.errors import DamagedBatch, FrameError
@@ -60,8 +60,8 @@ class FramesRecording:
                     continue
                 position += len(envelope)
                 self.rows += 1
-                _, count, _, _, _, time = envelope_head(envelope)
-                yield RecordingPiece(envelope, time, time, count, position)
+                start, end, count = _span(envelope)
+                yield RecordingPiece(envelope, start, end, count, position)
 
     def notes(self) -> list[str]:
         """How many bytes were damaged, if any."""
@@ -129,6 +129,18 @@ def write_frames(path: Path, envelopes: Iterable[bytes]) -> int:
             stream.write(envelope)
             count += 1
     return count
+
+
+def _span(envelope: bytes) -> tuple[int, int, int]:
+    """(oldest and newest time of an envelope in ms, its readings)."""
+    _, count, _, _, _, time = envelope_head(envelope)
+    try:
+        offsets = unpack_envelope(envelope).offsets
+    except DamagedBatch:  # who unpacks it counts that
+        return time, time, count
+    if offsets is None or not count:
+        return time, time, count
+    return time + int(offsets.min()), time + int(offsets.max()), count
 
 
 def _envelope_at(stream: BinaryIO, position: int, size: int) -> bytes | None:

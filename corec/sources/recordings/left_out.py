@@ -26,6 +26,7 @@ class LeftOut:
         self._causes: dict[str, tuple[int, str]] = {}
         self._first = self._gap_word = ""
         self._sensors: dict[str, str] = {}  # name -> why it has no entity
+        self.said: set[str] = set()  # names of which the user knows why they have no entity
         self._of_text: dict[str, None] = {}
 
     def __bool__(self) -> bool:
@@ -91,10 +92,12 @@ class LeftOut:
         if self.texts:
             notes.append(f"{counted(self.texts, 'cell')} of text left out, of sensors without a number: {few(self._of_text)}")
         if self.cells:
-            notes.append(f"{counted(self.cells, 'cell')} left out that belong to no entity:")
+            said = few(name for name in self._sensors if name in self.said)
+            notes.append(f"{counted(self.cells, 'cell')} left out, of {self.noun}s without an entity" + f": {said}" * bool(said))
             by_cause: dict[str, list[str]] = {}
             for name, why in self._sensors.items():
-                by_cause.setdefault(why, []).append(name)
+                if name not in self.said:
+                    by_cause.setdefault(why, []).append(name)
             notes += [f"  {few(names)}: {why}" for why, names in by_cause.items()]
             notes += ["  and others"] * (len(self._sensors) == MOST_NAMED)
         return notes

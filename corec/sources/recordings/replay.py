@@ -84,6 +84,8 @@ def _moments(content: Batch) -> Iterator[tuple[int, memoryview]]:
 def _opened(path: Path, follow: Callable[[], bool] | None) -> OpenedText:
     try:
         text = OpenedText(path, follow)
+    except IsADirectoryError:
+        raise UsageError(f"{path}: expected a recording, got a folder") from None
     except OSError as error:
         raise UsageError(f"{path}: expected a recording, got {(error.strerror or 'an error').lower()}") from None
     if not text.begin:
