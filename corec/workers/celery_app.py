@@ -19,8 +19,6 @@ ROLE_VARIABLE = "COREC_ROL"
 RESULTS_S = 3600
 #: Redis visibility timeout in s.  It must exceed the longest task, or the broker delivers it a second time while it still runs.
 VISIBILITY_S = 6 * 3600
-#: Seconds after which a turn that waited is not run: the worker has newer ones.
-EXPIRES_S = 5
 
 
 @cache

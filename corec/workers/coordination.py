@@ -10,7 +10,7 @@ from corec.config import Config
 from corec.config.registered import without_registered
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.workers.celery_app import EXPIRES_S, app_of, require_plain_broker
+from corec.workers.celery_app import app_of, require_plain_broker
 from corec.workers.coordinator import Coordinator
 from corec.workers.fleet_news import NewsReader
 from corec.workers.leases import RENEW_S, Lease, Leases
@@ -80,8 +80,9 @@ class Coordination(RetryingThread):
             self.coordinator.stop()
         self._leases.close()
 
-    def _send(self, lease: Lease) -> None:
-        self._app.send_task("corec.turn", queue=lease.queue, expires=EXPIRES_S, ignore_result=True, retry=False)
+    def _send(self, lease: Lease, number: int) -> None:
+        # without `expires`, which the worker would compare with a clock of its own
+        self._app.send_task("corec.turn", args=[number], queue=lease.queue, ignore_result=True, retry=False)
 
     def _drop(self, queue: str) -> None:
         with self._app.connection_for_write() as connection:

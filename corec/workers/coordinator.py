@@ -25,11 +25,11 @@ LOST_S = 3.0
 class Coordinator:
     """Call `step` every RENEW_S seconds.
 
-    send: puts one turn into a worker's queue.  drop: deletes the queue of a worker that is gone.
+    send: puts one turn, by its number, into a worker's queue.  drop: deletes the queue of a worker that is gone.
     """
 
     def __init__(self, leases: Leases, name: str, *, shards: int, config: dict[str, Any],
-                 send: Callable[[Lease], None], drop: Callable[[str], None], clock: Clock = MACHINE) -> None:
+                 send: Callable[[Lease, int], None], drop: Callable[[str], None], clock: Clock = MACHINE) -> None:
         self._clock = clock
         self._leases, self._name, self._shards, self.config = leases, name, shards, config
         self._send, self._drop = send, drop
@@ -111,6 +111,6 @@ class Coordinator:
             sent = lease.began
             self._progress[lease.queue] = (self._progress[lease.queue][0], self._clock.steady_s() - STALLED_S)
         for _ in range(max(0, lease.began + QUEUED - sent)):
-            self._send(lease)
+            self._send(lease, sent)
             sent += 1
         self._sent[lease.queue] = sent

@@ -53,7 +53,8 @@ class ShardWorker:
         self._pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="open-shard")
         self._closing = ThreadPoolExecutor(OPENERS, thread_name_prefix="close-shard")
         self._woken = threading.Event()
-        self._began = self._rounds = self._steps = 0
+        self.began = 0  # turns
+        self._rounds = self._steps = 0
         self._in_turn = False
         self._busy_s = 0.0
         self._gone: Counter[str] = Counter()    # counts of shards that were closed
@@ -69,7 +70,7 @@ class ShardWorker:
 
     def turn(self, seconds: float) -> dict[str, Any]:
         """Fold and commit for *seconds*; returns the counts of this turn, and the shards."""
-        self._began += 1
+        self.began += 1
         before, self._looked = self.counts(), 0.0
         self._in_turn = True
         try:
@@ -116,7 +117,7 @@ class ShardWorker:
 
     def _lease(self) -> Lease:
         shards = [*self.shards, *(number for number, leaving in list(self._leaving.items()) if not leaving.done())]
-        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self._began, self._steps, tuple(sorted(shards)),
+        return Lease(self.name, self.queue, os.getpid(), socket.gethostname(), self.began, self._steps, tuple(sorted(shards)),
                      tuple(sorted(list(self._opening))), {**self.counts(), "busy_s": round(self._busy_s, 3)})  # fmt: skip
 
     def counts(self) -> dict[str, int]:

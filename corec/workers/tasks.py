@@ -98,9 +98,9 @@ def _say_no_more(**_: Any) -> None:
 
 
 @shared_task(name="corec.turn", ignore_result=True, acks_late=True)
-def turn() -> dict[str, Any]:
-    """Fold this worker's shards for TURN_S."""
-    return _worker.turn(TURN_S)
+def turn(number: int | None = None) -> dict[str, Any]:
+    """Fold this worker's shards for TURN_S.  A number that has had its turn is one that was sent again, and does nothing."""
+    return {} if number is not None and number < _worker.began else _worker.turn(TURN_S)
 
 
 @shared_task(name="corec.rescore", acks_late=True, ignore_result=False)

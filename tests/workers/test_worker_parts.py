@@ -63,7 +63,7 @@ class Bench:
     def __init__(self):
         self.sent, self.dropped, self.leases = [], [], Leases()
         self.world = World(1)
-        self.coordinator = Coordinator(self.leases, "corec1", shards=4, config={}, send=lambda lease: self.sent.append(lease.queue),
+        self.coordinator = Coordinator(self.leases, "corec1", shards=4, config={}, send=lambda lease, number: self.sent.append(lease.queue),
                                        drop=self.dropped.append, clock=SimulatedClock(self.world, wall_ms=0))  # fmt: skip
 
     def step(self, seconds=0.0, **began):
