@@ -18,7 +18,7 @@ RENEW_S = 0.3
 WORK_MS = 10_000
 
 #: Take or renew a key that is free or ours; 1 when it is ours now.
-_HOLD = """local holder = redis.call('GET', KEYS[1])
+HOLD = """local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1"""
@@ -82,7 +82,7 @@ class Leases:
     def lead(self, name: str) -> bool:
         """Take or renew the lead; False while another node has it."""
         with self._link.errors("tell who leads"):
-            return bool(self._link.client(self._tag).eval(_HOLD, 1, self._key("leader"), name, LEASE_MS))
+            return bool(self._link.client(self._tag).eval(HOLD, 1, self._key("leader"), name, LEASE_MS))
 
     def resign(self, name: str) -> None:
         """Give up the lead, if *name* has it."""
