@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 from corec.common.times import wall_ms
@@ -82,6 +83,10 @@ class Clock:
     def drive(self, step: Step, *, name: str, woken: threading.Event | None = None, daemon: bool = True) -> Driver:
         """What calls *step* again and again, once it is started; a step that returns None is called once."""
         return Driver(step, name=name, woken=woken, daemon=daemon)
+
+    def pool(self, most: int, name: str) -> Executor:
+        """What runs calls beside its caller, up to *most* at a time."""
+        return ThreadPoolExecutor(most, thread_name_prefix=name)
 
 
 MACHINE = Clock()

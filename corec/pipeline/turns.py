@@ -147,7 +147,10 @@ class Pipeline:
 
     def take_snapshot(self, timeout: float = 30.0) -> int:
         """Have a snapshot taken now, whatever the tail; returns how many there were, once it is durable."""
-        return self.ask_snapshot().result(timeout)
+        taken, done = self.ask_snapshot(), threading.Event()
+        taken.add_done_callback(lambda _: done.set())
+        self._clock.wait(done, timeout)
+        return taken.result(0)
 
     def ask_snapshot(self) -> Future:
         """Have a snapshot taken now; the future resolves to how many there were, once it is durable."""

@@ -9,6 +9,7 @@
 The same number gives the same run.  Folder, journal and SQLite store are real.
 """
 from corec.simulation.node import SimulatedNode
+from corec.simulation.process import Killed, Process
 from corec.simulation.world import SimulatedClock, World
 
-__all__ = ["SimulatedClock", "SimulatedNode", "World"]
+__all__ = ["Killed", "Process", "SimulatedClock", "SimulatedNode", "World"]

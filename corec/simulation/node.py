@@ -2,7 +2,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corec.config import Config
 from corec.node.acceptance import Acceptance
@@ -13,20 +13,26 @@ from corec.node.lifecycle import Lifecycle
 from corec.plugin_api.subscriptions import Subscriptions
 from corec.simulation.world import SimulatedClock
 
+if TYPE_CHECKING:
+    from corec.streams.redis.link import Connect
+
 
 class SimulatedNode:
     """An embedded node on a folder.  `with` is `start` and `stop`."""
 
-    def __init__(self, config: Config, folder: Path, clock: SimulatedClock) -> None:
+    def __init__(self, config: Config, folder: Path, clock: SimulatedClock, connect: "Connect | None" = None) -> None:
+        """connect: makes the clients of its Redis, as `RedisLink` takes it."""
         self._clock = clock
         after = AfterCommit(AlertLog(config.instance_id, EntityNames([])), Subscriptions())
-        self.life = Lifecycle(config, folder, after, adopt=False, on_folding=lambda: None, clock=clock)
+        self.life = Lifecycle(config, folder, after, adopt=False, on_folding=lambda: None, clock=clock,
+                              connect=connect)  # fmt: skip
         self._acceptance = Acceptance(config, lambda: self.life.pipeline, clock)
         self._drivers_before = list(clock.world.drivers)
 
     def start(self) -> None:
         self.life.open()
-        self._acceptance.begin(self.life.opened.journal, None, reads_redis=False)
+        redis = self.life.redis
+        self._acceptance.begin(self.life.opened.journal, redis and redis.publisher, reads_redis=self.life.reads_redis)
         self.life.begin()
         self.life.takes_readings = True
 

@@ -1,6 +1,7 @@
 """One shard of a worker: its engine, streams, store and outputs, stepped by the worker's turns."""
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -18,6 +19,7 @@ from corec.pipeline.provisional import log_provisional, place_name
 from corec.pipeline.recovery import Opened, recover
 from corec.pipeline.redis_outputs import SENT, Outputs
 from corec.pipeline.turns import Pipeline, PipelineListener
+from corec.storage.base import Retention, StoreBase
 from corec.storage.open_store import open_shard_snapshots, open_shard_store
 from corec.streams.redis.intake import RedisIntake
 from corec.streams.redis.link import Connect, RedisLink
@@ -172,11 +174,15 @@ def refusal(error: BaseException) -> dict[str, Any]:
 
 
 def open_shard(config: Config, number: int, woken: threading.Event, *, clock: Clock = MACHINE,
-               connect: Connect | None = None) -> Shard:  # fmt: skip
-    """Recover a shard and take its fence, which ends an earlier owner at its next commit."""
+               connect: Connect | None = None, snapshots_of: Callable[[Config, int], Any] = open_shard_snapshots,
+               store_of: Callable[[Config, int, StoreBase, Clock], tuple[Any, Retention]] = open_shard_store) -> Shard:  # fmt: skip
+    """Recover a shard and take its fence, which ends an earlier owner at its next commit.
+
+    snapshots_of, store_of: where the fleet's are; in PostgreSQL by default.
+    """
     intake = RedisIntake(config.redis_config, shard=number, instance=config.flota, keep_bytes=config.conservar_diario_mb * MB,
                          lead_s=config.retraso_max / 2, clock=clock, connect=connect)  # fmt: skip
-    opened = recover(config, open_shard_snapshots(config, number), lambda base: open_shard_store(config, number, base, clock),
+    opened = recover(config, snapshots_of(config, number), lambda base: store_of(config, number, base, clock),
                      lambda store: (None, intake), shard=number)  # fmt: skip
     opened.snapshots.epoch = opened.store.epoch
     return Shard(opened, config, number, woken, clock=clock, connect=connect)

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -50,8 +50,8 @@ class ShardWorker:
         self._leaving: dict[int, Future[None]] = {}
         self._wanted_since: dict[int, float] = {}
         self._not_before: dict[int, float] = {}
-        self._pool = ThreadPoolExecutor(OPENERS, thread_name_prefix="open-shard")
-        self._closing = ThreadPoolExecutor(OPENERS, thread_name_prefix="close-shard")
+        self._pool = clock.pool(OPENERS, "open-shard")
+        self._closing = clock.pool(OPENERS, "close-shard")
         self._woken = threading.Event()
         self.began = 0  # turns
         self._rounds = self._steps = 0

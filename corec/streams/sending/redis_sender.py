@@ -149,7 +149,7 @@ class RedisSender(Carrier):
         self._look_due = self._clock.steady_s() + LOOK_S
         lost: list[str] = []
         again = 0
-        for shard in {*self._lives, *self._sent.shards, *self._sent.held}:
+        for shard in sorted({*self._lives, *self._sent.shards, *self._sent.held}):
             if self._clock.steady_s() < self._away.get(self._link.address_of(life_key(shard)), 0.0):
                 continue
             with self._reaching(shard):
@@ -301,7 +301,7 @@ class RedisSender(Carrier):
             pipe.watch(key)
             if (pipe.get(key) or b"").decode() != self._lives[shard]:
                 return None
-            if any(self._is_lost(pipe, newest[stream]) for stream in {batch.stream for batch in part} & newest.keys()):
+            if any(self._is_lost(pipe, newest[stream]) for stream in sorted({batch.stream for batch in part} & newest.keys())):
                 return None
             pipe.multi()
             for batch in part:
@@ -318,7 +318,7 @@ class RedisSender(Carrier):
 
     def _has_room(self, batches: list[UnsentBatch]) -> bool:
         """Whether the streams are below their bound. Otherwise unsent batches pile up here, and `publish` gets no room."""
-        for stream in {batch.stream for batch in batches}:
+        for stream in sorted({batch.stream for batch in batches}):
             asked, size = self._sizes.get(stream, (0.0, 0))
             if self._clock.steady_s() - asked > SIZE_S:
                 size = self._link.client(stream).memory_usage(stream, samples=8) or 0
