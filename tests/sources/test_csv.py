@@ -333,9 +333,10 @@ def test_a_logger_that_starts_again_writes_names_and_units_again(tmp_path):
     assert recording.notes()[-2:] == ["1 cell left out, of columns without an entity", "  Oven: another column is wire id 7"]
 
 
-@pytest.mark.parametrize("name", ["", "no", "Unnamed: 0", "#"])
-def test_numbers_of_rows_are_no_sensor(tmp_path, name):
-    recording, found = taken(tmp_path, f"{name},time,a\n" + rows("{n},2026-01-30 12:00:{s},20.{d}\n"))
+@pytest.mark.parametrize(("name", "number"), [("", "{n}"), ("no", "{n}"), ("Unnamed: 0", "{n}"), ("#", "{n}"), ("entry_id", "1{n}"),
+                                              ("Record", "{n}{n}")])  # fmt: skip
+def test_numbers_of_rows_are_no_sensor(tmp_path, name, number):
+    recording, found = taken(tmp_path, f"{name},time,a\n" + rows(number + ",2026-01-30 12:00:{s},20.{d}\n"))
     assert found == FIRST and "left out: row numbers" in report(recording)
 
 

@@ -52,11 +52,18 @@ def test_columns_without_which_readings_would_mix_name_the_sensor(tmp_path, head
     assert sorted({tuple(v for _, i, v in found if i == id) for id in recording.names})[0] == (20.5, 21.5, 22.5, 23.5, 24.5, 25.5)
 
 
-@pytest.mark.parametrize("name", ["mac", "device_eui", "Station name", "room"])
-def test_devices_that_report_at_times_of_their_own_are_not_mixed(tmp_path, name):
-    text = f"time,{name},rssi,temp\n" + "".join(f"2026-01-30 12:00:{n:02d},dev-{n % 3},-60,{n}\n" for n in range(12))
+@pytest.mark.parametrize(("name", "device"), [("mac", "dev-{}"), ("device_eui", "dev-{}"), ("Station name", "dev-{}"), ("room", "dev-{}"),
+                                              ("VarName", "dev-{}"), ("STATIONS_ID", "44{}"), ("Sensor No", "10{}")])  # fmt: skip
+def test_devices_that_report_at_times_of_their_own_are_not_mixed(tmp_path, name, device):
+    text = f"time,{name},rssi,temp\n" + "".join(f"2026-01-30 12:00:{n:02d},{device.format(n % 3)},-60,{n}\n" for n in range(12))
     recording, found = taken(tmp_path, text)
     assert len(recording.names) == 6 and f"sensor by {name}; value in rssi, temp" in report(recording)
+
+
+def test_a_text_before_a_number_is_a_device_where_a_file_has_no_names(tmp_path):
+    text = "".join(f"17697744{n:02d} sensors/{'ab'[n % 2]}/temp {n}.5\n" for n in range(3))
+    recording, found = taken(tmp_path, text)
+    assert recording.names == {0: "sensors/a/temp", 1: "sensors/b/temp"} and [id for _, id, _ in found] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("name", ["status", "quality", "Sensor status", "remark", "unit"])

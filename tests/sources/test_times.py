@@ -138,6 +138,17 @@ def test_a_column_that_says_utc_is_in_utc(tmp_path):
     assert iso(found[0][0])[11:16] == "12:00" and "taken as UTC" in recording.about[0]
 
 
+@pytest.mark.parametrize(("head", "said"), [("Date Time, GMT+01:00", "UTC+01:00"), ("Timestamp (Europe/Berlin)", "Europe/Berlin"),
+                                            ("Zeit [UTC+1]", "UTC+01:00"), ("time;a\nEurope/Berlin (+01:00)", "Europe/Berlin"),
+                                            ])  # fmt: skip
+def test_a_column_of_times_names_its_zone(tmp_path, head, said):
+    # Given a zone in the name of the column, or in the row of units below it
+    text = f"{head};{'V' if ';' in head else 'a'}\n2026-01-30 13:00;1,5\n2026-01-30 13:01;1,6\n"
+    recording, found = taken(tmp_path, text)
+    # Then the times are taken in that zone
+    assert found == [(NOON, 0, 1.5), (NOON + 60_000, 0, 1.6)] and f"taken as {said}" in recording.about[0]
+
+
 @pytest.mark.parametrize(("name", "cell", "ms"), [("time_ms", "1500", 1500), ("t [µs]", "1500000", 1500), ("millis", "0", 0),
                                                    ("uptime (min)", "2", 120_000), ("time", "1.5", 1500)])  # fmt: skip
 def test_times_since_a_start_have_the_unit_of_their_name(tmp_path, name, cell, ms):

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from copy import deepcopy
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from itertools import chain
 from typing import NamedTuple, NoReturn
 
@@ -23,7 +23,7 @@ from corec.sources.recordings.shape import Shape, Value, describe, is_header, is
 from corec.sources.recordings.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
 from corec.sources.recordings.time_columns import is_time_name
 from corec.sources.recordings.time_order import Leaps, newest_first
-from corec.sources.recordings.time_words import says_utc, unit_of
+from corec.sources.recordings.time_words import unit_of, zone_in
 from corec.streams.reach import REACH_MS
 
 #: Lines without comments from which dialect and columns are found.
@@ -63,7 +63,7 @@ class CsvRecording:
         rows = self._sample.rows
         self._first_line = rows[start.first].line
         body = [row.cells for row in rows[start.first : start.end]]
-        self._reader = self._time_reader(start.shape, body)
+        self._reader = self._time_reader(start.shape, body, start.zone_text)
         self._decimal = find_decimal(_values_of(start.shape, body))
         if self._decimal not in (",", "."):
             self._decimal = "," if self._decimal and self._dialect.delimiter != "," else "."
@@ -190,11 +190,11 @@ class CsvRecording:
             text = f"a CSV in UTF-8, UTF-16 or Latin-1, got {got} - at line 1"
         raise FrameError(f"{self._text.path}: expected {text}", hint=hint)
 
-    def _time_reader(self, shape: Shape, rows: list[Cells]) -> TimeReader:
+    def _time_reader(self, shape: Shape, rows: list[Cells], zone_text: str) -> TimeReader:
         if shape.elapsed:
             return TimeReader("elapsed", unit_of(shape.names[shape.times[0]]))
         cells = list(_time_texts(shape, rows))
-        zone = UTC if shape.header and any(says_utc(shape.names[index]) for index in shape.times) else self._options.zone
+        zone = zone_in(zone_text) or self._options.zone
         reader = find_reader(cells, zone, self._options.dates)
         if reader is None:
             self._refuse(f"a time in {describe(shape).removeprefix('times in ')}, got {shown(cells[0])} - at line {self._first_line}", HINT)

@@ -13,14 +13,18 @@ from corec.sources.recordings.shape import (
     Value,
     in_order,
     is_key,
+    is_numbered_key,
     is_text,
-    names_columns,
-    unique,  # fmt: skip
+    names_columns,  # fmt: skip
+    unique,
 )
 from corec.sources.recordings.time_cells import kind_of
 from corec.sources.recordings.time_columns import best_column, clock_columns, elapsed_column, is_time_name, time_columns
 
-INDEX_NAMES = frozenset("no nr n # num number index idx row record rn recno id lfd lfdnr seq line".split())
+#: Names of columns that number the rows, with letters only.
+INDEX_NAMES = frozenset(
+    "no nr n # num number index idx row rowid record recordid rn recno id entryid lfd lfdnr seq line sample samplenumber".split()
+)
 #: Rows with a time that a part without names has at least; fewer are lines before the names.
 FEW_ROWS = 3
 #: Rows from which texts that never repeat are taken for numbers of rows.
@@ -36,6 +40,7 @@ class Start(NamedTuple):
     first: int  # index of the first row of the sample that is no preamble, header or row of units
     header: int | None  # index of the row with the names
     units_row: bool
+    zone_text: str  # what names and units say of the times
     end: int  # index behind the last row of the sample that has this shape
 
 
@@ -66,7 +71,8 @@ def find_start(rows: list[Cells]) -> Start | None:
     all_names += [""] * (1 + max(timed) - len(all_names))
     shape = _classified(all_names, body, timed, units, bool(names))
     start = 0 if header is None else header + 1 + len(below)
-    return Start(shape._replace(elapsed=not dated, hours=hours), start, header, units is not None, end)
+    said = " ".join(cell_at(row, index) for row in (names, units or []) for index in timed)
+    return Start(shape._replace(elapsed=not dated, hours=hours), start, header, units is not None, said, end)
 
 
 def _first_part(rows: list[Cells]) -> tuple[int, int]:
@@ -133,7 +139,7 @@ def _classified(names: list[str], body: list[Cells], times: tuple[int, ...], uni
         else:
             texts.append(index)
     naming = [index for index in texts if not _is_serial(body, index, times)]
-    keys, values = _long(names, numbers, naming, influx) if header else ([], numbers)
+    keys, values = _long(names, numbers, naming, influx) if header else _long_by_order(body, numbers, naming)
     keys = _with_separating(body, times, keys, names, numbers, naming)
     values = [index for index in values if index not in keys]
     others = [index for index in (*numbers, *texts) if index not in (*keys, *values)]
@@ -148,13 +154,20 @@ def _long(names: list[str], numbers: list[int], texts: list[int], influx: bool) 
     lowered = [name.casefold() for name in names]
     valued = next((index for name in VALUE_NAMES for index in numbers + texts if lowered[index] == name), None)
     keys = [index for index in texts if index != valued and is_key(names[index], influx)]
-    keys += [index for index in numbers if index != valued and lowered[index] in KEY_NAMES]
+    keys += [index for index in numbers if index != valued and is_numbered_key(names[index])]
     if valued is not None and not keys:
         keys = [index for index in texts if index != valued and is_key(names[index], influx=True)]
     rest = [index for index in numbers if index not in keys]
     if not keys or not (rest or valued is not None):
         return [], numbers
     return keys, rest if valued is None else [valued]
+
+
+def _long_by_order(body: list[Cells], numbers: list[int], texts: list[int]) -> tuple[list[int], list[int]]:
+    """The same of a file without names: one text before one number, and texts that repeat, are sensors and values."""
+    if len(numbers) == len(texts) == 1 and texts[0] < numbers[0] and len({cell_at(row, texts[0]) for row in body}) < len(body):
+        return texts, numbers
+    return [], numbers
 
 
 def _with_separating(body: list[Cells], times: tuple[int, ...], keys: list[int], names: list[str], numbers: list[int],
@@ -201,10 +214,11 @@ def _is_index(name: str, cells: Cells, body: list[Cells], times: tuple[int, ...]
     """Whether the cells number the rows, one after the other, under no name or one of a number of rows."""
     if name.casefold() in KEY_NAMES and _same(body, times, []):
         return False  # several rows of one time: these are devices, in their order
-    if re.sub(r"[^a-z#]", "", name.casefold()) not in INDEX_NAMES | {"", "unnamed"} or not all(cell.isdecimal() for cell in cells):
+    plain = re.sub(r"[^a-z#]", "", name.casefold())
+    if plain not in INDEX_NAMES | {"", "unnamed"} or not all(cell.isdecimal() and len(cell) < 20 for cell in cells):
         return False
-    found = [int(cell) for cell in cells if len(cell) < 20]
-    return len(found) == len(cells) > 1 and all(b == a + 1 for a, b in zip(found, found[1:]))
+    steps = {int(b) - int(a) for a, b in zip(cells, cells[1:])}
+    return bool(steps) and (steps == {1} or min(steps) > 0 and plain in INDEX_NAMES - {"n", "id"})
 
 
 def _usual_width(rows: list[Cells], times: list[int]) -> int:

@@ -3,6 +3,7 @@
 A wide file has a column for each sensor. A long one has a row for each reading, with columns that say whose it is.
 """
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,23 +13,25 @@ from corec.sources.recordings.time_columns import is_time_name
 
 #: Names of the columns of a long file: its values, and whose they are.
 VALUE_NAMES = (
-    "_value", "value", "state", "valor", "wert", "messwert", "valeur", "valore", "reading", "val", "measured_value", "lectura"
+    "_value", "value", "state", "valor", "wert", "messwert", "valeur", "valore", "reading", "val", "measured_value", "varvalue", "lectura"
 )  # fmt: skip
 METRICS = frozenset("metric measurement _measurement _field field parameter variable magnitud quantity messgröße".split())
 KEY_NAMES = METRICS | frozenset(
-    "device device_id deviceid sensor sensor_id sensorid entity entity_id id node node_id name topic point tag tags metadata_id"
+    "device device_id deviceid sensor sensor_id sensorid entity entity_id id node node_id name topic point tag tags metadata_id itemid"
     " dispositivo".split()
 )
 #: Words in the names of columns of text that say whose the values of a row are.
 KEY_WORDS = frozenset(
     "device sensor entity node station meter probe mac eui deveui serial room raum zimmer ort location site habitación ubicación channel"
-    " kanal canal gerät messstelle dispositivo estación capteur".split()
+    " kanal canal gerät messstelle dispositivo estación capteur var variable varname tagname signal series city item stations".split()
 )
+#: Words in the names of columns of numbers that do so.
+ID_WORDS = frozenset("id ids nr no num number eui address".split())
 #: Columns, and words in names, that say something else of the row: of Home Assistant, of InfluxDB, of loggers.
 NO_KEYS = frozenset("result table attributes friendly_name context_id domain _start _stop".split())
 NO_KEY_WORDS = frozenset(
     "unit units einheit unidad unidades uom status estado quality calidad qualität flag flags comment comments comentario note notes"
-    " remark remarks bemerkung message mensaje error alarm type class".split()
+    " remark remarks bemerkung message mensaje error alarm type class level severity".split()
 )
 
 
@@ -130,11 +133,21 @@ def renamed(shape: Shape, cells: Cells) -> Shape:
 
 def is_key(name: str, influx: bool = False) -> bool:
     """Whether a column of text names the sensor, by its name.  influx: all tags do."""
-    lowered = name.casefold()
-    words = set(lowered.replace("-", "_").replace(" ", "_").split("_"))
+    lowered, words = name.casefold(), _words(name)
     if lowered in NO_KEYS or words & NO_KEY_WORDS:
         return False
     return influx or lowered in KEY_NAMES or bool(words & KEY_WORDS)
+
+
+def is_numbered_key(name: str) -> bool:
+    """Whether a column of numbers names the sensor, by its name: `id`, `sensor_id`, `Station No`."""
+    words = _words(name)
+    return name.casefold() in KEY_NAMES or words == {"station"} or bool(words & KEY_WORDS and words & ID_WORDS)
+
+
+def _words(name: str) -> set[str]:
+    """In small letters: those of `VarName`, `var_name` and `var name` are the same."""
+    return {word.casefold() for word in re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", name) if word}
 
 
 def in_order(keys: Iterable[int], names: list[str]) -> list[int]:

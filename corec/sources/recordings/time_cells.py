@@ -221,7 +221,7 @@ class TimeReader:
 
     @property
     def _zone_name(self) -> str:
-        return getattr(self._zone, "key", "UTC")
+        return getattr(self._zone, "key", None) or str(self._zone)
 
     def _describe(self) -> str:
         if self.kind == "epoch":

@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC
 
 from corec.sources.recordings.cells import Cells, cell_at, is_number, split_unit
 from corec.sources.recordings.time_cells import is_clock, is_compact_clock, is_date_only, is_elapsed, is_half, kind_of
-from corec.sources.recordings.time_words import says_utc, unit_of
+from corec.sources.recordings.time_words import unit_of, zone_in
 
 #: Words in the names of columns of times.
 TIME_WORDS = frozenset(
@@ -65,7 +66,7 @@ def best_column(body: list[Cells], times: list[int], names: list[str]) -> int:
         if name in lowered and lowered.index(name) in times:
             return lowered.index(name)
     named = [index for index in times if index < len(names) and is_time_name(names[index])]
-    utc = [index for index in named if says_utc(names[index])]
+    utc = [index for index in named if zone_in(names[index]) is UTC]
     written = [index for index in times if _usual_kind(body, index) not in ("epoch", "compact")]  # others may be counters
     return (utc or named or written or times)[0]
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _MONTHS = {
     name: number
@@ -26,6 +27,8 @@ _UNITS = {
     "h": "h hour hours horas stunden",
 }
 _UNIT_OF = {word.casefold(): unit for unit, words in _UNITS.items() for word in words.split()}
+_OFFSET_IN = re.compile(r"\b(?:UTC|GMT)\s?([+-])(\d{1,2})(?::?(\d{2}))?\b", re.IGNORECASE)
+_PLACE_IN = re.compile(r"\b(?:Africa|America|Asia|Atlantic|Australia|Europe|Indian|Pacific)/[A-Za-z_]+(?:/[A-Za-z_]+)?")
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{2}):?(\d{2})?(?:\[[\w/+-]+\])?", re.IGNORECASE)
 
 
@@ -56,6 +59,13 @@ def unit_of(name: str) -> str:
     return next((_UNIT_OF[word] for word in words if word in _UNIT_OF), "s")
 
 
-def says_utc(name: str) -> bool:
-    """Whether the name of a column of times says that they are in UTC."""
-    return bool({"utc", "gmt", "timestamputc"} & set(re.split(r"[^a-z]+", name.casefold())))
+def zone_in(text: str) -> tzinfo | None:
+    """The zone that the name of a column of times says: `Time (UTC)`, `Date Time, GMT+01:00`, `Timestamp (America/New_York)`."""
+    if found := _OFFSET_IN.search(text):
+        return zone_of(f"{found[1]}{int(found[2]):02d}{found[3] or '00'}")
+    if found := _PLACE_IN.search(text):
+        try:
+            return ZoneInfo(found[0])
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return None
+    return UTC if {"utc", "gmt", "timestamputc"} & set(re.split(r"[^a-z]+", text.casefold())) else None
