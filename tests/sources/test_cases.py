@@ -5,7 +5,7 @@ from corec.common.times import iso
 from corec.config import load
 from corec.engine import Engine
 from corec.errors import ConfigError
-from corec.sources.recordings.csv_recording import Options
+from corec.sources.recordings.beginning import Options
 from corec.sources.recordings.replay import fold, open_recording
 from corec.sources.recordings.time_cells import find_zone
 from tests.support.csv_files import CASES, case_config, read_file

@@ -3,7 +3,7 @@ import pytest
 
 from corec.common.times import iso
 from corec.errors import FrameError, UsageError
-from corec.sources.recordings.csv_recording import Options
+from corec.sources.recordings.beginning import Options
 from corec.sources.recordings.time_cells import find_zone
 from tests.support.csv_files import FIRST, NOON, report, rows, taken
 

@@ -10,7 +10,7 @@ from corec.cli.common.moments import Moment
 from corec.errors import ExitCode
 
 if TYPE_CHECKING:
-    from corec.sources.recordings.csv_recording import Options
+    from corec.sources.recordings.beginning import Options
 
 _OPTIONS = (
     click.option("--block", metavar="ID", help="Entry or block that columns go to.  [default: the first entry]"),
@@ -48,7 +48,7 @@ def end(problems: Sequence[str], *, bad: bool, lenient: bool, interrupted: bool)
 
 def csv_options(zone: str | None, dates: str | None) -> "Options":
     """UsageError when this machine does not know the zone."""
-    from corec.sources.recordings.csv_recording import Options
+    from corec.sources.recordings.beginning import Options
     from corec.sources.recordings.time_cells import find_zone
 
     return Options(find_zone(zone) if zone else None, dates)

@@ -3,46 +3,26 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from copy import deepcopy
-from datetime import tzinfo
 from itertools import chain
-from typing import NamedTuple, NoReturn
 
 from corec.common.text import counted
 from corec.common.times import iso, wall_ms
-from corec.errors import FrameError
-from corec.sources.recordings.cells import Cells, clean_name, few, find_decimal, is_gap, shown, split_line
+from corec.sources.recordings.beginning import Beginning, Options
+from corec.sources.recordings.cells import Cells, few, is_gap, shown, split_line
 from corec.sources.recordings.columns import Entities, Entity
 from corec.sources.recordings.csv_batches import CsvBatches, Part, Row
-from corec.sources.recordings.dialect import DELIMITERS, Sample, SampleRow, is_comment, is_open, take_sample, whole_rows
-from corec.sources.recordings.find_shape import Start, find_start
+from corec.sources.recordings.dialect import is_comment, whole_rows
 from corec.sources.recordings.left_out import LeftOut
 from corec.sources.recordings.opened_text import Line, OpenedText
 from corec.sources.recordings.recording import RecordingPiece
 from corec.sources.recordings.shape import Shape, Value, describe, is_header, is_text, renamed, same_names
-from corec.sources.recordings.time_cells import HINT, TimeReader, day_order, find_reader, needs_order
-from corec.sources.recordings.time_columns import is_time_name
-from corec.sources.recordings.time_order import Leaps, newest_first
-from corec.sources.recordings.time_words import unit_of, zone_in
+from corec.sources.recordings.time_order import Leaps
 from corec.streams.reach import REACH_MS
 
-#: Lines without comments from which dialect and columns are found.
-SAMPLE = 200
-#: Lines of the sample with its comments.
-MOST_LINES = 10_000
 #: Cells in one piece.
 CELLS = 16_384
 #: Headers in the middle that are described.
 HEADERS = 6
-
-_KINDS = "a recording is a CSV, or batches of frames (.frames), or bare frames with --at TIME"
-
-
-class Options(NamedTuple):
-    """What a user may say about a CSV."""
-
-    zone: tzinfo | None = None  # of times without one; UTC by default
-    dates: str | None = None  # "dmy", "mdy" or "ymd", where the file does not say it
 
 
 class CsvRecording:
@@ -53,35 +33,19 @@ class CsvRecording:
     def __init__(self, text: OpenedText, entities: Entities, max_lead: int, options: Options | None = None) -> None:
         """max_lead: ms that the last rows may be in the future."""
         self.size, self._text, self._entities, self._max_lead = text.size, text, entities, max_lead
-        self._options = options or Options()
         self.rows = 0
         self._left, self._headers = LeftOut(), list[str]()
         self._lines = text.lines()
-        self._sample = self._take_sample()
-        self._dialect = self._sample.dialect
-        start = self._start()
-        rows = self._sample.rows
-        self._first_line = rows[start.first].line
-        body = [row.cells for row in rows[start.first : start.end]]
-        self._reader = self._time_reader(start.shape, body, start.zone_text)
-        self._decimal = find_decimal(_values_of(start.shape, body))
-        if self._decimal not in (",", "."):
-            self._decimal = "," if self._decimal and self._dialect.delimiter != "," else "."
-        marks = {value.name: find_decimal(row[value.index] for row in body if value.index < len(row)) for value in start.shape.values}
-        self._batches = CsvBatches(entities, self._decimal, {name: mark for name, mark in marks.items() if mark in (",", ".")}, self._left)
-        self._times = list(self._sample_times(start.shape, body))
-        self.newest_first = newest_first(self._times) and not text.follows
-        if self.newest_first and self._changes_columns(start.shape):
-            self.newest_first = False
-        self._decimals = _usual_decimals(start.shape, body)
-        self._part = self._mapped(start.shape)
-        self._left.noun = "sensor" if start.shape.keys else "column"
-        self.about = tuple(self._describe(start, body))
-
-    @property
-    def first_line(self) -> int:
-        """Line of the first row."""
-        return self._first_line
+        begin = Beginning(text, self._lines, options or Options())
+        self._lines = chain(begin.sample.lines, self._lines)
+        self._begun = [line.text for line in begin.sample.lines]
+        self._dialect, self._reader, self._times = begin.sample.dialect, begin.reader, begin.times
+        self.newest_first, self.first_line, self._decimal = begin.newest_first, begin.first_line, begin.decimal
+        self._batches = CsvBatches(entities, begin.decimal, begin.decimals, self._left)
+        self._cut_decimals = _usual_decimals(begin.start.shape, begin.body)
+        self._part = self._mapped(begin.start.shape)
+        self._left.noun = "sensor" if begin.start.shape.keys else "column"
+        self.about = tuple(self._describe(begin))
 
     @property
     def reading(self) -> str:
@@ -108,7 +72,7 @@ class CsvRecording:
     def pieces(self, span: int | None = None) -> Iterator[RecordingPiece]:
         """All rows. Rows that cannot be read are counted and left out."""
         if self._text.closed:  # read once more
-            self._text, self._sample = self._text.again(), self._sample._replace(lines=[])
+            self._text = self._text.again()
             self._lines = self._text.lines()
         most = max(1, CELLS // max(1, len(self._part.shape.values)))
         leaps = Leaps(self._times, lambda: wall_ms() + self._max_lead)
@@ -131,102 +95,7 @@ class CsvRecording:
             notes.append(f"{counted(self._text.not_utf8, 'line')} not in UTF-8, read as Latin-1")
         return notes + self._left.notes()
 
-    # --- the shape of the file -----------------------------------------------------------------
-
-    def _take_sample(self) -> Sample:
-        """The first lines. Of a file that is followed, those that are there when it has a row."""
-        lines: list[Line] = []
-        content = 0
-        for line in self._lines:
-            if line is None:
-                sample = take_sample(lines)
-                if sample.rows and find_start([row.cells for row in sample.rows]):
-                    return sample
-                continue
-            lines.append(line)
-            content += not is_comment(line.text)
-            if content == SAMPLE or len(lines) == MOST_LINES:
-                break
-        return take_sample(lines)
-
-    def _start(self) -> Start:
-        """Where the rows begin; FrameError when there are none."""
-        lines, rows = self._sample.lines, self._sample.rows
-        if not lines:
-            raise FrameError(f"{self._text.path}: expected a recording, got an empty file")
-        if not rows:
-            first = next((line for line in lines if line.text.strip()), lines[0])
-            self._refuse(
-                f"a column of times and columns of values, got {first.problem or shown(first.text)} - at line {first.number}",
-                f"separate columns by one of {' '.join(DELIMITERS[:2])} tab {DELIMITERS[3]}; {_KINDS}",
-            )
-        start = find_start([row.cells for row in rows])
-        if start is not None and start.header is None:
-            self._sample = self._sample.with_commented_names(start.first)
-            start = find_start([row.cells for row in self._sample.rows])
-        if start is None:
-            self._refuse_without_times(rows)
-        if not start.shape.values:
-            names = few(name for index, name in enumerate(start.shape.names) if name and index not in start.shape.times)
-            self._refuse(f"a column of numbers, got none beside the {describe(start.shape)}{': ' * bool(names)}{names}", _KINDS)
-        return start
-
-    def _refuse_without_times(self, rows: list[SampleRow]) -> NoReturn:
-        first, *others = rows
-        column = next((index for index, cell in enumerate(first.cells) if is_time_name(cell)), 0)
-        name = clean_name(first.cells[column])
-        opened = next((line.number for line in self._sample.lines if not line.problem and is_open(line.text, self._dialect.delimiter)), 0)
-        if not others and opened:
-            self._refuse(f"quotes that close at the end of a cell and of a line, got ones that do not - at line {opened}", _KINDS)
-        if not others:
-            self._refuse(f"rows of readings, got one line without a time in column {name}", HINT)
-        got = shown(others[0].cells[column].strip()) if column < len(others[0].cells) else "a row without it"
-        self._refuse(f"a time in column {name}, got {got} - at line {others[0].line}", HINT)
-
-    def _refuse(self, text: str, hint: str) -> NoReturn:
-        first = self._sample.lines[0]
-        if first.problem or not first.text.replace("\t", "").isprintable():
-            got = first.problem.partition("got ")[2] or first.problem or f"bytes that are no text: {shown(first.text)}"
-            text = f"a CSV in UTF-8, UTF-16 or Latin-1, got {got} - at line 1"
-        raise FrameError(f"{self._text.path}: expected {text}", hint=hint)
-
-    def _time_reader(self, shape: Shape, rows: list[Cells], zone_text: str) -> TimeReader:
-        if shape.elapsed:
-            return TimeReader("elapsed", unit_of(shape.names[shape.times[0]]))
-        cells = list(_time_texts(shape, rows))
-        zone = zone_in(zone_text) or self._options.zone
-        reader = find_reader(cells, zone, self._options.dates)
-        if reader is None:
-            self._refuse(f"a time in {describe(shape).removeprefix('times in ')}, got {shown(cells[0])} - at line {self._first_line}", HINT)
-        if reader.kind != "date" or self._options.dates:
-            return reader
-        order, certain = day_order(cells)
-        if not certain and self._text.regular:
-            order, _ = day_order(_time_texts(shape, self._all_cells()))
-        if order is None and any(map(needs_order, cells)):
-            self._refuse(
-                f"dates that say in which order day, month and year stand, got dates as {shown(cells[0])}",
-                "--dates dmy (day first), --dates mdy or --dates ymd says it",
-            )
-        return find_reader(cells, zone, order)
-
-    def _all_cells(self) -> Iterator[Cells]:
-        with closing(self._text.again()) as text:
-            for line in text.lines():
-                if line and not line.problem and not is_open(line.text, self._dialect.delimiter):
-                    yield split_line(line.text, self._dialect.delimiter)
-
-    def _sample_times(self, shape: Shape, rows: list[Cells]) -> Iterator[int]:
-        reader = deepcopy(self._reader)  # it goes on from row to row, and the rows are still to be read
-        for text in _time_texts(shape, rows):
-            try:
-                yield reader.read(text)
-            except ValueError:
-                continue
-
-    def _changes_columns(self, shape: Shape) -> bool:
-        """Whether a header in the middle of a file with its newest row first has other columns: then it is read from the top."""
-        return self._text.regular and any(is_header(shape, cells) and not same_names(shape, cells) for cells in self._all_cells())
+    # --- columns ---------------------------------------------------------------------------------
 
     def _mapped(self, shape: Shape, *, again: bool = False) -> Part:
         """The shape with the entities of its columns.  again: behind a header in the middle, where nothing is refused but left out."""
@@ -246,8 +115,8 @@ class CsvRecording:
         self._entities.refuse_twice(names, entities)
         return Part(shape, entities)
 
-    def _describe(self, start: Start, rows: list[Cells]) -> Iterator[str]:
-        shape, text = self._part.shape, self._text
+    def _describe(self, begin: Beginning) -> Iterator[str]:
+        shape, text, start, rows = self._part.shape, self._text, begin.start, begin.body
         words = [f"separated by {self._dialect.name}", "decimal comma" if self._decimal == "," else "decimal point", text.encoding]
         words += [text.packed] if text.packed else []
         yield f"{text.path}: {describe(shape)}, {self._reader.about}; {', '.join(words)}"
@@ -265,7 +134,7 @@ class CsvRecording:
         if start.units_row:
             units = ", ".join(f"{value.name} {value.unit}" for value in shape.values[:HEADERS] if value.unit)
             yield f"units in the line below the names: {units or 'of no column of values'}"
-        if start.header is not None and (skipped := self._sample.rows[start.header].line - 1 - bool(self._dialect.sep_line)):
+        if start.header is not None and (skipped := begin.sample.rows[start.header].line - 1 - bool(self._dialect.sep_line)):
             yield f"{counted(skipped, 'line')} before the names skipped"
         if self.newest_first:
             yield "the newest row is first: read from the end"
@@ -277,10 +146,10 @@ class CsvRecording:
 
     def _all_lines(self) -> Iterator[Line | None]:
         if not self.newest_first:
-            return whole_rows(chain(self._sample.lines, self._lines), self._dialect.delimiter)
+            return whole_rows(self._lines, self._dialect.delimiter)
         if self._text.regular:
             return self._again_backward()
-        return self._text.backward([line.text for line in self._sample.lines])
+        return self._text.backward(self._begun)
 
     def _again_backward(self) -> Iterator[Line]:
         with closing(self._text.again()) as text:
@@ -301,7 +170,7 @@ class CsvRecording:
             if line.problem:
                 self._left.row(line.number, "without readable text", line.problem)
                 continue
-            if line.number < self._first_line or below and is_text(cells):  # units
+            if line.number < self.first_line or below and is_text(cells):  # units
                 continue
             time, below = self._time(cells, part.shape, line), False
             if time is not None:
@@ -334,7 +203,7 @@ class CsvRecording:
 
     def _is_cut(self, cell: str) -> bool:
         """Whether the last cell of a file has fewer decimals than all those above it."""
-        return _decimals(cell) < self._decimals and not is_gap(cell)
+        return _decimals(cell) < self._cut_decimals and not is_gap(cell)
 
     def _header_again(self, part: Part, cells: Cells, line: int) -> Part:
         if same_names(part.shape, cells):
@@ -363,16 +232,6 @@ def _left_lines(left: Iterable[tuple[str, str]]) -> Iterator[str]:
         by_reason.setdefault(why, []).append(name)
     for why, names in by_reason.items():
         yield f"column{'s' * (len(names) > 1)} {few(names)} left out: {why}"
-
-
-def _values_of(shape: Shape, rows: list[Cells]) -> Iterator[str]:
-    return (row[value.index] for row in rows for value in shape.values if value.index < len(row))
-
-
-def _time_texts(shape: Shape, rows: Iterable[Cells]) -> Iterator[str]:
-    for cells in rows:
-        if all(index < len(cells) for index in shape.times):
-            yield shape.time_text(cells)
 
 
 def _usual_decimals(shape: Shape, rows: list[Cells]) -> int:

@@ -17,9 +17,10 @@ from corec.engine.outcome import Outcome
 from corec.errors import DamagedBatch, FrameError, UsageError
 from corec.sources.base import Batch
 from corec.sources.names import NameTable
+from corec.sources.recordings.beginning import Options
 from corec.sources.recordings.columns import Entities
 from corec.sources.recordings.converted import foreign
-from corec.sources.recordings.csv_recording import CsvRecording, Options
+from corec.sources.recordings.csv_recording import CsvRecording
 from corec.sources.recordings.frames_recording import MAGIC, BareRecording, FramesRecording
 from corec.sources.recordings.opened_text import OpenedText
 from corec.sources.recordings.recording import Recording
