@@ -102,7 +102,7 @@ def test_numbers(tmp_path, text, values):
     ('2026-01-30 12:00:05,"20.5,21.5\n', "expected quotes that close"),
     ("2026-01-30 12:00:05,20.5,21.5,7\n", "expected 3 values, got 4"),
     ("\x00\x002026-01-30 12:00:05,20.5,21.5\n", "expected text, got 2 NUL bytes"),
-    ("x" * 3_000_000 + "\n", "expected at most 1,048,576 bytes in a line, got more"),
+    ("x" * 3_000_000 + "\n", "expected lines of at most 1,048,576 bytes, got a line of more"),
     ("\x1b]0;evil\x07" * 50 + ",1,2\n", "expected a time"),
     ("2612-01-30 12:00:05,20.5,21.5\n", "got '2612-01-30 12:00:05'"),
 ])  # fmt: skip
@@ -346,3 +346,32 @@ def test_numbers_of_rows_are_no_sensor(tmp_path, name, number):
 def test_words_for_no_value_are_no_failures(tmp_path, word):
     recording, found = taken(tmp_path, f"time,a\n2026-01-30,1\n2026-01-31,{word}\n")
     assert len(found) == 1 and "skipped" in report(recording) and not recording.damaged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", ["", "time,a\n"])
+def test_a_file_is_followed_from_before_its_first_row(tmp_path, begin):
+    # Given a file that is empty or has its names only
+    file = tmp_path / "x.csv"
+    file.write_text(begin)
+    going_on = threading.Event()
+    writer = threading.Timer(0.5, lambda: file.open("a").write("time,a\n"[len(begin) :] + "2026-01-30 12:00,1\n"))
+    writer.start()
+    # When it is followed, Then its first row is waited for
+    recording = open_recording(file, case_config(), follow=lambda: not going_on.is_set())
+    pieces = recording.pieces()
+    assert next(pieces).readings == 1
+    going_on.set()
+    assert list(pieces) == []
+
+
+def test_a_packed_line_without_end_takes_no_memory(tmp_path):
+    # Given 100 MB of NUL bytes in one line, packed
+    packed = zstandard.ZstdCompressor(1).compress(b"time,a\n2026-01-30,1\n" + bytes(100_000_000) + b"\n2026-01-31,2\n")
+    tracemalloc.start()
+    recording, found = taken(tmp_path, packed)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Then it costs its row, and no more memory than a part of it
+    assert [value for *_, value in found] == [1, 2] and peak < 60_000_000
+    assert "1 row left out, the first at line 3: expected lines of at most 1,048,576 bytes" in report(recording)

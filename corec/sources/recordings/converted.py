@@ -70,20 +70,22 @@ class _Converted(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], part: int) -> None:
         """part: bytes that are converted at once."""
-        self._stream, self._part, self._ready = stream, part, b""
+        self._stream, self._part = stream, part
+        self._ready, self._given = b"", 0  # converted bytes, and how many of them were read
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray) -> int:
-        while not self._ready:
+        while self._given == len(self._ready):
             part = self._stream.read1(self._part)
-            self._ready = self.convert(part)
+            self._ready, self._given = self.convert(part), 0
             if not part and not self._ready:
                 return 0
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
+        following = self._ready[self._given : self._given + len(buffer)]
+        buffer[: len(following)] = following
+        self._given += len(following)
+        return len(following)
 
     def convert(self, part: bytes) -> bytes:
         """The bytes made from *part*; b"" is the end."""

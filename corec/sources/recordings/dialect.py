@@ -15,6 +15,7 @@ COMMENTS = ("#", "//", "%")
 #: Lines that one row may take, between quotes.
 QUOTED_LINES = 20
 _END = object()
+_MAYBE_TIME = re.compile(r"\d{2}|\d[/. -]\d")
 NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
 _SEP = re.compile(r"\s*\"?sep\s*=\s*(\S|\t)\"?\s*", re.IGNORECASE)
 
@@ -108,16 +109,21 @@ def _closed(line: Line, lines: Iterator[Line | None], ahead: deque[Line | None],
                 return line
             ahead.append(following)
         other = ahead[place]
-        if other is None or other.problem or any(kind_of(cell.strip('"')) for cell in other.text.split(delimiter)):
+        if other is None or other.problem or len(text) > LONGEST or _has_time(other.text, delimiter):
             return line
         text += f"\n{other.text}"
-        if len(text) > LONGEST:
+        if text.count('"') % 2:
+            continue
+        if is_open(text, delimiter):  # and what follows does not mend it
             return line
-        if text.count('"') % 2 == 0 and not is_open(text, delimiter):
-            for _ in range(place + 1):
-                ahead.popleft()
-            return line._replace(text=text, ended=other.ended)
+        for _ in range(place + 1):
+            ahead.popleft()
+        return line._replace(text=text, ended=other.ended)
     return line
+
+
+def _has_time(text: str, delimiter: str) -> bool:
+    return bool(_MAYBE_TIME.search(text)) and any(kind_of(cell.strip('"')) for cell in text.split(delimiter))
 
 
 def is_comment(line: str) -> bool:

@@ -153,7 +153,7 @@ class OpenedText:
         if len(line) > LONGEST:
             while not ended and (rest := self._stream.readline(LONGEST)):
                 ended = rest.endswith(b"\n")
-            return Line(number, "", f"expected at most {LONGEST:,} bytes in a line, got more", ended)
+            return Line(number, "", f"expected lines of at most {LONGEST:,} bytes, got a line of more", ended)
         if b"\0" in line:
             return Line(number, "", f"expected text, got {counted(line.count(0), 'NUL byte')}", ended)
         try:
