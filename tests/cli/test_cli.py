@@ -457,7 +457,7 @@ def test_replay_reads_standard_input(here):
     with (here / "x.csv").open() as stream:
         done = subprocess.run([sys.executable, "-m", "corec", "replay", "-"], stdin=stream, capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    assert done.returncode == 0 and "-: times in column time" in done.stdout and "1 row, 1 reading" in done.stdout
+    assert done.returncode == 0 and "standard input: times in column time" in done.stdout and "1 row, 1 reading" in done.stdout
 
 
 def test_replay_keeps_units_that_a_file_gives(here):

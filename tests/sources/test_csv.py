@@ -79,7 +79,8 @@ def test_standard_input_is_a_file(monkeypatch):
     os.close(write)
     with open(read, "rb") as stream:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stream))
-        assert read_file("-")[1] == GOOD
+        recording, found = read_file("-")
+        assert found == GOOD and recording.about[0].startswith("standard input: times in column timestamp")
 
 
 @pytest.mark.parametrize(("text", "values"), [

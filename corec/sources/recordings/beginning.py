@@ -67,7 +67,7 @@ class Beginning:
         """Where the rows begin; FrameError when there are none."""
         lines, rows = self.sample.lines, self.sample.rows
         if not lines:
-            raise FrameError(f"{self._text.path}: expected a recording, got an empty file")
+            raise FrameError(f"{self._text.name}: expected a recording, got an empty file")
         if not rows:
             first = next((line for line in lines if line.text.strip()), lines[0])
             self._refuse(
@@ -103,7 +103,7 @@ class Beginning:
         if first.problem or not first.text.replace("\t", "").isprintable():
             got = first.problem.partition("got ")[2] or first.problem or f"bytes that are no text: {shown(first.text)}"
             text = f"a CSV in UTF-8, UTF-16 or Latin-1, got {got} - at line 1"
-        raise FrameError(f"{self._text.path}: expected {text}", hint=hint)
+        raise FrameError(f"{self._text.name}: expected {text}", hint=hint)
 
     def _time_reader(self, shape: Shape, rows: list[Cells], zone_text: str) -> TimeReader:
         if shape.elapsed:

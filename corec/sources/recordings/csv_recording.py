@@ -119,7 +119,7 @@ class CsvRecording:
         shape, text, start, rows = self._part.shape, self._text, begin.start, begin.body
         words = [f"separated by {self._dialect.name}", "decimal comma" if self._decimal == "," else "decimal point", text.encoding]
         words += [text.packed] if text.packed else []
-        yield f"{text.path}: {describe(shape)}, {self._reader.about}; {', '.join(words)}"
+        yield f"{text.name}: {describe(shape)}, {self._reader.about}; {', '.join(words)}"
         if shape.keys:
             keys = ", ".join(shape.key_names)
             yield f"one reading in a row: sensor by {keys}; value in {', '.join(value.name for value in shape.values)}"

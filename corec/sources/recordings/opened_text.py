@@ -53,6 +53,11 @@ class OpenedText:
         self._as_it_is = self._stream is self._raw and not marked
 
     @property
+    def name(self) -> str:
+        """What it is called for the user."""
+        return "standard input" if str(self.path) == "-" else str(self.path)
+
+    @property
     def position(self) -> int:
         """Bytes of the file that were read; 0 for a pipe."""
         return self._raw.tell() if self.regular else 0

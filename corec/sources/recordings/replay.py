@@ -46,7 +46,7 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
     if path.suffix == ".frames":
         hint = "a file of bare 10-byte frames needs --at TIME; `corec export FILE.frames` writes batches"
         raise FrameError(f"{path}: expected batches behind {MAGIC!r}, got {text.begin!r}", hint=hint)
-    entities = Entities(str(path), config, block, names or NameTable(None, config))
+    entities = Entities(text.name, config, block, names or NameTable(None, config))
     return CsvRecording(text, entities, config.max_adelanto * 1000, options)
 
 
