@@ -1,7 +1,8 @@
 """The read position in a stream, and whether the stream is still the same one.
 
 The id alone does not show that. A server that lost its memory gives new ids from its clock on; a reader with an older id
-would read nothing for ever, without an error.
+would read nothing for ever, without an error. And a server that lost its newest entries while its clock stood behind their ids gives the
+same ids once more, to other entries: so an entry counts as the same only if its content is.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from corec.streams.redis.keys import BEGINNING, id_pair
+from corec._core.wire import crc32c
+from corec.streams.redis.keys import BEGINNING, FIELD, id_pair
 
 #: Earlier ids remembered for each stream. If one of them still exists, the stream is the same.
 ANCHORS = 32
@@ -24,9 +26,26 @@ class Life(NamedTuple):
     deleted: str | None = None  # the newest entry that was deleted by its id; None before Redis 7
 
 
-def cursor_text(id: str, seen: int | None, run: str) -> str:
-    """A read position as turn records and snapshots store it: `id seen run`. *run*: run id of the server."""
-    return f"{id} {'?' if seen is None else seen} {run[:8]}"
+def cursor_text(id: str, seen: int | None, run: str, payload: bytes) -> str:
+    """A read position as turn records and snapshots store it: `id seen run:crc`. *run*: run id of the server; crc: of the *payload*."""
+    return f"{id} {'?' if seen is None else seen} {run[:8]}:{crc32c(payload):x}"
+
+
+class Place(NamedTuple):
+    """An entry, by its id and what is in it."""
+
+    id: str
+    crc: int | None  # CRC-32C of its payload; None: not known
+
+    def is_on(self, client: Any, stream: str) -> bool:
+        """Whether the server has the entry."""
+        payload = payload_at(client, stream, self.id)
+        return payload is not None and self.crc in (None, crc32c(payload))
+
+    def is_another_on(self, client: Any, stream: str) -> bool:
+        """Whether the server has another entry of this id."""
+        payload = payload_at(client, stream, self.id)
+        return payload is not None and self.crc not in (None, crc32c(payload))
 
 
 class Loss(NamedTuple):
@@ -51,25 +70,28 @@ class Position:
     run: str = ""  # run id of the server at the last comparison
     seen: int | None = 0  # entries up to there since the stream began; None: unknown
     added: int | None = None  # entries ever added, at the last look
-    anchors: list[str] = field(default_factory=list)
+    anchors: list[Place] = field(default_factory=list)
+    crc: int | None = None  # of the payload of the last entry; None: not known
     _loss_after: str = ""  # id behind which a loss of unknown size was reported
 
     @classmethod
     def parse(cls, stream: str, text: str) -> "Position":
         """The position that `cursor_text` wrote."""
         id, seen, run = (*text.split(" "), "?", "")[:3]
-        return cls(stream, id, run, None if seen == "?" else int(seen), anchors=[id])
+        run, _, crc = run.partition(":")
+        place = Place(id, int(crc, 16) if crc else None)
+        return cls(stream, id, run, None if seen == "?" else int(seen), anchors=[place], crc=place.crc)
 
-    def advance(self, id: str, entries: int) -> None:
-        """Note that *entries* more were read, up to *id*."""
-        self.id = id
+    def advance(self, id: str, entries: int, payload: bytes | None = None) -> None:
+        """Note that *entries* more were read, up to *id*, which has this *payload*."""
+        self.id, self.crc = id, None if payload is None else crc32c(payload)
         if self.seen is not None:
             self.seen += entries
 
     def remember(self) -> None:
         """Keep the position as an anchor. Old anchors are thinned out, so that they reach far back."""
-        if self.id != BEGINNING and self.id not in self.anchors[-1:]:
-            self.anchors.append(self.id)
+        if self.id != BEGINNING and self._place not in self.anchors[-1:]:
+            self.anchors.append(self._place)
         if len(self.anchors) > ANCHORS:
             del self.anchors[1 : ANCHORS // 2 : 2]
 
@@ -87,15 +109,31 @@ class Position:
         if self.id == BEGINNING:
             self.seen = None if life.added is None else life.added - life.length
             return None
+        if id_pair(life.last) < id_pair(self.id) or self._place.is_another_on(client, self.stream):
+            return self._go_back(client, life, known)
         if life.last == self.id:
             return self._at_end(life, same, known)
-        if has(client, self.stream, self.id):
+        if self._place.is_on(client, self.stream):
             return None
         if same and life.added is not None and self.seen is not None and life.added >= self.seen:
-            return self._go_on_in(life, known)
-        if any(has(client, self.stream, anchor) for anchor in reversed(self.anchors)):
-            return self._go_on_in(life, known)
+            return self._go_on_in(life)
+        if any(anchor.is_on(client, self.stream) for anchor in reversed(self.anchors)):
+            return self._go_on_in(life)
         return self._begin_again(known, "was made anew", life)
+
+    @property
+    def _place(self) -> Place:
+        return Place(self.id, self.crc)
+
+    def _go_back(self, client: Any, life: Life, known: int | None) -> Loss:
+        """The server lost the newest entries: go on behind the newest one known that it still has, as it may have got others since."""
+        after = self.id
+        while self.anchors and not self.anchors[-1].is_on(client, self.stream):
+            self.anchors.pop()
+        if not self.anchors:
+            return self._begin_again(known, "was made anew", life)
+        (self.id, self.crc), self.seen = self.anchors[-1], None
+        return Loss(self.stream, after, known, "has lost its newest entries")
 
     def _at_end(self, life: Life, same: bool, known: int | None) -> Loss | None:
         """The newest id is the one read last, so nothing is left to read. The counters show whether entries went unread before it."""
@@ -109,12 +147,9 @@ class Position:
     def _unread(self, added: int | None) -> int | None:
         return None if added is None or self.seen is None else max(0, added - self.seen)
 
-    def _go_on_in(self, life: Life, known: int | None) -> Loss | None:
-        """The same stream, but without the entry read last: it was trimmed, or the server has an older copy of the stream."""
+    def _go_on_in(self, life: Life) -> Loss | None:
+        """The same stream, but without the entry read last, which was trimmed."""
         after = self.id
-        if id_pair(life.last) < id_pair(self.id):
-            self.id, self.seen = life.last, life.added
-            return Loss(self.stream, after, known, "has lost its newest entries")
         if life.added is None or self.seen is None:
             self.seen = None if life.added is None else life.added - life.length
             reported, self._loss_after = self._loss_after, after
@@ -125,7 +160,7 @@ class Position:
 
     def _begin_again(self, known: int | None, why: str, life: Life | None = None) -> Loss:
         loss = Loss(self.stream, self.id, known, why)
-        self.id, self.anchors = BEGINNING, []
+        self.id, self.crc, self.anchors = BEGINNING, None, []
         self.seen = 0 if life is None or life.added is None else life.added - life.length
         return loss
 
@@ -143,9 +178,10 @@ def look(client: Any, stream: str) -> Life | None:
     return Life(_text(found["last-generated-id"]), found.get("entries-added"), found["length"], deleted and _text(deleted))
 
 
-def has(client: Any, stream: str, id: str) -> bool:
-    """Whether the entry exists on the server."""
-    return bool(client.xrange(stream, id, id, count=1))
+def payload_at(client: Any, stream: str, id: str) -> bytes | None:
+    """The payload of an entry; None where the server does not have it."""
+    found = client.xrange(stream, id, id, count=1)
+    return found[0][1].get(FIELD, b"") if found else None
 
 
 def _text(value: Any) -> str:

@@ -48,7 +48,8 @@ class Queue:
     def put(self, rows: list[Row]) -> None:
         """Append the rows of a read and advance the read position."""
         self.add(Chunk(deque(rows), self.position.seen, self.position.run, self.position.stream))
-        self.position.advance(rows[-1][0].decode(), len(rows))
+        self.position.advance(rows[-1][0].decode(), len(rows), rows[-1][1])
+        self.position.remember()
 
     def add(self, chunk: Chunk) -> None:
         """Append rows without a change of the read position: they come from the spool."""
@@ -85,7 +86,7 @@ class Queue:
             self.reached = moment
             max_bytes -= unpacked_bytes(part[-1][1])
         seen = None if chunk.seen is None else chunk.seen + len(part)
-        self.taken = cursor_text(part[-1][0].decode(), seen, chunk.run)
+        self.taken = cursor_text(part[-1][0].decode(), seen, chunk.run, part[-1][1])
         self.bytes -= sum(len(payload) for _, payload in part)
         self.waiting -= len(part)
         self._chunks.popleft()

@@ -233,7 +233,7 @@ class RedisReader(RetryingThread):
             self._spool_failed(error)
             return
         ids = [row[0] for row in rows]
-        position.advance(ids[-1].decode(), len(ids))
+        position.advance(ids[-1].decode(), len(ids), rows[-1][1])
         gone = [*filter(None, [self._newest_spooled.encode()]), *ids[:-1]]
         self._newest_spooled = ids[-1].decode()
         if gone:

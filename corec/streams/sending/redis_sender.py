@@ -25,11 +25,11 @@ from corec.engine.producer_marks import Account
 from corec.streams.redis.accounts import read_account
 from corec.streams.redis.keys import FIELD, id_pair, life_key, shard_of
 from corec.streams.redis.link import Connect, RedisLink, explained
-from corec.streams.redis.position import has, look
+from corec.streams.redis.position import look, payload_at
 from corec.streams.sending.carrier import Carrier
 from corec.streams.sending.receipt import ProducerPart
 from corec.streams.sending.sent_batches import Sent, SentBatches
-from corec.streams.sending.unsent import SenderStats, Unsent, UnsentBatch, readings_in
+from corec.streams.sending.unsent import SenderStats, Unsent, UnsentBatch, number_in, readings_in
 
 log = logging.getLogger("corec.streams.sender")
 
@@ -236,8 +236,9 @@ class RedisSender(Carrier):
 
         A node that spools deletes entries one by one: such a deletion is no loss.
         """
-        if has(client, sent.stream, sent.id):
-            return False
+        found = payload_at(client, sent.stream, sent.id)
+        if found is not None:  # a server that lost the newest entries may give their ids once more
+            return number_in(found) != sent.number
         life = look(client, sent.stream)
         if life is None or id_pair(life.last) < id_pair(sent.id):
             return True
@@ -313,7 +314,8 @@ class RedisSender(Carrier):
 
     def _note_sent(self, batches: list[UnsentBatch], ids: list[bytes]) -> None:
         runs = {batch.stream: self._link.run_of(batch.stream) for batch in batches}
-        self._sent.add(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream]) for batch, id in zip(batches, ids, strict=True))
+        self._sent.add(Sent(batch.offset, batch.stream, id.decode(), runs[batch.stream], number_in(batch.envelope))
+                       for batch, id in zip(batches, ids, strict=True))  # fmt: skip
         self.readings += sum(readings_in(batch.envelope) for batch in batches)
 
     def _has_room(self, batches: list[UnsentBatch]) -> bool:

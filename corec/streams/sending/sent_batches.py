@@ -14,6 +14,7 @@ class Sent(NamedTuple):
     stream: str
     id: str
     run: str
+    number: bytes  # `number_in` its envelope
 
 
 class SentBatches:

@@ -189,6 +189,11 @@ def readings_in(envelope: bytes) -> int:
     return int.from_bytes(envelope[4:8])
 
 
+def number_in(envelope: bytes) -> bytes:
+    """Producer, epoch and sequence of an envelope, from its header: no other has the same."""
+    return envelope[8:32]
+
+
 def future_of(parts: "list[Future[int]]") -> "Future[int]":
     """One future for several. It resolves to the last result when all are done (0 for none); it fails as the first failure."""
     if len(parts) == 1:
