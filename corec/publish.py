@@ -156,7 +156,7 @@ class Publisher:
     def _refused(self, parts: list[tuple[StreamPart, int]], timeout: float) -> list[tuple[StreamPart, int]]:
         """Write the parts; return those for which there was no room."""
         tickets = [(part, self._unsent.put(*part)) for part in parts]
-        return [part for part, ticket in tickets if isinstance(_problem(ticket, timeout), DiskFull)]
+        return [part for part, ticket in tickets if isinstance(_problem(self._clock.settled(ticket, timeout + TIMEOUT_S)), DiskFull)]
 
     def _no_room(self, timeout: float) -> BackPressure:
         waiting = self.sender.stats()
@@ -197,8 +197,8 @@ def as_frames(readings: bytes | Iterable[Reading]) -> bytes:
     return reading_frames(readings)
 
 
-def _problem(ticket: "Future[int]", timeout: float) -> BaseException | None:
-    problem = ticket.exception(timeout + TIMEOUT_S)
+def _problem(ticket: "Future[int]") -> BaseException | None:
+    problem = ticket.exception(0)
     if problem and not isinstance(problem, InputError):
         raise problem
     return problem

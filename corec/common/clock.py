@@ -6,8 +6,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from corec.common.times import wall_ms
 
@@ -79,6 +80,13 @@ class Clock:
     def wait_for(self, condition: threading.Condition, holds: Callable[[], bool], seconds: float | None = None) -> bool:
         """Wait until *holds* is true, with the lock of *condition* held; False after *seconds*."""
         return condition.wait_for(holds, seconds)
+
+    def settled(self, future: "Future[Any]", seconds: float | None = None) -> "Future[Any]":
+        """*future*, once it is done, or after *seconds*."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        self.wait(done, seconds)
+        return future
 
     def drive(self, step: Step, *, name: str, woken: threading.Event | None = None, daemon: bool = True) -> Driver:
         """What calls *step* again and again, once it is started; a step that returns None is called once."""

@@ -147,10 +147,7 @@ class Pipeline:
 
     def take_snapshot(self, timeout: float = 30.0) -> int:
         """Have a snapshot taken now, whatever the tail; returns how many there were, once it is durable."""
-        taken, done = self.ask_snapshot(), threading.Event()
-        taken.add_done_callback(lambda _: done.set())
-        self._clock.wait(done, timeout)
-        return taken.result(0)
+        return self._clock.settled(self.ask_snapshot(), timeout).result(0)
 
     def ask_snapshot(self) -> Future:
         """Have a snapshot taken now; the future resolves to how many there were, once it is durable."""

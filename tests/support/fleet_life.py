@@ -6,7 +6,7 @@
 
 Workers fold the shards that a coordinator assigns, as Celery would make them; their stores are a model of PostgreSQL.
 """
-from collections import Counter
+from collections import deque
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ class Worker:
             return None
         if not self._queues.get(self.queue):
             return LOOK_S
-        self._queues[self.queue] -= 1
-        self.worker.turn(TURN_S)
+        if self._queues[self.queue].popleft() >= self.worker.began:  # else it was sent again
+            self.worker.turn(TURN_S)
         return 0.0
 
     def stop(self) -> None:
@@ -85,8 +85,8 @@ class Node:
             self.coordinator.step()
         return RENEW_S
 
-    def _send(self, lease: Lease) -> None:
-        self._queues[lease.queue] = self._queues.get(lease.queue, 0) + 1
+    def _send(self, lease: Lease, number: int) -> None:
+        self._queues.setdefault(lease.queue, deque()).append(number)
 
     def _drop(self, queue: str) -> None:
         """Messages are dropped; the next one makes the queue again."""
@@ -105,11 +105,11 @@ class FleetLife(RedisLife):
         self.database = ModelPostgres(self.world, folder)
         self.machines = {name: SimulatedClock(self.world, wall_ms=START + self._random.randrange(-3_000, 3_000))
                          for name in WORKERS + NODES}  # fmt: skip
-        self.queues: dict[str, int] = {}
+        self.queues: dict[str, deque[int]] = {}  # numbers of turns
         self.workers: dict[str, Worker] = {}
         self.nodes: dict[str, Node] = {}
         self._started = 0
-        self.owners: Counter[str] = Counter()
+        self._database_answers_again = 0.0
         self.events = [self._kill_worker, self._kill_worker, self._restart_worker, self._worker_stands, self._worker_stands,
                        self._kill_lead, self._restart_publisher, self._kill_publisher, self._refuse, self._server_away,
                        self._lose_answers, self._hang, self._database_away, self._database_loses_answers, self._step_clock]  # fmt: skip
@@ -180,7 +180,12 @@ class FleetLife(RedisLife):
         self.database.away_until = self.world.now + self._span()
 
     def _database_loses_answers(self) -> None:
-        self.database.lost_share = 0.3
+        self.database.lost_share, self._database_answers_again = 0.3, self.world.now + self._span()
+
+    def _round(self) -> None:
+        if self.world.now >= self._database_answers_again:
+            self.database.lost_share = 0.0
+        super()._round()
 
     def _heal(self) -> None:
         self.database.away_until = self.database.lost_share = 0.0

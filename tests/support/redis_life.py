@@ -44,7 +44,7 @@ REFUSALS = ("OOM command not allowed when used memory > 'maxmemory'.", "READONLY
             "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
             "NOREPLICAS Not enough good replicas to write.")  # fmt: skip
 #: After so many seconds somebody whose batches wait has to say why.
-SAYS_S = 60
+SAYS_S = 12
 #: Points of a process that is not killed.
 NEVER = 1 << 60
 #: After so many seconds a node has seen that its server forgot something, and left a snapshot.
@@ -87,11 +87,14 @@ class RedisLife:
         self._places = {"node": folder / "node-0", "publisher": folder / "publisher-0"}
         self._waiting_since: float | None = None
         self.node_process = self.publisher_process = None
+        self._ran_s = 0.0  # without the time that was skipped
+        self._answers_again = 0.0  # s of the world
         self._sound_s = 0.0  # how long the server has answered since it forgot something
         self.events = [self._restart_node, self._kill_node, self._kill_node, self._restart_publisher, self._kill_publisher,
                        self._kill_publisher, self._refuse, self._refuse, self._server_away, self._lose_answers, self._hang, self._flush,
                        self._server_restarts, self._server_restarts, self._suspend, self._step_clock, self._store_away,
-                       self._tail_full, self._outage]  # fmt: skip
+                       self._tail_full, self._outage, self._step_server, self._step_server, self._fail_over]  # fmt: skip
+        self._server_off, self._server_right_at = 0, 0.0  # ms by which its clock is wrong, and until when (s of the world)
 
     def run(self) -> None:
         self._start_publisher()
@@ -108,13 +111,18 @@ class RedisLife:
             self._publish()
         with suppress(Killed):
             self._submit()
-        if self._random.random() < 0.5:
+        if self._server_off and self.world.now >= self._server_right_at:
+            self._set_right()
+        if self.world.now >= self._answers_again:
+            self.network.lost_share = 0.0
+        if self._random.random() < 0.5 and self._has_true_ids:
             self._send_bare()
 
     def _rest(self, seconds: float) -> None:
         was_up = self._answers
         self._pass(seconds)
         self._sound_s += min(seconds, SETTLE_S) if was_up and self._answers else 0.0
+        self._ran_s += min(seconds, SETTLE_S)
         self._bury()
         self._settle()
         self._look()
@@ -157,6 +165,12 @@ class RedisLife:
         newest = readings[-1].time
         with suppress(DiskFull, StorageError, BackPressure):
             self._tickets.append((submit(frames, newest, np.array([each.time - newest for each in readings], np.int64)), readings))
+
+    @property
+    def _has_true_ids(self) -> bool:
+        """Whether the server gives its ids by a right clock, and not behind an id of the future."""
+        bare = self.server.keys.content.values.get(b"corec:in")
+        return not self._server_off and (bare is None or bare.last[0] <= self.redis.wall_ms())
 
     def _send_bare(self) -> None:
         """A frame without a tail, by a device that tells its own time to nobody."""
@@ -219,9 +233,9 @@ class RedisLife:
         if not stats.waiting or stats.problem:
             self._waiting_since = None
         elif self._waiting_since is None:
-            self._waiting_since = self.world.now
+            self._waiting_since = self._ran_s
         else:
-            assert self.world.now - self._waiting_since < SAYS_S, (stats, self.log[-5:])
+            assert self._ran_s - self._waiting_since < SAYS_S, (stats, self.log[-5:])
 
     # --- what happens ----------------------------------------------------------------------------
 
@@ -278,6 +292,25 @@ class RedisLife:
         self.world.run_until(lambda: False, self._random.random())
         self.server.restart(saved, self._random.choice((0, 1, 20)))
         self._forgets()
+
+    def _step_server(self) -> None:
+        """Its clock is set, and set right after a while.  Frames without a time of their own would have a wrong one, and are not sent."""
+        if self._is_drained:
+            self._set_server(self._random.choice((-1, 1)) * self._random.choice((1_500, 20_000, 60_000, HOUR)))
+
+    def _fail_over(self) -> None:
+        """To a server with another clock, which lacks what came last."""
+        if self._is_drained:
+            self._server_restarts()
+            self._set_server(self._random.choice((-1, 1)) * self._random.choice((1_500, 20_000, 60_000)))
+
+    def _set_server(self, ms: int) -> None:
+        self.redis.step_wall(ms)
+        self._server_off, self._server_right_at = self._server_off + ms, self.world.now + self._span()
+
+    def _set_right(self) -> None:
+        self.redis.step_wall(-self._server_off)
+        self._server_off = 0
 
     def _suspend(self) -> None:
         self._random.choice((self.gateway, self.device)).suspend(self._random.choice((60, 3_600)))
@@ -353,6 +386,7 @@ class RedisLife:
         """All causes are gone; who was stuck goes on."""
         self.network.lost_share = self.network.hangs_until = self.server.down_until = 0.0
         self.server.refuses = "", 0.0
+        self._set_right()
         for process in self._killed_at_times:
             process.kill_within(NEVER)
         self._pass(self.spans[-1])
