@@ -4,9 +4,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from corec._core.wire import FRAME_BYTES, channels_of
+from corec._core.wire import FRAME_BYTES
 from corec.common.clock import Clock
 from corec.common.units import MB
 from corec.config import Config
@@ -24,8 +22,8 @@ from corec.streams.sending.unsent import future_of
 if TYPE_CHECKING:
     from corec.publish import Publisher  # redis is loaded only where it is configured
 
-#: Readings of these channels are committed at once: security, AI, alerts.
-CRITICAL = np.array(CRITICAL_CHANNELS, np.int8)
+#: Place of the channel in a frame.
+CHANNEL = 4
 
 
 class Acceptance:
@@ -79,7 +77,8 @@ class Acceptance:
 
     def _keep(self, piece: EnvelopePiece, producer: Producer) -> "Future[int]":
         frames, readings = piece.frames, len(piece.frames) // FRAME_BYTES
-        urgent = bool(np.isin(channels_of(frames), CRITICAL).any())
+        channels = bytes(frames[CHANNEL::FRAME_BYTES])
+        urgent = any(channel in channels for channel in CRITICAL_CHANNELS)     # security, AI, alerts: committed at once
         ticket = producer.send(frames, piece.time, piece.offsets, lambda envelope: self.committer.submit(
             envelope, readings=readings, urgent=urgent))  # fmt: skip
         ticket.add_done_callback(lambda done: self._settled(done, frames, urgent))

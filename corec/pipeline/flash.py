@@ -46,7 +46,7 @@ class FlashBudget:
     def look(self) -> None:
         """Measure the written bytes every LOOK_EVERY_S and adapt `interval_factor`."""
         now, (then, before) = self._now(), self._seen
-        if before is None or 0 <= now - then < LOOK_EVERY_S:
+        if before is None or 0 <= now - then < LOOK_EVERY_S or (not self._cap and now // DAY_S == self._day):
             return
         total = self._read()
         if now // DAY_S != self._day:

@@ -18,10 +18,11 @@ from corec.config.registered import keeping_registered
 from corec.engine import LOAD_STEPS
 from corec.engine.commands import Reload
 from corec.engine.outcome import Outcome
-from corec.errors import CoreCError, DamagedFile, DiskFull, FenceLost, UsageError
+from corec.errors import CoreCError, DamagedFile, FenceLost, UsageError
 from corec.pipeline.arrival import ArrivalClock
 from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
+from corec.pipeline.housekeeping import Housekeeping
 from corec.pipeline.plugin_entries import Outgoing, Sent
 from corec.pipeline.recovery import Opened, commit, name_blocks
 from corec.pipeline.refusals import RefusalLog
@@ -50,8 +51,6 @@ LOOK_AT_CLOCK_S = 1.0
 TURN_SHARE = 1 / 8
 #: Entries of an output stream read at once.
 MOST_READ = 100_000
-#: Seconds between two slices of rolling up and dropping old rows.
-RETENTION_EVERY_S = 0.5
 #: Pause before a commit that failed is tried again.
 RETRY_S = 0.5
 #: Commands after which blocks have other entities.
@@ -106,7 +105,7 @@ class Pipeline:
         self._turn_bytes = 0
         self._most_bytes = min(TURN_BYTES, config.max_disk_mb * MB * TURN_SHARE)
         self.trouble = Trouble(log, f"Pipeline-{config.instance_id}", clock=clock)
-        self._retention_trouble = Trouble(log, f"Housekeeping-{config.instance_id}", clock=clock)
+        self._housekeeping = Housekeeping(opened, config.instance_id, clock)
         self._refusals = RefusalLog(config.instance_id, clock)
         self._snapshots: deque[Future] = deque()
         self._out = Outgoing(clock)
@@ -119,7 +118,6 @@ class Pipeline:
         self.waiting = StillWaiting(lambda: held_back() or opened.intake.holds_back, config.retraso_max, config.instance_id, clock)
         self._look_at_clock = 0.0
         self._correction: Future | None = None
-        self._retention_due = 0.0
         self.load = 0.0
         self.passes = 0     # progress counter: it also grows while a commit is tried again
         self.counted = self._count_now()    # between folds, when the ledger balances
@@ -352,7 +350,7 @@ class Pipeline:
         self._quiet_until = 0
         self.counted = self._count_now()
         self.changed_accounts = self.engine.marks.commit()
-        self._run_retention()
+        self._housekeeping.run()
         self._count(outcome)
         self._refusals.note(self.engine, outcome)
         self._name_blocks(record["commands"])
@@ -400,16 +398,6 @@ class Pipeline:
             waits = True
             self.passes += 1
             self._clock.sleep(RETRY_S)
-
-    def _run_retention(self) -> None:
-        """Roll up and drop a slice of old rows, between two turns."""
-        if self._clock.steady_s() >= self._retention_due:
-            self._retention_due = self._clock.steady_s() + RETENTION_EVERY_S
-            try:
-                self._opened.retention.run(self.engine.clock, self._intake.first, boot_ms=self._clock.boot_ms())
-                self._retention_trouble.recovered()
-            except DiskFull as error:
-                self._retention_trouble.failed("old rows stay for now", error)
 
     def _count(self, outcome: Outcome) -> None:
         self.totals["messages"] += len(outcome.messages)

@@ -1,6 +1,6 @@
 """The store of a node that started before its PostgreSQL: empty, and every read fails."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,9 @@ class AwayStore:
         raise self.problem
         yield
 
-    def run(self, now: int, log_first: int, *, boot_ms: int) -> None:
+    def run(self, now: int, log_first: int, *, boot_ms: int, steady_s: Callable[[], float]) -> bool:
         """Does nothing: there are no rows to drop."""
+        return False
 
     def close(self) -> None:
         """Do nothing, since nothing is open."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from corec.common.times import wall_ms
+from corec.common.units import MB
 from corec.streams.base import Entry, Log, unpacked_bytes
 
 if TYPE_CHECKING:
@@ -116,13 +117,19 @@ class JournalIntake:
         return None
 
     def again(self, record: "TurnRecord") -> Iterator[tuple[bytes, int]]:
-        after = record.from_offset
-        while after < record.to_offset and (entries := self._journal.read(after)):
-            for entry in entries:
-                if entry.offset > record.to_offset:
-                    return
-                yield entry.payload, entry.arrival
-            after = entries[-1].offset
+        if self.offset != record.from_offset:
+            self.seek(record.from_offset, {})
+        while self.offset < record.to_offset and (entry := self._next()) and entry.offset <= record.to_offset:
+            self._ahead.popleft()   # the others are of the turns behind
+            self.offset = entry.offset
+            yield entry.payload, entry.arrival
+        self.offset = record.to_offset
+
+    def _next(self) -> Entry | None:
+        """The entry behind `offset`, still in `_ahead`; None where the journal has none."""
+        if not self._ahead:
+            self._ahead.extend(self._journal.read(self.offset, MB))
+        return self._ahead[0] if self._ahead else None
 
     def trim(self, offset: int) -> None:
         self._journal.trim(offset)

@@ -4,6 +4,7 @@ import pytest
 
 from corec.storage.snapshots import files as form
 from corec.storage.sqlite.read import SqliteReader
+from corec.streams.journal.read import Reader
 from tests.support.nodes import now_ms, readings, running, small, until
 
 pytestmark = pytest.mark.slow
@@ -23,6 +24,22 @@ def test_clean_start_reads_no_turns_but_those_behind_its_snapshots(tmp_path, mon
     with running(small(), tmp_path) as nucleus:
         # Then it reads the turns behind its snapshots alone
         assert nucleus.store_turn >= 40 and all(turn >= 40 for turn in read)
+
+
+def test_a_start_reads_the_journal_once_however_many_turns_it_folds_again(tmp_path, monkeypatch):
+    # Given a node that committed many small turns since its last snapshot
+    with running(small(), tmp_path) as nucleus:
+        for turn in range(40):
+            nucleus.submit(readings([2500], 20.0 + turn, canal=2), time=now_ms()).result(60)
+            assert until(lambda turn=turn: nucleus.store_turn > turn, 60)
+        ledger, turn = nucleus.engine.ledger, nucleus.store_turn
+    # When it starts again
+    opened, open_file = [], Reader._open
+    monkeypatch.setattr(Reader, "_open", lambda reader, file: (opened.append(file), open_file(reader, file))[1])
+    with running(small(), tmp_path) as nucleus:
+        # Then it goes through its journal once for what is folded again, and once from where new turns begin
+        assert nucleus.engine.ledger == ledger and nucleus.store_turn >= turn
+    assert len(opened) <= 2
 
 
 def test_forged_snapshot_is_put_aside_and_the_one_before_serves(tmp_path, caplog):

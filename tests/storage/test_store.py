@@ -321,6 +321,40 @@ def test_windows_that_come_after_their_minute_join_it(store, path):
     assert len(after) == len(before) and verify(path) == []
 
 
+def test_minutes_with_few_windows_are_rolled_up_together(store, path):
+    # Given twenty minutes with a window each, When they are rolled up
+    for turn in range(1, 21):
+        windows = second(turn)
+        windows["window"] = START // 60_000 * 60_000 + 60_000 * turn
+        store.commit(record(turn), aggregates=windows)
+    whole = store.history(resolution="minute")
+    now = START + 30 * 60_000
+    slices = run_all(SqliteRetention(store, roll_up_after_ms=0), now)
+    # Then that takes a few transactions, not three for each, and the minutes are what they were
+    assert slices < 10 and (store.history()["span"] == 60_000).all()
+    assert_same_rows(store.history(), whole)
+    # When a window comes late to a minute in the middle, Then only that minute changes
+    behind = second(3)[:1]
+    behind["window"] = whole["window"][30]
+    store.commit(record(21), aggregates=behind)
+    run_all(SqliteRetention(store, roll_up_after_ms=0), now)
+    changed = store.history()["count"].astype(np.int64) - whole["count"]
+    assert changed.sum() == behind["count"][0] and (changed != 0).sum() == 1 and verify(path) == []
+
+
+def assert_same_rows(one, other):
+    for name in one.dtype.names:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_a_minute_waits_for_company_before_it_is_rolled_up(store):
+    # Given a minute that is over for long enough, Then it is rolled up a while later, with those behind it
+    fill(store, 200)
+    retention = SqliteRetention(store, roll_up_after_ms=600_000)
+    begun = [late for late in range(0, 400_000, 1_000) if retention.step(START + 600_000 + late)]
+    assert begun and begun[0] > 100_000 + 40_000
+
+
 def test_housekeeping_goes_on_where_a_crash_left_it(path, tmp_path):
     store = SqliteStore(path)
     store.set_blocks(BLOCKS)

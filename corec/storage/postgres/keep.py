@@ -87,10 +87,10 @@ class PostgresRetention:
                   form.table, _first_day(self._first), _first_day(self._last + 1), form.table)  # fmt: skip
         return rows[fit], rows[~fit]
 
-    def run(self, now: int, log_first: int, *, boot_ms: int = 0) -> None:
+    def run(self, now: int, log_first: int, *, boot_ms: int = 0) -> bool:
         """Drop old partitions if it is due, by the time of the server. An error is logged, and the next try comes RETRY_S later."""
         if self._clock.steady_s() < self._drop_due:
-            return
+            return False
         self._drop_due = self._clock.steady_s() + self._every_s
         try:
             self._drop(log_first)
@@ -98,6 +98,7 @@ class PostgresRetention:
         except (StorageError, ServerError) as error:
             self._drop_trouble.failed("partitions", error)
             self._drop_due = self._clock.steady_s() + RETRY_S
+        return False
 
     def _make(self, table: str, month: int) -> None:
         if (table, month) in self._known:

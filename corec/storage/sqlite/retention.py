@@ -1,6 +1,7 @@
 """Keep the store within its bounds: drop old rows and merge windows into minutes, in slices between turns."""
 
 import time
+from collections.abc import Callable
 
 from corec.common.units import DAY_MS, MB
 from corec.storage.outbox import count_drop
@@ -10,6 +11,8 @@ from corec.storage.sqlite.store import SqliteStore
 
 #: Windows are rolled up into minutes after this long, if there is room until then.
 ROLL_UP_AFTER_MS = 3_600_000
+#: The share of that time for which a minute waits for more, to be rolled up together.
+PATIENCE_SHARE = 1 / 6
 #: Least age of a minute that is rolled up: its last windows may still be open.
 SETTLED_MS = 10_000
 #: Rows of one slice: about 3 ms of reading, or 1 ms of deleting.
@@ -46,7 +49,6 @@ class SqliteRetention:
         self._slice = slice_rows
         self._roll_up = RollUp(store, slice_rows)
         self._clock = RetentionClock(store.db, store.path)
-        self.worst_ms = 0.0  # longest slice so far
 
     def step(self, now: int, log_first: int = 0) -> bool:
         """Do one slice of what is due; False when nothing is.
@@ -54,20 +56,19 @@ class SqliteRetention:
         now: the engine's clock (ms), so that replayed history does not count as old at once.
         log_first: oldest offset in the log; turn records that can be replayed from it are kept.
         """
-        before = time.perf_counter()
         with self._store.guard():
-            done = (
-                self._roll_up.step(now - self._settled())
+            settled = self._settled()
+            return (
+                self._roll_up.step(now - settled, int(settled * PATIENCE_SHARE))
                 or self._drop_expired(now - self._keep_ms)
                 or self._drop_for_space()
                 or self._prune_turns(log_first)
                 or self._give_back()
             )
-        self.worst_ms = max(self.worst_ms, 1000 * (time.perf_counter() - before))
-        return done
 
-    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005, *, boot_ms: int | None = None) -> None:
-        """Do slices for *budget_s* seconds; the last may exceed it by `worst_ms`.
+    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005, *, boot_ms: int | None = None,
+            steady_s: Callable[[], float] = time.monotonic) -> bool:  # fmt: skip
+        """Do slices for *budget_s* seconds, by the clock *steady_s*; the last may exceed it.  False where nothing is left to do.
 
         boot_ms: since the machine started; with it, a time that jumped ahead is believed after a day.  The bound on the size holds always.
         """
@@ -76,9 +77,11 @@ class SqliteRetention:
             if self._clock.due:
                 with self._store.write() as db:
                     self._clock.keep(db)
-        until = time.perf_counter() + budget_s
-        while self.step(now, log_first) and time.perf_counter() < until:
-            pass
+        until = steady_s() + budget_s
+        while self.step(now, log_first):
+            if steady_s() >= until:
+                return True
+        return False
 
     def _settled(self) -> int:
         windows = self._store.totals.get("windows", 0) * WINDOW_ROW_BYTES
