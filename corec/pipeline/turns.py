@@ -23,8 +23,9 @@ from corec.pipeline.arrival import ArrivalClock
 from corec.pipeline.checkpoints import Checkpoints
 from corec.pipeline.flash import FlashBudget
 from corec.pipeline.housekeeping import Housekeeping
+from corec.pipeline.owed_turn import RETRY_S, OwedTurn
 from corec.pipeline.plugin_entries import Outgoing, Sent
-from corec.pipeline.recovery import Opened, commit, name_blocks
+from corec.pipeline.recovery import Opened, name_blocks
 from corec.pipeline.refusals import RefusalLog
 from corec.pipeline.still_waiting import StillWaiting
 from corec.pipeline.unfoldable import FoldableFilter, named
@@ -51,8 +52,6 @@ LOOK_AT_CLOCK_S = 1.0
 TURN_SHARE = 1 / 8
 #: Entries of an output stream read at once.
 MOST_READ = 100_000
-#: Pause before a commit that failed is tried again.
-RETRY_S = 0.5
 #: Commands after which blocks have other entities.
 CHANGE_BLOCKS = ("fuse", "undo")
 #: Weight of the newest turn in the load.
@@ -112,6 +111,7 @@ class Pipeline:
         self._asked: list[Future] = []
         self._applied: list[tuple[dict[str, Any], Future]] = []
         self._record: dict[str, Any] | None = None
+        self._owed: OwedTurn | None = None
         self._foldable_filter = FoldableFilter()
         self._read_at = self._clock.steady_s()
         self.arrival = ArrivalClock(opened.intake, self.engine, config.instance_id, clock)
@@ -188,24 +188,29 @@ class Pipeline:
 
     @property
     def has_work(self) -> bool:
-        """Whether there is anything to fold or to carry out."""
-        return bool(self.pending or self._commands)
+        """Whether there is anything to fold or to carry out, and the store has taken what came of the turns before."""
+        return not self._owed and bool(self.pending or self._commands)
 
     def step(self) -> None:
         """Take in a bounded amount; end the turn when it is due; hand a piece of a snapshot on."""
         began = self._clock.steady_s()
         self.passes += 1
         self.flash.look()
-        if began >= self._look_at_clock:
+        if began >= self._look_at_clock and not self._owed:
             self._correct_clock(began)
-        self._take_in()
-        self._tick_if_quiet(began)
-        if self._turn_is_over(began):
+        if self._is_paid():
+            self._take_in()
+        if self._is_paid():
+            self._tick_if_quiet(began)
+        if self._is_paid() and self._turn_is_over(began):
             self.end_turn()
-        self._update_snapshots()
+        if self._is_paid():
+            self._update_snapshots()
 
     def rest_s(self, busy: float) -> float:
         """How long the driver may wait before the next step, after one that took *busy* seconds."""
+        if self._owed:
+            return RETRY_S
         if self.pending:
             return 0.0
         if self.checkpoints.busy:
@@ -239,6 +244,8 @@ class Pipeline:
     def _update_snapshots(self) -> None:
         if self._snapshots and not self.checkpoints.busy and not self._asked:
             self.end_turn()
+            if self._owed:
+                return
             self._asked = [self._snapshots.popleft() for _ in range(len(self._snapshots))]
             self.checkpoints.begin()
         self.checkpoints.work()
@@ -251,10 +258,11 @@ class Pipeline:
 
     def _take_in(self) -> None:
         """Carry out the commands that wait, in a turn of their own; fold what the log has, up to a bounded amount."""
-        commands = [self._commands.popleft() for _ in range(len(self._commands))]
-        if commands:
+        if self._commands:
             self.end_turn()     # before anything is read: what a turn read is what it commits
-            self._open_turn(commands)
+            if self._owed:
+                return
+            self._open_turn([self._commands.popleft() for _ in range(len(self._commands))])
         entries = self._intake.read(READ_BYTES)
         if (entries or self._out) and self._record is None:
             self._open_turn([])
@@ -318,7 +326,7 @@ class Pipeline:
 
     def end_turn(self, tick: int = 0) -> None:
         """Commit the open turn, if one is open, after time has gone on to *tick* ms."""
-        if self._record is not None:
+        if self._is_paid() and self._record is not None:
             urgent, self._urgent = self._urgent, False
             self._note_what_was_read(self._record["commands"])
             outcome = self.engine.end_turn(tick)
@@ -342,11 +350,26 @@ class Pipeline:
         record, state = self._record, self._store.state
         turn = TurnRecord(state.turn + 1, state.offset, self._intake.offset, record["load_q"], tick, record["commands"],
                           record["config_hash"], self._clock.wall_ms())  # fmt: skip
-        began = self._clock.steady_s()
         sent = self._out.take(waited_for or len(outcome.alerts) > 0)
-        self._commit_until_done(turn, outcome, sent)
-        self.commit_ms.append(1000 * (self._clock.steady_s() - began))
-        self._record = None
+        self._owed, self._record = OwedTurn(turn, outcome, sent, record, self._clock), None
+        self._is_paid()
+
+    def _is_paid(self) -> bool:
+        """Whether the store has taken every turn that is over; it is asked again where it has not."""
+        if not (owed := self._owed):
+            return True
+        if owed.is_committed(self._store, self.engine, self.trouble, last=self.stopping):
+            self._owed = None
+            self._committed(owed)
+            return True
+        if not owed.waits:
+            owed.waits = True
+            self._listener.waits(self, owed.outcome)
+        return False
+
+    def _committed(self, owed: OwedTurn) -> None:
+        outcome, record = owed.outcome, owed.record
+        self.commit_ms.append(1000 * (self._clock.steady_s() - owed.began))
         self._quiet_until = 0
         self.counted = self._count_now()
         self.changed_accounts = self.engine.marks.commit()
@@ -354,9 +377,9 @@ class Pipeline:
         self._count(outcome)
         self._refusals.note(self.engine, outcome)
         self._name_blocks(record["commands"])
-        self._answer(turn.turn, outcome, record.get("first", 0))
+        self._answer(owed.turn.turn, outcome, record.get("first", 0))
         self.checkpoints.committed(self.engine.arrived - record["readings"])
-        self._listener.committed(self, outcome, sent)
+        self._listener.committed(self, outcome, owed.sent)
 
     def _name_blocks(self, commands: list[dict[str, Any]]) -> None:
         if not any(command["op"] in CHANGE_BLOCKS for command in commands):
@@ -377,27 +400,6 @@ class Pipeline:
             else:
                 waiting.set_result(turn)
         self._applied = []
-
-    def _commit_until_done(self, turn: TurnRecord, outcome: Outcome, sent: list[Sent]) -> None:
-        """Try until the store takes the turn.  Meanwhile the journal goes on accepting readings, within its bound."""
-        waits = False
-        while True:
-            try:
-                commit(self._store, turn, outcome, self.engine, sent)
-                self.trouble.recovered()
-                return
-            except (DamagedFile, FenceLost):
-                raise
-            except CoreCError as error:
-                self.trouble.failed(f"turn {turn.turn} is not committed yet", error)
-                if self.stopping:
-                    raise type(error)(f"turn {turn.turn} was not committed before the stop; the journal holds its readings",
-                                      detail=error.text, hint=error.hint) from error  # fmt: skip
-            if not waits:
-                self._listener.waits(self, outcome)
-            waits = True
-            self.passes += 1
-            self._clock.sleep(RETRY_S)
 
     def _count(self, outcome: Outcome) -> None:
         self.totals["messages"] += len(outcome.messages)

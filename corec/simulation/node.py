@@ -23,7 +23,8 @@ class SimulatedNode:
     def __init__(self, config: Config, folder: Path, clock: SimulatedClock, connect: "Connect | None" = None) -> None:
         """connect: makes the clients of its Redis, as `RedisLink` takes it."""
         self._clock = clock
-        after = AfterCommit(AlertLog(config.instance_id, EntityNames([])), Subscriptions())
+        self.subscriptions = Subscriptions()
+        after = AfterCommit(AlertLog(config.instance_id, EntityNames([])), self.subscriptions)
         self.life = Lifecycle(config, folder, after, adopt=False, on_folding=lambda: None, clock=clock,
                               connect=connect)  # fmt: skip
         self._acceptance = Acceptance(config, lambda: self.life.pipeline, clock)

@@ -73,18 +73,19 @@ class World:
         while not holds():
             if self.now >= end:
                 return False
-            if ready := [each for each in self.drivers if not each.is_running and (each.due <= self.now or each.woken.is_set())]:
+            waiting = [each for each in self.drivers if not each.is_running]
+            if ready := [each for each in waiting if each.due <= self.now or each.woken.is_set()]:
                 self._run(self.random.choice(ready) if len(ready) > 1 else ready[0])
                 continue
-            self.now = min([end, *(each.due for each in self.drivers if not each.is_running)])
+            self.now = min(end, min((each.due for each in waiting), default=end))
             if math.isinf(self.now):
                 raise InternalError("every loop waits, and nothing will wake one")
         return True
 
-    def pass_time(self, seconds: float) -> None:
-        """Let *seconds* go by.  After SETTLE_S the loops get no turn until these are over, as on a machine that is busy or asleep."""
+    def pass_time(self, seconds: float, settle: float = SETTLE_S) -> None:
+        """Let *seconds* go by.  After *settle* the loops get no turn until these are over, as on a machine that is busy or asleep."""
         end = self.now + seconds
-        self.run_until(lambda: False, min(seconds, SETTLE_S))
+        self.run_until(lambda: False, min(seconds, settle))
         self.now = max(self.now, end)
 
     def _run(self, driver: SimulatedDriver) -> None:

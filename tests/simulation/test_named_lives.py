@@ -6,7 +6,8 @@ from corec._core.wire import encode_frames
 from corec.config import parse
 from corec.errors import StorageError
 from corec.simulation import SimulatedClock, SimulatedNode, World
-from tests.support.gateway_life import CONFIG, DAY, HOUR, MINUTE, START
+from tests.support.gateway_life import CONFIG, DAY, HOUR, MINUTE, START, play
+from tests.support.lives.events import Event, Life
 
 pytestmark = pytest.mark.slow
 
@@ -144,3 +145,17 @@ def test_a_machine_that_slept_for_four_days_goes_on(tmp_path):
     gateway.read(10)
     gateway.world.pass_time(180)
     assert int(gateway.rows()["count"].sum()) == gateway.sent and gateway.ledger["rejected"] == gateway.ledger["late"] == 0
+
+
+def test_what_was_refused_in_the_first_batch_of_all_stays_refused_when_the_clock_jumps(tmp_path):
+    # Given a new node, in whose first batch a reading is ahead of the clock; it once counted as late when the clock jumped by years
+    play(Life(1, 2, (Event(1, "clock", 0, 3_650 * DAY, 2),)), tmp_path)
+
+
+def test_readings_come_in_and_go_out_while_the_store_is_away(tmp_path):
+    # Given a store that is away for two hours, in which the clock is set and the gateway is killed; it once stood still until then
+    play(Life(4, 150, (Event(5, "store_away", 7_200), Event(30, "clock", 0, HOUR, 300), Event(60, "kill", 60, 300))), tmp_path)
+
+
+def test_a_stop_while_the_store_is_away_leaves_the_turn_to_the_next_start(tmp_path):
+    play(Life(4, 20, (Event(3, "store_away", 600), Event(8, "restart", 60))), tmp_path)
