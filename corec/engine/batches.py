@@ -83,5 +83,5 @@ def _split_by_time(state: EngineState, batch: Envelope, frames: bytes, offsets: 
 
 def _refused(batch: Envelope, times: np.ndarray, rows: np.ndarray, which: np.ndarray) -> RefusedBatch:
     """The readings of a batch that are refused; which: bool[n].  Its tick is not known yet."""
-    offsets = (times[which] - batch.time).astype(np.int32)
+    offsets = (times[which] - batch.time).astype("<i4").tobytes()
     return RefusedBatch(batch.producer, batch.epoch, 0, batch.age, batch.time, offsets, rows[which].tobytes())

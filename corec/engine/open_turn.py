@@ -96,9 +96,9 @@ class OpenTurn:
         state, clock = self.state, self.state.clock
         for batch in state.refused.take_possible(clock - state.max_skew, clock + state.max_lead, state.arena.tick):
             before = state.arena.became()
-            state.take_back("skew", len(batch.offsets))
+            state.take_back("skew", batch.readings)
             self._fold_in_order(batch.time, batch.frames, batch.offsets)
-            self._recovered += len(batch.offsets)
+            self._recovered += batch.readings
             state.marks.correct(batch.producer, batch.epoch, tuple(map(sub, state.arena.became(), before)))
 
     def _fold_by_event_time(self, batch: Envelope, arrival: int) -> None:

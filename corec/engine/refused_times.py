@@ -21,13 +21,30 @@ class RefusedBatch(NamedTuple):
     tick: int  # when it arrived, in seconds that the engine's clock went on
     age: int  # ms that the batch was held on its way
     time: int  # ms
-    offsets: np.ndarray  # int32[n], ms to `time`
+    packed_offsets: bytes  # little-endian int32[n], ms to `time`
     frames: bytes
+
+    @property
+    def readings(self) -> int:
+        return len(self.frames) // FRAME_BYTES
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return np.frombuffer(self.packed_offsets, "<i4").astype(np.int32)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The earliest and the latest time, ms."""
+        if self.readings == 1:
+            time = self.time + int.from_bytes(self.packed_offsets, "little", signed=True)
+            return time, time
+        offsets = self.offsets
+        return self.time + int(offsets.min()), self.time + int(offsets.max())
 
     def chosen(self, which: np.ndarray) -> "RefusedBatch":
         """A part of the readings; which: bool[n]."""
         rows = np.frombuffer(self.frames, np.uint8).reshape(-1, FRAME_BYTES)
-        return self._replace(offsets=self.offsets[which], frames=rows[which].tobytes())
+        return self._replace(packed_offsets=self.offsets[which].astype("<i4").tobytes(), frames=rows[which].tobytes())
 
 
 class RefusedTimes:
@@ -35,12 +52,12 @@ class RefusedTimes:
 
     def __init__(self, rows: Iterable[Sequence[Any]] = ()) -> None:
         """rows: as `to_list` gave them; ValueError where one is not whole."""
-        self._batches: deque[RefusedBatch] = deque()
+        self._batches: deque[tuple[RefusedBatch, tuple[int, int]]] = deque()  # with its span
         self._readings = 0
-        for *numbers, offsets, frames in rows:
-            batch = RefusedBatch(*numbers, np.frombuffer(offsets, "<i4").astype(np.int32), frames)
-            if len(batch.offsets) * FRAME_BYTES != len(frames):
-                raise ValueError(f"{len(frames)} bytes of frames for {len(batch.offsets)} readings")
+        for row in rows:
+            batch = RefusedBatch(*row)
+            if len(batch.packed_offsets) * FRAME_BYTES != 4 * len(batch.frames) or not batch.frames:
+                raise ValueError(f"{len(batch.frames)} bytes of frames for {len(batch.packed_offsets)} bytes of offsets")
             self.keep(batch)
 
     def __len__(self) -> int:
@@ -48,27 +65,33 @@ class RefusedTimes:
 
     def keep(self, batch: RefusedBatch) -> None:
         """Keep a batch, unless it alone is more than may be kept."""
-        if len(batch.offsets) > MOST_KEPT:
+        if batch.readings > MOST_KEPT:
             return
-        self._batches.append(batch)
-        self._readings += len(batch.offsets)
+        self._batches.append((batch, batch.span))
+        self._readings += batch.readings
         while self._readings > MOST_KEPT:
-            self._readings -= len(self._batches.popleft().offsets)
+            self._readings -= self._batches.popleft()[0].readings
 
     def take_possible(self, first: int, last: int, tick: int) -> list[RefusedBatch]:
         """Take out the readings whose time lies between *first*, less what their batch has waited until *tick*, and *last* (ms)."""
         batches, self._batches, self._readings = self._batches, deque(), 0
         taken = []
-        for batch in batches:
-            times = batch.time + batch.offsets.astype(np.int64)
-            waited = batch.age + 1000 * (tick - batch.tick)
-            possible = (times >= max(first - waited, FIRST_TIME)) & (times <= last)
-            if possible.any():
-                taken.append(batch.chosen(possible))
-            if not possible.all():
-                self.keep(batch.chosen(~possible))
+        for batch, span in batches:
+            lowest = max(first - batch.age - 1000 * (tick - batch.tick), FIRST_TIME)
+            if span[1] < lowest or span[0] > last:
+                self._batches.append((batch, span))
+                self._readings += batch.readings
+            elif lowest <= span[0] and span[1] <= last:
+                taken.append(batch)
+            else:
+                times = batch.time + batch.offsets.astype(np.int64)
+                possible = (times >= lowest) & (times <= last)
+                if possible.any():
+                    taken.append(batch.chosen(possible))
+                if not possible.all():
+                    self.keep(batch.chosen(~possible))
         return taken
 
     def to_list(self) -> list[tuple[Any, ...]]:
         """(producer, epoch, tick, age, time, offsets, frames) of each batch, for a snapshot."""
-        return [(*batch[:5], batch.offsets.astype("<i4").tobytes(), batch.frames) for batch in self._batches]
+        return [tuple(batch) for batch, _ in self._batches]

@@ -210,7 +210,7 @@ class Subscriptions:
             self.publish(stream, [(self._id(moment), {FIELD: frames} | ({b"provisional": b"1"} if provisional else {}))])
 
     def _listened(self, canales: np.ndarray) -> np.ndarray:
-        wanted = [canal for canal in range(128) if self.wants(message_stream(canal))]
+        wanted = [canal for canal in np.unique(canales).tolist() if self.wants(message_stream(canal))]
         return np.isin(canales, wanted)
 
     def _id(self, moment: int) -> bytes:

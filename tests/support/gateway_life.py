@@ -5,6 +5,7 @@
 Every sensor's readings have times of their own, some are held back for hours, and some clocks are wrong.
 """
 import hashlib
+import mmap
 import shutil
 from collections import Counter
 from contextlib import suppress
@@ -55,6 +56,7 @@ class GatewayLife:
         self._off_ms = 0
         self._store_back = 0.0
         self.happened = Counter()
+        self.memory: list[int] = []  # bytes that this process holds, at each check on the way
         self.node = self._new_node()
 
     def run(self) -> None:
@@ -280,7 +282,8 @@ class GatewayLife:
             self.expected.check_ledger(node.life.engine.ledger)
 
     def _check_so_far(self) -> None:
-        """The same for what is settled; nothing while the clock is wrong or something waits."""
+        """The same for what is settled, and a look at the memory; no check while the clock is wrong or something waits."""
+        self.memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE)
         if self._off_ms or self._unfolded or self._tickets or self.world.now < self._store_back:
             return
         with self.node.life.opened.store.reader() as reader:
