@@ -13,6 +13,8 @@ CLOCKS = {5: 3_000, 4: -40_000, 6: HOUR, 7: -3 * DAY}
 WRONG = (6, 7)
 #: These measure while the gateway is away, and hand that in afterwards; the gateway asks the others itself.
 BUFFERED = (3, 4, 5, 6)
+#: So many values above the limit are told apart.  All are near it: an alert's burst ends below the limit less the mean step.
+SPIKES, STEPS = 8_192, 1_024
 ROUNDS = 1_440
 
 
@@ -33,7 +35,7 @@ class Sensors:
             value = values[sensor]
             if dice[sensor] < 0.01 and self._since_spike[sensor] > APART:
                 self.spikes, self._since_spike[sensor] = self.spikes + 1, 0
-                value = LIMIT + self.spikes
+                value = LIMIT + 1 + self.spikes % SPIKES / STEPS
             yield sensor, true_ms + CLOCKS.get(sensor, 0) - delays[sensor], value
 
     def _drawn(self) -> Iterator[tuple[list[int], list[float], list[float]]]:
