@@ -24,12 +24,12 @@ class Housekeeping:
 
     def run(self) -> None:
         """Roll up and drop old rows for a few milliseconds, if it is due; a full disk is tried again later."""
-        steady_s, opened = self._clock.steady_s, self._opened
-        if (now := steady_s()) < self._due:
+        now, opened = self._clock.steady_s(), self._opened
+        if now < self._due:
             return
         self._due = now + EVERY_S
         try:
-            if not opened.retention.run(opened.engine.clock, opened.intake.first, boot_ms=self._clock.boot_ms(), steady_s=steady_s):
+            if not opened.retention.run(opened.engine.clock, opened.intake.first, boot_ms=self._clock.boot_ms()):
                 self._due = now + LOOK_S
             self._trouble.recovered()
         except DiskFull as error:

@@ -1,6 +1,6 @@
 """The store of a node that started before its PostgreSQL: empty, and every read fails."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ class AwayStore:
         raise self.problem
         yield
 
-    def run(self, now: int, log_first: int, *, boot_ms: int, steady_s: Callable[[], float]) -> bool:
+    def run(self, now: int, log_first: int, *, boot_ms: int) -> bool:
         """Does nothing: there are no rows to drop."""
         return False
 

@@ -1,6 +1,6 @@
 """The interface of a store: it commits each turn as a whole, once, in order, by one owner."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -133,9 +133,9 @@ class OutboxReader(Protocol):
 class Retention(Protocol):
     """Keeps a store within its bounds, in small steps, in the thread that commits."""
 
-    def run(self, now: int, log_first: int, *, boot_ms: int, steady_s: Callable[[], float]) -> bool:
+    def run(self, now: int, log_first: int, *, boot_ms: int) -> bool:
         """Do one step; False where nothing is left to do for now.
 
-        now: the engine's clock, ms.  boot_ms: since the machine started.  steady_s: the machine's steady clock, to keep within a bound.
+        now: the engine's clock, ms.  boot_ms: since the machine started.
         log_first: the oldest offset in the log; turn records that can be replayed from it are kept.
         """

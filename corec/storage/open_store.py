@@ -28,7 +28,7 @@ def open_store(config: Config, path: Path, base: StoreBase, node: int = 0,
     if config.db_config:
         return _open_postgres(config, path, base, node, clock)
     store = open_sqlite(path, base=base, instance=config.instance_id, messages_bytes=config.mensajes_mb * MB, node=node)
-    return store, SqliteRetention(store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB)
+    return store, SqliteRetention(store, days=config.retencion_dias, max_bytes=config.max_store_mb * MB, clock=clock)
 
 
 def open_reader(config: Config | None, data: Path) -> "AbstractContextManager[SqliteReader | PostgresReader]":

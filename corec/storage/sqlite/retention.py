@@ -1,8 +1,6 @@
 """Keep the store within its bounds: drop old rows and merge windows into minutes, in slices between turns."""
 
-import time
-from collections.abc import Callable
-
+from corec.common.clock import MACHINE, Clock
 from corec.common.units import DAY_MS, MB
 from corec.storage.outbox import count_drop
 from corec.storage.sqlite.retention_clock import RetentionClock
@@ -39,8 +37,9 @@ class SqliteRetention:
         max_bytes: int = 200 * MB,
         roll_up_after_ms: int = ROLL_UP_AFTER_MS,
         slice_rows: int = SLICE_ROWS,
+        clock: Clock = MACHINE,
     ) -> None:
-        self._store = store
+        self._store, self._machine = store, clock
         self._db = store.db
         self._keep_ms = int(days * DAY_MS)
         self._limit = int(max_bytes * FULL_SHARE)
@@ -66,9 +65,8 @@ class SqliteRetention:
                 or self._give_back()
             )
 
-    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005, *, boot_ms: int | None = None,
-            steady_s: Callable[[], float] = time.monotonic) -> bool:  # fmt: skip
-        """Do slices for *budget_s* seconds, by the clock *steady_s*; the last may exceed it.  False where nothing is left to do.
+    def run(self, now: int, log_first: int = 0, budget_s: float = 0.005, *, boot_ms: int | None = None) -> bool:
+        """Do slices for *budget_s* seconds; the last may exceed it.  False where nothing is left to do.
 
         boot_ms: since the machine started; with it, a time that jumped ahead is believed after a day.  The bound on the size holds always.
         """
@@ -77,9 +75,9 @@ class SqliteRetention:
             if self._clock.due:
                 with self._store.write() as db:
                     self._clock.keep(db)
-        until = steady_s() + budget_s
+        until = self._machine.steady_s() + budget_s
         while self.step(now, log_first):
-            if steady_s() >= until:
+            if self._machine.steady_s() >= until:
                 return True
         return False
 
