@@ -3,6 +3,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from corec._core.wire import FRAME_BYTES
@@ -47,12 +48,23 @@ class RefusedBatch(NamedTuple):
         return self._replace(packed_offsets=self.offsets[which].astype("<i4").tobytes(), frames=rows[which].tobytes())
 
 
+class _Kept(NamedTuple):
+    batch: RefusedBatch
+    earliest: int  # of its times, ms
+    latest: int
+    packed: msgspec.Raw  # for snapshots: packing tens of thousands anew for each takes longer than all else in it
+
+
+def _kept(batch: RefusedBatch) -> _Kept:
+    return _Kept(batch, *batch.span, msgspec.Raw(msgspec.msgpack.encode(tuple(batch))))
+
+
 class RefusedTimes:
     """What may still be folded, in the order in which it came."""
 
     def __init__(self, rows: Iterable[Sequence[Any]] = ()) -> None:
-        """rows: as `to_list` gave them; ValueError where one is not whole."""
-        self._batches: deque[tuple[RefusedBatch, tuple[int, int]]] = deque()  # with its span
+        """rows: as `packed` gave them, unpacked; ValueError where one is not whole."""
+        self._batches: deque[_Kept] = deque()
         self._readings = 0
         for row in rows:
             batch = RefusedBatch(*row)
@@ -67,21 +79,22 @@ class RefusedTimes:
         """Keep a batch, unless it alone is more than may be kept."""
         if batch.readings > MOST_KEPT:
             return
-        self._batches.append((batch, batch.span))
+        self._batches.append(_kept(batch))
         self._readings += batch.readings
         while self._readings > MOST_KEPT:
-            self._readings -= self._batches.popleft()[0].readings
+            self._readings -= self._batches.popleft().batch.readings
 
     def take_possible(self, first: int, last: int, tick: int) -> list[RefusedBatch]:
         """Take out the readings whose time lies between *first*, less what their batch has waited until *tick*, and *last* (ms)."""
         batches, self._batches, self._readings = self._batches, deque(), 0
         taken = []
-        for batch, span in batches:
+        for each in batches:
+            batch = each.batch
             lowest = max(first - batch.age - 1000 * (tick - batch.tick), FIRST_TIME)
-            if span[1] < lowest or span[0] > last:
-                self._batches.append((batch, span))
+            if each.latest < lowest or each.earliest > last:
+                self._batches.append(each)
                 self._readings += batch.readings
-            elif lowest <= span[0] and span[1] <= last:
+            elif lowest <= each.earliest and each.latest <= last:
                 taken.append(batch)
             else:
                 times = batch.time + batch.offsets.astype(np.int64)
@@ -92,6 +105,6 @@ class RefusedTimes:
                     self.keep(batch.chosen(~possible))
         return taken
 
-    def to_list(self) -> list[tuple[Any, ...]]:
-        """(producer, epoch, tick, age, time, offsets, frames) of each batch, for a snapshot."""
-        return [tuple(batch) for batch, _ in self._batches]
+    def packed(self) -> list[msgspec.Raw]:
+        """[producer, epoch, tick, age, time, offsets, frames] of each batch as msgpack, for a snapshot."""
+        return [each.packed for each in self._batches]

@@ -96,7 +96,7 @@ def capture_state(state: EngineState) -> bytes:
         fusions=[tuple(fusion) for fusion in state.fusions], mutes=[tuple(mute) for mute in state.mutes],
         audit=state.audit.state.tobytes() if state.audit else b"", shed_by=state.shed_by,
         pool=arena.pool.tobytes(), clock_offset=state.clock_offset, clock_anchor=state.clock_anchor, skipped=arena.skipped,
-        refused=state.refused.to_list(),
+        refused=state.refused.packed(),
     ))  # fmt: skip
 
 
