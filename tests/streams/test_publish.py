@@ -290,6 +290,20 @@ def test_send_prints_what_replay_prints_of_a_file_and_what_became_of_it(tmp_path
 
 
 @pytest.mark.parametrize("command", ["send", "replay"])
+def test_a_file_without_readings_is_refused_by_both(tmp_path, monkeypatch, command):
+    # Given a file of words for no value
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/corec_config.json").write_text(json.dumps(SMALL))
+    Path("log.csv").write_text("time,a\n2026-01-30,n/a\n2026-01-31,n/a\n")
+    with running(small(), tmp_path / "data"):
+        done = CliRunner().invoke(main, [command, "log.csv"], catch_exceptions=False)
+    # Then both say so in the same words
+    assert done.exit_code == 4
+    assert "log.csv: expected readings, got none\nDETAIL: 2 cells with a word for no value skipped, the first: 'n/a'" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["send", "replay"])
 def test_a_file_that_grows_is_followed(tmp_path, command):
     # Given a file, and a command that follows it
     (tmp_path / "configs").mkdir()

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from corec._core.wire import unpack_envelope
 from corec.cli.common.interrupt import Interrupt
 from corec.cli.readings.file_options import ReadAs
+from corec.cli.readings.report import no_readings
 from corec.cli.readings.sent_before import SentBefore
 from corec.common.text import counted
 from corec.common.times import wall_ms
@@ -47,7 +48,7 @@ class FileSending:
         return self._interrupt.asked
 
     def run(self, timeout: float) -> Receipt:
-        """Send it; returns what became of its readings.  BackPressure after *timeout* s."""
+        """Send it; returns what became of its readings.  FrameError where it has none, BackPressure after *timeout* s."""
         receipt = self._send(timeout)
         while self._recording.replaced:
             self._say(str(receipt))
@@ -87,6 +88,8 @@ class FileSending:
                         break
             receipt = _finish(publisher, timeout)
             self._note()
+        if not (receipt.sent or self._unpackable or self.interrupted or self._recording.replaced):
+            raise no_readings(self._file, self._recording)
         self.damaged = self.damaged or self._recording.damaged or self._unpackable > 0
         unpackable = f"{counted(self._unpackable, 'reading')} left out in batches that do not unpack"
         self._say("\n".join(["", *self._recording.notes(), *[unpackable] * (self._unpackable > 0)]))
