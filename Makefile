@@ -25,6 +25,21 @@ GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 help:
 	@sed -n 's/^# \(make \)/\1/p' Makefile
 
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+
+# An environment of an older Python, or of one that is gone, goes before anything is looked at, so that it is made anew.
+ifneq ($(filter-out help clean wheels wheels-test,$(MAKECMDGOALS)),)
+ifneq ($(shell $(BIN)/python $(NEW_ENOUGH) 2>/dev/null && echo yes),yes)
+ifneq ($(shell $(PYTHON) $(NEW_ENOUGH) 2>/dev/null && echo yes),yes)
+$(error expected Python 3.11 or newer, got $(or $(shell $(PYTHON) --version 2>&1),none). HINT: make PYTHON=python3.11 $(MAKECMDGOALS))
+endif
+ifneq ($(wildcard $(VENV)/pyvenv.cfg),)
+$(info $(VENV) has $(or $(shell $(BIN)/python --version 2>/dev/null),a Python that does not run) and CoreC needs 3.11 or newer: made anew with $(PYTHON))
+$(shell rm -rf $(VENV))
+endif
+endif
+endif
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 

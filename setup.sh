@@ -12,10 +12,19 @@ cd "$(dirname "$0")"
 . deploy/common.sh
 
 config=configs/corec_config.json
+left= # sections whose passwords are not known yet
 setting() { python3 deploy/sections.py "$config" secrets --get "$1"; }
 # Whether a server is on this machine, and its password in the file that was made for it: HOST SECTION FILE.
 is_ours() {
     case $1 in localhost | 127.0.0.1 | ::1) [ "$(setting "$2.password_file")" = "../secrets/$3" ] ;; *) return 1 ;; esac
+}
+
+# A server has a password already, which nobody has told yet: it stays, and the rest goes on.  One that was told, and is wrong, is
+# an error: WHAT FILE SECTION.
+has_another() {
+    say "$1 has another password than $2: left as it is; HINT: write it into that file, or into $3 of $config"
+    grep -qxE '[0-9a-f]{48}' "$2" || exit 1
+    left="$left $3"
 }
 
 environment() {
@@ -38,7 +47,7 @@ redis() {
         ;;
     NOAUTH*)
         [ "$(REDISCLI_AUTH=$password redis-cli -h "$host" -p "$port" --no-auth-warning ping 2>&1)" = PONG ] ||
-            { say "Redis on $host:$port has another password than secrets/redis; HINT: write it into that file"; return 1; }
+            { has_another "Redis on $host:$port" secrets/redis redis_config; return; }
         say "Redis on $host:$port: takes the password of secrets/redis"
         ;;
     *) say "Redis on $host:$port does not answer, left out; HINT: sudo systemctl start redis-server" ;;
@@ -52,7 +61,7 @@ administrator() {
     has=$(cd / && $as psql --no-psqlrc --port "$2" --tuples-only --no-align \
         --command "SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = 'postgres'") ||
         { say "PostgreSQL on port $2: no way in as postgres; HINT: is it running? else PGUSER, PGPASSWORD: see the top of $0"; return 1; }
-    [ "$has" = f ] || { say "PostgreSQL's postgres has another password than secrets/db_admin; HINT: write it into that file"; return 1; }
+    [ "$has" = f ] || { has_another "PostgreSQL's postgres" secrets/db_admin db_config; return; }
     printf "\\\\set password '%s'\nALTER ROLE postgres PASSWORD :'password';\n" "$(sed "s/'/''/g; s/\\\\/&&/g" secrets/db_admin)" |
         (cd / && $as psql --no-psqlrc --quiet --port "$2")
     say "PostgreSQL on port $2: postgres has the password of secrets/db_admin"
@@ -66,6 +75,7 @@ database() {
         is_ours "$host" db_config db_writer || { say "PostgreSQL on $host: left as it is; HINT: corec db init"; return; }
         command -v psql >/dev/null || { say "PostgreSQL: no psql here, left out; HINT: apt-get install postgresql"; return; }
         administrator "$host" "$(setting db_config.port)"
+        [ "$left" = "${left#*db_config}" ] || return 0
         COREC_DB_ADMIN_PASSWORD=$(cat secrets/db_admin)
     fi
     COREC_DB_READER_PASSWORD=$(cat secrets/db_reader)
@@ -81,4 +91,8 @@ fi
 environment
 redis
 database
+if [ -n "$left" ]; then
+    say "Next: the passwords of these servers in$left of $config, then ./run.sh; ./setup.sh once more makes what is missing"
+    exit
+fi
 say "Next: ./run.sh"

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 #: What asks about the program itself rather than for a node.
 ABOUT = ("-h", "--help", "--version")
@@ -27,14 +28,24 @@ def command(given: list[str] | None = None) -> None:
     """`corec`.  Ctrl-C ends it quietly even while the modules are being imported."""
     try:
         open_missing_streams()
-        from corec.cli import main
-
-        main(given, prog_name="corec")
+        imported_main()(given, prog_name="corec")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         end_soon(end.code if isinstance(end.code, int) else int(end.code is not None))
         raise
+
+
+def imported_main() -> Callable[..., None]:
+    """The command itself; what it needs may be missing, where this is a source folder that nobody has installed."""
+    try:
+        from corec.cli import main
+    except ModuleNotFoundError as error:
+        from corec.errors import NotBuilt
+
+        print(NotBuilt.without(error.name), file=sys.stderr)
+        sys.exit(NotBuilt.exit_code)
+    return main
 
 
 def end_soon(code: int) -> None:

@@ -3,6 +3,7 @@
     CoreCError
     ├── InputError             yours to put right: what you gave, or the machine it runs on
     │   ├── UsageError           a command or a call that cannot be carried out as given
+    │   ├── NotBuilt             a source folder whose compiled modules are missing; also an ImportError
     │   ├── ConfigError          either configuration file, or a file that one of them names
     │   ├── ServerError          a server that the configuration names, and what it refuses
     │   │   ├── ServerAway         it cannot be reached; the work waits until it can
@@ -42,6 +43,7 @@ __all__ = [
     "FrameError",
     "InputError",
     "InternalError",
+    "NotBuilt",
     "PartialFrame",
     "PluginError",
     "ServerAway",
@@ -97,6 +99,18 @@ class InputError(CoreCError):
 
 class UsageError(InputError):
     """A command that cannot be carried out as typed."""
+
+
+class NotBuilt(InputError, ImportError):
+    """The compiled modules, or the packages that CoreC needs, are missing or do not load."""
+
+    @classmethod
+    def without(cls, package: str | None) -> "NotBuilt":
+        """The error where the Python that runs does not have *package*."""
+        import sys
+
+        return cls(f"expected the package {package} in {sys.executable}, got none: CoreC is not installed there",
+                   hint="in a source folder run `make build`, and then .venv/bin/corec; else pip install corec")  # fmt: skip
 
 
 class ConfigError(InputError):

@@ -96,7 +96,7 @@ def keep(file: Path, password: str) -> None:
     """
     if not file.exists():
         replace(file, password + "\n")
-        file.chmod(0o444)
+        file.chmod(0o644)
         say(f"{file}: written")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from corec.nucleus import CoreCNucleus
 
-pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis", "tests.support.servers.wall_clock"]
+pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.redis_fixtures", "tests.support.servers.wall_clock"]
 
 
 @pytest.fixture(autouse=True)

@@ -3,17 +3,14 @@
     python -m tests.test_corec            all of them, on real processes: two minutes
     python -m tests.test_corec --quick    shorter runs: under 30 s
 
-Exits with 0 when every figure that was measured is met; one whose server is not here is "not run".  As a test the short form runs.
+Exits with 0 when every figure that was measured is met; one whose server is not here is "not run".  It needs a CoreC that is built,
+and no package but those of requirements.txt.  As a test the short form runs.
 """
 import argparse
 import sys
 import time
 
-import pytest
-
 from tests.support.figures.table import FIGURES, line, measured, shown
-
-pytestmark = pytest.mark.alone
 
 #: What else a machine does makes a figure worse, never better: it is met when one of so many runs meets it.
 TRIES = 3
@@ -42,7 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if all(judged) else 1
 
 
-@pytest.mark.parametrize("measure", FIGURES, ids=lambda measure: measure.__name__)
+def pytest_generate_tests(metafunc):
+    """Each measurement is a test; pytest is imported here, because the command above does without it."""
+    import pytest
+
+    marked = [pytest.param(measure, marks=pytest.mark.alone, id=measure.__name__) for measure in FIGURES]
+    metafunc.parametrize("measure", marked)
+
+
 def test_documented_figures_hold(measure):
     # Given the short form of a measurement, Then each of its figures is met, or says what it needs
     missed = {}

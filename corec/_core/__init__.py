@@ -6,7 +6,6 @@ API and ship with the package.
 try:
     from corec._core import arena, block, calls, wire  # noqa: F401
 except ImportError as error:
-    raise ImportError(
-        f"corec's compiled part does not load: {error}\n"
-        "HINT: install a wheel (pip install corec), or build in place with `make build`"
-    ) from error
+    from corec._core.missing import explained
+
+    raise explained(error) from None

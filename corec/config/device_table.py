@@ -57,6 +57,10 @@ class DeviceTable:
             state.update(column.astype(column.dtype.newbyteorder("<")).tobytes())
         return state.hexdigest()
 
+    def has_devices_of(self, other: "DeviceTable") -> bool:
+        """Whether both have the same devices in the same order."""
+        return np.array_equal(self.device, other.device)
+
     def first_from(self, first: int, count: int) -> int | None:
         """The smallest of its ids in [first, first + count); None when there is none."""
         at = np.searchsorted(self._sorted, first)

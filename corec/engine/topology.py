@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from corec._core.dtypes import (
     WARM_MASK,
 )
 from corec.config import BlockEntry, Config
+
+if TYPE_CHECKING:
+    from corec.config.device_table import DeviceTable
 
 #: Locations of a segment; entities are at the first SLOTS of them.
 SLAB = SLAB_TILES * LANES
@@ -66,7 +70,8 @@ class Topology:
             self.stepped = _stepped(self.arena)
         self._write_policy(added.index, entry)
         limits = list(_give_columns(self.arena, added))
-        self._set_limits(limits)
+        for each in limits:
+            self._set_limits(each, entry)
         self.limits += limits
         self._map_ids(added)
 
@@ -99,17 +104,17 @@ class Topology:
         for index, entry in enumerate(config.bloques):
             self._write_policy(index, entry)
         self.arena.segments["sweep_at"] = 0   # limits of silence may be others now
-        self._set_limits(self.limits)
+        for each in self.limits:
+            self._set_limits(each, config.bloques[each.policy])
 
     def _write_policy(self, index: int, entry: BlockEntry) -> None:
         self.arena.policies[index] = _policy(entry, self.arena.tick)
         if entry.funcion:
             self.arena.functions[index + 1] = _function(entry)
 
-    def _set_limits(self, tables: "Sequence[TableLimits]") -> None:
-        for limits in tables:
-            policy = self.arena.policies[limits.policy]
-            limits.set(policy["low"], policy["high"])
+    def _set_limits(self, limits: "TableLimits", entry: BlockEntry) -> None:
+        policy = self.arena.policies[limits.policy]
+        limits.set(entry.table, policy["low"], policy["high"])
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,10 @@ class EntryLayout:
 
     @property
     def first_ids(self) -> np.ndarray:
-        """uint32: the wire id of the first entity of each of its blocks."""
+        """uint32: the wire id of the first entity of each of its blocks; the last one of a table that ends before them."""
         first = np.arange(self.entry.blocks) * self.entry.entidades_por_bloque
-        ids = first + (self.entry.first_id or 0) if self.entry.table is None else np.asarray(self.entry.table.device)[first]
+        table = self.entry.table
+        ids = first + (self.entry.first_id or 0) if table is None else table.device[np.minimum(first, len(table) - 1)]
         return ids.astype(np.uint32)
 
     @property
@@ -272,12 +278,13 @@ class TableLimits:
 
     policy: int
     slots: np.ndarray
-    table: tuple[np.ndarray, np.ndarray]  # low and high of the table, NaN where it has none
+    rows: slice  # of the table
     live: tuple[np.ndarray, np.ndarray]  # low and high as the kernels read them
 
-    def set(self, low: np.float32, high: np.float32) -> None:
-        """Take the entry's limits where the table has none."""
-        for live, own, entry in zip(self.live, self.table, (low, high), strict=True):
+    def set(self, table: "DeviceTable", low: np.float32, high: np.float32) -> None:
+        """Take the limits of *table*, and the entry's where it has none (NaN)."""
+        for live, column, entry in zip(self.live, (table.low, table.high), (low, high), strict=True):
+            own = column[self.rows]
             live[self.slots] = np.where(np.isnan(own), entry, own)
 
 
@@ -292,7 +299,7 @@ def _give_columns(arena: Arena, layout: EntryLayout) -> Iterator[TableLimits]:
         ids, low, high = np.zeros(SLOTS, np.uint32), np.full(SLOTS, -np.inf, np.float32), np.full(SLOTS, np.inf, np.float32)
         ids[slots] = table.device[here]
         arena.give_columns(segment, ids, low, high)
-        yield TableLimits(layout.index, slots, (table.low[here], table.high[here]), (low, high))
+        yield TableLimits(layout.index, slots, here, (low, high))
 
 
 def counted_otherwise(arena: Arena, units: np.ndarray) -> list[int]:

@@ -5,7 +5,7 @@ import numpy as np
 
 from corec._core.dtypes import ROLE_FUNCTION_MASK, SEGMENT_DIRTY, SEGMENT_HEARD
 from corec.config import BlockEntry, Config
-from corec.config.reload import reshaped
+from corec.config.reload import reshaped, same_devices
 from corec.engine import Engine
 
 log = logging.getLogger("corec.node.restructure")
@@ -48,12 +48,7 @@ def _alike(old: BlockEntry | None, new: BlockEntry) -> bool:
     if old is None:
         return False
     same = old.canal == new.canal and old.entidades_por_bloque == new.entidades_por_bloque
-    return same and _devices(old) == _devices(new)
-
-
-def _devices(entry: BlockEntry) -> bytes | None:
-    """The devices of the entry's table, in order; limits may differ, since they are no part of the state."""
-    return entry.table and entry.table.device.tobytes()
+    return same and same_devices(old.table, new.table)
 
 
 def _copy_block(new: Engine, index: int, old: Engine, was: int, tiles: np.ndarray) -> None:

@@ -8,13 +8,15 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from corec.config import Config, load
-from corec.config.servers import RedisServer
-from corec.errors import CoreCError, UsageError
+from corec.config.servers import CeleryServer, RedisServer
+from corec.errors import ConfigError, CoreCError, UsageError
 
 #: Environment variable with the path of the configuration, ./configs by default.
 CONFIG_VARIABLE = "COREC_CONFIG"
 #: Environment variable that overrides `rol`.
 ROLE_VARIABLE = "COREC_ROL"
+#: What a worker goes by where the configuration has no `celery_config`.
+NONE_GIVEN = CeleryServer(broker=None, worker_concurrency=1)
 #: Seconds that results of long work are kept.
 RESULTS_S = 3600
 #: Redis visibility timeout in s.  It must exceed the longest task, or the broker delivers it a second time while it still runs.
@@ -23,12 +25,20 @@ VISIBILITY_S = 6 * 3600
 
 @cache
 def configuration() -> Config:
-    """The configuration of this process; UsageError where it has no `celery_config`."""
+    """The configuration of this process.
+
+    Without a `celery_config` nodes fold their blocks themselves: there is long work alone for a worker, and the broker is the Redis
+    of `redis_config`.  ConfigError where one of both servers is not named.
+    """
     path = Path(os.environ.get(CONFIG_VARIABLE, "configs"))
     config = load(path)
     if config.celery_config is None:
-        raise UsageError(f"expected a celery_config in {path}, got none",
-                         hint=f"docs/celery.md says what goes in; {CONFIG_VARIABLE} names another folder or file")  # fmt: skip
+        missing = [name for name in ("redis_config", "db_config") if getattr(config, name) is None]
+        if missing:
+            raise ConfigError(f"expected a celery_config, or redis_config and db_config, in {path}, got no {' and no '.join(missing)}:"
+                              " this node needs no worker",
+                              hint=f"docs/celery.md says what goes in; {CONFIG_VARIABLE} names another folder or file")  # fmt: skip
+        return replace(config, rol="analisis", celery_config=NONE_GIVEN)
     return replace(config, rol=os.environ.get(ROLE_VARIABLE) or config.rol)
 
 

@@ -2,6 +2,7 @@
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -19,12 +20,15 @@ from celery.signals import (
 
 from corec.common.systemd import Supervisor, beat_always
 from corec.config import Config, parse
+from corec.errors import CoreCError, exit_code
 from corec.workers import analysis, fusions
-from corec.workers.celery_app import analysis_queue, configuration, turns_queue
+from corec.workers.celery_app import NONE_GIVEN, analysis_queue, configuration, turns_queue
 from corec.workers.leases import Leases
 from corec.workers.long_work import AtWork
 from corec.workers.shard import Shard, open_shard
 from corec.workers.shard_worker import ShardWorker
+
+log = logging.getLogger(__name__)
 
 #: Length of a worker's turn in seconds.
 TURN_S = 0.5
@@ -44,7 +48,10 @@ def _quieten(loglevel: int, **_: Any) -> None:
 def _listen(sender: str, instance: Any, **_: Any) -> None:
     """Consume a queue of this process only, so that messages for an earlier process are never run."""
     global _worker
-    config = configuration()
+    config = _configuration_or_end()
+    if config.celery_config is NONE_GIVEN:
+        log.warning("[Worker] no celery_config: nodes fold their blocks themselves, and this worker takes no shards, only long work."
+                    ' HINT: with "celery_config": {} in the configuration of all nodes and workers it takes shards')  # fmt: skip
     epoch = f"{time.time_ns():x}"
     name = f"{sender.partition('@')[2] or socket.gethostname()}.{os.getpid()}"
     if config.rol == "analisis":
@@ -54,6 +61,15 @@ def _listen(sender: str, instance: Any, **_: Any) -> None:
     instance.app.amqp.queues.select([queue])
     leases = (Leases(config.redis_config, config.flota) for _ in range(2))
     _worker = ShardWorker(*leases, name, queue, open_shard=_opener(config))
+
+
+def _configuration_or_end() -> Config:
+    """The configuration; without one the process ends: Celery would log an error of a signal and try a broker of its own for ever."""
+    try:
+        return configuration()
+    except CoreCError as error:
+        print(error, file=sys.stderr, flush=True)
+        raise SystemExit(int(exit_code(error))) from None
 
 
 @worker_ready.connect

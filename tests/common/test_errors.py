@@ -127,7 +127,7 @@ def test_docstring_draws_the_tree_as_it_is():
     # Then every class stands in it, under its own parent
     assert drawn.keys() == CLASSES.keys()
     for name, parent in drawn.items():
-        assert parent == (CLASSES[name].__base__.__name__ if name != "CoreCError" else None)
+        assert parent == (CLASSES[name].__bases__[0].__name__ if name != "CoreCError" else None)
 
 
 def test_all_lists_what_is_public():

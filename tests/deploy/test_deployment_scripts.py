@@ -288,20 +288,54 @@ def rows(postgres, checkout):
             return cursor.fetchone()[0]
 
 
+def psql_as_administrator(postgres, *statements):
+    psql = ["runuser", "-u", "postgres", "--", "psql", "-h", postgres.folder, "-p", str(postgres.port)]
+    for statement in statements:
+        subprocess.run([*psql, "-c", statement], check=True, capture_output=True, cwd="/")
+
+
 def test_a_password_that_others_gave_the_administrator_is_not_changed(checkout, two_servers):
     # Given an administrator of PostgreSQL who has a password already
     redis, postgres = two_servers
     socket_folder = {"PGHOST": str(postgres.folder)}
-    psql = ["runuser", "-u", "postgres", "--", "psql", "-h", postgres.folder, "-p", str(postgres.port)]
-    subprocess.run([*psql, "-c", "ALTER ROLE postgres PASSWORD 'theirs'"], check=True, capture_output=True, cwd="/")
+    psql_as_administrator(postgres, "ALTER ROLE postgres PASSWORD 'theirs'")
     configure(checkout, db_config={"host": "127.0.0.1", "user": "corec_writer", "port": postgres.port}, redis_config={"port": redis})
     # When it is set up, then that is said, and stays
+    said = say(checkout, "./setup.sh", **socket_folder)
+    assert "PostgreSQL's postgres has another password than secrets/db_admin: left as it is" in said and "tables" not in said
+    # And one that was told, and is wrong, is an error
+    (checkout / "secrets/db_admin").write_text("a guess\n")
     done = subprocess.run(["./setup.sh"], cwd=checkout, env=environment(checkout, **socket_folder), capture_output=True, text=True)
     assert done.returncode == 1 and "write it into that file" in done.stdout
-    # And with that password in the file, it goes through
-    (checkout / "secrets/db_admin").unlink()
+    # And with the right one in the file, it goes through
     (checkout / "secrets/db_admin").write_text("theirs\n")
-    say(checkout, "./setup.sh", **socket_folder)
+    assert "tables      made" in say(checkout, "./setup.sh", **socket_folder)
+
+
+def test_the_order_of_the_original_documentation(checkout, two_servers):
+    # Given both servers with the passwords of its section 4.2, and the database, before any of it is in the configuration
+    redis, postgres = two_servers
+    assert ask_redis(redis, "config", "set", "requirepass", "secure_password") == "OK"
+    psql_as_administrator(postgres, "CREATE DATABASE corec_db", "ALTER USER postgres WITH PASSWORD 'a_password'")
+    here = {"db_config": {"dbname": "corec_db", "user": "postgres", "password": "your_real_password", "host": "localhost",
+                          "port": str(postgres.port)},
+            "redis_config": {"host": "localhost", "port": redis, "username": "", "password": "your_real_redis_password"}}  # fmt: skip
+    configure(checkout, **here)
+    # When ./setup.sh runs, Then it goes through, leaves the servers as they are, and says what is next
+    said = say(checkout, "./setup.sh", PGHOST=str(postgres.folder))
+    assert said.count("left as it is") == 2 and "redis_config db_config of configs/corec_config.json, then ./run.sh" in said
+    # And when the real passwords stand in the configuration, as in 4.3, ./run.sh starts a node on both
+    here["db_config"]["password"], here["redis_config"]["password"] = "a_password", "secure_password"
+    configure(checkout, **here)
+    try:
+        assert "corec runs" in say(checkout, "./run.sh")
+        assert "corec1" in say(checkout, sys.executable, "-m", "corec", "db", "status")
+    finally:
+        say(checkout, "./run.sh", "stop")
+    # And ./setup.sh after that gives the tables, which that node made as postgres, to the owner who cannot log in
+    again = say(checkout, "./setup.sh", PGHOST=str(postgres.folder))
+    assert "corec_db_owner has" in again and "rights      given" in again
+    assert (checkout / "secrets/redis").read_text() == "secure_password\n"
 
 
 def printed(part, *, redis, cluster):

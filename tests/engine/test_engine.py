@@ -578,3 +578,11 @@ def test_commands_on_registered_blocks_are_checked():
     engine.check_command({"op": "attach", "entry": REGISTERED})
     with pytest.raises(UsageError, match="no registered block"):
         engine.check_command({"op": "detach", "block": "late"})
+
+
+def test_a_table_may_have_fewer_devices_than_its_entry_has_room_for():
+    # Given an entry of three blocks, whose table has devices for the first alone
+    engine = Engine({"bloques": [{"id": "a", "canal": 1, "entidades": 30, "entidades_por_bloque": 10, "ids": {"device": [900, 901]}}]})
+    # When both are heard, Then both are taken
+    engine.feed(encode_frames([900, 901], 1, [1.0, 2.0], True), at=T0)
+    assert engine.ledger["in"] == 2 and not engine.ledger["rejected"]

@@ -59,6 +59,46 @@ def test_what_may_change_while_running_changes_at_once(folder):
         assert reload(folder) == (0, f"nothing has changed: the node runs by {folder / FILE}\n")
 
 
+def test_a_limit_of_the_device_table_holds_from_the_reload_on(folder):
+    # Given a node whose devices stand in a table, with limits of their own
+    first, *others = SMALL["bloques"]
+    entries = [{**first, "ids": "devices.csv", "limites": {"alto": 90}}, *others]
+    table = "device,name,unit,low,high\n70001,kiln,°C,,{high}\n70002,{name},°C,,\n"
+    (folder / "devices.csv").write_text(table.format(high=50, name="door"))
+    write(folder, bloques=entries)
+    with running(load(folder / FILE), folder / "data") as nucleus:
+        nucleus.submit(readings([70001, 70002], 40.0), time=now_ms()).result(60)
+        # When a limit and a name in the table change, and it is told to reload
+        (folder / "devices.csv").write_text(table.format(high=30, name="gate"))
+        code, text = reload(folder)
+        # Then the limit is taken over and the name is said to wait
+        assert code == 0 and "taken over" in text and "bloques.sensores.ids (limits)" in text, text
+        assert "waits for a restart: bloques.sensores.ids (names, units)" in text
+        # And the new limit holds, for this device alone
+        nucleus.submit(readings([70001, 70002], 40.0), time=now_ms()).result(60)
+        assert until(lambda: [(alert["kind"], alert["entity"]) for alert in nucleus.alerts.recent] == [("high", 70001)])
+        # And a limit that the table no longer has is the entry's again
+        (folder / "devices.csv").write_text(table.format(high="", name="gate"))
+        assert "ids (limits)" in reload(folder)[1]
+        for value in (40.0, 95.0):
+            nucleus.submit(readings([70001], value), time=now_ms()).result(60)
+        assert until(lambda: len(nucleus.alerts.recent) == 2)
+    # And a restart takes it as it is, without another set of blocks
+    with running(load(folder / FILE), folder / "data") as nucleus:
+        assert nucleus.status()["ledger"]["in"] == 6
+
+
+def test_another_device_in_the_table_needs_a_restart(folder):
+    # Given a node whose devices stand in a table
+    first, *others = SMALL["bloques"]
+    write(folder, bloques=[{**first, "ids": {"device": [70007, 70008]}}, *others])
+    with running(load(folder / FILE), folder / "data"):
+        # When a device is another one, Then the reload is refused, and says what differs
+        write(folder, bloques=[{**first, "ids": {"device": [70007, 70009]}}, *others])
+        code, text = reload(folder)
+        assert code == ExitCode.USAGE and "got another bloques.sensores.ids" in text and "restart the node" in text
+
+
 def test_configuration_is_parsed_once(folder, monkeypatch):
     # Given a node with a block that a program registered, and a change of its configuration
     with running(load(folder / FILE), folder / "data") as nucleus:

@@ -112,6 +112,77 @@ def test_no_password_reaches_the_log_of_the_server(ready, locked):
     assert "secret" not in (locked.folder / "log").read_text()
 
 
+@pytest.fixture
+def made_by_a_node(locked, tmp_path, monkeypatch):
+    """A database, made as the documentation has it, whose tables a node of the documented configuration made as `postgres`."""
+    name = f"plant_{uuid.uuid4().hex[:8]}"
+    with locked.connected("postgres") as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    with locked.connected(name) as cursor:
+        cursor.execute("CREATE TABLE theirs (a int)")
+        cursor.execute("REVOKE ALL ON theirs FROM PUBLIC")
+    server = DbServer(dbname=name, user="postgres", password=None, host=locked.host, port=locked.port)
+    postgres_schema.migrate_if_allowed(server)
+    store = PostgresStore(server, instance="node1", days=DAYS, keep_every_s=0)
+    store.set_blocks(BLOCKS)
+    fill(store, 3)
+    store.close()
+    section = {"host": locked.host, "port": locked.port, "dbname": name, "user": "postgres"}
+    (tmp_path / "corec_config.json").write_text(json.dumps({"db_config": section}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COREC_DB_WRITER_PASSWORD", "w")
+    return server
+
+
+def test_init_takes_over_what_a_node_made_as_the_administrator(made_by_a_node, locked):
+    # Given tables that a node made as `postgres`, and somebody else's beside them
+    server = made_by_a_node
+    # When `corec db init` runs, Then it says what it took over
+    said = corec("db", "init", "--config", ".")
+    assert f"{server.dbname}_owner has" in said and "tables      were there" in said and "rights      given" in said
+    assert "which a node had made" not in corec("db", "init", "--config", ".")
+    # And the writer, who owns nothing, goes on with them: rows, months and days that are made by the owner's functions
+    writer = DbServer(dbname=server.dbname, user=f"{server.dbname}_writer", password=Secret("w"), host=server.host, port=server.port)
+    store = PostgresStore(writer, instance="node1", days=DAYS, keep_every_s=0)
+    fill(store, 1)
+    store.retention.run(0, 5)
+    assert len(store.history()) == 12
+    store.close()
+    with locked.connected(server.dbname) as cursor:
+        cursor.execute("SELECT relname, pg_get_userbyid(relowner) FROM pg_class"
+                       " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')")  # fmt: skip
+        owners = dict(cursor.fetchall())
+        cursor.execute("SELECT DISTINCT pg_get_userbyid(proowner) FROM pg_proc WHERE proname LIKE 'corec%'")
+        assert cursor.fetchall() == [(f"{server.dbname}_owner",)]
+    # And what is not CoreC's stays as it was
+    assert owners.pop("theirs") == "postgres" and set(owners.values()) == {f"{server.dbname}_owner"}
+
+
+def test_migrate_brings_on_what_a_node_made_as_the_administrator(made_by_a_node):
+    # Given tables that a node made as `postgres`, with no other role, When migrated, Then it is done as their owner
+    assert corec("db", "migrate", "--config", ".") == f"version {postgres_schema.NEWEST}, as it was\n"
+
+
+def test_migrate_of_a_database_without_tables_says_what_makes_them(locked, tmp_path):
+    with locked.connected("postgres") as cursor:
+        cursor.execute("CREATE DATABASE bare")
+    section = {"host": locked.host, "port": locked.port, "dbname": "bare", "user": "postgres"}
+    (tmp_path / "corec_config.json").write_text(json.dumps({"db_config": section}))
+    said = corec("db", "migrate", "--config", str(tmp_path), code=int(ExitCode.SERVER))
+    assert "expected CoreC's tables, and the role bare_owner" in said and "HINT: corec db init" in said
+
+
+def test_tables_of_a_stranger_are_not_taken_over(made_by_a_node, locked):
+    # Given a function of CoreC's name that somebody else has made, which the owner would run with its rights
+    server = made_by_a_node
+    with locked.connected(server.dbname) as cursor:
+        cursor.execute("DO $$ BEGIN CREATE ROLE stranger; EXCEPTION WHEN duplicate_object THEN END $$")
+        cursor.execute("ALTER FUNCTION corec_make_turns(date) OWNER TO stranger")
+    # When `corec db init` runs, Then it names it, and takes nothing over
+    said = corec("db", "init", "--config", ".", code=int(ExitCode.SERVER))
+    assert "expected corec_make_turns(date)" in said and "got one of stranger" in said and "HINT" in said
+
+
 def test_documented_user_is_told_of_a_better_one(locked, tmp_path):
     # Given the documented configuration, whose user is the administrator, then all works, and the writer is named
     section = {"host": locked.host, "port": locked.port, "dbname": "planta", "user": "postgres"}

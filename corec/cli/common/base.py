@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from corec.errors import Bug, CoreCError, DiskFull, ExitCode
+from corec.errors import Bug, CoreCError, DiskFull, ExitCode, NotBuilt
 
 if TYPE_CHECKING:
     from corec.config import Config
@@ -67,6 +67,8 @@ def show_error(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
         drop_output()
         error = DiskFull(f"standard output: expected room to write, got {error.strerror.lower()}")
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "corec").startswith("corec"):
+        error = NotBuilt.without(error.name)
     if isinstance(error, CoreCError) and not isinstance(error, Bug):
         click.echo(str(error), err=True)
         return int(error.exit_code)

@@ -10,9 +10,23 @@ from typing import Any, NamedTuple
 import msgspec
 
 from corec.config.servers import DbServer, Secret
+from corec.errors import ServerError
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.session import connect, explain
-from corec.storage.postgres.tables import CHANGED, EMPTIED, FUNCTIONS, WRITTEN
+from corec.storage.postgres.tables import ALL_FUNCTIONS, CHANGED, EMPTIED, FUNCTIONS, VERSIONS, WRITTEN
+
+#: CoreC's tables and their partitions, as `tables`.
+_TABLES = """
+WITH named AS (SELECT to_regclass(quote_ident(name)) AS id FROM unnest(%(tables)s) AS name),
+  tables AS (SELECT id FROM named WHERE id IS NOT NULL UNION SELECT part.relid FROM named, pg_partition_tree(id) AS part)"""
+#: Kind, quoted name and owner of CoreC's tables and functions that are not of their owner.
+_OF_OTHERS = _TABLES + """
+SELECT 'TABLE', id::regclass::text, pg_get_userbyid(relowner) FROM tables JOIN pg_class ON oid = id
+WHERE pg_get_userbyid(relowner) <> %(owner)s
+UNION ALL SELECT 'FUNCTION', oid::regprocedure::text, pg_get_userbyid(proowner) FROM pg_proc
+WHERE proname = ANY(%(functions)s) AND pronamespace = current_schema()::regnamespace AND pg_get_userbyid(proowner) <> %(owner)s
+ORDER BY 1, 2"""
+_NAMES = {"tables": [*WRITTEN, VERSIONS], "functions": list(ALL_FUNCTIONS)}
 
 
 class Roles(NamedTuple):
@@ -39,12 +53,32 @@ def init(server: DbServer, admin: DbServer, roles: Roles, writer: Secret | None,
         yield _database(cursor, server.dbname, roles)
     with _connected(admin, server.dbname) as cursor:
         _schema_rights(cursor, roles)
+        taken = take_over(cursor, admin, roles)
+    if taken:
+        yield f"{'owner':<11} {roles.owner} has {taken} tables and functions now, which a node had made"
     before, now = postgres_schema.migrate(msgspec.structs.replace(admin, dbname=server.dbname), role=roles.owner)
     yield f"tables      {'made' if not before else 'were there' if before == now else f'brought from version {before}'}, version {now}"
     with _connected(admin, server.dbname) as cursor:
         _run(cursor, "SET ROLE {}", roles.owner)
         _table_rights(cursor, roles)
     yield "rights      given"
+
+
+def take_over(cursor: Any, server: DbServer, roles: Roles) -> int:
+    """Give CoreC's tables and functions to their owner, where a node that ran as administrator or writer made them; how many.
+
+    ServerError where one of them is somebody else's: its content and code are not known.
+    """
+    cursor.execute(_OF_OTHERS, {**_NAMES, "owner": roles.owner})
+    found = cursor.fetchall()
+    for kind, name, owner in found:
+        if owner not in (server.user, roles.writer):
+            raise ServerError(f"expected {name} in {server.dbname} to be of {server.user}, {roles.writer} or {roles.owner},"
+                              f" got one of {owner}",
+                              hint=f"if it is CoreC's: ALTER {kind} {name} OWNER TO {server.user}; else it has to go")  # fmt: skip
+    for kind, name, _ in found:
+        _run(cursor, f"ALTER {kind} {name} OWNER TO {{}}", roles.owner)     # as PostgreSQL itself quotes it
+    return len(found)
 
 
 @contextmanager
@@ -113,9 +147,11 @@ def _schema_rights(cursor: Any, roles: Roles) -> None:
 
 
 def _table_rights(cursor: Any, roles: Roles) -> None:
+    cursor.execute(_TABLES + " SELECT string_agg(id::regclass::text, ', ') FROM tables", _NAMES)
+    tables = cursor.fetchone()[0]  # not all tables of the schema: others' may be among them
     for name in (roles.writer, roles.reader):
-        _run(cursor, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", name)
+        _run(cursor, f"GRANT SELECT ON {tables} TO {{}}", name)
         _run(cursor, "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {}", name)
-    for right, tables in (("INSERT", WRITTEN), ("UPDATE", CHANGED), ("DELETE", EMPTIED)):
-        _run(cursor, f"GRANT {right} ON {', '.join(tables)} TO {{}}", roles.writer)
+    for right, changed in (("INSERT", WRITTEN), ("UPDATE", CHANGED), ("DELETE", EMPTIED)):
+        _run(cursor, f"GRANT {right} ON {', '.join(changed)} TO {{}}", roles.writer)
     _run(cursor, f"GRANT EXECUTE ON FUNCTION {', '.join(FUNCTIONS)} TO {{}}", roles.writer)

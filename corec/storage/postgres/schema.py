@@ -4,7 +4,7 @@ from typing import Any
 
 from corec.config.servers import DbServer
 from corec.errors import ServerError
-from corec.storage.postgres.session import Session, connect, where
+from corec.storage.postgres.session import Session, connect, explain, where
 from corec.storage.postgres.tables import MIGRATIONS
 
 NEWEST = len(MIGRATIONS)
@@ -36,15 +36,38 @@ def require(cursor: Any, server: DbServer) -> None:
 
 
 def migrate(server: DbServer, *, role: str | None = None) -> tuple[int, int]:
-    """Apply the missing migrations, as *role* if given; return (version before, version now)."""
+    """Apply the missing migrations as the owner of the tables; return (version before, version now).
+
+    role: who owns them where there are none yet, the user of *server* if not given.
+    """
+    import psycopg2
+
     connection = connect(server, name="migration")
     try:
         with connection.cursor() as cursor:
-            if role:
-                cursor.execute(f'SET ROLE "{role}"')
+            _become(cursor, _owner(cursor) or role, server)
             return _migrate(cursor, server)
+    except psycopg2.Error as error:
+        raise explain(server, error) from error
     finally:
         connection.close()
+
+
+def _owner(cursor: Any) -> str | None:
+    cursor.execute("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('corec_schema')")
+    return (cursor.fetchone() or (None,))[0]
+
+
+def _become(cursor: Any, role: str | None, server: DbServer) -> None:
+    from psycopg2 import sql as quoted
+
+    if role is None:
+        return
+    cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,))
+    if cursor.fetchone() is None:
+        raise ServerError(f"expected CoreC's tables, and the role {role} that owns them, got neither - in {where(server)}",
+                          hint="corec db init")  # fmt: skip
+    cursor.execute(quoted.SQL("SET ROLE {}").format(quoted.Identifier(role)))
 
 
 def _migrate(cursor: Any, server: DbServer) -> tuple[int, int]:

@@ -207,3 +207,7 @@ WRITTEN = ("shards", "blocks", "bloques", "alerts", "bloques_aside", "alerts_asi
 CHANGED = ("shards", "blocks", "snapshots")
 EMPTIED = ("late", "outbox", "snapshots", "snapshot_heads", "snapshot_segments")
 FUNCTIONS = ("corec_make_month", "corec_make_turns", "corec_drop_before", "corec_compact_month")
+#: With those that only these call.
+ALL_FUNCTIONS = (*FUNCTIONS, "corec_partition_lock", "corec_is_there", "corec_attach", "corec_partitions")
+#: The table that says which migrations were applied.
+VERSIONS = "corec_schema"

