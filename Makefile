@@ -8,6 +8,8 @@
 # make bench-servers   only the budgets that need Redis or PostgreSQL
 # make wheels  build a wheel for each CPython found, for x86-64 and aarch64, into wheelhouse/
 # make wheels-test   test each wheel in an empty environment, those for aarch64 under qemu
+# make requirements   pin requirements.txt and requirements-build.txt anew, with the hashes that the package index has
+# make digests   look up the digests of the images and write them to .env; needs Docker
 # make help    print this list
 
 PYTHON ?= python3
@@ -20,7 +22,7 @@ PEERS := $(VENV)/.bench-peers
 SOURCES := setup.py pyproject.toml $(wildcard corec/_core/*.pyx corec/_core/*.pxd corec/_core/*.h corec/_core/*.c)
 GENERATED := $(patsubst %.pyx,%.c,$(wildcard corec/_core/*.pyx))
 
-.PHONY: help build run demo test test-fast test-matrix chaos bench bench-quick bench-servers wheels wheels-test sanitize clean
+.PHONY: help build run demo test test-fast test-matrix chaos bench bench-quick bench-servers wheels wheels-test requirements digests sanitize clean
 
 help:
 	@sed -n 's/^# \(make \)/\1/p' Makefile
@@ -28,7 +30,7 @@ help:
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
 # An environment of an older Python, or of one that is gone, goes before anything is looked at, so that it is made anew.
-ifneq ($(filter-out help clean wheels wheels-test,$(MAKECMDGOALS)),)
+ifneq ($(filter-out help clean wheels wheels-test digests,$(MAKECMDGOALS)),)
 ifneq ($(shell $(BIN)/python $(NEW_ENOUGH) 2>/dev/null && echo yes),yes)
 ifneq ($(shell $(PYTHON) $(NEW_ENOUGH) 2>/dev/null && echo yes),yes)
 $(error expected Python 3.11 or newer, got $(or $(shell $(PYTHON) --version 2>&1),none). HINT: make PYTHON=python3.11 $(MAKECMDGOALS))
@@ -105,6 +107,19 @@ wheels:
 
 wheels-test:
 	$(PYTHON) packaging/try_wheels.py
+
+# For all supported versions of Python and both processors at once; the hashes are the index's, and its address stays out of the files.
+LOCK := $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --quiet \
+  --no-config --custom-compile-command 'make requirements'
+
+requirements: $(BUILT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(LOCK) --output-file requirements.txt pyproject.toml
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
+	  | $(LOCK) --output-file requirements-build.txt -
+
+digests:
+	deploy/digests.sh
 
 clean:
 	rm -rf $(VENV) build dist wheelhouse *.egg-info $(GENERATED) corec/_core/*.so

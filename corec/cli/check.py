@@ -40,6 +40,7 @@ def _check_config(config: "Config") -> None:
     from corec.common.text import counted
     from corec.common.units import MB
     from corec.config.ram_price import admit, price, require_memory
+    from corec.config.transport import unprotected
 
     entities = sum(entry.entidades for entry in config.bloques)
     blocks = sum(entry.blocks for entry in config.bloques)
@@ -54,7 +55,7 @@ def _check_config(config: "Config") -> None:
     if bound and config.max_ram_mb * MB > bound.bytes:
         click.echo(f"warning: max_ram_mb allows {config.max_ram_mb:,} MB, and {bound.who} has {bound.bytes // MB:,} MB\n")
     click.echo("RAM with every entity awake\n" + "\n".join(price(config).lines(terminal_width())) + "\n")
-    for warning in config.warnings:
+    for warning in (*config.warnings, *unprotected(config)):
         click.echo(f"warning: {warning}\n")
     click.echo("right, and it fits")
 

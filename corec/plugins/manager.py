@@ -82,7 +82,7 @@ class PluginManager:
 
     async def _load(self, main: Path) -> None:
         name = main.parent.name
-        for place in (main.parent.parent, main.parent):
+        for place in (main.parent.parent, main.parent, *sorted(main.parent.glob("*.py")), *main.parent.glob("config.json")):
             require_private(place)
         config = merge_plugin_config(self._nucleus.config.plugins.get(name, {}), load_plugin_config(main.with_name("config.json")))
         if config.get("enabled") is False:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from corec.config import parse
 from tests.support.config_samples import node
@@ -25,9 +28,32 @@ def lines_of(text):
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def test_requirements_are_the_dependencies():
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert lines_of((ROOT / "requirements.txt").read_text()) == wanted
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize(("file", "wanted"), [("requirements.txt", PROJECT["project"]["dependencies"]),
+                                              ("requirements-build.txt", PROJECT["build-system"]["requires"])])  # fmt: skip
+def test_requirements_are_the_dependencies(file, wanted):
+    text = (ROOT / file).read_text()
+    # Each package stands there with one version for each Python, and with the hashes of its files
+    entries = re.findall(r"^(\S+)==(\S+)(?: ; (.*?))? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    assert len(entries) == len(re.findall(r"^[a-z]", text, re.MULTILINE))
+    # No host of an index stands there: which one is asked is up to who installs
+    assert "://" not in text and "--index" not in text and "--find-links" not in text
+    # What CoreC needs is among them, for every Python, in a version that it takes
+    pinned = [(name, version, Marker(marker) if marker else None) for name, version, marker, _ in entries]
+    for python in ("3.11", "3.12", "3.13", "3.14"):
+        here = {"python_version": python, "python_full_version": f"{python}.0"}
+        found = {canonicalize_name(name): version for name, version, marker in pinned if marker is None or marker.evaluate(here)}
+        for requirement in map(Requirement, wanted):
+            assert found[canonicalize_name(requirement.name)] in requirement.specifier, (python, requirement)
+
+
+def test_what_the_image_installs_is_what_the_hashes_say():
+    text = (ROOT / "Dockerfile").read_text()
+    for install in re.findall(r"pip (?:install|wheel) [^&\n]*", text):
+        assert "--require-hashes" in install or "--no-deps" in install, install
+    assert "--no-build-isolation" in text      # else pip fetches what builds by itself, without hashes
 
 
 # --- docker-compose.yml and Dockerfile -----------------------------------------------------------------------------
@@ -52,7 +78,7 @@ def test_profiles_bring_a_cluster_of_six_and_a_replica():
 @pytest.mark.parametrize("name", SERVICES)
 def test_images_are_pinned_and_ports_open_to_this_machine_alone(name):
     service = SERVICES[name]
-    assert re.fullmatch(r"[a-z/]+:\d+\.\d+(\.\d+)?(-\w+)?", service["image"])
+    assert re.fullmatch(r"[a-z/]+:\d+\.\d+(\.\d+)?(-\w+)?(\$\{[A-Z]+_DIGEST:-\})?", service["image"])
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
     assert "network_mode" not in service and not service.get("privileged")
@@ -110,10 +136,77 @@ def works(*command):
     return shutil.which(command[0]) and subprocess.run(command, capture_output=True).returncode == 0
 
 
+#: Images whose digest nobody has looked up yet; `make digests` does, and then they leave this list.
+WITHOUT_DIGEST = {"PYTHON_DIGEST", "REDIS_DIGEST", "POSTGRES_DIGEST"}
+
+
+def test_every_image_of_others_has_a_place_for_its_digest():
+    # Given the images that are fetched, and the digests of .env
+    texts = [(ROOT / file).read_text() for file in ("Dockerfile", "docker-compose.yml")]
+    images = re.findall(r"^(?:FROM|\s+image:) (\S+)", "\n".join(texts), re.MULTILINE)
+    digests = dict(line.split("=", 1) for line in lines_of((ROOT / ".env").read_text()))
+    # Then each names one of them, except our own
+    named = {found[1] if (found := re.search(r"\$\{([A-Z]+_DIGEST)(?::-)?\}$", image)) else image for image in images}
+    assert named == {*digests, "corec:0.1.0"}
+    # And each is a digest, or is known to be missing
+    assert {name for name, digest in digests.items() if not re.fullmatch(r"@sha256:[0-9a-f]{64}", digest)} == WITHOUT_DIGEST
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """What deploy/digests.sh needs, and a `docker` that answers for a registry as the file `answer` says."""
+    for name in ("Dockerfile", "docker-compose.yml", ".env"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").write_text('#!/bin/sh\necho "$@" >> asked\ncat answer\n')
+    (tmp_path / "bin/docker").chmod(0o755)
+    return tmp_path
+
+
+def look_up(registry):
+    env = os.environ | {"PATH": f"{registry / 'bin'}:{os.environ['PATH']}"}
+    return subprocess.run(["sh", "deploy/digests.sh"], cwd=registry, env=env, capture_output=True, text=True)
+
+
+def test_digests_are_looked_up_and_written(registry):
+    # Given a registry that has a digest for each image, When they are looked up
+    (registry / "answer").write_text(digest := "sha256:" + 16 * "0fa9" + "\n")
+    done = look_up(registry)
+    assert done.returncode == 0, done.stderr
+    # Then they stand in .env, behind the tags of both files
+    assert (registry / ".env").read_text().count(f"_DIGEST=@{digest}") == len(WITHOUT_DIGEST)
+    asked = (registry / "asked").read_text()
+    assert all(f" {image}\n" in asked for image in ("python:3.13.15-slim-trixie", "redis:7.0.15", "postgres:15.18")), asked
+    # And again, from digests to others
+    (registry / "answer").write_text("sha256:" + 64 * "b" + "\n")
+    assert look_up(registry).returncode == 0 and "0fa9" not in (registry / ".env").read_text()
+
+
+@pytest.mark.parametrize("answer", ["", "not found\n"])
+def test_a_digest_that_cannot_be_looked_up_changes_nothing(registry, answer):
+    (registry / "answer").write_text(answer)
+    before = (registry / ".env").read_text()
+    done = look_up(registry)
+    assert done.returncode == 1 and "expected a digest" in done.stderr and (registry / ".env").read_text() == before
+
+
+def test_nothing_is_published_that_nothing_listens_on():
+    # Given what each service listens on: a Redis or a PostgreSQL on its --port or -p, else on its own; CoreC on no port at all
+    for name, service in SERVICES.items():
+        words = list(map(str, service.get("command", ())))
+        own = next((words[words.index(option) + 1] for option in ("--port", "-p") if option in words), None)
+        usual = {"redis": "6379", "postgres": "5432"}.get(service["image"].split(":")[0])
+        listens = {own or usual} - {None} if "join" not in name else set()
+        # Then no other port is published
+        assert {port.split(":")[-1] for port in service.get("ports", ())} <= listens, name
+    assert "EXPOSE" not in (ROOT / "Dockerfile").read_text()
+
+
 def test_image_is_pinned_built_in_stages_and_not_roots():
     text = (ROOT / "Dockerfile").read_text()
     stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?$", text, re.MULTILINE)
-    assert len(stages) == 2 and all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", image) for image, _ in stages)
+    assert len(stages) == 2 and all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+\$\{PYTHON_DIGEST\}", image) for image, _ in stages)
     last = text.split("FROM")[-1]
     assert re.search(r"^USER [1-9]\d*$", last, re.MULTILINE) and "gcc" not in last and "COPY --from=build" in last
     copied = re.findall(r"^COPY (?:--chmod=\d+ )?(?!--)(\S+) ", text, re.MULTILINE)

@@ -73,6 +73,8 @@ def test_init_makes_all_and_twice_does_no_harm(here):
         assert cursor.fetchone() == (9,)
     said = corec("db", "status")
     assert "PostgreSQL" in said and "bloques_2023_11" in said and "node1" in said
+    # And how it is reached stands there, as configured and as it is
+    assert "connection  sslmode prefer, by default: " in said and "; not encrypted now" in said
 
 
 FORBIDDEN = {

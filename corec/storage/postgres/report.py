@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from corec.common.text import amount
 from corec.config.servers import DbServer
+from corec.config.transport import way_to_postgres
 from corec.storage.postgres import replica as postgres_replica
 from corec.storage.postgres import schema as postgres_schema
 from corec.storage.postgres.session import Session, where
@@ -34,11 +35,18 @@ def report(server: DbServer) -> DatabaseReport:
             cursor.execute("SELECT current_setting('server_version'), pg_database_size(current_database())")
             release, size = cursor.fetchone()
             facts = [("server", f"PostgreSQL {release} at {where(server)}"), ("size", amount(size)),
+                     ("connection", _connection(server, cursor.connection.info)),
                      ("tables", f"version {version}, this CoreC knows {postgres_schema.NEWEST}")]  # fmt: skip
             tables = _tables(cursor) if version else []
     finally:
         session.close()
     return DatabaseReport(facts + ([("replica", postgres_replica.described(server.replica))] if server.replica else []), tables)
+
+
+def _connection(server: DbServer, info: Any) -> str:
+    """The way to the server as it is configured, and as it is now."""
+    now = f"{info.ssl_attribute('protocol')} now" if info.ssl_in_use else "not encrypted now"
+    return way_to_postgres(server) + ("" if server.host.startswith("/") else f"; {now}")
 
 
 def _tables(cursor: Any) -> list[tuple[list[str], list[list[str]]]]:
