@@ -124,6 +124,11 @@ class ServerError(InputError):
 
     exit_code = ExitCode.SERVER
 
+    def __init__(self, text: str, *, detail: str | None = None, hint: str | None = None, away: str | None = None) -> None:
+        """away: the server, by kind and address, where it is the connection that failed: it passes when the server is back."""
+        super().__init__(text, detail=detail, hint=hint)
+        self.away = away
+
 
 class ServerAway(ServerError):
     """The server cannot be reached. The work waits until it can."""

@@ -41,6 +41,7 @@ class RetryingThread:
 
     def _step(self) -> float | None:
         if self._stop.is_set():
+            self._trouble.forget()
             self._end()
             return None
         if (left := self._again_at - self._clock.steady_s()) > 0:  # woken, but not by the end of the pause behind a failure

@@ -114,7 +114,7 @@ class RedisSide:
     def holds_back(self) -> str:
         """What keeps readings from Redis, as far as those see it who write there: for example that it refuses to; "" for nothing."""
         outputs = self.outputs.problem if self.outputs else ""
-        return self.publisher.sender.stats().problem or self.router.problem or outputs
+        return self.publisher.sender.stats().problem or self.router.problem or self.router.full or outputs
 
     def troubles(self) -> dict[str, Trouble]:
         """The trouble of each file that it keeps on the local disk, by name."""
@@ -125,7 +125,7 @@ class RedisSide:
         sender = self.publisher.sender.stats()
         reading = self._reading() if self.intake else {"problem": "", "streams": [], "lost": [], "losses": 0, "spool_bytes": 0}
         return reading | {
-            "address": self._server.address, "problem": reading["problem"] or sender.problem,
+            "address": self._server.address, "problem": reading["problem"] or sender.problem or self.router.full,
             "tail": {"waiting": sender.waiting, "kept": sender.kept, "readings": sender.sent},
             "sent": self.outputs.sent if self.outputs else 0,
         }  # fmt: skip

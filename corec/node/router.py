@@ -13,13 +13,16 @@ from redis.exceptions import WatchError
 
 from corec.common.clock import MACHINE, Clock
 from corec.common.retrying_thread import RetryingThread
+from corec.common.trouble import Trouble
+from corec.common.units import MB
 from corec.config import Config
-from corec.errors import CoreCError, ServerError
+from corec.errors import BackPressure, CoreCError, ServerError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.bare_stream import Routed, route
-from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, id_pair, normal_stream, payload_of, shard_key
+from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, fast_stream, id_pair, normal_stream, payload_of, shard_key
 from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink
 from corec.streams.redis.position import Position
+from corec.streams.redis.room import SIZE_S, Room
 from corec.streams.redis.stamps import ServerClock
 from corec.streams.sending.routing import Routing
 
@@ -27,7 +30,9 @@ log = logging.getLogger(__name__)
 
 LEASE = "corec:router"
 LEASE_MS = 1500
-COUNT = 2_000
+#: Bytes that one read of the bare stream should bring, and the bounds of COUNT that follow from it.
+READ_BYTES = MB
+COUNTS = (16, 2_000)
 #: Seconds between two checks that the bare stream is still the same.
 LOOK_S = 1.0
 #: Seconds that routed entries stay in the bare stream: a replica that takes over may have missed them.
@@ -42,6 +47,10 @@ class Router(RetryingThread):
         self._link = RedisLink(config.redis_config, on_connect=self._connected, connect=connect)
         self._instance, self._shards = config.instance_id, config.fragmentos
         self._routing = Routing(config.fragmentos, config)
+        self._room = Room(self._link, clock)
+        self._targets = [stream(shard) for shard in range(config.fragmentos) for stream in (fast_stream, normal_stream)]
+        self._full = Trouble(log, f"Router-{config.instance_id}", meanwhile=f"what came to {BARE_STREAM} waits there", clock=clock)
+        self._count = COUNTS[0]
         self._token = secrets.token_hex(8)
         self._served: dict[int, str] = {}  # shard -> newest entry routed to it; empty: to be asked
         self._position = Position(BARE_STREAM)
@@ -49,6 +58,11 @@ class Router(RetryingThread):
         self._connections, self._checked = 0, -1
         self._look_due = 0.0
         self._server_clock = ServerClock(clock)
+
+    @property
+    def full(self) -> str:
+        """Why what came to the bare stream waits there: a stream at its bound; "" where none is."""
+        return (self._full.status() or {"text": ""})["text"]
 
     def _connected(self, address: str) -> None:
         self._connections += 1
@@ -72,6 +86,8 @@ class Router(RetryingThread):
             self._begin()
         elif self._clock.steady_s() >= self._look_due:
             self._look()
+        if not self._has_room():
+            return SIZE_S
         rows = self._read()
         if rows and self._checked == self._connections:
             self._route(rows)
@@ -124,11 +140,24 @@ class Router(RetryingThread):
         self._link.client(key).set(key, id)
         return id
 
+    def _has_room(self) -> bool:
+        """Whether the streams of all shards are below `max_mb`. Otherwise what came waits in the bare stream, and the trouble is said."""
+        lacking = self._room.lacking(self._targets)
+        if lacking:
+            self._full.failed("", BackPressure(lacking, hint="see why the node that has this shard does not read"))
+            return False
+        self._full.recovered("routes again: the streams have room")
+        return True
+
     def _read(self) -> list[tuple[bytes, bytes]]:
         reply = self._link.client(BARE_STREAM).execute_command(
-            "XREAD COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", BARE_STREAM, self._position.id
+            "XREAD COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS", BARE_STREAM, self._position.id
         )
-        return [(row[0], payload_of(row[1])) for _, rows in reply or () for row in rows]
+        found = [(row[0], payload_of(row[1])) for _, rows in reply or () for row in rows]
+        if found:
+            mean = max(1, sum(len(payload) for _, payload in found) // len(found))
+            self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
+        return found
 
     def _route(self, rows: list[tuple[bytes, bytes]]) -> None:
         newest = rows[-1][0].decode()

@@ -57,6 +57,18 @@ def broker_url(config: Config) -> str:
     return redis_url(config.redis_config)
 
 
+def broker_name(config: Config) -> str:
+    """The broker in logs: that Redis in the words of whoever else needs it."""
+    return "Celery's broker" if config.celery_config.broker else f"Redis at {config.redis_config.address}"
+
+
+def is_connection(error: Exception) -> bool:
+    """Whether an error of kombu is one of the connection to the broker."""
+    from kombu.exceptions import OperationalError
+
+    return isinstance(error, (OperationalError, OSError))
+
+
 def redis_url(server: RedisServer) -> str:
     """The URL of a Redis server in the form that kombu expects, with its password; any character may stand in each part."""
     user = quote(server.username or "", safe="")

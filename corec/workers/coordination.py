@@ -10,7 +10,7 @@ from corec.config import Config
 from corec.config.registered import without_registered
 from corec.errors import CoreCError, ServerError
 from corec.pipeline.recent_rows import WorkerTurn
-from corec.workers.celery_app import app_of, require_plain_broker
+from corec.workers.celery_app import app_of, broker_name, is_connection, require_plain_broker
 from corec.workers.coordinator import Coordinator
 from corec.workers.fleet_news import NewsReader
 from corec.workers.leases import RENEW_S, Lease, Leases
@@ -29,7 +29,7 @@ class Coordination(RetryingThread):
         """on_turn: called with each turn of a worker, in a thread of its own."""
         super().__init__("coordination", "ModuloEjecucion", log)
         self._config = config
-        self._app = app_of(config)
+        self._app, self._broker = app_of(config), broker_name(config)
         self._leases = Leases(config.redis_config, config.flota)
         self.coordinator = Coordinator(self._leases, config.instance_id, shards=config.fragmentos, config=without_registered(config),
                                        send=self._send, drop=self._drop)  # fmt: skip
@@ -71,7 +71,7 @@ class Coordination(RetryingThread):
         except CoreCError:
             raise
         except Exception as error:  # kombu, redis and Celery raise what they like; the next step tries again
-            raise ServerError(str(error) or type(error).__name__) from error
+            raise ServerError(str(error) or type(error).__name__, away=self._broker if is_connection(error) else None) from error
         self._recovered()
         return RENEW_S
 

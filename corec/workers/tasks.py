@@ -33,15 +33,19 @@ log = logging.getLogger(__name__)
 #: Length of a worker's turn in seconds.
 TURN_S = 0.5
 
+#: Loggers of Celery, and from which level on they say something.
+QUIETENED = {"celery.worker.strategy": logging.WARNING, "celery.app.trace": logging.WARNING,
+             "celery.worker.consumer.connection": logging.WARNING, "celery.worker.consumer.consumer": logging.ERROR}  # fmt: skip
+
 _worker: ShardWorker | None = None
 _at_work: AtWork | None = None
 
 
 @after_setup_logger.connect
 def _quieten(loglevel: int, **_: Any) -> None:
-    """Show Celery's two log lines for each turn only at level DEBUG."""
-    for name in ("celery.worker.strategy", "celery.app.trace"):
-        logging.getLogger(name).setLevel(logging.DEBUG if loglevel <= logging.DEBUG else logging.WARNING)
+    """Show Celery's two log lines for each turn only at level DEBUG, and its lines on the broker, in whose place `consumer` has its own."""
+    for name, level in QUIETENED.items():
+        logging.getLogger(name).setLevel(logging.DEBUG if loglevel <= logging.DEBUG else level)
 
 
 @celeryd_after_setup.connect

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -54,3 +55,22 @@ def test_a_worker_of_the_documented_configuration_goes_by_its_redis(worker, tmp_
     # And it ends when it is told to
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
+
+
+def test_an_outage_of_the_broker_is_one_line_at_each_end(worker, tmp_path, own_redis):
+    # Given a worker that is ready
+    said = tmp_path / "said"
+    worker(redis_config=own_redis.section, db_config={"host": "127.0.0.1", "user": "corec_writer"})
+    assert until(lambda: b" ready." in said.read_bytes(), 60), said.read_text()
+    before = said.read_text()
+    # When its broker is away for longer than a few tries take, and comes back
+    own_redis.stop()
+    time.sleep(4)
+    during = said.read_text()[len(before):]
+    own_redis.start()
+    assert until(lambda: "answers again" in said.read_text(), 60), said.read_text()
+    time.sleep(1)
+    # Then each end is one line
+    lines = [line for line in said.read_text()[len(before):].splitlines() if line.strip()]
+    assert len(lines) == 2 and "cannot be reached" in lines[0] and "answers again, after" in lines[1], lines
+    assert lines[0] in during and "b'" not in lines[0]

@@ -1,6 +1,5 @@
 """One connection to PostgreSQL: opened when needed, opened again when lost. Its errors become CoreC's errors."""
 
-import logging
 import re
 import socket
 import threading
@@ -11,8 +10,6 @@ from typing import Any
 from corec.common.clock import MACHINE, Clock, Driver
 from corec.config.servers import DbServer
 from corec.errors import CoreCError, DiskFull, ServerAway, ServerError, StorageError
-
-log = logging.getLogger("corec.storage.postgres_session")
 
 CONNECT_S = 5
 #: A transaction that takes longer is given up, and its connection is closed.
@@ -110,7 +107,6 @@ class Session:
             self._note(problem)
             raise
         if self.away_since is not None:
-            log.warning("[Store-%s] PostgreSQL is back after %.1f s", self.name, (self._clock.wall_ms() - self.away_since) / 1000)
             self.away_since = None
 
     def _connected(self) -> Any:
@@ -229,7 +225,8 @@ def away(server: DbServer, error: Exception) -> ServerError:
         return ServerError(f"PostgreSQL refuses {where(server)}: {text}",
                            hint="check db_config; `corec db init` makes a node's database and roles, createdb a plugin's")  # fmt: skip
     return ServerAway(f"PostgreSQL at {where(server)} cannot be reached: {text or type(error).__name__}",
-                      hint="readings go on being accepted; what waits is committed when it is back")  # fmt: skip
+                      hint="readings go on being accepted; what waits is committed when it is back",
+                      away=f"PostgreSQL at {where(server)}")  # fmt: skip
 
 
 def explain(server: DbServer, error: Any) -> CoreCError:

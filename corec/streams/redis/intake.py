@@ -268,5 +268,5 @@ class _Replay:
                 return [(id, fields.get(FIELD, b"")) for id, fields in found]
             except ServerError as error:
                 if self._given_up() or self._clock.steady_s() > end:
-                    raise ServerAway(error.text, hint=error.hint) from error
+                    raise ServerAway(error.text, hint=error.hint, away=error.away) from error
                 self._clock.sleep(WAIT_S)

@@ -12,7 +12,9 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, MovedError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from corec.config.servers import RedisServer
@@ -26,6 +28,8 @@ ANSWER_S = 3.0
 CONNECT_S = 1.0
 #: Longest blocking read. It has to be well below ANSWER_S, or a quiet stream would look like a dead server.
 BLOCK_MS = 250
+#: What the driver raises where the connection fails, and what of it is a refusal of a server that is there.
+_CONNECTION, _REFUSED = (RedisConnectionError, RedisTimeoutError, OSError), (AuthenticationError, AuthorizationError)
 _OF_PIPELINE = " of pipeline caused error: "
 #: What errors say, with the server's codes or as the driver puts them, and what to do.
 _HINTS = (
@@ -168,7 +172,9 @@ class RedisLink:
 def explained(error: Exception, server: RedisServer, doing: str) -> ServerError:
     """An error of the driver or the server as ServerError."""
     text = _reason(error)
-    return ServerError(f"Redis at {server.address} did not {doing}: {text}", hint=_hint(error, text))
+    who = f"Redis at {server.address}"
+    is_away = isinstance(error, _CONNECTION) and not isinstance(error, _REFUSED)
+    return ServerError(f"{who} did not {doing}: {text}", hint=_hint(error, text), away=who if is_away else None)
 
 
 def _reason(error: Exception) -> str:

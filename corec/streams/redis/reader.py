@@ -114,7 +114,7 @@ class RedisReader(RetryingThread):
     def _pass(self) -> None:
         with self._link.errors("give what it has"):
             self._work()
-        self._recovered(f"Redis at {self._link.server.address} answers again")
+        self._recovered()
 
     def _end(self) -> None:
         self._link.close()

@@ -19,13 +19,13 @@ from redis.exceptions import RedisError, WatchError
 
 from corec.common.clock import MACHINE, Clock
 from corec.common.trouble import Trouble
-from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.engine.producer_marks import Account
 from corec.streams.redis.accounts import read_account
 from corec.streams.redis.keys import FIELD, id_pair, life_key, shard_of
 from corec.streams.redis.link import Connect, RedisLink, explained
 from corec.streams.redis.position import look, payload_at
+from corec.streams.redis.room import SIZE_S, Room
 from corec.streams.sending.carrier import Carrier
 from corec.streams.sending.receipt import ProducerPart
 from corec.streams.sending.sent_batches import Sent, SentBatches
@@ -35,9 +35,8 @@ log = logging.getLogger("corec.streams.sender")
 
 #: Bytes of batches in one transaction.
 SEND_BYTES = 1 << 18
-#: Seconds between two looks at the commit marks, and between two at the size of the streams.
+#: Seconds between two looks at the commit marks.
 LOOK_S = 0.3
-SIZE_S = 0.1
 IDLE_S = 0.2
 #: Seconds until a master that is away is tried again, and how much longer at least than the last try took: others wait meanwhile.
 AGAIN_S, AGAIN_FACTOR = 0.1, 4.0
@@ -51,7 +50,6 @@ class RedisSender(Carrier):
         super().__init__(unsent, thread="redis-sender", instance=instance, log=log, clock=clock)
         self._link = RedisLink(server, on_connect=self._connected, connect=connect)
         self._account_link, self._account_lock = RedisLink(server, connect=connect), threading.Lock()
-        self._bound = server.max_mb * MB
         self._sent = SentBatches(unsent.done)
         self._away: dict[str, float] = {}  # address of a master that is away -> when to try it again
         self._masters_trouble = Trouble(log, f"Sender-{instance}", meanwhile="its batches wait in the tail, and others go on",
@@ -62,7 +60,7 @@ class RedisSender(Carrier):
         self._lives: dict[str, str] = {}  # shard -> value of its `life`
         self._looks = 0
         self._look_due = 0.0
-        self._sizes: dict[str, tuple[float, int]] = {}
+        self._room = Room(self._link, clock)
         self.full = ""
         self._idle = False  # whether the last round found nothing to send
 
@@ -114,7 +112,7 @@ class RedisSender(Carrier):
         with self._link.errors("take batches"):
             taken = self._work()
         if taken:
-            self._recovered(f"Redis at {self._link.server.address} answers again")
+            self._recovered()
         return IDLE_S if self._idle else 0.0
 
     def _work(self) -> bool:
@@ -320,14 +318,7 @@ class RedisSender(Carrier):
 
     def _has_room(self, batches: list[UnsentBatch]) -> bool:
         """Whether the streams are below their bound. Otherwise unsent batches pile up here, and `publish` gets no room."""
-        for stream in sorted({batch.stream for batch in batches}):
-            asked, size = self._sizes.get(stream, (0.0, 0))
-            if self._clock.steady_s() - asked > SIZE_S:
-                size = self._link.client(stream).memory_usage(stream, samples=8) or 0
-                self._sizes[stream] = self._clock.steady_s(), size
-            if size > self._bound:
-                self.full = f"{stream} takes {size // MB} MB, redis_config.max_mb allows {self._bound // MB} MB: no node reads as fast"
-                self._clock.wait(self._stop, SIZE_S)
-                return False
-        self.full = ""
-        return True
+        self.full = self._room.lacking(sorted({batch.stream for batch in batches}))
+        if self.full:
+            self._clock.wait(self._stop, SIZE_S)
+        return not self.full
