@@ -4,12 +4,17 @@ import logging
 import sys
 from collections.abc import Callable
 
+from corec.common.text import printable
+
 
 class NamedFormatter(logging.Formatter):
-    """Puts the logger's name in front, unless the message begins with `[Component-instance]` itself."""
+    """Puts the logger's name in front, unless the message begins with `[Component-instance]` itself.
+
+    What came from elsewhere, as names, errors of servers and lines of plugins, may hold control characters: they are escaped.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record))
         return text if text.startswith("[") else f"[{record.name}] {text}"
 
 

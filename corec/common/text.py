@@ -16,6 +16,17 @@ def elided(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}" if width > 1 else "…"[:width]
 
 
+def printable(text: str) -> str:
+    r"""*text* with its control characters and other unprintable ones as `\x1b`, `\u202e`; lines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    return one.encode("unicode_escape").decode("ascii")
+
+
 def first_of(lines: list[str], most: int = 20) -> list[str]:
     """The first *most* lines; one more line counts the others."""
     return lines[:most] + ([f"... and {len(lines) - most} more"] if len(lines) > most else [])

@@ -7,7 +7,10 @@ nothing.  The lease only avoids wasted work.
 
 import logging
 import secrets
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterator
+from itertools import groupby
 
 from redis.exceptions import WatchError
 
@@ -19,7 +22,7 @@ from corec.config import Config
 from corec.errors import BackPressure, CoreCError, ServerError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.bare_stream import Routed, route
-from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, fast_stream, id_pair, normal_stream, payload_of, shard_key
+from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, fast_stream, id_pair, mark_of, normal_stream, payload_of, shard_key
 from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink
 from corec.streams.redis.position import Position
 from corec.streams.redis.room import SIZE_S, Room
@@ -53,6 +56,7 @@ class Router(RetryingThread):
         self._count = COUNTS[0]
         self._token = secrets.token_hex(8)
         self._served: dict[int, str] = {}  # shard -> newest entry routed to it; empty: to be asked
+        self._known: dict[int, str] = {}  # the same, of this router's own, where it may be another's by now
         self._position = Position(BARE_STREAM)
         self._done: deque[tuple[float, str]] = deque()
         self._connections, self._checked = 0, -1
@@ -133,7 +137,11 @@ class Router(RetryingThread):
     def _asked(self, shard: int) -> str:
         key = shard_key(shard, "routed")
         found = self._link.client(key).get(key)
-        return found.decode() if found else BEGINNING
+        mark = mark_of(found)
+        if found and found != mark.encode():
+            mark = self._set(shard, self._known.get(shard, BEGINNING))
+            log.error("[Router-%s] expected an id in %s, got something else: routing goes on from %s", self._instance, key, mark)
+        return mark
 
     def _set(self, shard: int, id: str) -> str:
         key = shard_key(shard, "routed")
@@ -163,14 +171,21 @@ class Router(RetryingThread):
         newest = rows[-1][0].decode()
         epoch = int(self._link.run_of(BARE_STREAM)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
-        for routed in self._routed(rows, epoch, self._server_clock.now()):
-            by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
+        for part in self._parts(rows):
+            for routed in self._routed(part, epoch, self._server_clock.now()):
+                by_shard[int(routed.stream[2 : routed.stream.index("}")])].append(routed)
         for shard, batches in by_shard.items():
             if not self._serve(shard, batches, newest):
                 self._served = {}  # another router served this shard: read all positions again
                 return
         self._position.advance(newest, len(rows))
         self._done.append((self._clock.steady_s(), newest))
+
+    def _parts(self, rows: list[Row]) -> Iterator[list[Row]]:
+        """*rows*, divided where a shard was served up to: no batch holds entries that its shard has and others that it lacks."""
+        ends = sorted({id_pair(id) for id in self._served.values()})
+        for _, part in groupby(rows, lambda row: bisect_left(ends, id_pair(row[0]))):
+            yield list(part)
 
     def _routed(self, rows: list[Row], epoch: int, now: int) -> list[Routed]:
         """*rows* as batches of shards.  A row at which a bug makes routing fail goes to the first shard as it came."""
@@ -190,7 +205,7 @@ class Router(RetryingThread):
         behind = [batch for batch in batches if id_pair(batch.source) > id_pair(before)]
         with self._link.client(key).pipeline(transaction=True) as pipe:
             pipe.watch(key)
-            if (pipe.get(key) or BEGINNING.encode()).decode() != before:
+            if mark_of(pipe.get(key)) != before:
                 return False
             pipe.multi()
             for batch in behind:
@@ -200,7 +215,7 @@ class Router(RetryingThread):
                 pipe.execute()
             except WatchError:
                 return False
-        self._served[shard] = newest
+        self._served[shard] = self._known[shard] = newest
         return True
 
     def _trim(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from corec.config.servers import RedisServer
+from corec.errors import ServerError
 from corec.streams.redis.link import Connect, RedisLink
 
 #: A lease expires when it was not renewed for this long.
@@ -72,12 +73,12 @@ class Leases:
         """The current leases, by worker; names without one are removed."""
         with self._link.errors("tell who lives"):
             client = self._link.client(self._tag)
-            names = sorted(name.decode() for name in client.smembers(self._key("workers")))
+            names = sorted(name.decode("utf-8", "replace") for name in client.smembers(self._key("workers")))
             found = client.mget([self._key(f"worker:{name}") for name in names]) if names else []
             gone = [name for name, document in zip(names, found) if document is None]
             if gone:
                 client.srem(self._key("workers"), *gone)
-        return {name: msgspec.json.decode(document, type=Lease) for name, document in zip(names, found) if document is not None}
+        return {name: lease for name, document in zip(names, found) if document is not None and (lease := _lease(document))}
 
     def lead(self, name: str) -> bool:
         """Take or renew the lead; False while another node has it."""
@@ -95,7 +96,13 @@ class Leases:
         """The newest assignment; an empty one where there is none."""
         with self._link.errors("tell who has which shard"):
             document = self._link.client(self._tag).get(self._key("assignment"))
-        return msgspec.json.decode(document, type=Assignment) if document else Assignment()
+        if not document:
+            return Assignment()
+        try:
+            return msgspec.json.decode(document, type=Assignment)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ServerError(f"expected who has which shard in {self._key('assignment')}, got something else: {error}",
+                              hint="the node that leads writes it anew; give CoreC a Redis of its own") from None  # fmt: skip
 
     def assign(self, assignment: Assignment) -> None:
         """Write the assignment; for the node that leads."""
@@ -120,7 +127,7 @@ class Leases:
         """Tags of messages that are not done and whose mark has expired."""
         with self._link.errors("tell who works"):
             client = self._link.client(self._tag)
-            tags = sorted(tag.decode() for tag in client.smembers(self._key("work")))
+            tags = sorted(tag.decode("utf-8", "replace") for tag in client.smembers(self._key("work")))
             found = client.mget([self._key(f"work:{tag}") for tag in tags]) if tags else []
         return [tag for tag, word in zip(tags, found, strict=True) if word is None]
 
@@ -129,3 +136,11 @@ class Leases:
 
     def _key(self, name: str) -> str:
         return f"{self._tag}:{name}"
+
+
+def _lease(document: bytes) -> Lease | None:
+    """A lease as a worker wrote it; None for what is none, whose writer counts as gone."""
+    try:
+        return msgspec.json.decode(document, type=Lease)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

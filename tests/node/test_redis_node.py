@@ -114,6 +114,22 @@ def test_a_router_that_was_overtaken_routes_nothing_twice(redis_server):
     assert client.get("{s00}:routed") == ids[-1]
 
 
+def test_no_batch_holds_what_its_shard_has_and_what_it_lacks(redis_server):
+    # Given a router that was killed when it had served one shard of two, and an entry that came after that
+    client, fleet = redis_server.client(), {"fragmentos": 2, "bloques": [{"id": "b", "canal": 1, "entidades": 2000}]}
+    served = [client.xadd("corec:in", {"m": readings([id])}) for id in (1, 2, 1001)]
+    client.set("{s00}:routed", served[-1])
+    new = client.xadd("corec:in", {"m": readings([3])})
+    # When another goes on
+    with routing(redis_server, **fleet):
+        assert until(lambda: client.get("{s00}:routed") == client.get("{s01}:routed") == new)
+    # Then the first shard gets the new one alone, under its own number: a batch that began with an old one would be a repeat
+    batches = {shard: [unpack_envelope(fields[b"m"]) for _, fields in client.xrange(f"{{s{shard:02d}}}:in")] for shard in (0, 1)}
+    epoch = batches[0][0].epoch
+    assert [(batch.count, batch.sequence) for batch in batches[0]] == [(1, bare_stream.number_of(new, epoch).sequence)]
+    assert [batch.count for batch in batches[1]] == [1]
+
+
 def test_an_entry_that_cannot_be_routed_holds_up_no_other(redis_server, tmp_path, monkeypatch, caplog):
     # Given a mistake of ours at one bare frame
     number_of = bare_stream.number_of

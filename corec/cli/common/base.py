@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from corec.common.text import printable
 from corec.errors import Bug, CoreCError, DiskFull, ExitCode, NotBuilt
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def show_error(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError) and not (error.name or "corec").startswith("corec"):
         error = NotBuilt.without(error.name)
     if isinstance(error, CoreCError) and not isinstance(error, Bug):
-        click.echo(str(error), err=True)
+        click.echo(printable(str(error)), err=True)
         return int(error.exit_code)
     import traceback
 

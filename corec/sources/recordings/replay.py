@@ -18,6 +18,7 @@ from corec.errors import DamagedBatch, FrameError, UsageError
 from corec.sources.base import Batch
 from corec.sources.names import NameTable
 from corec.sources.recordings.beginning import Options
+from corec.sources.recordings.cells import shown
 from corec.sources.recordings.columns import Entities
 from corec.sources.recordings.converted import foreign
 from corec.sources.recordings.csv_recording import CsvRecording
@@ -45,7 +46,7 @@ def open_recording(path: Path, config: Config, *, block: str | None = None, at: 
         return FramesRecording(path) if at is None else BareRecording(path, at)
     if path.suffix == ".frames":
         hint = "a file of bare 10-byte frames needs --at TIME; `corec export FILE.frames` writes batches"
-        raise FrameError(f"{path}: expected batches behind {MAGIC!r}, got {text.begin!r}", hint=hint)
+        raise FrameError(f"{path}: expected batches behind {MAGIC.decode()}, got {shown(text.begin.decode('latin-1'))}", hint=hint)
     entities = Entities(text.name, config, block, names or NameTable(None, config))
     return CsvRecording(text, entities, config.max_adelanto * 1000, options)
 

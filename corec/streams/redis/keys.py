@@ -1,5 +1,6 @@
 """Names of the Redis keys, and ids of stream entries."""
 
+import re
 from collections.abc import Iterable
 
 #: Channels with a stream of their own, which is read first: security, AI, alerts.
@@ -8,6 +9,7 @@ CRITICAL_CHANNELS = (2, 3, 5)
 FIELD = b"m"
 BARE_STREAM = "corec:in"
 BEGINNING = "0-0"
+_ID = re.compile(rb"\d{1,20}-\d{1,20}")
 
 
 def shard_key(shard: int, name: str) -> str:
@@ -46,6 +48,11 @@ def life_key(shard: str) -> str:
     A changed value means that all keys of the shard were deleted.
     """
     return f"{shard}:life"
+
+
+def mark_of(value: bytes | None) -> str:
+    """An entry's id that stands in a key of CoreC's, where others may write too: BEGINNING for what is none."""
+    return value.decode() if value and _ID.fullmatch(value) else BEGINNING
 
 
 def id_pair(id: str | bytes) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import AuthenticationError, AuthorizationError, MovedError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, ClusterDownError, MovedError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -28,13 +28,14 @@ ANSWER_S = 3.0
 CONNECT_S = 1.0
 #: Longest blocking read. It has to be well below ANSWER_S, or a quiet stream would look like a dead server.
 BLOCK_MS = 250
-#: What the driver raises where the connection fails, and what of it is a refusal of a server that is there.
-_CONNECTION, _REFUSED = (RedisConnectionError, RedisTimeoutError, OSError), (AuthenticationError, AuthorizationError)
+#: What the driver raises where a server is away, and what of it is a refusal of one that is there.
+_CONNECTION, _REFUSED = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSError), (AuthenticationError, AuthorizationError)
 _OF_PIPELINE = " of pipeline caused error: "
 #: What errors say, with the server's codes or as the driver puts them, and what to do.
 _HINTS = (
     (("NOPERM", "WRONGPASS", "NOAUTH", "nvalid username", "no permissions"),
      "check `username` and `password` in redis_config; docs/redis.md has the ACL that CoreC needs"),
+    (("WRONGTYPE",), "another program uses that key: give CoreC a Redis of its own, or remove the key"),
     (("OOM", "maxmemory"), "Redis has reached its `maxmemory`: raise it, or see why the node does not read"),
     (("READONLY", "read only replica"), "redis_config names a replica, or a master that became one: name the master"),
     (("MISCONF", "NOREPLICAS"), "Redis refuses to write by its own settings: see its log, and that its disk and its replicas are there"),

@@ -22,7 +22,7 @@ from corec.common.trouble import Trouble
 from corec.config.servers import RedisServer
 from corec.engine.producer_marks import Account
 from corec.streams.redis.accounts import read_account
-from corec.streams.redis.keys import FIELD, id_pair, life_key, shard_of
+from corec.streams.redis.keys import FIELD, id_pair, life_key, mark_of, shard_of
 from corec.streams.redis.link import Connect, RedisLink, explained
 from corec.streams.redis.position import look, payload_at
 from corec.streams.redis.room import SIZE_S, Room
@@ -227,7 +227,7 @@ class RedisSender(Carrier):
         key = f"{shard}:committed"
         with self._link.client(key).pipeline(transaction=True) as pipe:
             life, marks = pipe.get(life_key(shard)).hgetall(key).execute()
-        return (life or b"").decode(), {name.decode(): value.decode() for name, value in marks.items()}
+        return _text(life or b""), {_text(name): _text(value) for name, value in marks.items()}
 
     def _is_lost(self, client: Any, sent: Sent) -> bool:
         """Whether an uncommitted entry is gone.
@@ -248,7 +248,7 @@ class RedisSender(Carrier):
         if sent.offset <= self._unsent.done:
             return True
         mark = marks.get(sent.stream)
-        return mark is not None and marks.get("run") == sent.run and id_pair(sent.id) <= id_pair(mark)
+        return mark is not None and marks.get("run") == sent.run and id_pair(sent.id) <= id_pair(mark_of(mark.encode()))
 
     def _send(self, batches: list[UnsentBatch]) -> bool:
         """Whether the server took *batches*, or those of them that it can take now.
@@ -294,11 +294,11 @@ class RedisSender(Carrier):
         client = self._link.client(key)
         if shard not in self._lives:
             client.set(key, secrets.token_hex(8), nx=True)
-            self._lives[shard] = (client.get(key) or b"").decode()
+            self._lives[shard] = _text(client.get(key) or b"")
         # A transaction: if one batch is refused for lack of memory, later ones must not overtake it
         with client.pipeline(transaction=True) as pipe:
             pipe.watch(key)
-            if (pipe.get(key) or b"").decode() != self._lives[shard]:
+            if _text(pipe.get(key) or b"") != self._lives[shard]:
                 return None
             if any(self._is_lost(pipe, newest[stream]) for stream in sorted({batch.stream for batch in part} & newest.keys())):
                 return None
@@ -322,3 +322,8 @@ class RedisSender(Carrier):
         if self.full:
             self._clock.wait(self._stop, SIZE_S)
         return not self.full
+
+
+def _text(value: bytes) -> str:
+    """What stands in a key that others may write to as well."""
+    return value.decode("utf-8", "replace")
