@@ -17,7 +17,7 @@ from corec.config.registered import keeping_registered
 from corec.config.reload import taken_over
 from corec.engine import Engine
 from corec.engine.outcome import Outcome
-from corec.errors import DamagedFile, ServerAway, StorageError, UnfoldableEntry
+from corec.errors import CoreCError, DamagedFile, ServerAway, StorageError, UnfoldableEntry
 from corec.pipeline.identity import identify
 from corec.pipeline.restructure import carry_over, same_shape
 from corec.pipeline.unfoldable import refold_without
@@ -187,7 +187,7 @@ def _replay(opened: Opened, after: int, name: str) -> None:
     engine, intake, store = opened.engine, opened.intake, opened.store
     before = engine.arrived
     for record in store.turns(after):
-        refold(engine, intake, record)
+        _refold_stored(engine, intake, record)
         opened.replayed += 1
     for record in [record for record in store.salvaged if record.turn > store.state.turn]:
         commit(store, record, refold(engine, intake, record), engine)
@@ -196,6 +196,18 @@ def _replay(opened: Opened, after: int, name: str) -> None:
     _keep_committed_ledger(opened, name)
     if engine.take_over():
         _take_snapshot(opened)
+
+
+def _refold_stored(engine: Engine, intake: Intake, record: TurnRecord) -> None:
+    """Fold a turn of the store again; DamagedFile where its commands are none: a database's writer may have put anything there."""
+    try:
+        refold(engine, intake, record)
+    except CoreCError:
+        raise
+    except (TypeError, KeyError, ValueError, OverflowError, AttributeError) as error:
+        raise DamagedFile(f"turn {record.turn} of the store cannot be folded again: {type(error).__name__}: {error}",
+                          detail=f"its commands: {ascii(record.commands)[:200]}",
+                          hint="see who may write to the store (docs/trust.md), and put back a sound copy of it") from error  # fmt: skip
 
 
 def _keep_committed_ledger(opened: Opened, name: str) -> None:

@@ -1,6 +1,6 @@
 """Queries to the store on PostgreSQL, by the node and by other readers."""
 
-import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -15,9 +15,14 @@ from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
 from corec.storage.historia import Happening, of_blocks
 from corec.storage.moments import merge_windows, with_amendments
 from corec.storage.postgres.session import Session, where
+from corec.storage.restored import counts_of, turn_record
 from corec.storage.rows import ALERTS
 from corec.storage.sqlite.read import FOREVER, HISTORY, MINUTE_MS
 
+log = logging.getLogger(__name__)
+
+#: Largest index of a block: 32 bits, as the engine has it.
+MOST_INDEX = (1 << 32) - 1
 _MS = '(extract(epoch FROM "timestamp") * 1000)::bigint'
 _HISTORY_COLUMNS = {"window": _MS, **{name: f'"{name}"' for name in HISTORY.names if name != "window"}}
 _ALERT_COLUMNS = {"time": _MS, **{name: f'"{name}"' for name in ALERTS.dtype.names if name != "time"}}
@@ -49,7 +54,7 @@ class PostgresReader:
             raise StorageError(f"expected results of {self.instance}, got none - in {where(self.server)}",
                                hint="run the node once: corec run")  # fmt: skip
         turn, offset, ledger = rows[0]
-        return StoreState(turn, offset, json.loads(ledger))
+        return StoreState(turn, offset, counts_of(ledger, f"the ledger in {where(self.server)}"))
 
     def turns(self, after: int = 0) -> Iterator[TurnRecord]:
         """Read in slices, because a replay folds them one by one."""
@@ -58,12 +63,12 @@ class PostgresReader:
             f" WHERE {_OWN} AND turn > %s ORDER BY turn LIMIT 1000", after,
         ):  # fmt: skip
             for row in rows:
-                yield TurnRecord(*row[:5], json.loads(row[5]), *row[6:])
+                yield turn_record(row, f"turns in {where(self.server)}")
             after = rows[-1][0]
 
     def blocks(self, pattern: str = "*") -> list[StoredBlock]:
         rows = self._query(f"SELECT block, id, canal, entities FROM blocks WHERE {_OWN} ORDER BY block")
-        return [StoredBlock(*row) for row in rows if fnmatchcase(row[1], pattern)]
+        return [StoredBlock(*row) for row in rows if 0 <= row[0] <= MOST_INDEX and fnmatchcase(row[1], pattern)]
 
     def history(
         self, pattern: str = "*", since: int = 0, until: int = FOREVER, resolution: str = "finest"
@@ -135,7 +140,24 @@ class PostgresReader:
 
 
 def _array(found: list[tuple[Any, ...]], columns: dict[str, str], dtype: np.dtype) -> np.ndarray:
-    """Rows as a structured array; NULL becomes NaN."""
+    """Rows as a structured array; NULL becomes NaN.  A row with a number that its field cannot hold is left out, and said."""
+    try:
+        return _filled(found, columns, dtype)
+    except (OverflowError, TypeError, ValueError):
+        fit = [row for row in found if _fits(row, columns, dtype)]
+        log.error("[Store] %d rows hold numbers that no node writes there, and are left out", len(found) - len(fit))
+        return _filled(fit, columns, dtype)
+
+
+def _fits(row: tuple[Any, ...], columns: dict[str, str], dtype: np.dtype) -> bool:
+    try:
+        _filled([row], columns, dtype)
+    except (OverflowError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _filled(found: list[tuple[Any, ...]], columns: dict[str, str], dtype: np.dtype) -> np.ndarray:
     out = np.zeros(len(found), dtype)
     for name, values in zip(columns, zip(*found)):
         missing = [np.nan if value is None else value for value in values] if dtype[name].kind == "f" else values

@@ -63,15 +63,19 @@ class PostgresSnapshots:
                 self._drop_ahead(session, self._heads[0].generation if found else 0)
             if not found:
                 return None
-            head, meta, live = self._heads[0], bytes(found[0][4]), _numbers(found[0][6])
-            segments = self._read(session, head, live)
+            head, meta = self._heads[0], bytes(found[0][4])
+            try:
+                segments = self._read(session, head, _numbers(found[0][6], f"snapshot {head.generation} of {self._name}"))
+            except DamagedFile as error:
+                self.reject(head.generation, error.text)
+                return self.load(upto_turn)
         self._segments = set(segments)
         return Snapshot(meta, segments, head.turn, head.offset, head.generation)
 
     def reject(self, generation: int, problem: str) -> None:
         """Pass over a snapshot whose checksums are true and whose content cannot be; `load` gives the one before it then."""
         self._rejected.add(generation)
-        self._note(f"snapshot {generation} of {self._name}: {problem}")
+        self._note(problem if problem.startswith("snapshot ") else f"snapshot {generation} of {self._name}: {problem}")
 
     def begin(self, meta: bytes, turn: int, offset: int) -> "PostgresSnapshotWriter":
         """Start a snapshot. Pass the changed segments to `add`, then call `finish`, which may run in another thread."""
@@ -90,10 +94,13 @@ class PostgresSnapshots:
         return _Sessions(self._server, self._name)
 
     def _is_sound(self, row: tuple[Any, ...]) -> bool:
-        sound = crc32c(bytes(row[4])) == row[5]
-        if not sound:
+        if crc32c(bytes(row[4])) != row[5]:
             self._note(f"snapshot {row[0]} of {self._name} does not match its checksum")
-        return sound
+            return False
+        if min(row[:4]) < 0:
+            self._note(f"snapshot {row[0]} of {self._name}: expected counts for turn, offset and time, got {row[1:4]}")
+            return False
+        return True
 
     def _note(self, problem: str) -> None:
         self.problems.append(problem)
@@ -201,5 +208,9 @@ class _Sessions:
         self._session.close()
 
 
-def _numbers(packed: Any) -> set[int]:
-    return set(np.frombuffer(bytes(packed), "<u4").tolist())
+def _numbers(packed: Any, what: str) -> set[int]:
+    """The numbers of segments of a head."""
+    content = bytes(packed or b"")
+    if packed is None or len(content) % 4:
+        raise DamagedFile(f"{what}: expected numbers of segments of 4 bytes each, got {len(content)} bytes")
+    return set(np.frombuffer(content, "<u4").tolist())

@@ -22,6 +22,7 @@ from corec.storage.postgres.copy import ALERTS, BLOQUES, CopyForm
 from corec.storage.postgres.keep import EVERY_S, PostgresRetention
 from corec.storage.postgres.read import PostgresReader
 from corec.storage.postgres.session import Session, where
+from corec.storage.restored import counts_of
 
 _WHOSE = "SELECT log, owner, taken FROM shards WHERE instance_id = %s AND shard = %s FOR UPDATE"
 _TAKE = """INSERT INTO shards AS s (instance_id, shard, epoch, owner, turn, to_offset, ledger, totals, log)
@@ -75,9 +76,10 @@ class PostgresStore(PostgresReader):
                 raise self._other_log(log, row)
             cursor.execute(_TAKE, (*self.key, _owner(), base.turn, base.offset, _compact(base.ledger), log))
             self.epoch, turn, offset, ledger, totals = cursor.fetchone()
-        self._state = StoreState(turn, offset, json.loads(ledger))
-        self.totals: dict[str, int] = json.loads(totals)
-        self._blocks = {block.index: block for block in self.blocks()}
+        self._state = StoreState(turn, offset, counts_of(ledger, f"the ledger in {where(self.server)}"))
+        self.totals = counts_of(totals, f"the totals in {where(self.server)}")
+        # Blocks are numbered without gaps: an index beyond them is nobody's, and no table of names is made up to it
+        self._blocks = {block.index: block for place, block in enumerate(self.blocks()) if block.index == place}
         self.named = len(self._blocks)
         self.retention.make_ahead()
 
@@ -212,7 +214,7 @@ class PostgresStore(PostgresReader):
         """The totals if this turn is committed already: the answer to an earlier try may have been lost. Otherwise None."""
         turn, offset, totals = self._locked(cursor)
         if (turn, offset) == (record.turn, record.to_offset) and self._state.turn == turn - 1:
-            return json.loads(totals)
+            return counts_of(totals, f"the totals in {where(self.server)}")
         if (record.turn, record.from_offset) != (turn + 1, offset) or record.to_offset < offset:
             raise InternalError(f"expected turn {turn + 1} from offset {offset}, "
                                 f"got turn {record.turn} from offset {record.from_offset} to {record.to_offset}")  # fmt: skip

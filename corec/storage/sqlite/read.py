@@ -11,7 +11,7 @@ import numpy as np
 
 from corec._core.dtypes import AGGREGATE, ALERT
 from corec.errors import DamagedFile, StorageError
-from corec.storage import historia
+from corec.storage import historia, restored
 from corec.storage.base import LateBatch, StoredBlock, StoreState, TurnRecord
 from corec.storage.moments import merge_windows, with_amendments
 from corec.storage.rows import ALERTS, MINUTES, WINDOWS, RowFormat, is_sound
@@ -208,7 +208,7 @@ def format_node(node: int) -> str:
 
 
 def turn_record(row: tuple[Any, ...]) -> TurnRecord:
-    return TurnRecord(*row[:5], json.loads(row[5]), *row[6:8])
+    return restored.turn_record(row[:8], "the store")
 
 
 def _as_history(rows: np.ndarray, span: int) -> np.ndarray:
