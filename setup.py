@@ -54,7 +54,7 @@ class SdistWithoutGenerated(sdist):
         self.filelist.files = [file for file in self.filelist.files if file not in made]
 
 
-KERNELS = ["cold.c", "windows.c", "simd.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"]
+KERNELS = ["cold.c", "windows.c", "score.c", "simd.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"]
 
 setup(
     cmdclass={"build_py": BuildWithPlugins, "sdist": SdistWithoutGenerated},

@@ -1,9 +1,9 @@
 """Alerts on a recording: limits where they are known, an anomaly score where they are not, failures in any case.
 
-The recording, data/cold_room.csv, is made by data/make_cold_room.py.  A block's score follows, window by window, how many
-standard deviations its readings are from what each sensor does on the slow clock.  An alert only where it tops all scores
-of the last four hours is one alert, not thirty; and there is none in their first quarter, because the cooling swings once in
-57 minutes: before a whole swing was seen, its first low looks as new as a fault.
+The recording, data/cold_room.csv, is made by data/make_cold_room.py.  A block's score says, window by window, by how many of its
+own deviations its readings are further than usual from what each sensor does on the slow clock.  It is 0 for the first 128
+windows, in which the block learns what is usual: the cooling swings once in 57 minutes.  An alert has to top the peak of what came
+before, so a bad half hour is one alert, not thirty; that peak halves in four hours.
 """
 import csv
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ COLUMNS = ("room", "compressor")
 
 ONE = {"canal": 1, "entidades": 1, "ventana": 60, "autoreparacion": {"max_errores": 1.0}}  # it has no neighbour to inherit from
 BLOCKS = [{"id": "room", "limites": {"alto": -12.0}, **ONE}, {"id": "compressor", **ONE}]
-FOUR_HOURS = {"ventanas": 240, "umbral": 1.0}  # windows of a minute; least score of an alert
-engine = corec.Engine({"retraso_max": 0, "auditoria": FOUR_HOURS, "bloques": BLOCKS})
+AUDIT = {"ventanas": 240, "umbral": 1.0}  # half-life of the peak, windows of a minute; least score of an alert
+engine = corec.Engine({"retraso_max": 0, "auditoria": AUDIT, "bloques": BLOCKS})
 
 
 def number(cell):
@@ -49,8 +49,8 @@ print(f"{ledger['in']} readings, {ledger['stored']} left as messages")
 
 # It prints:
 #
-#     05:11  compressor unusual, score: 1.8
-#     06:07  room unusual, score: 3.1
-#     06:11  room too warm: -11.6
-#     07:01  room failed twice: -17.4
-#     480 readings, 471 left as messages
+#     05:11  compressor unusual, score: 1.4
+#     06:03  room unusual, score: 1.1
+#     06:11  room too warm: -11.8
+#     07:01  room failed twice: -17.2
+#     840 readings, 831 left as messages

@@ -12,11 +12,11 @@ from libc.string cimport memset
 
 from corec._core.arena cimport Arena
 from corec._core.core cimport (
-    Kernels, cc_close_windows, cc_examine, cc_kernels, cc_repair_segment, cc_sweep_due, cc_sweep_segment,
+    Kernels, cc_close_windows, cc_examine, cc_kernels, cc_repair_segment, cc_score_rows, cc_sweep_due, cc_sweep_segment,
 )
 from corec._core.layout cimport (
     CC_ATTENTION, CC_DONE, CC_EVENTS, CC_NOWHERE, CC_POOL_WINDOWS, CC_ROOM, CC_SEG_ATTENTION, CC_SEG_FROZEN, CC_SEG_HEARD, CC_SLOTS,
-    Alert, Batch, Core, Message, Progress, Row, Segment, Sink, Tile,
+    Alert, Batch, BlockScore, Core, Message, Progress, Row, Segment, Sink, Tile,
 )
 
 import os
@@ -210,6 +210,29 @@ def sweep(Arena arena not None, Outlet outlet not None, uint32_t since, size_t s
                 cc_sweep_segment(&arena.core, <uint32_t>i, before, &outlet.sink)
             i += 1
     return i, stop, <uint32_t>i
+
+
+def score_rows(scores not None, rows not None, const uint32_t[::1] ids not None, double half_life, double least, bint stored):
+    """Put the anomaly score of their block into *rows* (dtypes.AGGREGATE), in order; returns the alerts that they raise.
+
+    scores: dtypes.BLOCK_SCORE[blocks], which learn of the rows.  ids: wire id of the first entity of each block.
+    stored: the rows have their scores already.  IndexError for a row of a block that is not there.
+    """
+    cdef uint8_t[::1] state = scores.view(np.uint8), data = rows.view(np.uint8)
+    cdef size_t n = data.shape[0] // sizeof(Row), blocks = state.shape[0] // sizeof(BlockScore), found, i
+    if <size_t>ids.shape[0] != blocks:
+        raise ValueError(f"expected {blocks} ids, got {ids.shape[0]}")
+    alerts = np.empty(n, dtypes.ALERT)
+    if n == 0:
+        return alerts
+    cdef Row *first = <Row *>&data[0]
+    cdef uint8_t[::1] room = alerts.view(np.uint8)
+    for i in range(n):
+        if first[i].block >= blocks:
+            raise IndexError(f"there is no block {first[i].block}")
+    with nogil:
+        found = cc_score_rows(<BlockScore *>&state[0], first, n, &ids[0], half_life, least, stored, <Alert *>&room[0])
+    return alerts[:found]
 
 
 def examine_tiles(Arena arena not None, uint32_t segment, const uint8_t[::1] tiles not None):

@@ -57,6 +57,9 @@ void cc_pool_clear(Core *);
 int cc_pool_restore(Core *, const PoolWindow *);
 void cc_pool_forget_closed(Core *);
 
+/* score.c: the anomaly score of blocks */
+size_t cc_score_rows(BlockScore *, Row *, size_t n, const uint32_t *ids, double half_life, double least, int stored, Alert *);
+
 /* From the end of a window to its closing, ms. */
 static inline int64_t cc_lateness(const Core *core) { return core->clock - core->watermark; }
 

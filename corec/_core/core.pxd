@@ -1,7 +1,7 @@
 """The C door of the engine room: what core.h offers, for Cython code here and in a gateway of yours."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from corec._core.layout cimport Batch, Block, Core, PoolWindow, Progress, Sink, Window
+from corec._core.layout cimport Alert, Batch, Block, BlockScore, Core, PoolWindow, Progress, Row, Sink, Window
 
 cdef extern from "core.h" nogil:
     ctypedef struct Kernels:
@@ -15,6 +15,7 @@ cdef extern from "core.h" nogil:
     void cc_advance(Core *, int64_t now, int64_t lateness) noexcept
     void cc_set_clock(Core *, int64_t now) noexcept
     bint cc_make_events(Core *, uint32_t segment) noexcept
+    size_t cc_score_rows(BlockScore *, Row *, size_t n, const uint32_t *ids, double half_life, double least, bint stored, Alert *) noexcept
     void cc_pool_clear(Core *) noexcept
     bint cc_pool_restore(Core *, const PoolWindow *) noexcept
     void cc_pool_forget_closed(Core *) noexcept

@@ -51,6 +51,12 @@ BLOCK = np.dtype([("newest", WINDOW), ("older", WINDOW), ("closed_until", "<i8")
                   ("heard", "<u4"), ("failing", "<u4"), ("repairs", "<u4"), ("fitness", "<f4"), ("canal", "i1"),
                   ("stepped", "u1"), ("shard", "<u2"), ("last_tick", "<u4")])
 
+#: What is known of a block for its anomaly score, by its features: share of messages, mean, spread, share of failed readings.
+FEATURES = 4
+BLOCK_SCORE = np.dtype([("mean", "<f8", FEATURES), ("var", "<f8", FEATURES), ("quick", "<f8"), ("slow", "<f8"), ("level", "<f8"),
+                        ("spread", "<f8"), ("peak", "<f8"), ("before", "<f8"), ("newest", "<f8"), ("windows", "<i8"),
+                        ("levelled", "<i8"), ("silent_until", "<i8")])
+
 #: Windows in the pool, of all blocks and of one.
 POOL_WINDOWS, BLOCK_WINDOWS = 65_536, 62
 
@@ -61,7 +67,7 @@ POOL = np.dtype([("window", WINDOW), ("closes", "<i8"), ("block", "<u4"), ("next
 POLICY = np.dtype([("slow_alpha", "<f4"), ("fast_alpha", "<f4"), ("floor2", "<f4"), ("deviation2", "<f4"), ("errors", "<f4"),
                    ("gain", "<f4"), ("low", "<f4"), ("high", "<f4"), ("warm_max", "<u4"), ("tick", "<u4"),
                    ("tick_shift", "<u4"), ("heartbeat", "<u4"), ("silence", "<u4"), ("alert_silence", "<u4"),
-                   ("window_ms", "<i8"), ("max_errors", "<f4"), ("limited", "<u4")])
+                   ("window_ms", "<i8"), ("max_errors", "<f4"), ("limited", "<u4"), ("steep", "<u4"), ("spare", "<u4")])
 
 FUNCTION = np.dtype([("kind", "<u4"), ("a", "<f4"), ("b", "<f4"), ("phase", "<u4"), ("period_ms", "<f8")])
 

@@ -52,7 +52,7 @@ void tile_apply(Tile *restrict t, Lot *restrict lot, const Policy *restrict p, c
 {
     const float floor_alpha = p->slow_alpha, fast_alpha = p->fast_alpha, floor2 = p->floor2, deviation2 = p->deviation2;
     const float error_gain = p->errors, base_gain = p->gain;
-    const uint32_t tick = p->tick, warm_max = p->warm_max << CC_WARM_SHIFT;
+    const uint32_t tick = p->tick, warm_max = p->warm_max << CC_WARM_SHIFT, steep = p->steep;
     for (int j = 0; j < CC_LANES; j++) {
         const uint32_t s = t->state[j], trend = t->trend[j], r = lot->dice[j];
         const uint32_t warm = s & WARM_BITS, errors = s & ERROR_BITS;
@@ -61,8 +61,9 @@ void tile_apply(Tile *restrict t, Lot *restrict lot, const Policy *restrict p, c
         const float change = as_float(trend & 0xffff0000u), peak = as_float(trend << 16);
         const float sigma = __builtin_sqrtf(var);
 
-        /* slow clock: guarded mean and variance, warmed up */
-        const float alpha = most(as_float(0x3f800000u - (warm << 8)), floor_alpha);
+        /* slow clock: guarded mean and variance; its step is 1/n for 256 readings, then 16 / n^1.5 */
+        const float nth = as_float(0x3f800000u - (warm << 8)), steeper = as_float(steep - (warm << 8) - (warm << 7));
+        const float alpha = most(least(nth, steeper), floor_alpha);
         const float d = x - slow, width = 3.0f * (sigma + change);
         const float clipped = least(most(d, -width), width), e = guarded ? clipped : d;
         const float step = alpha * e;
@@ -108,7 +109,7 @@ void tile_apply(Tile *restrict t, Lot *restrict lot, const Policy *restrict p, c
         t->emitted[j] = leaves ? x : t->emitted[j];
 
         const uint32_t spin = ((r << 16) | (r >> 16)) >> 8;
-        const bool warmer = ((float)(int32_t)spin < alpha * (5.77f * 16777216.0f)) & ((int32_t)warm < (int32_t)warm_max);
+        const bool warmer = ((float)(int32_t)spin < most(nth, floor_alpha) * (5.77f * 16777216.0f)) & ((int32_t)warm < (int32_t)warm_max);
         t->state[j] = CC_ACTIVE | now | (errors - (errors ? 1u << CC_ERRORS_SHIFT : 0))
                     | (warm + (warmer ? 1u << CC_WARM_SHIFT : 0)) | (tick << CC_SEEN_SHIFT);
         lot->event[j] = (leaves ? EVENT_MESSAGE : 0) | (quality == IS(CC_NEVER) ? EVENT_HEARD : 0)

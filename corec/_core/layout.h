@@ -122,6 +122,19 @@ typedef struct {
     uint32_t last_tick;         /* second of its last reading */
 } Block;
 
+/* What is known of one block's windows for its anomaly score.  Features: share of messages, mean, spread, share of failed readings. */
+enum { CC_FEATURES = 4 };
+typedef struct {
+    double   mean[CC_FEATURES], var[CC_FEATURES];   /* of each feature, guarded */
+    double   quick, slow;       /* fast means of how unusual a window is: memories of 4 and 64 windows */
+    double   level, spread;     /* guarded mean and variance of ln(1 + quick + slow) */
+    double   peak;              /* decaying peak of the score, */
+    double   before, newest;    /* but for the newest two stretches of windows: the highest scores of these */
+    int64_t  windows;           /* that were judged */
+    int64_t  levelled;          /* of these in `level` and `spread` */
+    int64_t  silent_until;      /* number of windows before which no alert is raised */
+} BlockScore;
+
 /* An open window beside the two of its block: one before them, or one that is amended. */
 typedef struct {
     Window   window;
@@ -156,6 +169,8 @@ typedef struct {
     int64_t  window_ms;         /* length of a window */
     float    max_errors;        /* share of failing entities that starts a repair */
     uint32_t limited;           /* 1 = some of its entities have limits */
+    uint32_t steep;             /* bits of a float: where the step of the slow clock would begin if it always fell as n^-1.5 */
+    uint32_t spare;
 } Policy;
 
 enum FunctionKind { CC_FN_NONE, CC_FN_RANDOM, CC_FN_CONSTANT, CC_FN_SINE, CC_FN_COUNTER };

@@ -96,6 +96,20 @@ cdef extern from "layout.h" nogil:
         uint16_t shard              # blocks of one shard may be fused; 0 in an embedded node
         uint32_t last_tick          # second of its last reading
 
+    enum:
+        CC_FEATURES
+
+    ctypedef struct BlockScore:
+        double mean[4]              # of each feature, guarded: share of messages, mean, spread, share of failed readings
+        double var[4]
+        double quick, slow          # fast means of how unusual a window is: memories of 4 and 64 windows
+        double level, spread        # guarded mean and variance of ln(1 + quick + slow)
+        double peak                 # decaying peak of the score,
+        double before, newest       # but for the newest two stretches of windows: the highest scores of these
+        int64_t windows             # that were judged
+        int64_t levelled            # of these in `level` and `spread`
+        int64_t silent_until        # number of windows before which no alert is raised
+
     ctypedef struct PoolWindow:
         Window window
         int64_t closes              # ms of arrival: when an amended window closes; others close by their end
@@ -122,6 +136,8 @@ cdef extern from "layout.h" nogil:
         int64_t window_ms           # length of a window
         float max_errors            # share of failing entities that starts a repair
         uint32_t limited            # 1 = some of its entities have limits
+        uint32_t steep              # bits of a float: where the step of the slow clock would begin if it always fell as n^-1.5
+        uint32_t spare
 
     ctypedef struct Function:
         uint32_t kind

@@ -47,7 +47,7 @@ class Filtro(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 60
     memoria: Annotated[
         float, Meta(gt=0, le=0.5, description="step of the slow reference towards each reading")
-    ] = 0.0005
+    ] = 0.00002
 
 
 FunctionName = Literal["random", "constant", "sine", "counter"]

@@ -24,9 +24,9 @@ class Auditoria(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ventanas: Annotated[
         int,
-        Meta(ge=16, le=1_000_000, description="newest windows of the block that its score has to exceed"),
-    ] = 3600
-    umbral: Annotated[float, Meta(ge=0, le=1000, description="least score of an alert")] = 6.0
+        Meta(ge=16, le=1_000_000, description="longest half-life, in windows of the block, of the peak that its score has to exceed"),
+    ] = 1500
+    umbral: Annotated[float, Meta(ge=0, le=1000, description="least score of an alert")] = 3.0
 
 
 class Ejecucion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

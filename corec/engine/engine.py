@@ -18,7 +18,7 @@ from corec.engine.open_turn import OpenTurn
 from corec.engine.outcome import Outcome, describe_entity
 from corec.engine.producer_marks import Marks
 from corec.engine.snapshot import capture_state, pack_whole, read_meta, restore_state, unpack_whole
-from corec.engine.state import LOAD_STEPS, EngineState, Fusion, Mute
+from corec.engine.state import LOAD_STEPS, VERSION, EngineState, Fusion, Mute
 
 
 class Engine:
@@ -338,8 +338,10 @@ class Engine:
         put_back(self.arena.ledger, counts)
 
     def take_over(self) -> bool:
-        """The turns of an earlier CoreC are folded again: from now on its windows are amended.  False where there were none such."""
-        earlier, self.arena.two_windows = self.arena.two_windows, False
+        """The turns of an earlier CoreC are folded again: from now on the rules of this one hold.  False where there were none such."""
+        earlier = self.state.rules < VERSION
+        if earlier:
+            self.state.fold_as(VERSION)
         return earlier
 
     @property

@@ -9,6 +9,7 @@ from corec._core.arena import Arena
 from corec._core.dtypes import BLOCK, POOL
 from corec._core.wire import crc32c
 from corec.config import Config, parse
+from corec.engine.audit import saved_scores
 from corec.engine.producer_marks import MOST_GAPS, Marks
 from corec.engine.refused_times import RefusedTimes
 from corec.engine.segment_keeper import OLDER, misfit
@@ -33,12 +34,10 @@ from corec.engine.snapshot_checks import (
     fusions_of,
     mutes_of,
 )
-from corec.engine.state import EngineState
+from corec.engine.state import VERSION, EngineState
 from corec.errors import DamagedFile, StorageError
 from corec.version import VERSION as COREC_VERSION
 
-#: 2: open windows beside the two of a block, event columns behind tiles, and a clock that can be set.
-VERSION = 2
 MAGIC = b"CCSNAP01"
 
 
@@ -71,13 +70,18 @@ class Meta(msgspec.Struct):
     skipped: Span = 0
     refused: list[RefusedRow] = []
 
+    @property
+    def scores(self) -> np.ndarray:
+        """dtypes.BLOCK_SCORE[blocks], or none where blocks have no score."""
+        return saved_scores(self.audit, self.version)
+
     def running_config(self) -> Config:
         """The configuration as it ran; ConfigError where this CoreC no longer takes it, DamagedFile where the state is of another."""
         config = parse(self.config, source="the snapshot")
         check_size(config, self.blocks, self.flags, BLOCK.itemsize)
         check_accounts(self.marks)
         check_passes(config, self.stepped_at)
-        check_scores(self.audit, len(self.blocks) // BLOCK.itemsize)
+        check_scores(self.scores, len(self.blocks) // BLOCK.itemsize)
         if self.watermark > self.clock or self.gaps > MOST_GAPS:
             raise misfit("a clock that is behind its watermark, or more gaps than are counted")
         return config
@@ -111,14 +115,15 @@ def restore_state(state: EngineState, meta: Meta, segments: Mapping[int, bytes])
     arena.advance(meta.clock, meta.clock - meta.watermark)
     _restore_pool(arena, meta)
     arena.counters = meta.counters
-    state.stepped_at, arena.two_windows = dict(meta.stepped_at), meta.version < 2
+    state.stepped_at = dict(meta.stepped_at)
+    state.fold_as(meta.version)
     state.cursor, state.shed_by = meta.cursor, meta.shed_by
     state.marks = Marks(meta.marks, meta.gaps, meta.forgotten)
     state.refused = _refused(meta)
     state.fusions = fusions_of(arena, state.topology.first_segment, arena.segments["owner"], meta.fusions)
     state.mutes = mutes_of(meta.mutes, state.block_ids)
     if state.audit and meta.audit:
-        state.audit.restore(meta.audit)
+        state.audit.restore(meta.scores)
     state.keeper.restore(segments)
 
 

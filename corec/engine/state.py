@@ -17,6 +17,10 @@ from corec.engine.refused_times import RefusedTimes
 from corec.engine.segment_keeper import SegmentKeeper
 from corec.errors import UsageError
 
+#: Of snapshots, and of the rules by which readings are folded.
+#: 2: open windows beside the two of a block, event columns behind tiles, and a clock that can be set.
+#: 3: scores of blocks by two fast means; the step of the slow clock falls faster than 1/n.
+VERSION = 3
 #: Load is kept in 255 steps, so that a turn record can give it back exactly.
 LOAD_STEPS = 255
 #: Windows are looked at this often at least, ms: also those close in time that an earlier configuration opened.
@@ -47,6 +51,7 @@ class EngineState:
     shed_by: cause -> channel -> readings refused before they reached the log.  cursor: stream -> last entry read, of logs whose
     own numbers are no counts.
     outlet: what kernels give; it is empty between two turns.
+    rules: the version by which it folds.
     """
 
     def __init__(self, config: Config, shard: int) -> None:
@@ -66,7 +71,7 @@ class EngineState:
         self.cursor: dict[str, str] = {}
         self.clock_offset = 0  # ms: the clock is the log's own stamp and this; a `clock` command changes it
         self.clock_anchor = 0  # of the log's stamps, ms, at the last `clock` command
-        self.load = 0.0
+        self.load, self.rules = 0.0, VERSION
         self.arena.keep(self.keep_ms)
 
     # --- the configuration ---------------------------------------------------------------------
@@ -96,6 +101,13 @@ class EngineState:
         for segment in topology.counted_otherwise(self.arena, units):
             self.keeper.settle(segment)
             topology.restamp(self.arena, segment, units)
+        self._raise_thresholds()
+
+    def fold_as(self, version: int) -> None:
+        """Fold by the rules of *version* from now on: turns of an earlier CoreC are folded again as they were."""
+        self.rules, self.arena.two_windows = version, version < 2
+        self.topology.steep = topology.STEEP if version >= 3 else topology.NEVER_STEEP
+        self.topology.set_policies(self.config)
         self._raise_thresholds()
 
     def attach(self, entry: BlockEntry) -> None:

@@ -44,6 +44,8 @@ MOST_TICKS = SEEN_MASK
 SILENT_AFTER = 600
 #: Step of the fast clock: a memory of about 16 readings.
 FAST_ALPHA = 1 / 16
+#: The step of the slow clock is the lesser of 1/n and `STEEP` / n^1.5, as bits of a float32; before version 3 of snapshots it was 1/n.
+STEEP, NEVER_STEEP = 0x41800000, 0x7F000000
 KINDS = {"random": FUNCTION_RANDOM, "constant": FUNCTION_CONSTANT, "sine": FUNCTION_SINE, "counter": FUNCTION_COUNTER}
 
 
@@ -57,6 +59,8 @@ class Topology:
     stepped: np.ndarray  # uint32: segments with native functions
     limits: "list[TableLimits]"
     entries: "list[EntryLayout]"
+    steep: int = STEEP
+
     def attach(self, entry: BlockEntry, shards: int) -> None:
         """Add an entry behind all others; MemoryError when the arena has no room left."""
         added = self.entries[-1].next(entry) if self.entries else EntryLayout(0, entry, 0, 0)
@@ -108,7 +112,7 @@ class Topology:
             self._set_limits(each, config.bloques[each.policy])
 
     def _write_policy(self, index: int, entry: BlockEntry) -> None:
-        self.arena.policies[index] = _policy(entry, self.arena.tick)
+        self.arena.policies[index] = _policy(entry, self.arena.tick, self.steep)
         if entry.funcion:
             self.arena.functions[index + 1] = _function(entry)
 
@@ -213,7 +217,7 @@ def shard_of(block: int, shards: int, *, registered: bool = False) -> int:
     return shards if registered else block % shards
 
 
-def _policy(entry: BlockEntry, tick: int) -> np.void:
+def _policy(entry: BlockEntry, tick: int, steep: int) -> np.void:
     filtro, policy = entry.filtro, np.zeros((), dtypes.POLICY)
     silence = entry.silencio_max or SILENT_AFTER
     shift = max(0, math.ceil(math.log2(max(silence, filtro.latido) / MOST_TICKS)))
@@ -224,7 +228,7 @@ def _policy(entry: BlockEntry, tick: int) -> np.void:
     policy["low"] = -math.inf if entry.limites.bajo is None else entry.limites.bajo
     policy["high"] = math.inf if entry.limites.alto is None else entry.limites.alto
     policy["limited"] = entry.limites != type(entry.limites)() or entry.table is not None
-    policy["warm_max"] = max(GUARD, warm_codes(filtro.memoria))
+    policy["warm_max"], policy["steep"] = max(GUARD, warm_codes(filtro.memoria, steep)), steep
     policy["tick_shift"], policy["tick"] = shift, tick >> shift
     policy["heartbeat"] = max(1, filtro.latido >> shift)
     policy["silence"], policy["alert_silence"] = -(-silence >> shift), entry.silencio_max > 0
@@ -234,14 +238,12 @@ def _policy(entry: BlockEntry, tick: int) -> np.void:
 
 
 @cache
-def warm_codes(alpha: float) -> int:
-    """The warm-up code at which the slow clock's step reaches *alpha*: code w steps by about 2**(-w / 4)."""
-    for code in range(WARM_MASK):
-        octaves, quarter = divmod(code, 4)
-        step = 2.0**-octaves * (1 - quarter / 8)
-        if step <= alpha:
-            return code
-    return WARM_MASK
+def warm_codes(alpha: float, steep: int = STEEP) -> int:
+    """The warm-up code at which the slow clock's step reaches *alpha*: code w stands for about 2**(w / 4) readings."""
+    code = np.arange(WARM_MASK, dtype=np.uint32)
+    nth, steeper = (np.uint32(0x3F800000) - (code << 21)).view(np.float32), (np.uint32(steep) - 3 * (code << 20)).view(np.float32)
+    reached = np.flatnonzero(np.minimum(nth, steeper).astype(np.float64) <= alpha)
+    return int(reached[0]) if len(reached) else WARM_MASK
 
 
 def _function(entry: BlockEntry) -> np.void:

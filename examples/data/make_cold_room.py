@@ -1,4 +1,4 @@
-"""Makes cold_room.csv: four hours of a cold room, one row a minute, with three incidents.
+"""Makes cold_room.csv: seven hours of a cold room, one row a minute, with three incidents.
 
 The compressor draws more than it ever did from 05:10 to 05:40, the door stays open at 06:00 and the room is cold again
 at 06:30, the thermometer fails from 07:00 to 07:10.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 dice = random.Random(5)
 rows = ["time,room,compressor"]
-for minute in range(240):
+for minute in range(-180, 240):
     room = -18 + 0.8 * math.sin(minute / 9) + dice.gauss(0, 0.1)
     watts = 450 + 60 * math.sin(minute / 9 + 2) + dice.gauss(0, 8)
     if 70 <= minute < 100:

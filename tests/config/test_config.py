@@ -139,7 +139,7 @@ def test_default_of_the_node(key, value):
         ("filtro.carga", 1.0),
         ("filtro.errores", 1.0),
         ("filtro.latido", 60),
-        ("filtro.memoria", 0.0005),
+        ("filtro.memoria", 0.00002),
         ("funcion", None),
     ],
 )

@@ -20,6 +20,7 @@ STRUCTS = {
     "SEGMENT": ("Segment", {}),
     "WINDOW": ("Window", {}),
     "BLOCK": ("Block", {}),
+    "BLOCK_SCORE": ("BlockScore", {}),
     "POLICY": ("Policy", {}),
     "FUNCTION": ("Function", {}),
     "RANGE": ("Range", {}),

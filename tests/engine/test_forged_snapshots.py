@@ -5,7 +5,7 @@ import pytest
 from corec._core import dtypes
 from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_MIXED
 from corec.engine import Engine
-from corec.engine.audit import BLOCK_SCORE
+from corec.engine.state import VERSION
 from corec.errors import DamagedFile, StorageError
 from tests.support.fleet import entry
 from tests.support.forging import put_together, taken_apart, with_elements, with_entity
@@ -79,7 +79,7 @@ def pool(**fields):
 
 
 def score(**fields):
-    return lambda state: state | {"audit": with_elements(state["audit"], BLOCK_SCORE, 0, **fields)}
+    return lambda state: state | {"audit": with_elements(state["audit"], dtypes.BLOCK_SCORE, 0, **fields)}
 
 
 def ledger(**fields):
@@ -140,6 +140,8 @@ FORGERIES = {
     "scores of windows below zero": score(windows=-1),
     "scores with pauses without end": score(silent_until=2**63 - 1),
     "scores with a variance below zero": score(var=-1.0),
+    "scores with a spread below zero": score(spread=-1.0),
+    "scores that count fewer than none": score(levelled=-1),
     "scores of other blocks": field("audit", lambda data: data + data),
     "anchor beyond 2^53": field("clock_anchor", 2**54),
     "refused readings without their offsets": field("refused", [[1, 1, 0, 0, 0, b"", bytes(10)]]),
@@ -189,5 +191,5 @@ def test_configuration_of_a_forged_snapshot_costs_no_more_than_its_bytes(blob):
 def test_snapshot_of_a_newer_version_is_named_and_left(blob):
     state, segments = taken_apart(blob)
     with pytest.raises(StorageError, match="a newer CoreC wrote it") as caught:
-        Engine.restore(put_together(state | {"version": 3}, segments))
+        Engine.restore(put_together(state | {"version": VERSION + 1}, segments))
     assert not isinstance(caught.value, DamagedFile)

@@ -11,7 +11,6 @@ import numpy as np
 from corec._core.arena import Arena
 from corec._core.dtypes import SEGMENT_FROZEN, SEGMENT_HEARD, SEGMENT_MIXED
 from corec.config import Config
-from corec.engine.audit import BLOCK_SCORE
 from corec.engine.columns import LATEST_TIME, MOST_ID
 from corec.engine.producer_marks import MOST_PRODUCERS, Account
 from corec.engine.segment_keeper import misfit
@@ -142,13 +141,12 @@ def mutes_of(rows: Iterable[Sequence[Any]], block_ids: Collection[str]) -> list[
     return mutes
 
 
-def check_scores(state: bytes, blocks: int) -> None:
-    """DamagedFile unless *state* are the anomaly scores of so many blocks, or of none."""
-    if state and len(state) != blocks * BLOCK_SCORE.itemsize:
-        raise misfit(f"{len(state)} bytes of scores for {blocks} blocks")
-    scores = np.frombuffer(state, BLOCK_SCORE)
-    for name in ("windows", "silent_until"):
+def check_scores(scores: np.ndarray, blocks: int) -> None:
+    """DamagedFile unless *scores* (dtypes.BLOCK_SCORE) are those of so many blocks, or of none."""
+    if len(scores) not in (0, blocks):
+        raise misfit(f"scores of {len(scores)} blocks for {blocks}")
+    for name in ("windows", "levelled", "silent_until"):
         if not _within(scores[name], 0, MOST_WINDOWS):
             raise misfit("scores of windows that cannot be")
-    if (scores["var"] < 0).any():
+    if (scores["var"] < 0).any() or (scores["spread"] < 0).any():
         raise misfit("scores with a variance below 0")

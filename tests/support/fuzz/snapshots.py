@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from corec._core.dtypes import BLOCK, LEDGER, POOL, SEGMENT_FROZEN, SEGMENT_MIXED, TILE
+from corec._core.dtypes import BLOCK, BLOCK_SCORE, LEDGER, POOL, SEGMENT_FROZEN, SEGMENT_MIXED, TILE
 from corec._core.wire import crc32c, encode_frames
 from corec.engine import Engine
-from corec.engine.audit import BLOCK_SCORE
 from corec.engine.columns import LATEST_TIME
 from corec.errors import CoreCError, DamagedFile
 from corec.storage.snapshots import Snapshots

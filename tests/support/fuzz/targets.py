@@ -20,7 +20,7 @@ BUILT = ROOT / "build" / "fuzz"
 
 SOURCES = {
     "fuzz_wire": ("crc32c.c",),
-    "fuzz_fold": ("cold.c", "windows.c", "simd.c", "crc32c.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"),
+    "fuzz_fold": ("cold.c", "windows.c", "score.c", "simd.c", "crc32c.c", "kernels_base.c", "kernels_avx2.c", "kernels_avx512.c"),
 }
 COMMON = ("-g", "-fopenmp-simd", "-ffp-contract=off", "-Wno-pass-failed", f"-I{CORE}", f"-I{HERE}")
 SANITIZERS = ("-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")

@@ -13,48 +13,95 @@ class Auditor:
         self.blocks = {}
 
     def judge(self, rows, settings, first_id):
-        """(rows with scores, anomaly alerts); of several windows of a block, the first of all blocks come first."""
-        seen, scored, alerts = {}, [], []
-        for place, row in enumerate(rows):
+        """(rows with scores, anomaly alerts)"""
+        scored, alerts = [], []
+        for row in rows:
             if math.isnan(row[10]):  # it adds to a window that was judged
                 scored.append(row)
                 continue
-            turn = seen[row[0]] = seen.get(row[0], -1) + 1
             score, limit = self.blocks.setdefault(row[0], Memory()).take(row, *settings)
-            scored.append((*row[:-1], float(F(score))))
+            scored.append((*row[:-1], score))
             if limit is not None:
-                alerts.append(((turn, place), (row[2], first_id(row[0]), row[0], row[1], ANOMALY, float(F(score)), float(F(limit)))))
-        return scored, [alert for _, alert in sorted(alerts)]
+                alerts.append((row[2], first_id(row[0]), row[0], row[1], ANOMALY, score, float(F(limit))))
+        return scored, alerts
 
 
 class Memory:
     def __init__(self):
-        self.mean, self.var, self.score, self.scores, self.pause = [0.0] * 4, [0.0] * 4, 0.0, [], 0
+        self.features = [Reference(0.01), Reference(0.0), Reference(0.0), Reference(0.01)]
+        self.level = Reference(0.0)
+        self.levelled = self.quiet = 0
+        self.quick = self.slow = self.peak = 0.0
+        self.scores = []
 
-    def take(self, row, windows, least):
+    def take(self, row, half_life, least):
         """(score, the limit it broke or None)"""
+        score = float(F(self._score(row)))
+        half = max(min(float(half_life), self.windows / 2), 1.0)
+        if self.windows % 16 == 0:  # the newest 16 windows, and those before them, are left out
+            self.peak = max([self.peak, *self.scores[-32:-16]])
+        limit, alerted = max(1.25 * self.peak, least), False
+        if self.windows >= 100 and self.windows >= self.quiet and score > limit:
+            alerted, self.quiet = True, self.windows + 61
+        self.peak -= self.peak * (0.6931471805599453 / half)
+        self.scores.append(score)
+        return score, limit if alerted else None
+
+    @property
+    def windows(self):
+        return len(self.scores)
+
+    def _score(self, row):
         n, mean, deviation, errors, messages, largest = (row[k] for k in (3, 4, 7, 8, 9, 11))
         readings = float(max(n + errors, 1))
-        x = (messages / readings, mean, deviation, errors / readings)
-        worst = max(self._z(k, float(x[k])) for k in range(4))
-        self.score += (max(min(float(largest), 1000.0), worst) - self.score) * 0.125
-        stretch = -(-windows // 16)
-        # of the last 16 stretches of windows, without the one that is being filled, or about to be begun, and the one before
-        begun = len(self.scores) // stretch
-        limit = 1.25 * max(self.scores[max(0, begun - 15) * stretch : max(0, begun - 1) * stretch], default=0.0)
-        told = len(self.scores) >= max(4 * stretch, self.pause) and self.score > least and self.score > limit
-        if told:
-            self.pause = len(self.scores) + 60 + 2 * stretch
-        self.scores.append(self.score)
-        return self.score, limit if told else None
+        step = max(falling(self.windows), 2e-5)
+        zs = [feature.take(float(x), step, self.windows >= 50)
+              for feature, x in zip(self.features, (messages / readings, mean, deviation, errors / readings), strict=True)]  # fmt: skip
+        x = max(min(float(largest), 1000.0), min(max(zs), 10.0))
+        self.quick += (x - self.quick) * 0.25
+        self.slow += (x - self.slow) * 0.015625
+        if self.windows < 64:
+            return 0.0
+        loudness, settled = logarithm(1.0 + (self.quick + self.slow)), self.levelled >= 64
+        score = (loudness - self.level.mean) / (math.sqrt(self.level.var) + 0.2) if settled else 0.0
+        self.level.learn(loudness, max(falling(self.levelled), 1e-4), settled)
+        self.levelled += 1
+        return score
 
-    def _z(self, k, x):
+
+class Reference:
+    """A guarded mean and variance."""
+
+    def __init__(self, floor):
+        self.floor, self.mean, self.var = floor, 0.0, 0.0
+
+    def take(self, x, step, warm):
+        """|z| of x, 0 where that says nothing."""
         if math.isnan(x):
             return 0.0
-        mean, var, n = self.mean[k], self.var[k], len(self.scores)
-        d, sigma = x - mean, math.sqrt(var)
-        z = abs(d) / (max(sigma, 0.01 if k in (0, 3) else 0.0) + 1e-6 * abs(mean) + 1e-9)
-        alpha = max(1.0 / (n + 1.0), 0.0005)
-        e = min(max(d, -3.0 * sigma), 3.0 * sigma) if n >= 50 else d
-        self.mean[k], self.var[k] = mean + alpha * e, (1.0 - alpha) * (var + alpha * e * e)
-        return min(z, 10.0) if n >= 50 else 0.0
+        z = abs(x - self.mean) / (max(math.sqrt(self.var), self.floor) + 1e-6 * abs(self.mean) + 1e-9)
+        self.learn(x, step, warm)
+        return z if warm else 0.0
+
+    def learn(self, x, step, guarded):
+        d, most = x - self.mean, 3.0 * math.sqrt(self.var)
+        e = min(max(d, -most), most) if guarded else d
+        self.mean, self.var = self.mean + step * e, (1.0 - step) * (self.var + step * e * e)
+
+
+def falling(n):
+    """The step of a mean that had n values before."""
+    return 1.0 / (n + 1.0) * math.sqrt(256.0 / n) if n > 256 else 1.0 / (n + 1.0)
+
+
+def logarithm(x):
+    """ln x, in an order of operations that is the same everywhere."""
+    m, e = math.frexp(x)
+    m, e = 2.0 * m, e - 1
+    if m > 1.4142135623730951:
+        m, e = m / 2.0, e + 1
+    s = (m - 1.0) / (m + 1.0)
+    q, series = s * s, 1.0 / 17
+    for k in range(15, 0, -2):
+        series = 1.0 / k + q * series
+    return e * 0.6931471805599453 + 2.0 * s * series

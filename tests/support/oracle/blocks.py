@@ -28,8 +28,8 @@ class Entry:
         self.max_errors = F((spec.get("autoreparacion") or {}).get("max_errores", 0.05))
         self.min_fitness = (spec.get("autoreparacion") or {}).get("min_fitness", 0.2)
         self.load = F(filtro.get("carga", 1.0))
-        self.memory = F(filtro.get("memoria", 0.0005))
-        self.warmest = max(GUARDED, next((code for code in range(63) if ALPHAS[code] <= filtro.get("memoria", 0.0005)), 63))
+        memory = filtro.get("memoria", 0.00002)
+        self.memory, self.warmest = F(memory), max(GUARDED, next((code for code in range(63) if ALPHAS[code] <= memory), 63))
         with np.errstate(over="ignore"):
             self.floor2, self.deviation2 = F(filtro.get("umbral", 0.0) ** 2), F(filtro.get("desviacion", 2.0) ** 2)
         self.error_rise = F(filtro.get("errores", 1.0) / 63)

@@ -190,7 +190,7 @@ class Oracle:
 
     def _audit(self, result):
         if self._auditor:
-            settings = {"ventanas": 3600, "umbral": 6.0} | self._config.get("auditoria", {})
+            settings = {"ventanas": 1500, "umbral": 3.0} | self._config.get("auditoria", {})
             first_id = lambda index: int(self.at.wire[self.at.home(self.blocks[index])[0]])  # noqa: E731
             result.rows, anomalies = self._auditor.judge(result.rows, (settings["ventanas"], settings["umbral"]), first_id)
             result.alerts += anomalies

@@ -7,7 +7,10 @@ QUALITIES = ("never", "good", "warming", "high", "low", "not finite", "declared 
 ALERT_HIGH, ALERT_LOW, ALERT_SILENCE, ALERT_FAILURE = 1, 2, 3, 4
 GUARDED, FAILING = 16, 16  # warm-up code, error level
 LARGEST = F(1e18)
-ALPHAS = np.array([2.0 ** -(code // 4) * (1 - code % 4 / 8) for code in range(64)], F)
+#: By warm-up code: about 1/n, and the step of the slow clock, which from 256 readings on is about 16 / n^1.5.
+NTH = np.array([2.0 ** -(code // 4) * (1 - code % 4 / 8) for code in range(64)], F)
+STEEPER = np.array([16 * 2.0 ** -(3 * code // 8) * (1 - 3 * code % 8 / 16) for code in range(64)], F)
+ALPHAS = np.minimum(NTH, STEEPER)
 
 
 def stir(r):
@@ -128,7 +131,7 @@ class Entities:
 
         # what it is now
         spin = ((r << np.uint32(16)) | (r >> np.uint32(16))) >> np.uint32(8)
-        warmer = (spin.astype(F) < alpha * (F(5.77) * F(2**24))) & (warm < rule.warmest)
+        warmer = (spin.astype(F) < larger(NTH[warm], rule.memory) * (F(5.77) * F(2**24))) & (warm < rule.warmest)
         self.active[e], self.fails[e], self.quality[e] = True, 0, now
         self.level[e], self.tries[e], self.tried[e] = np.maximum(level - 1, 0), 0, 0
         self.warm[e] = warm + warmer
