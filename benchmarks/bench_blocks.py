@@ -8,7 +8,7 @@ from corec._core.dtypes import ALERT
 
 ENTITIES = 1_000_000
 #: A fusion of two blocks of 1,000; a repair of one with nine in ten failing; the scores of 1,000 windows that closed.
-FUSION_S, REPAIR_S, SCORES_S = 1e-3, 1e-3, 5e-3
+FUSION_S, REPAIR_S, SCORES_S = 1e-3, 1e-3, 0.15e-3
 FUSE, UNDO = {"op": "fuse", "block": "s/1", "host": "s/0", "force": True}, {"op": "undo", "block": "s/1"}
 
 

@@ -16,7 +16,7 @@ WINDOW = np.dtype([("start", "<i8"), ("end", "<i8"), ("origin", "<f8"), ("sum", 
 COUNTS = np.dtype([(name, "<u8") for name in ("arrived", "stored", "filtered", "late", "malformed", "channel", "id",
                                               "heard", "failing", "restarts", "folds")], align=True)
 PARAMS = np.dtype([(name, "<f4") for name in ("slow_alpha", "fast_alpha", "floor2", "deviation2", "errors", "gain")]
-                  + [(name, "<u4") for name in ("warm_max", "tick", "heartbeat")], align=True)
+                  + [(name, "<u4") for name in ("warm_max", "steep", "tick", "heartbeat")], align=True)
 
 HALF = uint32(0xFFFF0000)
 ONE, ZERO, THREE = np.float32(1), np.float32(0), np.float32(3)
@@ -62,7 +62,9 @@ def good(e, p, x, r, place):
     change, peak = as_float(u(trend & HALF)), as_float(u(trend << uint32(16)))
     sigma = np.sqrt(var)
 
-    alpha = max(as_float(u(uint32(0x3F800000) - (warm << uint32(8)))), p.slow_alpha)
+    nth = as_float(u(uint32(0x3F800000) - (warm << uint32(8))))
+    steeper = as_float(u(u(p.steep - (warm << uint32(8))) - (warm << uint32(7))))
+    alpha = max(min(nth, steeper), p.slow_alpha)
     d = x - slow
     width = THREE * (sigma + change)
     e_ = min(max(d, -width), width) if guarded else d
@@ -92,7 +94,7 @@ def good(e, p, x, r, place):
     if leaves:
         e.emitted = x
     spin = u(u(u(r << uint32(16)) | (r >> uint32(16))) >> uint32(8))
-    if np.float32(spin) < alpha * WARMING and warm < u(p.warm_max << uint32(13)):
+    if np.float32(spin) < max(nth, p.slow_alpha) * WARMING and warm < u(p.warm_max << uint32(13)):
         warm = u(warm + uint32(1 << 13))
     lower = u(errors - uint32(1 << 7)) if errors else errors
     e.state = u(uint32(1) | now | lower | warm | u(p.tick << uint32(19)))

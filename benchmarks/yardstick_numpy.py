@@ -21,7 +21,8 @@ def good(e: dict[str, np.ndarray], x: np.ndarray, r: np.ndarray, place: np.ndarr
     change, sigma = (trend & u4(0xFFFF0000)).view(f4), np.sqrt(var)
     leaves = _leaves(e, x, place, p, errors, fresh)
     leaves |= quality == 7 << 3
-    alpha = np.maximum((u4(0x3F800000) - (warm << u4(8))).view(f4), f4(p.slow_alpha))
+    nth, steeper = (u4(0x3F800000) - (warm << u4(8))).view(f4), (u4(p.steep) - (warm << u4(8)) - (warm << u4(7))).view(f4)
+    alpha = np.maximum(np.minimum(nth, steeper), f4(p.slow_alpha))
     d = x - slow
     z = np.where(guarded, np.abs(d) / (sigma + f4(1e-6) * np.abs(slow) + f4(1e-12)), f4(0))
     moved = np.where(fresh, f4(0), np.abs(x - e["value"]))
@@ -29,7 +30,7 @@ def good(e: dict[str, np.ndarray], x: np.ndarray, r: np.ndarray, place: np.ndarr
     _fast_clock(e, x, z, np.maximum(alpha, f4(p.fast_alpha)), change, moved, fresh, r)
     np.copyto(e["emitted"], x, where=leaves)
     e["value"][:] = x
-    warmer = ((r << u4(16) | r >> u4(16)) >> u4(8)).astype(f4) < alpha * f4(5.77 * 16777216.0)
+    warmer = ((r << u4(16) | r >> u4(16)) >> u4(8)).astype(f4) < np.maximum(nth, f4(p.slow_alpha)) * f4(5.77 * 16777216.0)
     warm += (warmer & (warm < p.warm_max << 13)) * u4(1 << 13)
     heard, healed = quality == 0, errors == 16 << 7
     errors -= (errors != 0) * u4(1 << 7)

@@ -22,6 +22,7 @@ class Params:
     errors: float
     gain: float
     warm_max: int
+    steep: int
     tick: int
     heartbeat: int
 

@@ -219,20 +219,23 @@ def score_rows(scores not None, rows not None, const uint32_t[::1] ids not None,
     stored: the rows have their scores already.  IndexError for a row of a block that is not there.
     """
     cdef uint8_t[::1] state = scores.view(np.uint8), data = rows.view(np.uint8)
-    cdef size_t n = data.shape[0] // sizeof(Row), blocks = state.shape[0] // sizeof(BlockScore), found, i
+    cdef size_t n = data.shape[0] // sizeof(Row), blocks = state.shape[0] // sizeof(BlockScore), found = 0, i
     if <size_t>ids.shape[0] != blocks:
         raise ValueError(f"expected {blocks} ids, got {ids.shape[0]}")
-    alerts = np.empty(n, dtypes.ALERT)
-    if n == 0:
-        return alerts
-    cdef Row *first = <Row *>&data[0]
-    cdef uint8_t[::1] room = alerts.view(np.uint8)
+    cdef Row *first = <Row *>&data[0] if n else NULL
     for i in range(n):
         if first[i].block >= blocks:
             raise IndexError(f"there is no block {first[i].block}")
-    with nogil:
-        found = cc_score_rows(<BlockScore *>&state[0], first, n, &ids[0], half_life, least, stored, <Alert *>&room[0])
-    return alerts[:found]
+    cdef Alert *room = <Alert *>malloc((n + 1) * sizeof(Alert))
+    if room == NULL:
+        raise MemoryError("no memory for alerts")
+    if n:
+        with nogil:
+            found = cc_score_rows(<BlockScore *>&state[0], first, n, &ids[0], half_life, least, stored, room)
+    try:
+        return array_of(room, found, dtypes.ALERT)
+    finally:
+        free(room)
 
 
 def examine_tiles(Arena arena not None, uint32_t segment, const uint8_t[::1] tiles not None):

@@ -78,4 +78,5 @@ class Audit:
         rows: dtypes.AGGREGATE, their `score` the largest |z| of their readings; scored: it is the score itself, as stored.
         """
         rows = rows.copy()
-        return rows, np.concatenate([alerts, score_rows(self.state, rows, self._ids, self._rules.ventanas, self._rules.umbral, scored)])
+        found = score_rows(self.state, rows, self._ids, self._rules.ventanas, self._rules.umbral, scored)
+        return rows, np.concatenate([alerts, found]) if len(found) else alerts

@@ -1,11 +1,13 @@
 """The anomaly score of blocks: two clocks, an alert only where it tops the newest windows, the same bits on replay."""
 import logging
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corec._core import dtypes
 from corec._core.dtypes import ALERT_ANOMALY
 from corec.engine import Engine
 from corec.engine.audit import saved_scores
@@ -13,7 +15,8 @@ from corec.engine.state import VERSION
 from corec.errors import DamagedFile
 from tests.support.fleet import entry
 from tests.support.nodes import now_ms, readings, running, small, until
-from tests.support.twin import T0, Twin, same_outcome
+from tests.support.oracle.audit import Auditor, logarithm
+from tests.support.twin import T0, Twin, check_rows, same_outcome
 
 BLOCKS = [entry(entidades=60, entidades_por_bloque=20), entry(id="b", canal=2, entidades=5)]
 CONFIG = {"auditoria": {"ventanas": 64, "umbral": 3.0}, "bloques": BLOCKS}
@@ -45,6 +48,59 @@ def test_scores_and_alerts_are_the_oracles(seed):
                        {"op": "undo", "block": "a/1"}, {"op": "mute", "entity": 0, "until": at + 9000}][number // 20]  # fmt: skip
             twin.turn([], commands=[command])
     twin.finish()
+
+
+def test_scores_of_any_rows_are_the_oracles():
+    # Given rows of any numbers for two blocks, more than it takes to learn what is usual, with NaN, quiet stretches and spikes
+    dice, n = np.random.default_rng(8), 3000
+    rows = np.zeros(n, dtypes.AGGREGATE)
+    rows["block"], rows["canal"], rows["window"], rows["fitness"] = dice.integers(0, 2, n), 1, np.arange(n), 1.0
+    rows["count"], rows["errors"], rows["messages"] = dice.integers(0, 50, n), dice.integers(0, 3, n), dice.integers(0, 50, n)
+    rows["mean"], rows["std"] = dice.normal(1e6, 2, n), dice.normal(0, 1, n) ** 2
+    rows["score"] = np.where(dice.random(n) < 0.01, 10.0 ** dice.uniform(0, 20, n), np.abs(dice.normal(3, 1, n)))
+    rows["score"][1000:1400] = 0.0
+    rows["mean"][rows["count"] == 0] = np.nan
+    rows["fitness"][dice.random(n) < 0.05] = np.nan
+    # When they are judged, then scores, alerts and limits are the oracle's to the bit
+    scored, alerts = Engine({"auditoria": {"ventanas": 300, "umbral": 1.5}, "bloques": BLOCKS}).audit.judge(rows, rows_of_no_alert())
+    expected, raised = Auditor().judge(rows.tolist(), (300, 1.5), {0: 0, 1: 20}.get)
+    check_rows("rows", scored, np.array(expected, dtypes.AGGREGATE))
+    check_rows("alerts", alerts, np.array(raised, dtypes.ALERT))
+    assert len(alerts) > 3 and scored["score"].max() > 3
+
+
+def rows_of_no_alert():
+    return np.empty(0, dtypes.ALERT)
+
+
+@pytest.mark.parametrize("x", [1.0, 1.0 + 1e-12, 1.4142135623730951, 1.5, 2.0, 3.7, 1000.0, 2001.0])
+def test_logarithm_of_the_score_is_one(x):
+    assert abs(logarithm(x) - math.log(x)) <= 4e-15 * max(1.0, math.log(x))
+
+
+def test_block_that_is_not_there_is_refused():
+    rows = np.zeros(1, dtypes.AGGREGATE)
+    rows["block"] = 4
+    with pytest.raises(IndexError, match="no block 4"):
+        Engine(CONFIG).audit.judge(rows, rows_of_no_alert())
+
+
+def test_blocks_are_judged_by_what_is_usual_for_them():
+    # Given two blocks, one of which has readings that spread far wider from time to time
+    dice, engine = np.random.default_rng(11), Engine({"bloques": [entry(entidades=40, entidades_por_bloque=20)]})
+
+    def outcome(k, shift=0.0):
+        x = dice.normal(0, 1, 40)
+        x[20:] *= 20 if dice.random() < 0.2 else 1
+        return engine.feed_arrays(np.arange(40), x + shift, at=T0 + 1000 * k, channel=1)
+
+    for k in range(600):
+        outcome(k)
+    # When both shift by as much for a while
+    loud = np.concatenate([outcome(600 + k, shift=8.0).aggregates for k in range(12)])
+    # Then that is unusual for the quiet one, and not for the other
+    quiet, restless = (loud["score"][loud["block"] == block].max() for block in (0, 1))
+    assert quiet > 3 > 2 > restless
 
 
 def test_shift_of_a_block_scores_and_alerts_once_a_burst():

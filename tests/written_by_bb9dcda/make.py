@@ -88,7 +88,8 @@ def live(data):
 def make(out):
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch)
-        node = subprocess.Popen([sys.executable, __file__, "--node", kept / "data"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, __file__, "--node", kept / "data"]
+        node = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         expected = node.stdout.readline()
         node.send_signal(signal.SIGKILL)
         node.wait(60)

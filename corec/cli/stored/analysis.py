@@ -21,7 +21,7 @@ WAIT_S = 3600
 @config_option
 @click.option("--since", type=Moment(), default="1d", help="From then on: 10m, 2h, 1d ago, or a time.  [default: 1d]")
 @click.option("--umbral", type=click.FloatRange(0, 1000), help="Least score of an anomaly.  [default: auditoria.umbral]")
-@click.option("--ventanas", type=click.IntRange(16, 1_000_000), help="Windows to top.  [default: auditoria.ventanas]")
+@click.option("--ventanas", type=click.IntRange(16, 1_000_000), help="Half-life of the peak, windows.  [default: auditoria.ventanas]")
 @data_option
 @_here
 def rescore(config: Path | None, since: int, umbral: float | None, ventanas: int | None, data: Path, here: bool) -> None:

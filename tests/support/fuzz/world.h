@@ -156,7 +156,7 @@ static void policy_choose(Policy *p, Choices *c, int index)
                   .errors = a >> 7 ? 1 / 63.0f / 128 : 0, .gain = gains[b & 3], .high = limits[b >> 2 & 3], .low = -limits[b >> 4 & 3],
                   .heartbeat = ticks[d & 3], .silence = ticks[d >> 2 & 3], .alert_silence = d >> 4 & 1, .warm_max = warm[d >> 5 & 3],
                   .window_ms = windows[b >> 6], .max_errors = 0.05f, .limited = (b & 0x3c) != 0x3c || index == 2,
-                  .tick = p->tick, .tick_shift = p->tick_shift};
+                  .tick = p->tick, .tick_shift = p->tick_shift, .steep = d >> 7 ? 0x7f000000u : 0x41800000u};
 }
 
 static void functions_reset(World *w)
