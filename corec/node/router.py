@@ -119,7 +119,7 @@ class Router(RetryingThread):
         connections = self._connections
         self._served = {shard: self._asked(shard) for shard in range(self._shards)}
         if (id := min(self._served.values(), key=id_pair)) != self._position.id:
-            self._position.id, self._position.seen = id, None
+            self._position.jump(id)
         self._link.client(BARE_STREAM).ping()
         self._look()
         self._checked = connections
@@ -127,12 +127,15 @@ class Router(RetryingThread):
     def _look(self) -> None:
         """Log a loss where the bare stream was emptied or replaced."""
         self._look_due = self._clock.steady_s() + LOOK_S
-        self._server_clock.note(self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000)
+        self._look_at_clock()
         loss = self._position.compare(self._link.client(BARE_STREAM), self._link.run_of(BARE_STREAM))
         if loss:
             log.error("[Router-%s] %s", self._instance, loss)
             if self._position.id == BEGINNING:
                 self._served = {shard: self._set(shard, BEGINNING) for shard in self._served}
+
+    def _look_at_clock(self) -> None:
+        self._server_clock.note(self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000)
 
     def _asked(self, shard: int) -> str:
         key = shard_key(shard, "routed")
@@ -169,6 +172,8 @@ class Router(RetryingThread):
 
     def _route(self, rows: list[tuple[bytes, bytes]]) -> None:
         newest = rows[-1][0].decode()
+        if self._server_clock.is_doubtful(id_pair(newest)[0]):
+            self._look_at_clock()
         epoch = int(self._link.run_of(BARE_STREAM)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
         for part in self._parts(rows):

@@ -87,6 +87,7 @@ class RedisLife:
         self._places = {"node": folder / "node-0", "publisher": folder / "publisher-0"}
         self._waiting_since: float | None = None
         self.node_process = self.publisher_process = None
+        self._store_back_at = 0.0
         self._ran_s = 0.0  # without the time that was skipped
         self._answers_again = 0.0  # s of the world
         self._sound_s = 0.0  # how long the server has answered since it forgot something
@@ -155,6 +156,8 @@ class RedisLife:
         self._hand_in(readings, self.publisher.submit)
 
     def _submit(self) -> None:
+        if self.node.life.state != "running":
+            return
         readings = self._readings(OWN)
         self._hand_in(readings, lambda frames, time, offsets: self.node.submit(frames, time=time, offsets=offsets))
 
@@ -252,8 +255,20 @@ class RedisLife:
         with suppress(Killed):
             self.node.stop()
             self._settle()
+            self._go_on_without_node()
             self._outage()
             self._start_node()
+
+    def _go_on_without_node(self) -> None:
+        """The publisher goes on, and the server may forget what no node has read."""
+        for _ in range(self._random.randrange(4)):
+            with suppress(Killed):
+                self._publish()
+            self.world.run_until(lambda: False, 1)
+            self._bury_publisher()
+            self._settle()
+        if self._random.random() < 0.4 and self.world.now > self._store_back_at:
+            self._random.choice((self._flush, self._server_restarts))()
 
     def _restart_publisher(self) -> None:
         with suppress(Killed):
@@ -283,15 +298,24 @@ class RedisLife:
 
     def _flush(self) -> None:
         self._forgets()
+        self._send_for_a_moment()
         self.server.flush()
 
     def _server_restarts(self) -> None:
         """Without what came in its last second, as a file that is synced each second, or a replica that takes over."""
         self.node_process.kill_within(NEVER)
         saved = self.server.copied()
-        self.world.run_until(lambda: False, self._random.random())
+        self._send_for_a_moment()
         self.server.restart(saved, self._random.choice((0, 1, 20)))
         self._forgets()
+
+    def _send_for_a_moment(self) -> None:
+        """So that the server gets batches that nobody has read, or that are read and not committed, before it forgets them."""
+        with suppress(Killed):
+            self._publish()
+        with suppress(Killed):
+            self._submit()
+        self.world.run_until(lambda: False, self._random.random() * self._random.choice((0.05, 0.3, 1)))
 
     def _step_server(self) -> None:
         """Its clock is set, and set right after a while.  Frames without a time of their own would have a wrong one, and are not sent."""
@@ -321,7 +345,7 @@ class RedisLife:
 
     def _store_away(self) -> None:
         store, commit = self.node.life.opened.store, self.node.life.opened.store.commit
-        over = self.world.now + self._span()
+        over = self._store_back_at = self.world.now + self._span()
 
         def away(*given, **parts):
             if self.world.now < over:

@@ -88,6 +88,10 @@ class Position:
         if self.seen is not None:
             self.seen += entries
 
+    def jump(self, id: str) -> None:
+        """Go on behind *id*, wherever that is."""
+        self.id, self.crc, self.seen = id, None, None
+
     def remember(self) -> None:
         """Keep the position as an anchor. Old anchors are thinned out, so that they reach far back."""
         if self.id != BEGINNING and self._place not in self.anchors[-1:]:

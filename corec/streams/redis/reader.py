@@ -38,8 +38,6 @@ SHORT_BLOCK_MS = 5
 #: Seconds without a take, with a full read-ahead, after which rows go to the spool: the store commits no turns.
 SPOOL_AFTER_S = 2.0
 LOOK_S = 1.0
-#: Ids ahead of the server's clock have it looked at again, but only so many ms after the last look.
-CLOCK_AGAIN_MS = 100
 #: Seconds until the next try after the spool could not be written.
 SPOOL_AGAIN_S = 1.0
 
@@ -221,7 +219,7 @@ class RedisReader(RetryingThread):
                 queue.put([(row[0], payload_of(row[1])) for row in before])
             found.clear()
             self._spool_begins_at, self._newest_spooled = "", self.spool.last_id
-            queue.position.id, queue.position.seen = self.spool.last_id, None
+            queue.position.jump(self.spool.last_id)
 
     def _to_spool(self, queue: Queue, rows: list[Row]) -> None:
         """Write rows to the spool, then delete them on Redis, except the newest."""
@@ -313,7 +311,7 @@ class RedisReader(RetryingThread):
     def _look_at_clock(self, found: list[tuple[Queue, list[Row]]]) -> None:
         """Look whether the server's clock was set, where ids that were read are ahead of it."""
         newest = max((id_ms(rows[-1][0]) for _, rows in found if rows), default=0)
-        if newest >= self._server_clock.upto() and self._server_clock.age_ms >= CLOCK_AGAIN_MS:
+        if self._server_clock.is_doubtful(newest):
             self._server_clock.note(self._link.client(self._streams[0]).info("server")["server_time_usec"] // 1000)
 
     def _lost(self, loss: Loss) -> None:

@@ -10,6 +10,9 @@ from corec.common.times import MS_FROM, MS_UPTO
 from corec.engine.open_turn import STEP_MS
 from corec.streams.redis.keys import id_ms
 
+#: Ids ahead of the server's clock have it looked at again, but only so many ms after the last look.
+AGAIN_MS = 100
+
 
 def stamps_of(ids: Iterable[bytes], stand_in: int | None, upto: float = MS_UPTO) -> list[int]:
     """The stamp (ms) of each of *ids*, which are neighbours in one stream.
@@ -57,6 +60,10 @@ class ServerClock:
     def upto(self) -> float:
         """From this ms on an id is no time: the server's clock is behind it."""
         return MS_UPTO if self._ahead is None else min(self.now() + STEP_MS, MS_UPTO)
+
+    def is_doubtful(self, ms: int) -> bool:
+        """Whether to look again before an entry of *ms* is judged: it is ahead of the clock, which may have been set."""
+        return ms >= self.upto() and self.age_ms >= AGAIN_MS
 
     def stand_in(self) -> int:
         """ms for an entry that comes now and whose id is no time; by this machine's clock before the first look."""
