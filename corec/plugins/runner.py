@@ -22,7 +22,7 @@ from corec.plugins.isolated.calls import BlockIdsOf, IsolatedHost
 from corec.plugins.loop_thread import LoopThread, short_turns
 from corec.plugins.manager import PluginManager
 
-log = logging.getLogger("corec.organism")
+log = logging.getLogger("corec.plugins.runner")
 
 EVERY_S = 1.0
 #: Seconds that a start waits for plugins; slower ones go on starting behind it.
