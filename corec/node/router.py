@@ -102,7 +102,11 @@ class Router(RetryingThread):
         client = self._link.client(LEASE)
         if client.set(LEASE, self._token, nx=True, px=LEASE_MS):
             return True
-        return client.get(LEASE) == self._token.encode() and bool(client.pexpire(LEASE, LEASE_MS))
+        if client.get(LEASE) == self._token.encode():
+            return bool(client.pexpire(LEASE, LEASE_MS))
+        if client.pttl(LEASE) > LEASE_MS:  # the server's clock was put back: who holds it and lives will take it anew
+            client.delete(LEASE)
+        return False
 
     def _end(self) -> None:
         try:

@@ -18,9 +18,10 @@ RENEW_S = 0.3
 #: A mark that a message is worked on expires after this long.
 WORK_MS = 10_000
 
-#: Take or renew a key that is free or ours; 1 when it is ours now.
+#: Take or renew a key that is free or ours; 1 when it is ours now.  One that would be kept for longer than anybody asks for is free: the
+#: server's clock was put back.
 HOLD = """local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1"""
 

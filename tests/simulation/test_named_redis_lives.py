@@ -3,10 +3,12 @@ import pytest
 
 from corec._core.wire import pack_envelope, unpack_envelope
 from corec.config import parse
+from corec.node.router import LEASE, LEASE_MS, Router
 from corec.publish import Publisher
 from corec.simulation import SimulatedClock, World
 from corec.streams.redis.reader import RedisReader
 from corec.streams.redis.stamps import ServerClock
+from corec.workers.leases import Leases
 from tests.support.nodes import readings
 from tests.support.redis_life import ADDRESS, CONFIG, START
 from tests.support.redis_model import ModelServer, Network
@@ -106,3 +108,18 @@ def test_a_reader_misses_nothing_that_came_to_another_server_before_it_looked(be
     # Then that entry is read
     assert bench.taken(reader)[-1:] == [entry(2)]
     reader.stop()
+
+
+def test_who_died_before_the_clock_of_redis_was_put_back_holds_up_nobody(bench):
+    # Given a lead, and a router's lease, of processes that are gone, and a server whose clock is put back by an hour
+    leases = Leases(bench.config.redis_config, "fleet", connect=bench.connect)
+    assert leases.lead("n1") and not leases.lead("n2")
+    bench.client.set(LEASE, "another", px=LEASE_MS)
+    bench.clock.step_wall(-3_600_000)
+    # Then another node leads, and another router routes
+    assert leases.lead("n2")
+    router = Router(bench.config, clock=bench.clock, connect=bench.connect)
+    bench.client.xadd("corec:in", {"m": readings([1])})
+    router.start()
+    assert bench.world.run_until(lambda: bench.client.get("{s00}:routed") not in (None, b"0-0"), 5)
+    router.stop()

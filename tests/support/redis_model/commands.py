@@ -84,7 +84,7 @@ def eval_(keys, arguments):
     if script.decode() != HOLD:
         raise Refused("ERR this script is not known to the model")
     found = keys.get(key, bytes)
-    if found is not None and found != holder:
+    if found is not None and found != holder and pttl(keys, [key]) <= whole(ms):
         return 0
     set_(keys, [key, holder, b"PX", ms])
     return 1
