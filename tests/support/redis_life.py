@@ -253,21 +253,24 @@ class RedisLife:
 
     def _restart_node(self) -> None:
         with suppress(Killed):
-            self.node.stop()
+            is_clean = False
+            with suppress(StorageError):  # the store is away: it is committed later, from Redis
+                self.node.stop()
+                is_clean = True
             self._settle()
-            self._go_on_without_node()
+            self._go_on_without_node(forgets=is_clean)
             self._outage()
             self._start_node()
 
-    def _go_on_without_node(self) -> None:
-        """The publisher goes on, and the server may forget what no node has read."""
+    def _go_on_without_node(self, *, forgets: bool) -> None:
+        """The publisher goes on, and the server may forget what no node has read; not where the node could not leave a snapshot."""
         for _ in range(self._random.randrange(4)):
             with suppress(Killed):
                 self._publish()
             self.world.run_until(lambda: False, 1)
             self._bury_publisher()
             self._settle()
-        if self._random.random() < 0.4 and self.world.now > self._store_back_at:
+        if forgets and self._random.random() < 0.4 and self.world.now > self._store_back_at:
             self._random.choice((self._flush, self._server_restarts))()
 
     def _restart_publisher(self) -> None:
