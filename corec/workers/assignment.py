@@ -2,9 +2,9 @@
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
-from math import ceil
+from math import ceil, floor
 
-#: No worker has more than this many times its even part.
+#: No worker has more than this many times its even part, or than its even part rounded up.
 MOST_SHARE = 1.25
 
 
@@ -16,7 +16,8 @@ def assign(shards: int, workers: Iterable[str]) -> dict[int, str]:
     names = sorted(set(workers))
     if not names:
         return {}
-    room = ceil(MOST_SHARE * shards / len(names))
+    even = shards / len(names)
+    room = max(ceil(even), floor(MOST_SHARE * even))
     taken: Counter[str] = Counter()
     chosen = {}
     for shard in range(shards):

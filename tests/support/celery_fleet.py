@@ -156,7 +156,10 @@ class CeleryFleet:
         return {self.processes[name].pid for name in names}
 
     def logs(self):
-        return "\n".join(f"--- {name}\n{(self.folder / f'{name}.log').read_text()[-1500:]}" for name in self.processes)
+        """How each process ended (None: it runs), and the last lines of its log but those on the status."""
+        lines = {name: [line for line in (self.folder / f"{name}.log").read_text().splitlines() if "[Status-" not in line]
+                 for name in self.processes}
+        return "\n".join(f"--- {name}: {self.processes[name].poll()}\n" + "\n".join(each[-40:]) for name, each in lines.items())
 
     def all_logs(self):
         return "\n".join((self.folder / f"{name}.log").read_text() for name in self.processes)

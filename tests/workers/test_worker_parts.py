@@ -24,6 +24,11 @@ def test_every_shard_has_one_worker_and_no_worker_too_many(shards, names):
     assert most <= MOST_SHARE * shards / len(names) + 1
 
 
+@given(st.sets(st.text("abcdef", min_size=1, max_size=4), min_size=3, max_size=3))
+def test_of_three_workers_none_is_without_one_of_eight_shards(names):
+    assert set(assign(8, names).values()) == names
+
+
 @given(NAMES, st.text("xyz", min_size=1, max_size=4))
 def test_a_worker_that_comes_moves_little_but_what_it_gets(names, comer):
     # Given 64 shards among some workers, when one more comes
