@@ -17,13 +17,12 @@ from redis.exceptions import WatchError
 from corec.common.clock import MACHINE, Clock
 from corec.common.retrying_thread import RetryingThread
 from corec.common.trouble import Trouble
-from corec.common.units import MB
 from corec.config import Config
 from corec.errors import BackPressure, CoreCError, ServerError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.bare_stream import Routed, route
 from corec.streams.redis.keys import BARE_STREAM, BEGINNING, FIELD, fast_stream, id_pair, mark_of, normal_stream, payload_of, shard_key
-from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink
+from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink, next_count
 from corec.streams.redis.position import Position
 from corec.streams.redis.room import SIZE_S, Room
 from corec.streams.redis.stamps import ServerClock
@@ -33,8 +32,7 @@ log = logging.getLogger(__name__)
 
 LEASE = "corec:router"
 LEASE_MS = 1500
-#: Bytes that one read of the bare stream should bring, and the bounds of COUNT that follow from it.
-READ_BYTES = MB
+#: Bounds of COUNT of a read of the bare stream.
 COUNTS = (16, 2_000)
 #: Seconds between two checks that the bare stream is still the same.
 LOOK_S = 1.0
@@ -131,15 +129,12 @@ class Router(RetryingThread):
     def _look(self) -> None:
         """Log a loss where the bare stream was emptied or replaced."""
         self._look_due = self._clock.steady_s() + LOOK_S
-        self._look_at_clock()
+        self._server_clock.look(self._link.client(BARE_STREAM))
         loss = self._position.compare(self._link.client(BARE_STREAM), self._link.run_of(BARE_STREAM))
         if loss:
             log.error("[Router-%s] %s", self._instance, loss)
             if self._position.id == BEGINNING:
                 self._served = {shard: self._set(shard, BEGINNING) for shard in self._served}
-
-    def _look_at_clock(self) -> None:
-        self._server_clock.note(self._link.client(BARE_STREAM).info("server")["server_time_usec"] // 1000)
 
     def _asked(self, shard: int) -> str:
         key = shard_key(shard, "routed")
@@ -169,15 +164,13 @@ class Router(RetryingThread):
             "XREAD COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS", BARE_STREAM, self._position.id
         )
         found = [(row[0], payload_of(row[1])) for _, rows in reply or () for row in rows]
-        if found:
-            mean = max(1, sum(len(payload) for _, payload in found) // len(found))
-            self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
+        self._count = next_count(self._count, [payload for _, payload in found], *COUNTS)
         return found
 
     def _route(self, rows: list[tuple[bytes, bytes]]) -> None:
         newest = rows[-1][0].decode()
         if self._server_clock.is_doubtful(id_pair(newest)[0]):
-            self._look_at_clock()
+            self._server_clock.look(self._link.client(BARE_STREAM))
         epoch = int(self._link.run_of(BARE_STREAM)[:8] or "1", 16)
         by_shard: dict[int, list[Routed]] = {shard: [] for shard in self._served}
         for part in self._parts(rows):

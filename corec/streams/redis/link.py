@@ -5,7 +5,7 @@ be repeated: an `XADD` of numbered batches is repeated by its sender, and the no
 """
 
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from corec.common.units import MB
 from corec.config.servers import RedisServer
 from corec.errors import ServerError
 
@@ -28,6 +29,8 @@ ANSWER_S = 3.0
 CONNECT_S = 1.0
 #: Longest blocking read. It has to be well below ANSWER_S, or a quiet stream would look like a dead server.
 BLOCK_MS = 250
+#: Bytes that one read of a stream should bring.
+READ_BYTES = MB
 #: What the driver raises where a server is away, and what of it is a refusal of one that is there.
 _CONNECTION, _REFUSED = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSError), (AuthenticationError, AuthorizationError)
 _OF_PIPELINE = " of pipeline caused error: "
@@ -207,3 +210,9 @@ def _slot_row(row: Any, server: RedisServer) -> tuple[int, int, str]:
     return int(first), int(last), f"{host or server.host}:{int(port)}"
 
 
+def next_count(count: int, payloads: Sequence[bytes], least: int, most: int) -> int:
+    """COUNT of the next read, so that it brings about READ_BYTES.  count: that of the last one, which brought *payloads*."""
+    if not payloads:
+        return count
+    mean = max(1, sum(map(len, payloads)) // len(payloads))
+    return min(max(READ_BYTES // mean, least), most)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from corec._core.wire import HEADER
 from corec.common.clock import MACHINE, Clock
-from corec.common.times import MS_FROM
 from corec.streams.base import unpacked_bytes
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import id_ms, id_pair
@@ -37,7 +36,7 @@ class Queue:
         self.position = position  # read position; only the reader's thread moves it
         self.taken = ""  # take position, as `cursor_text`
         before = id_pair(position.id)[0]
-        self.reached = before if self._is_time(before) else 0  # time (ms) of the entry taken last
+        self.reached = before if server_clock.is_time(before) else 0  # time (ms) of the entry taken last
         self.behind = True  # whether the server may have more: until a read has reached the end
         self.bytes = self.waiting = 0
         self.taken_at = self._clock.steady_s()
@@ -98,9 +97,6 @@ class Queue:
         """Time of a row in ms: that of its batch, but not later than its arrival. A bare frame has only its arrival."""
         id, payload = row
         arrival = id_ms(id)
-        if not self._is_time(arrival):
+        if not self._server_clock.is_time(arrival):
             arrival = self.reached
         return min(arrival, _TIME.unpack_from(payload, TIME_AT)[0]) if len(payload) >= HEADER.size else arrival
-
-    def _is_time(self, ms: int) -> bool:
-        return MS_FROM <= ms < self._server_clock.upto()

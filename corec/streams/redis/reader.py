@@ -20,7 +20,7 @@ from corec.config.servers import RedisServer
 from corec.errors import StorageError
 from corec.streams.redis.bare_frames import Row
 from corec.streams.redis.keys import BEGINNING, id_ms, id_pair, payload_of
-from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink, explained
+from corec.streams.redis.link import BLOCK_MS, Connect, RedisLink, explained, next_count
 from corec.streams.redis.position import Loss, Position, look
 from corec.streams.redis.queue import Chunk, Queue
 from corec.streams.redis.spool import Spool, Spooled
@@ -30,8 +30,7 @@ log = logging.getLogger("corec.streams.redis_reader")
 
 #: Bytes read ahead of each stream. Beyond it the stream is not read until some are taken.
 AHEAD_BYTES = 8 * MB
-#: Bytes that one read of a stream should bring, and the bounds of COUNT that follow from it.
-READ_BYTES = MB
+#: Bounds of COUNT of a read.
 COUNTS = (64, 8192)
 #: How long a read blocks while one of the streams is not read.
 SHORT_BLOCK_MS = 5
@@ -172,7 +171,7 @@ class RedisReader(RetryingThread):
                 direct.append((queue, rows))
         if self._to_queues(direct) or any(rows for _, rows in found):
             self.on_rows(any(rows for queue, rows in found if queue is self.queues[0]))
-        self._size_reads([row for _, rows in found for row in rows])
+        self._count = next_count(self._count, [payload for _, rows in found for _, payload in rows], *COUNTS)
 
     def _to_queues(self, found: list[tuple[Queue, list[Row]]]) -> bool:
         """Put the rows of all streams at once: what is taken of one stream depends on what waits in the other.
@@ -190,11 +189,6 @@ class RedisReader(RetryingThread):
         if any(rows and queue is self.queues[-1] for queue, rows in found):
             self.spool_trouble.recovered()
         return ended
-
-    def _size_reads(self, rows: list[Row]) -> None:
-        if rows:
-            mean = max(1, sum(len(payload) for _, payload in rows) // len(rows))
-            self._count = min(max(READ_BYTES // mean, COUNTS[0]), COUNTS[1])
 
     # -- the spool
 
@@ -301,7 +295,7 @@ class RedisReader(RetryingThread):
             queue.length, queue.position.added = (life.length, life.added) if life else (0, None)
             queue.position.remember()
         info = self._link.client(self._streams[0]).info()
-        self._server_clock.note(info["server_time_usec"] // 1000)
+        self._server_clock.note(info)
         traffic = info["total_net_input_bytes"] + info["total_net_output_bytes"]
         if self._traffic:
             self.server["bytes_per_s"] = max(0, traffic - self._traffic[1]) / (self._clock.steady_s() - self._traffic[0])
@@ -312,7 +306,7 @@ class RedisReader(RetryingThread):
         """Look whether the server's clock was set, where ids that were read are ahead of it."""
         newest = max((id_ms(rows[-1][0]) for _, rows in found if rows), default=0)
         if self._server_clock.is_doubtful(newest):
-            self._server_clock.note(self._link.client(self._streams[0]).info("server")["server_time_usec"] // 1000)
+            self._server_clock.look(self._link.client(self._streams[0]))
 
     def _lost(self, loss: Loss) -> None:
         self.losses.append(loss)

@@ -3,7 +3,8 @@
 A client may give an entry any id, and behind a huge id the server counts on from there.  So does a server whose clock was ahead and
 was put back.  An id that cannot be a time, or is ahead of the server's own clock, gets the stamp of the id before it.
 """
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from corec.common.clock import MACHINE, Clock
 from corec.common.times import MS_FROM, MS_UPTO
@@ -40,10 +41,14 @@ class ServerClock:
         #: `_ahead` as it was when the server's clock was last set; None: not known yet.
         self.anchor: int | None = None
 
-    def note(self, ms: int) -> None:
-        """The server's clock stands at *ms* now."""
+    def look(self, client: Any) -> None:
+        """Ask the server for its clock, by a client of redis-py."""
+        self.note(client.info("server"))
+
+    def note(self, info: Mapping[str, Any]) -> None:
+        """*info*: what the server just answered to INFO."""
         self._noted_at = self._clock.boot_ms()
-        ahead, before = ms - self._noted_at, self._ahead
+        ahead, before = info["server_time_usec"] // 1000 - self._noted_at, self._ahead
         self._ahead = ahead
         if before is None or abs(ahead - before) > STEP_MS:
             self.anchor = ahead
@@ -60,6 +65,10 @@ class ServerClock:
     def upto(self) -> float:
         """From this ms on an id is no time: the server's clock is behind it."""
         return MS_UPTO if self._ahead is None else min(self.now() + STEP_MS, MS_UPTO)
+
+    def is_time(self, ms: int) -> bool:
+        """Whether an id of *ms* can be a time by now."""
+        return MS_FROM <= ms < self.upto()
 
     def is_doubtful(self, ms: int) -> bool:
         """Whether to look again before an entry of *ms* is judged: it is ahead of the clock, which may have been set."""
