@@ -1,16 +1,18 @@
 """What may be said to `corec replay` and `corec send` about a file of readings, and how both end."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from corec.cli.common.base import INTERRUPTED
 from corec.cli.common.moments import Moment
-from corec.errors import ExitCode
+from corec.errors import ExitCode, FrameError
 
 if TYPE_CHECKING:
     from corec.sources.recordings.beginning import Options
+    from corec.sources.recordings.recording import Recording
 
 _OPTIONS = (
     click.option("--block", metavar="ID", help="Entry or block that columns go to.  [default: the first entry]"),
@@ -36,6 +38,12 @@ class ReadAs(NamedTuple):
     at: int | None  # ms; time of bare frames
     csv: "Options"
     follow: bool
+
+
+def no_readings(file: Path, recording: "Recording") -> FrameError:
+    """The error for a file without readings.  Names and reasons of columns were said before."""
+    notes = [note.rstrip(":") for note in recording.notes() if not note.startswith(" ")]
+    return FrameError(f"{file}: expected readings, got none", detail="; ".join(notes) or None)
 
 
 def end(problems: Sequence[str], *, bad: bool, lenient: bool, interrupted: bool) -> None:

@@ -12,9 +12,8 @@ from corec.cli.common.base import on_terminal
 from corec.cli.common.interrupt import Interrupt
 from corec.cli.output.status_text import ledger_line
 from corec.cli.output.table import Table, columns, terminal_width
-from corec.cli.readings.file_options import ReadAs
+from corec.cli.readings.file_options import ReadAs, no_readings
 from corec.cli.readings.replay_store import ReplayStore
-from corec.cli.readings.report import no_readings
 from corec.common.text import counted, duration
 from corec.common.times import iso
 from corec.config import Config

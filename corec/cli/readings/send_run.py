@@ -10,8 +10,7 @@ from typing import Any, TextIO
 
 from corec._core.wire import unpack_envelope
 from corec.cli.common.interrupt import Interrupt
-from corec.cli.readings.file_options import ReadAs
-from corec.cli.readings.report import no_readings
+from corec.cli.readings.file_options import ReadAs, no_readings
 from corec.cli.readings.sent_before import SentBefore
 from corec.common.text import counted
 from corec.common.times import wall_ms
