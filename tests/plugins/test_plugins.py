@@ -18,13 +18,6 @@ from tests.support.plugin_nodes import GOOD, Node, stream
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def node(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    (tmp_path / "plugins").mkdir()
-    return Node(tmp_path)
-
-
 def test_documented_plugin_runs_unchanged(tmp_path, caplog):
     # Given the plugin of the documentation, copied into a folder
     caplog.set_level(logging.INFO)

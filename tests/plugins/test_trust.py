@@ -1,5 +1,4 @@
 """Whose plugins a node loads, and what it leaves to one that is isolated; seen from outside, in /proc."""
-import logging
 import os
 import re
 from pathlib import Path
@@ -8,16 +7,9 @@ from textwrap import dedent
 import pytest
 
 from tests.support.nodes import until
-from tests.support.plugin_nodes import GOOD, Node
+from tests.support.plugin_nodes import GOOD
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def node(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    (tmp_path / "plugins").mkdir()
-    return Node(tmp_path)
 
 
 def linked_folder(folder, elsewhere):

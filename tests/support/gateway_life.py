@@ -18,7 +18,7 @@ from corec.config import parse
 from corec.errors import DiskFull, StorageError
 from corec.simulation import SimulatedClock, SimulatedNode, World
 from tests.support.lives.events import Event, Life
-from tests.support.lives.expected import WINDOW, Batch, Expected
+from tests.support.lives.expected import WINDOW, Batch, Expected, by_answer
 from tests.support.lives.sensors import BUFFERED, DAY, HOUR, LIMIT, MINUTE, SENSORS, Sensors
 from tests.support.lives.slow_plugin import SlowPlugin
 
@@ -122,13 +122,8 @@ class GatewayLife:
 
     def _settle(self) -> None:
         """Sort what was handed in by what the node answered."""
-        open_ = []
-        for ticket, batch in self._tickets:
-            if not ticket.done():
-                open_.append((ticket, batch))
-            elif ticket.exception() is None:
-                self._unfolded.append(batch)
-        self._tickets = open_
+        self._tickets, accepted = by_answer(self._tickets)
+        self._unfolded += accepted
         if not self.node.life.pipeline.pending:
             for batch in self._unfolded:
                 self.expected.accept(batch)

@@ -9,6 +9,7 @@ Publisher, server and node stand on machines of their own, whose clocks differ. 
 import shutil
 from collections import Counter
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from corec.errors import BackPressure, DiskFull, StorageError
 from corec.publish import Publisher
 from corec.simulation import Killed, Process, SimulatedClock, SimulatedNode, World
 from corec.simulation.world import SETTLE_S
+from tests.support.lives.expected import by_answer
 from tests.support.redis_model import ModelServer, Network
 
 START = 1_790_000_000_000
@@ -108,10 +110,7 @@ class RedisLife:
         self._heal()
 
     def _round(self) -> None:
-        with suppress(Killed):
-            self._publish()
-        with suppress(Killed):
-            self._submit()
+        self._publish_and_submit()
         if self._server_off and self.world.now >= self._server_right_at:
             self._set_right()
         if self.world.now >= self._answers_again:
@@ -190,13 +189,8 @@ class RedisLife:
 
     def _settle(self) -> None:
         """Sort what was handed in by what was answered."""
-        open_ = []
-        for ticket, readings in self._tickets:
-            if not ticket.done():
-                open_.append((ticket, readings))
-            elif ticket.exception() is None:
-                self.sent += readings
-        self._tickets = open_
+        self._tickets, accepted = by_answer(self._tickets)
+        self.sent += chain.from_iterable(accepted)
         if self._is_drained:
             self.sent, self._bare = self.sent + [reading for _, reading in self._bare], []
 
@@ -312,12 +306,14 @@ class RedisLife:
         self.server.restart(saved, self._random.choice((0, 1, 20)))
         self._forgets()
 
+    def _publish_and_submit(self) -> None:
+        for hand_in in (self._publish, self._submit):
+            with suppress(Killed):
+                hand_in()
+
     def _send_for_a_moment(self) -> None:
         """So that the server gets batches that nobody has read, or that are read and not committed, before it forgets them."""
-        with suppress(Killed):
-            self._publish()
-        with suppress(Killed):
-            self._submit()
+        self._publish_and_submit()
         self.world.run_until(lambda: False, self._random.random() * self._random.choice((0.05, 0.3, 1)))
 
     def _step_server(self) -> None:

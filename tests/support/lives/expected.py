@@ -1,6 +1,7 @@
 """What must be in the store of a gateway, by what was handed in.  It knows nothing of the engine."""
 from collections import Counter
-from typing import NamedTuple
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,12 @@ from tests.support.lives.sensors import DAY, LIMIT, MINUTE, WRONG
 WINDOW = MINUTE
 #: ms: what the gateway takes of readings that are ahead of its clock, and how exactly a life knows its clock.
 AHEAD, TOLERANCE = 10_000, 3_000
+
+
+def by_answer(tickets: list[tuple[Future, Any]]) -> tuple[list[tuple[Future, Any]], list[Any]]:
+    """(tickets that are not answered yet, what the others handed in that was accepted); ticket: (future, what was handed in)."""
+    waiting = [each for each in tickets if not each[0].done()]
+    return waiting, [content for ticket, content in tickets if ticket.done() and ticket.exception() is None]
 
 
 class Broken(AssertionError):
